@@ -1,0 +1,51 @@
+"""A request for tokens, as the rooms between the edge and the workers see it."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Operation(StrEnum):
+    """The inference calls; the value is OpenTelemetry's `gen_ai.operation.name`."""
+
+    CHAT = "chat"
+    COMPLETION = "text_completion"
+    EMBEDDING = "embeddings"
+
+
+OPERATION_PATHS = {
+    Operation.CHAT: "/v1/chat/completions",
+    Operation.COMPLETION: "/v1/completions",
+    Operation.EMBEDDING: "/v1/embeddings",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """Tokens of one request. `estimated` says that we counted, because the engine did not tell."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+    reasoning: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a request asks for, as far as admission, scheduling and routing need to know it."""
+
+    request_id: str
+    operation: Operation
+    model: str
+    """As the client named it: a model id or an alias."""
+    stream: bool
+    prompt_tokens: int
+    """Our estimate before any engine has seen it."""
+    max_tokens: int
+    """The most tokens it may make, over all choices; the default where the client set no limit."""
+    service_tier: str | None = None
+    deadline: float | None = None
+    """Monotonic seconds after which the client no longer waits."""
+    retry_count: int = 0
+    """The client's own retries before this one, as its SDK reports them."""
+    user: str | None = field(default=None, repr=False)

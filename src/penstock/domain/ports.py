@@ -1,0 +1,271 @@
+"""Where the rooms meet: small Protocols, implemented outside, asked for inside, introduced to each other by `app`.
+
+Store ports are asynchronous and raise `PortUnavailable` when the database cannot be reached; nothing on the way of an
+uncontended request awaits one. Data-plane ports are plain calls and callbacks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from penstock.domain.inference import Demand
+from penstock.domain.models import ModelRecord
+from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Plan, Principal, User
+from penstock.domain.usage import UsageRecord, UsageRow
+from penstock.domain.workers import WorkerLoad, WorkerRecord
+
+# --- durable -------------------------------------------------------------------------------------------------------
+
+
+class Accounts(Protocol):
+    """Organisations, their people and keys, and the plans they are on."""
+
+    async def create_organisation(self, organisation: Organisation) -> None: ...
+    async def organisation(self, org_id: str) -> Organisation | None: ...
+    async def organisations(self) -> list[Organisation]: ...
+    async def update_organisation(self, organisation: Organisation) -> bool:
+        """False when there is none of that id."""
+        ...
+
+    async def create_user(self, user: User) -> None: ...
+    async def user_by_email(self, email: str) -> User | None:
+        """Compares without regard to case."""
+        ...
+
+    async def create_key(self, key: KeyRecord) -> None: ...
+    async def key(self, key_id: str) -> KeyRecord | None: ...
+    async def key_by_digest(self, digest: bytes) -> KeyRecord | None: ...
+    async def keys(self, org_id: str | None = None) -> list[KeyRecord]:
+        """Newest first; None: of every organisation."""
+        ...
+
+    async def revoke_key(self, key_id: str, at: float) -> bool:
+        """False when there is none of that id; revoking twice keeps the first time."""
+        ...
+
+    async def plans(self) -> list[Plan]: ...
+    async def save_plan(self, plan: Plan) -> None: ...
+
+    async def create_join_token(self, token: JoinToken) -> None: ...
+    async def join_token_by_digest(self, digest: bytes) -> JoinToken | None: ...
+    async def join_tokens(self) -> list[JoinToken]: ...
+    async def revoke_join_token(self, token_id: str, at: float) -> bool: ...
+
+
+class Catalogue(Protocol):
+    async def models(self) -> list[ModelRecord]: ...
+    async def save_model(self, model: ModelRecord) -> None: ...
+    async def remove_model(self, model_id: str) -> bool: ...
+
+
+class WorkerRegistry(Protocol):
+    async def save_worker(self, worker: WorkerRecord) -> None:
+        """Insert, or replace the one of that id."""
+        ...
+
+    async def worker(self, worker_id: str) -> WorkerRecord | None: ...
+    async def worker_by_public_key(self, public_key: bytes) -> WorkerRecord | None: ...
+    async def workers(self) -> list[WorkerRecord]: ...
+    async def remove_worker(self, worker_id: str) -> bool: ...
+    async def beat(self, worker_id: str, load: WorkerLoad, at: float) -> bool:
+        """Note a heartbeat; not a change that other gateways are told of. False: no such worker."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UsageQuery:
+    """Which ledger records to sum, and by what. Times are Unix seconds, `since` included, `until` excluded."""
+
+    org_id: str | None = None
+    key_id: str | None = None
+    model: str | None = None
+    since: float | None = None
+    until: float | None = None
+    group_by: tuple[str, ...] = ("model",)
+    """Of: org, key, model, tier, class, day."""
+    limit: int = 1000
+
+
+class Ledger(Protocol):
+    async def append(self, records: Sequence[UsageRecord]) -> int:
+        """Write all in one transaction; a request id that is there already is left alone. Returns how many were new."""
+        ...
+
+    async def report(self, query: UsageQuery) -> list[UsageRow]:
+        """The sums by group, largest cost first, then most requests."""
+        ...
+
+    async def records(self, query: UsageQuery, after: str | None = None) -> list[UsageRecord]:
+        """Single records, newest first, `query.limit` at most; `after` is the request id where the last page ended."""
+        ...
+
+    async def record(self, request_id: str) -> UsageRecord | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was edited since a version: pairs of kind (organisation, plan, key, model, worker, join_token) and id."""
+
+    version: int
+    subjects: frozenset[tuple[str, str]]
+
+
+class ChangeFeed(Protocol):
+    async def changes_since(self, version: int) -> Changes:
+        """Cheap enough to ask every half second; versions rise in commit order and never skip a committed change."""
+        ...
+
+
+class Store(Accounts, Catalogue, WorkerRegistry, Ledger, ChangeFeed, Protocol):
+    """One database that is all of them. Constructing does nothing; `open` connects."""
+
+    async def open(self, *, migrate: bool = False) -> None:
+        """Connect; with `migrate`, first bring the schema up to date under a lock.
+
+        Raises SchemaOutdated (the message names the command) when the schema is older or newer than this code, StoreLocked when
+        another process owns the SQLite file.
+        """
+        ...
+
+    async def check(self) -> None:
+        """One trivial round trip, for readiness. Raises PortUnavailable."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def secret(self, name: str, candidate: bytes) -> bytes:
+        """The installation's secret of that name: the stored one, or `candidate`, which is then stored (first come wins)."""
+        ...
+
+
+class StoreProblem(Exception):
+    """The store cannot be opened, and waiting will not help; the message says what to do."""
+
+
+class SchemaOutdated(StoreProblem):
+    pass
+
+
+class StoreLocked(StoreProblem):
+    pass
+
+
+# --- shared and forgettable ----------------------------------------------------------------------------------------
+
+
+class Bucket(Protocol):
+    """A rate limit of one subject. Synchronous: a shared implementation answers from quota that it has leased beforehand."""
+
+    limit: int
+    """Units a minute."""
+
+    def reserve(self, amount: float, now: float) -> float:
+        """Take `amount` units and return 0.0, or take nothing and return the seconds to wait; inf: never possible."""
+        ...
+
+    def settle(self, amount: float) -> None:
+        """Give back `amount` reserved units that were not used (negative: take units that were used beyond them)."""
+        ...
+
+    def remaining(self, now: float) -> int:
+        """Whole units that could be taken at once."""
+        ...
+
+    def reset_seconds(self, now: float) -> float:
+        """Until the bucket is full again."""
+        ...
+
+
+class Quotas(Protocol):
+    """Buckets by name, the same object for the same name as long as it is in use."""
+
+    def bucket(self, name: str, per_minute: int) -> Bucket:
+        """A changed limit takes effect on the existing bucket."""
+        ...
+
+
+# --- the data plane ------------------------------------------------------------------------------------------------
+
+
+class Exchange(Protocol):
+    """A request on its way to one worker."""
+
+    def cancel(self) -> None:
+        """Close the connection, which stops the generation; the sink hears nothing more."""
+        ...
+
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class ResponseSink(Protocol):
+    """Hears what a worker answers. Exactly one of `end` and `failed` comes last, unless the exchange was cancelled."""
+
+    def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Header names in lower case."""
+        ...
+
+    def data(self, data: bytes) -> None:
+        """All of the body that came with one read, without its chunk framing."""
+        ...
+
+    def end(self) -> None: ...
+
+    def failed(self, reason: "TransportFailure") -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TransportFailure:
+    """Why an exchange broke. `kind`: connect, reset, timeout, protocol."""
+
+    kind: str
+    detail: str
+    """For the log, never for the caller."""
+
+
+class Transport(Protocol):
+    """Carries a request to a worker and its answer back."""
+
+    def send(self, worker: WorkerRecord, path: str, request_id: str, body: bytes, sink: ResponseSink) -> Exchange:
+        """Never raises for what the network does: that is the sink's `failed`, which may be called before this returns."""
+        ...
+
+    def forget(self, worker_id: str) -> None:
+        """Close idle connections to a worker that is gone."""
+        ...
+
+
+class Reply(Protocol):
+    """Where an answer goes: an HTTP connection, or a task that waits for it. One `send`, or `start`, `write`*, `end`."""
+
+    def send(self, status: int, headers: bytes, body: bytes) -> None:
+        """A whole answer. `headers` are ready lines, each with its CRLF, without framing headers."""
+        ...
+
+    def start(self, status: int, headers: bytes) -> None:
+        """Begin a streamed answer."""
+        ...
+
+    def write(self, data: bytes) -> None: ...
+
+    def end(self) -> None: ...
+
+
+class Flight(Protocol):
+    """A request inside the pipeline, as its reply's owner sees it."""
+
+    def cancel(self) -> None:
+        """Whoever waited has left: stop the generation, settle what was used."""
+        ...
+
+    def pause(self) -> None:
+        """The reader is slow: stop reading from the worker."""
+        ...
+
+    def resume(self) -> None: ...
+
+
+class Inference(Protocol):
+    """One request through admission, scheduling, routing, a transport and the meter."""
+
+    def run(self, principal: Principal, demand: Demand, body: bytes, reply: Reply) -> Flight: ...

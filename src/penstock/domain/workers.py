@@ -1,0 +1,89 @@
+"""Workers: what makes tokens, in which state it is, what it reports."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class WorkerState(StrEnum):
+    """The gateway's own view of a worker; each gateway has its own."""
+
+    JOINING = "joining"
+    """Registered; this gateway has not yet reached it."""
+    READY = "ready"
+    """Answers; gets requests."""
+    SUSPECT = "suspect"
+    """Silent for longer than a heartbeat should take, or its connection broke: no new requests."""
+    DRAINING = "draining"
+    """Asked to stop: finishes what it has, gets nothing new."""
+    DEAD = "dead"
+    """Silent for so long that what it held is given up; serves again as soon as it answers."""
+
+
+LEGAL_MOVES: dict[WorkerState, frozenset[WorkerState]] = {
+    WorkerState.JOINING: frozenset({WorkerState.READY, WorkerState.DRAINING, WorkerState.DEAD}),
+    WorkerState.READY: frozenset({WorkerState.SUSPECT, WorkerState.DRAINING, WorkerState.DEAD}),
+    WorkerState.SUSPECT: frozenset({WorkerState.READY, WorkerState.DRAINING, WorkerState.DEAD}),
+    WorkerState.DRAINING: frozenset({WorkerState.READY, WorkerState.DEAD}),
+    WorkerState.DEAD: frozenset({WorkerState.READY, WorkerState.DRAINING}),
+}
+
+
+class WorkerKind(StrEnum):
+    WORKER = "worker"
+    """Our own process beside an accelerator; joined with a token, has an identity."""
+    UPSTREAM = "upstream"
+    """Somebody's OpenAI-compatible server that the gateway calls directly."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOffer:
+    """A model as one worker serves it."""
+
+    id: str
+    """As clients name it."""
+    engine_name: str = ""
+    """As the engine names it; empty: the same."""
+    context_length: int | None = None
+    capabilities: tuple[str, ...] = ()
+    """Of: chat, completions, embeddings, tools, json_schema, logprobs, vision."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLoad:
+    """What an engine says of itself, normalised."""
+
+    running: int = 0
+    waiting: int = 0
+    kv_usage: float = 0.0
+    """Used share of the KV cache, 0 to 1."""
+    ttft_seconds: float | None = None
+    """A recent mean time to first token, when the engine reports one."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    """A worker or upstream as the store keeps it."""
+
+    id: str
+    name: str
+    kind: WorkerKind
+    engine: str
+    base_url: str
+    """Without `/v1`; the gateway adds the operation's path."""
+    models: tuple[ModelOffer, ...]
+    slots: int
+    """Requests that it serves at the same time."""
+    pool: str | None = None
+    """Dedicated to one pool; None: shared by all."""
+    org_id: str | None = None
+    """Serves this organisation alone; None: every one."""
+    secret: str = field(default="", repr=False)
+    """What a gateway presents when it dials the worker (`Authorization: Bearer`)."""
+    public_key: bytes = b""
+    """Ed25519, raw 32 bytes; empty for an upstream."""
+    draining: bool = False
+    version: str = ""
+    joined_at: float = 0.0
+    last_seen_at: float = 0.0
+    """The last heartbeat that a gateway received (Unix seconds)."""
+    load: WorkerLoad = field(default_factory=WorkerLoad)
