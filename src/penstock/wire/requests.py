@@ -1,0 +1,236 @@
+"""A request body, checked as far as the gateway must understand it; everything else passes through untouched.
+
+The body stays the bytes that came: an edit splices, or re-encodes the top level while every value stays raw.
+"""
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from penstock.domain.errors import BadRequest, InvalidJson
+from penstock.domain.inference import Operation
+
+BYTES_PER_TOKEN = 4
+"""The usual rule of thumb for byte-pair encodings; only for reserving before an engine has counted."""
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_EMPTY_PAIR = re.compile(rb"\{\}|\[\]")
+_FIELD_OF_MESSAGE = re.compile(r" - at `\$\.?([^`]*)`$")
+
+Tier = Literal["auto", "default", "flex", "priority", "fast", "scale"]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+TokenLimit = Annotated[int, Meta(ge=1, le=10_000_000)]
+Stop = str | Annotated[list[str], Meta(max_length=4)] | None
+Metadata = Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class RequestBody(msgspec.Struct):
+    """What the three calls have in common."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    user: str | None = None
+    service_tier: Tier | UnsetType | None = UNSET
+
+
+class SamplingBody(RequestBody):
+    """What the two calls that make text have in common."""
+
+    stream: bool | None = None
+    stream_options: StreamOptions | UnsetType | None = UNSET
+    max_tokens: TokenLimit | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    stop: Stop = None
+    seed: int | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Probability | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: dict[str, float] | None = None
+
+
+class Message(msgspec.Struct):
+    role: str
+    content: msgspec.Raw = msgspec.Raw()
+
+
+class ChatBody(SamplingBody):
+    messages: Annotated[list[Message], Meta(min_length=1)] = msgspec.field(default_factory=list)
+    max_completion_tokens: TokenLimit | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    tools: Annotated[list[msgspec.Raw], Meta(max_length=128)] | None = None
+    parallel_tool_calls: bool | None = None
+    metadata: Metadata | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    store: bool | None = None
+
+
+Prompt = str | list[str | int | list[int]]
+
+
+class CompletionBody(SamplingBody):
+    prompt: msgspec.Raw | None = None
+    best_of: Annotated[int, Meta(ge=1, le=20)] | None = None
+    echo: bool | None = None
+    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    suffix: str | None = None
+
+
+class EmbeddingBody(RequestBody):
+    input: msgspec.Raw = msgspec.Raw()
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Meta(ge=1, le=65536)] | None = None
+
+
+AnyBody = ChatBody | CompletionBody | EmbeddingBody
+
+_DECODERS: dict[Operation, msgspec.json.Decoder[AnyBody]] = {
+    Operation.CHAT: msgspec.json.Decoder(ChatBody),
+    Operation.COMPLETION: msgspec.json.Decoder(CompletionBody),
+    Operation.EMBEDDING: msgspec.json.Decoder(EmbeddingBody),
+}
+_prompt = msgspec.json.Decoder(Prompt)
+_top_level = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def decode(operation: Operation, body: bytes, max_depth: int) -> AnyBody:
+    """The typed view of a body. Raises InvalidJson, or BadRequest with the field at fault as `param`."""
+    if deeper_than(body, max_depth):
+        raise InvalidJson(f"The JSON in the request body is nested deeper than {max_depth} levels.")
+    try:
+        request = _DECODERS[operation].decode(body)
+        _require_text(request)
+    except msgspec.ValidationError as error:
+        raise _explained(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJson(f"The request body is not valid JSON: {_reason(error)}.") from None
+    return request
+
+
+def _require_text(request: RequestBody) -> None:
+    if isinstance(request, ChatBody):
+        if not request.messages:
+            raise BadRequest("'messages' is a required property: a non-empty array.", param="messages")
+    elif isinstance(request, CompletionBody):
+        if request.prompt is None:
+            raise BadRequest("'prompt' is a required property.", param="prompt")
+        _check_prompt(bytes(request.prompt), "prompt")
+    elif isinstance(request, EmbeddingBody):
+        if not bytes(request.input):
+            raise BadRequest("'input' is a required property.", param="input")
+        _check_prompt(bytes(request.input), "input")
+
+
+def _check_prompt(raw: bytes, param: str) -> None:
+    try:
+        value = _prompt.decode(raw)
+    except msgspec.ValidationError:
+        raise BadRequest(f"'{param}' must be a string, an array of strings, or an array of tokens.", param=param) from None
+    if param == "input" and not value:
+        raise BadRequest("'input' must not be empty.", param=param)
+
+
+def _explained(message: str) -> BadRequest:
+    """msgspec says "Expected `int` >= 1 - at `$.max_tokens`"; the field goes to `param`, the rest to the message."""
+    match = _FIELD_OF_MESSAGE.search(message)
+    field = match[1] if match else ""
+    sentence = message[: match.start()] if match else message
+    if missing := re.match(r"Object missing required field `(\w+)`", sentence):
+        field = f"{field}.{missing[1]}" if field else missing[1]
+        return BadRequest(f"'{field}' is a required property.", param=field)
+    return BadRequest(f"Invalid value for '{field}': {sentence.replace('`', '')}." if field else f"{sentence}.", param=field or None)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error).replace("JSON is malformed: ", "").rstrip(".")
+
+
+def deeper_than(body: bytes, limit: int) -> bool:
+    """Whether JSON nests deeper than `limit`. Cheap for the usual body; linear for any, whatever an attacker sends."""
+    if body.count(b"{") + body.count(b"[") <= limit:
+        return False
+    skeleton = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
+    for _ in range(limit):
+        if not skeleton:
+            return False
+        # One round removes the innermost level everywhere; what cannot shrink is unbalanced and fails to decode anyway.
+        shorter = _EMPTY_PAIR.sub(b"", skeleton)
+        if len(shorter) == len(skeleton):
+            return len(skeleton) > limit
+        skeleton = shorter
+    return bool(skeleton)
+
+
+def prompt_tokens(request: RequestBody) -> int:
+    """An estimate, good enough to reserve with; an inline image counts as 1,000 tokens whatever its bytes."""
+    if isinstance(request, ChatBody):
+        size = 0
+        for message in request.messages:
+            length = len(bytes(message.content))
+            size += 4 * BYTES_PER_TOKEN + (length if length < 4096 else _without_images(bytes(message.content)))
+        if request.tools:
+            size += sum(len(bytes(tool)) for tool in request.tools)
+        return size // BYTES_PER_TOKEN + 1
+    raw = request.prompt if isinstance(request, CompletionBody) else request.input if isinstance(request, EmbeddingBody) else None
+    return len(bytes(raw or b"")) // BYTES_PER_TOKEN + 1
+
+
+_INLINE_DATA = re.compile(rb'"data:[^"]*"|("data":\s*"[A-Za-z0-9+/=\\]*")')
+
+
+def _without_images(content: bytes) -> int:
+    rest, images = _INLINE_DATA.subn(b"", content)
+    return len(rest) + images * 1000 * BYTES_PER_TOKEN
+
+
+def max_tokens(request: RequestBody, default: int) -> int:
+    """The most tokens that the request may make over all its choices; embeddings make none."""
+    if not isinstance(request, SamplingBody):
+        return 0
+    limit = request.max_tokens
+    if isinstance(request, ChatBody) and request.max_completion_tokens is not None:
+        limit = request.max_completion_tokens
+    choices = request.n or 1
+    if isinstance(request, CompletionBody):
+        choices = max(choices, request.best_of or 1)
+    return (default if limit is None else limit) * choices
+
+
+def wants_usage(request: RequestBody) -> bool:
+    """Whether the client itself asked for usage in its stream."""
+    options = request.stream_options if isinstance(request, SamplingBody) else None
+    return isinstance(options, StreamOptions) and bool(options.include_usage)
+
+
+def for_engine(request: RequestBody, body: bytes, engine_model: str) -> bytes:
+    """The body as the worker gets it: the engine's name of the model, no `service_tier`, and usage asked for on every stream."""
+    ask_usage = isinstance(request, SamplingBody) and bool(request.stream) and not wants_usage(request)
+    if engine_model == request.model and request.service_tier is UNSET:
+        if not ask_usage:
+            return body
+        if isinstance(request, SamplingBody) and request.stream_options is UNSET:
+            return body.replace(b"{", b'{"stream_options":{"include_usage":true},', 1)
+    fields = _top_level.decode(body)
+    fields["model"] = msgspec.Raw(msgspec.json.encode(engine_model))
+    fields.pop("service_tier", None)
+    if ask_usage:
+        fields["stream_options"] = _with_usage(fields.get("stream_options"))
+    return msgspec.json.encode(fields)
+
+
+def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw:
+    given = msgspec.json.decode(options, type=dict[str, msgspec.Raw] | None) if options else None
+    return msgspec.Raw(msgspec.json.encode({**(given or {}), "include_usage": True}))
