@@ -71,11 +71,11 @@ class _Section(BaseModel):
 class UpstreamSettings(_Section):
     """An OpenAI-compatible server that the gateway calls directly."""
 
-    model: str = Field("", description="The model that it serves; empty: every model that it lists.")
+    model: str = Field(default="", description="The model that it serves; empty: every model that it lists.")
     url: HttpUrl = Field(description="Its address, with or without `/v1`.")
-    secret: SecretStr = Field(SecretStr(""), description="What it wants as a bearer token; empty: none.")
-    slots: Count = Field(256, description="Requests that it may have at the same time.")
-    pool: Pool | None = Field(None, description="Dedicate it to one pool; unset: shared by all.")
+    secret: SecretStr = Field(default=SecretStr(""), description="What it wants as a bearer token; empty: none.")
+    slots: Count = Field(default=256, description="Requests that it may have at the same time.")
+    pool: Pool | None = Field(default=None, description="Dedicate it to one pool; unset: shared by all.")
 
     @model_validator(mode="before")
     @classmethod
@@ -102,94 +102,100 @@ Upstreams = Annotated[tuple[UpstreamSettings, ...], NoDecode, BeforeValidator(_s
 class HttpSettings(_Section):
     """What the listening side accepts and how long it waits."""
 
-    max_body_bytes: Count = Field(10 * MIB, description="Largest request body.")
-    max_header_bytes: Count = Field(16 * KIB, description="Largest request head.")
-    max_json_depth: Count = Field(64, description="Deepest nesting of a JSON body.")
-    header_timeout_seconds: Seconds = Field(10, description="Time a client has to send its request head.")
-    body_timeout_seconds: Seconds = Field(30, description="Time a client has to send its request body.")
-    idle_timeout_seconds: Seconds = Field(75, description="An idle keep-alive connection is closed after this.")
-    write_buffer_bytes: Count = Field(64 * KIB, description="Bytes that wait for a slow reader before its worker is paused.")
-    drain_seconds: Seconds = Field(30, description="Time that running streams have to finish after SIGTERM.")
+    max_body_bytes: Count = Field(default=10 * MIB, description="Largest request body.")
+    max_header_bytes: Count = Field(default=16 * KIB, description="Largest request head.")
+    max_json_depth: Count = Field(default=64, description="Deepest nesting of a JSON body.")
+    header_timeout_seconds: Seconds = Field(default=10, description="Time a client has to send its request head.")
+    body_timeout_seconds: Seconds = Field(default=30, description="Time a client has to send its request body.")
+    idle_timeout_seconds: Seconds = Field(default=75, description="An idle keep-alive connection is closed after this.")
+    write_buffer_bytes: Count = Field(default=64 * KIB, description="Bytes that wait for a slow reader before its worker is paused.")
+    drain_seconds: Seconds = Field(default=30, description="Time that running streams have to finish after SIGTERM.")
 
 
 class AdmissionSettings(_Section):
     """Who may come in."""
 
-    unauthenticated_per_minute: Count = Field(120, description="Requests a minute without a valid key, for one client address.")
-    api_per_minute: Count = Field(1200, description="Control API requests a minute, for one client address.")
-    store_grace_seconds: Seconds = Field(60, description="How long known keys stay valid while the store cannot be reached.")
-    change_poll_seconds: Seconds = Field(0.5, description="How often a gateway asks the store what was edited.")
-    default_max_tokens: Count = Field(512, description="Tokens reserved for a request that sets no limit itself.")
-    idempotency_ttl_seconds: Seconds = Field(86400, description="How long an answer is kept for its Idempotency-Key.")
-    idempotency_bytes: Count = Field(64 * MIB, description="Memory for the answers kept by Idempotency-Key.")
+    unauthenticated_per_minute: Count = Field(default=120, description="Requests a minute without a valid key, for one client address.")
+    api_per_minute: Count = Field(default=1200, description="Control API requests a minute, for one client address.")
+    store_grace_seconds: Seconds = Field(default=60, description="How long known keys stay valid while the store cannot be reached.")
+    change_poll_seconds: Seconds = Field(default=0.5, description="How often a gateway asks the store what was edited.")
+    default_max_tokens: Count = Field(default=512, description="Tokens reserved for a request that sets no limit itself.")
+    idempotency_ttl_seconds: Seconds = Field(default=86400, description="How long an answer is kept for its Idempotency-Key.")
+    idempotency_bytes: Count = Field(default=64 * MIB, description="Memory for the answers kept by Idempotency-Key.")
 
 
 class SchedulingSettings(_Section):
     """Who waits, how long, and in which pool."""
 
-    queue_limit: Count = Field(1024, description="Requests that may wait for one model.")
-    max_wait_seconds: Seconds = Field(120, description="Longest wait in the queue, whatever the client's deadline.")
-    keepalive_after_seconds: Seconds = Field(2, description="A queued stream gets its 200 and a first comment after this.")
-    keepalive_every_seconds: Seconds = Field(15, description="Between keep-alive comments of a queued stream.")
-    priority_reserve: Share = Field(0.1, description="Share of a model's slots that only the priority pool may use.")
-    overflow_reserve: Share = Field(0.3, description="Share of a model's slots that must be idle before the overflow pool may use one.")
+    queue_limit: Count = Field(default=1024, description="Requests that may wait for one model.")
+    max_wait_seconds: Seconds = Field(default=120, description="Longest wait in the queue, whatever the client's deadline.")
+    keepalive_after_seconds: Seconds = Field(default=2, description="A queued stream gets its 200 and a first comment after this.")
+    keepalive_every_seconds: Seconds = Field(default=15, description="Between keep-alive comments of a queued stream.")
+    priority_reserve: Share = Field(default=0.1, description="Share of a model's slots that only the priority pool may use.")
+    overflow_reserve: Share = Field(
+        default=0.3, description="Share of a model's slots that must be idle before the overflow pool may use one."
+    )
 
 
 class RoutingSettings(_Section):
     """Which worker, and what is believed about its health."""
 
-    suspect_seconds: Seconds = Field(10, description="A worker silent for this long gets no new requests.")
-    dead_seconds: Seconds = Field(30, description="A worker silent for this long is given up.")
-    hold_share: Share = Field(0.3, description="When more than this share of the workers vanishes together, the verdict is held.")
-    eject_after: Count = Field(5, description="Consecutive failures that eject a worker.")
-    eject_seconds: Seconds = Field(30, description="How long an ejected worker rests.")
-    eject_share: Share = Field(0.1, description="Largest share of a model's workers that may be ejected at once.")
-    retry_share: Share = Field(0.2, description="Retries on another worker, as a share of the requests.")
-    retry_floor: Annotated[int, Field(ge=0)] = Field(3, description="Retries that are always allowed, however few requests there are.")
+    suspect_seconds: Seconds = Field(default=10, description="A worker silent for this long gets no new requests.")
+    dead_seconds: Seconds = Field(default=30, description="A worker silent for this long is given up.")
+    hold_share: Share = Field(default=0.3, description="When more than this share of the workers vanishes together, the verdict is held.")
+    eject_after: Count = Field(default=5, description="Consecutive failures that eject a worker.")
+    eject_seconds: Seconds = Field(default=30, description="How long an ejected worker rests.")
+    eject_share: Share = Field(default=0.1, description="Largest share of a model's workers that may be ejected at once.")
+    retry_share: Share = Field(default=0.2, description="Retries on another worker, as a share of the requests.")
+    retry_floor: Annotated[int, Field(ge=0)] = Field(
+        default=3, description="Retries that are always allowed, however few requests there are."
+    )
 
 
 class UpstreamTimeouts(_Section):
     """How the gateway treats the servers that it calls."""
 
-    connect_seconds: Seconds = Field(5, description="To open a connection.")
-    first_byte_seconds: Seconds = Field(300, description="From the request sent to the first byte of the answer.")
-    between_chunks_seconds: Seconds = Field(60, description="Between two pieces of a streamed answer.")
-    connections_per_worker: Count = Field(512, description="Open connections to one worker.")
-    probe_seconds: Seconds = Field(5, description="Between health probes of an upstream.")
-    max_event_bytes: Count = Field(MIB, description="Largest single event of a stream.")
+    connect_seconds: Seconds = Field(default=5, description="To open a connection.")
+    first_byte_seconds: Seconds = Field(default=300, description="From the request sent to the first byte of the answer.")
+    between_chunks_seconds: Seconds = Field(default=60, description="Between two pieces of a streamed answer.")
+    connections_per_worker: Count = Field(default=512, description="Open connections to one worker.")
+    probe_seconds: Seconds = Field(default=5, description="Between health probes of an upstream.")
+    max_event_bytes: Count = Field(default=MIB, description="Largest single event of a stream.")
 
 
 class UsageSettings(_Section):
     """The journal and the ledger."""
 
-    journal_slots: Count = Field(4096, description="Requests in flight that the journal can hold.")
-    flush_seconds: Seconds = Field(0.25, description="How often finished requests are written to the ledger.")
+    journal_slots: Count = Field(default=4096, description="Requests in flight that the journal can hold.")
+    flush_seconds: Seconds = Field(default=0.25, description="How often finished requests are written to the ledger.")
 
 
 class LogSettings(_Section):
     """What is written to stderr."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is written.")
-    format: Literal["json", "console", "auto"] = Field("auto", description="`auto`: console on a terminal, JSON elsewhere.")
-    slow_request_seconds: Seconds = Field(30, description="A request slower than this is logged as a warning.")
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severity that is written.")
+    format: Literal["json", "console", "auto"] = Field(default="auto", description="`auto`: console on a terminal, JSON elsewhere.")
+    slow_request_seconds: Seconds = Field(default=30, description="A request slower than this is logged as a warning.")
 
 
 class WorkerSettings(_Section):
     """One worker process (`penstock worker`)."""
 
-    join: HttpUrl = Field("", description="Address of the gateway to join.")
-    token: SecretStr = Field(SecretStr(""), description="Join token; needed the first time only.")
-    name: str = Field("", description="Name that people see; empty: host name and engine.")
-    engine: str = Field("sim", description="Engine that makes the tokens.")
-    model: str = Field("", description="Model to serve: a path or hub id, as the engine understands it; empty: the engine's own choice.")
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: Port = Field(0, description="Port to listen on; 0: any free one.")
-    slots: Annotated[int, Field(ge=0)] = Field(0, description="Requests served at the same time; 0: the engine's own number.")
-    pool: Pool | None = Field(None, description="Dedicate this worker to one pool; unset: shared by all.")
-    state_dir: LocalPath | None = Field(None, description="Where the worker keeps its identity; unset: in the data directory.")
-    upstream_url: HttpUrl = Field("", description="For the engine `openai`: the server to call.")
-    upstream_secret: SecretStr = Field(SecretStr(""), description="For the engine `openai`: its bearer token.")
-    advertise: HttpUrl = Field("", description="URL that gateways dial; empty: made from host and port.")
+    join: HttpUrl = Field(default="", description="Address of the gateway to join.")
+    token: SecretStr = Field(default=SecretStr(""), description="Join token; needed the first time only.")
+    name: str = Field(default="", description="Name that people see; empty: host name and engine.")
+    engine: str = Field(default="sim", description="Engine that makes the tokens.")
+    model: str = Field(
+        default="", description="Model to serve: a path or hub id, as the engine understands it; empty: the engine's own choice."
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Port = Field(default=0, description="Port to listen on; 0: any free one.")
+    slots: Annotated[int, Field(ge=0)] = Field(default=0, description="Requests served at the same time; 0: the engine's own number.")
+    pool: Pool | None = Field(default=None, description="Dedicate this worker to one pool; unset: shared by all.")
+    state_dir: LocalPath | None = Field(default=None, description="Where the worker keeps its identity; unset: in the data directory.")
+    upstream_url: HttpUrl = Field(default="", description="For the engine `openai`: the server to call.")
+    upstream_secret: SecretStr = Field(default=SecretStr(""), description="For the engine `openai`: its bearer token.")
+    advertise: HttpUrl = Field(default="", description="URL that gateways dial; empty: made from host and port.")
 
 
 def _default_data_dir() -> Path:
@@ -203,26 +209,28 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", hide_input_in_errors=True
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: Port = Field(8080, description="Port to listen on; 0: any free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Port = Field(default=8080, description="Port to listen on; 0: any free one.")
     data_dir: LocalPath = Field(default_factory=_default_data_dir, description="Where everything on disk lives.")
-    store: str = Field("", description="`sqlite:///file` or `postgresql://...`; empty: penstock.db in the data directory.")
-    secret_key: SecretStr = Field(SecretStr(""), description="Key under which API keys are hashed; empty: made once and kept in the store.")
+    store: str = Field(default="", description="`sqlite:///file` or `postgresql://...`; empty: penstock.db in the data directory.")
+    secret_key: SecretStr = Field(
+        default=SecretStr(""), description="Key under which API keys are hashed; empty: made once and kept in the store."
+    )
     workers: Annotated[int, Field(ge=0, le=256)] | None = Field(
-        None, description="Simulated workers that `up` starts; unset: 2, or 0 when models or upstreams are given."
+        default=None, description="Simulated workers that `up` starts; unset: 2, or 0 when models or upstreams are given."
     )
-    models: Names = Field((), description="Models (paths or hub ids) that `up` starts a worker for.")
-    upstreams: Upstreams = Field((), description="Servers that the gateway calls directly: MODEL=URL, or a JSON list of objects.")
-    imports: Names = Field((), description="Modules whose functions the runner may run.")
-    discover: bool = Field(True, description="Look for inference servers on this machine.")
+    models: Names = Field(default=(), description="Models (paths or hub ids) that `up` starts a worker for.")
+    upstreams: Upstreams = Field(default=(), description="Servers that the gateway calls directly: MODEL=URL, or a JSON list of objects.")
+    imports: Names = Field(default=(), description="Modules whose functions the runner may run.")
+    discover: bool = Field(default=True, description="Look for inference servers on this machine.")
     discover_ports: Annotated[tuple[Port, ...], NoDecode, BeforeValidator(_split)] = Field(
-        (11434, 8000, 1234), description="Loopback ports where they are looked for."
+        default=(11434, 8000, 1234), description="Loopback ports where they are looked for."
     )
-    tls_cert: LocalPath | None = Field(None, description="Certificate chain (PEM); with tls_key, the gateway speaks HTTPS.")
-    tls_key: LocalPath | None = Field(None, description="The certificate's private key (PEM).")
-    cors_origins: Names = Field((), description="Origins whose pages may call the APIs; empty: none.")
+    tls_cert: LocalPath | None = Field(default=None, description="Certificate chain (PEM); with tls_key, the gateway speaks HTTPS.")
+    tls_key: LocalPath | None = Field(default=None, description="The certificate's private key (PEM).")
+    cors_origins: Names = Field(default=(), description="Origins whose pages may call the APIs; empty: none.")
     profile: LocalPath | None = Field(
-        None, description="File in which `up` writes the profile; unset: profiles.toml in the user's configuration."
+        default=None, description="File in which `up` writes the profile; unset: profiles.toml in the user's configuration."
     )
 
     http: HttpSettings = HttpSettings()
