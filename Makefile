@@ -1,0 +1,116 @@
+# Sets up what it needs by itself: Python >= 3.11 makes .venv, pip installs the locked packages (hashes checked), npm the web tools.
+# `make` lists the goals; nothing here needs a tool beyond python3, make and, for the web goals, Node 20 or newer.
+#
+# ARGS      flags that `make up` passes on:             make up ARGS="--port 18080 --json"
+# TESTS     what `make test` runs:                      make test TESTS=tests/unit COVERAGE=0
+# COVERAGE  the least share of src that tests must run, in percent
+# PYTHON    the interpreter that makes .venv
+
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+ARGS ?=
+TESTS ?= tests
+COVERAGE ?= 90
+PYTHON ?= python3
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Standard output belongs to the goal (`make up` prints one JSON line there); set-up talks on standard error.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q install
+LOCKS := requirements/run.lock requirements/build.lock
+PYTHON_PATHS := src tests bench tools
+
+.PHONY: help install up test test-python test-web lint format audit sbom web bench soak lock release clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# --- set-up: stamps make a repeat free -------------------------------------------------------------------------------
+
+install: $(VENV)/run.stamp ## Set up .venv with what running needs, and nothing more
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3.14 python3.13 python3.12 python3.11; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "penstock: making $(VENV) with $$($$python --version)" >&2; \
+	    $$python -m venv $(VENV) >&2 && exit 0; \
+	    echo "penstock: '$$python -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
+	  fi; \
+	done; \
+	echo "penstock: needs Python 3.11 or newer, and $(PYTHON) is not; name another one: make install PYTHON=/path/to/python3" >&2; exit 1
+
+# The project itself comes last and without its dependencies: those are already there, at the locked versions.
+$(VENV)/run.stamp: $(LOCKS) pyproject.toml | $(BIN)/python
+	@echo "penstock: installing $(LOCKS)" >&2
+	@$(PIP) --require-hashes $(addprefix -r ,$(LOCKS)) >&2
+	@$(PIP) --no-deps --no-build-isolation --editable . >&2
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.lock pyproject.toml | $(BIN)/python
+	@echo "penstock: installing requirements/dev.lock" >&2
+	@$(PIP) --require-hashes -r requirements/dev.lock >&2
+	@$(PIP) --no-deps --no-build-isolation --editable . >&2
+	@touch $@ $(VENV)/run.stamp
+
+web/node_modules/.stamp: web/package.json web/package-lock.json
+	@echo "penstock: installing web/package-lock.json" >&2
+	@cd web && npm ci --no-audit --no-fund --loglevel=error >&2
+	@touch $@
+
+# --- run --------------------------------------------------------------------------------------------------------------
+
+up: $(VENV)/run.stamp ## Start gateway and workers: make up ARGS="--port 18080 --json"
+	@$(BIN)/penstock up $(ARGS)
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+test: test-web test-python ## Run every test, with the coverage gate
+
+test-python: $(VENV)/dev.stamp
+	@$(BIN)/python -m pytest $(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
+
+test-web: web/node_modules/.stamp
+	@cd web && npm run --silent check
+
+lint: $(VENV)/dev.stamp ## Style, types, import direction, dependency audit, bill of materials
+	$(BIN)/ruff check $(PYTHON_PATHS)
+	$(BIN)/ruff format --check $(PYTHON_PATHS)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	@$(MAKE) audit sbom
+
+format: $(VENV)/dev.stamp ## Format the Python sources, with safe fixes
+	$(BIN)/ruff check --fix $(PYTHON_PATHS)
+	$(BIN)/ruff format $(PYTHON_PATHS)
+
+audit: $(VENV)/dev.stamp ## Look the locked packages up among known vulnerabilities
+	$(BIN)/python tools/audit.py requirements/dev.lock
+
+sbom: $(VENV)/dev.stamp ## Write the bill of materials of what is installed to run (CycloneDX)
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements requirements/run.lock --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.cdx.json
+
+bench: $(VENV)/dev.stamp ## Measure the gateway; the figures of the README
+	@$(BIN)/python -m bench $(ARGS)
+
+soak: $(VENV)/dev.stamp ## The tests that take minutes
+	@$(BIN)/python -m pytest tests -m soak --timeout=0
+
+# --- make what is committed or published ------------------------------------------------------------------------------
+
+web: web/node_modules/.stamp ## Build web/ into src/penstock/dashboard, which is committed
+	@cd web && npm run --silent build
+
+lock: ## Renew requirements/*.lock and web/package-lock.json
+	@tools/lock.sh
+
+release: $(VENV)/dev.stamp ## Build the wheel and its bill of materials into dist/
+	$(BIN)/hatchling build -t wheel -d dist
+	@$(MAKE) sbom
+	@cp build/sbom.cdx.json dist/penstock-$$($(BIN)/python -c 'import penstock; print(penstock.__version__)').cdx.json
+	@ls -l dist >&2
+
+clean: ## Remove what was built here (.venv and node_modules too)
+	@rm -rf $(VENV) web/node_modules build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Renews the locks: exact versions for every platform and Python >= 3.11, each with its hashes, no registry named.
+# Only here is uv used, in an environment of its own; installing needs pip alone.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+environment=build/lock-venv
+uv_version=0.9.7
+[ -x "$environment/bin/python" ] || python3 -m venv "$environment"
+"$environment/bin/python" -m pip --disable-pip-version-check -q install "uv==$uv_version"
+
+compile() {
+    "$environment/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header "$@"
+}
+
+compile --upgrade --extra dev -o requirements/dev.lock pyproject.toml
+# The smaller locks follow the large one, so that one environment can hold them all.
+compile -c requirements/dev.lock --extra postgres -o requirements/run.lock pyproject.toml
+compile -c requirements/dev.lock -o requirements/build.lock requirements/build.in
+
+cd web && npm install --package-lock-only --no-audit --no-fund
