@@ -1,0 +1,125 @@
+"""An engine's whole reply (no stream): what it says about tokens, and the edits that it needs before it reaches the client."""
+
+import base64
+import re
+import struct
+from typing import Any
+
+import msgspec
+
+from penstock.domain.inference import TokenCount
+from penstock.wire.relay import TIER_VALUE, Usage, usage_json
+from penstock.wire.requests import BYTES_PER_TOKEN
+
+
+class GarbledReply(Exception):
+    """What came is not a reply in OpenAI's form; the text is for the log."""
+
+
+class _Reply(msgspec.Struct):
+    usage: Usage | None = None
+    choices: list[msgspec.Raw] | None = None
+    data: msgspec.Raw = msgspec.Raw()
+    error: Any = None
+
+
+class _Message(msgspec.Struct):
+    content: Any = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message | None = None
+    text: str | None = None
+
+
+class _Embedding(msgspec.Struct):
+    embedding: list[float] | str
+    index: int = 0
+    object: str = "embedding"
+
+
+_reply = msgspec.json.Decoder(_Reply)
+_choice = msgspec.json.Decoder(_Choice)
+_embeddings = msgspec.json.Decoder(list[_Embedding])
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def read(body: bytes) -> _Reply:
+    """Raises GarbledReply for anything but a reply with choices or data."""
+    try:
+        reply = _reply.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise GarbledReply(f"not a reply: {error}") from None
+    if reply.choices is None and not bytes(reply.data):
+        raise GarbledReply("a reply without choices and without data")
+    return reply
+
+
+def token_count(reply: _Reply, prompt_estimate: int) -> TokenCount:
+    """The engine's own count, or ours, marked as estimated."""
+    if reply.usage is not None:
+        return reply.usage.count()
+    text = 0
+    for raw in reply.choices or ():
+        try:
+            choice = _choice.decode(raw)
+        except msgspec.DecodeError:
+            continue
+        content = choice.message.content if choice.message else choice.text
+        text += len(content.encode()) if isinstance(content, str) else 0
+    return TokenCount(prompt_estimate, -(-text // BYTES_PER_TOKEN), estimated=True)
+
+
+def edited(body: bytes, reply: _Reply, service_tier: str, rename: tuple[re.Pattern[bytes], bytes] | None, count: TokenCount) -> bytes:
+    """The reply as the client gets it: tier served, public model name, and always a usage object."""
+    if b'"service_tier"' in body:
+        body = TIER_VALUE.sub(b"", body)
+    if rename is not None:
+        body = rename[0].sub(rename[1], body)
+    if reply.usage is None:
+        fields: dict[str, Any] = dict(_fields.decode(body))
+        fields["usage"] = usage_json(count)
+        body = msgspec.json.encode(fields)
+    return body.replace(b"{", b'{"service_tier":"%b",' % service_tier.encode("ascii"), 1)
+
+
+def embeddings_as(body: bytes, encoding: str | None) -> bytes:
+    """The reply with embeddings as `float` or `base64` (float32, little endian), whatever the engine chose; None: `float`."""
+    fields: dict[str, Any] = dict(_fields.decode(body))
+    raw = bytes(fields.get("data", b"[]"))
+    if (b'"embedding":"' in raw or b'"embedding": "' in raw) == (encoding == "base64"):
+        return body
+    try:
+        vectors = _embeddings.decode(raw)
+    except msgspec.DecodeError as error:
+        raise GarbledReply(f"embeddings that are neither numbers nor base64: {error}") from None
+    for vector in vectors:
+        vector.embedding = _to_base64(vector.embedding) if encoding == "base64" else _to_floats(vector.embedding)
+    fields["data"] = vectors
+    return msgspec.json.encode(fields)
+
+
+def _to_base64(vector: list[float] | str) -> str:
+    return vector if isinstance(vector, str) else base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
+
+
+def _to_floats(vector: list[float] | str) -> list[float]:
+    if not isinstance(vector, str):
+        return vector
+    packed = base64.b64decode(vector)
+    return list(struct.unpack(f"<{len(packed) // 4}f", packed))
+
+
+def error_message(body: bytes) -> str | None:
+    """The sentence in an engine's error answer, bounded; None when there is none that could be shown."""
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    for path in (("error", "message"), ("message",), ("detail",), ("error",)):
+        value: Any = fields
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        if isinstance(value, str) and value:
+            return value[:1000]
+    return None
