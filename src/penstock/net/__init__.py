@@ -1,0 +1,1 @@
+"""Bytes on the wire: the keep-alive HTTP client. No policy."""

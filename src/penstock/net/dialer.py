@@ -1,0 +1,164 @@
+"""Connections to one address: idle ones are kept and used again, the most recently used first."""
+
+import asyncio
+import ssl
+from urllib.parse import urlsplit
+
+from penstock.domain.ports import ResponseSink, TransportFailure
+from penstock.net.connection import ClientConnection
+
+LARGEST_RESPONSE_HEAD_BYTES = 64 * 1024
+
+
+class Call:
+    """One request to an address: a connection for it, and one silent second try when a kept connection turned out dead."""
+
+    __slots__ = ("_cancelled", "_connecting", "_connection", "_dialer", "_paused", "_request", "_sink")
+
+    def __init__(self, dialer: "Dialer", request: bytes, sink: ResponseSink) -> None:
+        self._dialer = dialer
+        self._request = request
+        self._sink = sink
+        self._connection: ClientConnection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._cancelled = False
+        self._paused = False
+
+    def begin(self) -> None:
+        connection = self._dialer.take_idle()
+        if connection is not None:
+            self._start(connection)
+        else:
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+
+    def _start(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._dialer.active.add(self)
+        connection.start(self._request, self, self._dialer.loop_time())
+
+    async def _connect(self) -> None:
+        try:
+            connection = await self._dialer.connect()
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            if not self._cancelled:
+                kind = "timeout" if isinstance(error, TimeoutError) else "connect"
+                self._sink.failed(TransportFailure(kind, f"{type(error).__name__}: {error}"))
+            return
+        finally:
+            self._connecting = None
+        if self._cancelled:
+            connection.abandon()
+            return
+        self._start(connection)
+        if self._paused:
+            connection.pause()
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._dialer.active.discard(self)
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._connection is not None:
+            self._connection.abandon()
+
+    def pause(self) -> None:
+        self._paused = True
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        self._paused = False
+        if self._connection is not None:
+            self._connection.resume()
+
+    def overdue(self, now: float, first_byte_seconds: float, between_chunks_seconds: float) -> None:
+        """Break off when the worker has been silent for too long. A paused exchange is the reader's fault, not the worker's."""
+        connection = self._connection
+        if connection is None or connection.paused:
+            return
+        allowed = between_chunks_seconds if connection.answering else first_byte_seconds
+        if now - connection.last_read > allowed:
+            connection.fail("timeout", f"silent for {allowed:g} s {'in mid-answer' if connection.answering else 'before the first byte'}")
+
+    # the connection's side
+
+    def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._sink.head(status, headers)
+
+    def data(self, data: bytes) -> None:
+        self._sink.data(data)
+
+    def end(self) -> None:
+        self._dialer.active.discard(self)
+        self._sink.end()
+
+    def failed(self, reason: TransportFailure) -> None:
+        self._dialer.active.discard(self)
+        connection = self._connection
+        if reason.kind == "reset" and connection is not None and connection.exchanges > 1 and not connection.answering:
+            # The server closed a kept connection while our request was on its way: it has not seen it.
+            self._connection = None
+            self.begin()
+            return
+        self._sink.failed(reason)
+
+
+class Dialer:
+    """Dials one base URL (`http://host:port` or `https://...`)."""
+
+    def __init__(self, base_url: str, connect_seconds: float, *, tls: ssl.SSLContext | None = None, idle_connections: int = 512) -> None:
+        address = urlsplit(base_url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ValueError(f"not an http(s) URL: {base_url!r}")
+        self._host = address.hostname
+        self._port = address.port or (443 if address.scheme == "https" else 80)
+        self._tls = (tls or ssl.create_default_context()) if address.scheme == "https" else None
+        self._connect_seconds = connect_seconds
+        self._idle_limit = idle_connections
+        self._idle: list[ClientConnection] = []
+        self._open: set[ClientConnection] = set()
+        self.active: set[Call] = set()
+        self.loop_time = asyncio.get_running_loop().time
+        self.path_prefix = address.path.rstrip("/")
+        self.host_header = address.netloc.rpartition("@")[2]
+
+    def call(self, request: bytes, sink: ResponseSink) -> Call:
+        call = Call(self, request, sink)
+        call.begin()
+        return call
+
+    def take_idle(self) -> ClientConnection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+        return None
+
+    async def connect(self) -> ClientConnection:
+        """A fresh connection. Raises OSError, ssl.SSLError or TimeoutError."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._connect_seconds):
+            _, connection = await loop.create_connection(
+                lambda: ClientConnection(self._keep, self._open.discard, LARGEST_RESPONSE_HEAD_BYTES), self._host, self._port, ssl=self._tls
+            )
+        self._open.add(connection)
+        return connection
+
+    def _keep(self, connection: ClientConnection) -> None:
+        if len(self._idle) < self._idle_limit:
+            self._idle.append(connection)
+        else:
+            connection.abandon()
+
+    def check(self, first_byte_seconds: float, between_chunks_seconds: float) -> None:
+        """Time out what has been silent for too long; called about once a second."""
+        now = self.loop_time()
+        for call in list(self.active):
+            call.overdue(now, first_byte_seconds, between_chunks_seconds)
+
+    def close(self) -> None:
+        """Close idle connections now; those in use close with their exchange."""
+        self._idle_limit = 0
+        for connection in self._idle:
+            connection.abandon()
+        self._idle.clear()
