@@ -1,0 +1,1 @@
+"""What is offered: models, the names that lead to them, their prices."""

@@ -1,0 +1,30 @@
+"""What a request costs: exact integers from prices and tokens, rounded once."""
+
+from penstock.domain.inference import TokenCount
+from penstock.domain.models import Price
+from penstock.domain.principal import ServiceTier
+
+_PERCENT = 100
+_PER_MILLION = 1_000_000
+_DIVISOR = _PER_MILLION * _PERCENT
+
+
+def tier_percent(price: Price, tier: str) -> int:
+    """The tier's price in percent of the default tier's. `scale` is capacity that was contracted: its tokens cost the default price."""
+    if tier == ServiceTier.PRIORITY:
+        return price.priority_percent
+    if tier == ServiceTier.FLEX:
+        return price.flex_percent
+    return _PERCENT
+
+
+def cost_micros(price: Price, tier: str, tokens: TokenCount) -> int:
+    """Micro-units of the price's currency for one request at the tier that was served.
+
+    `tokens.prompt` includes the cached ones and `tokens.completion` the reasoning ones, as in OpenAI's usage. The parts are summed
+    exactly and rounded half up at the very end, so that a request's cost is never more than half a micro-unit off.
+    """
+    cached_price = price.input_per_million if price.cached_input_per_million is None else price.cached_input_per_million
+    cached = min(tokens.cached, tokens.prompt)  # an engine that reports more cached than prompt tokens must not earn a discount
+    exact = (tokens.prompt - cached) * price.input_per_million + cached * cached_price + tokens.completion * price.output_per_million
+    return (exact * tier_percent(price, tier) + _DIVISOR // 2) // _DIVISOR
