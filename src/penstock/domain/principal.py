@@ -124,6 +124,9 @@ class Principal:
     key_id: str
     plan: Plan
     scopes: frozenset[Scope]
+    requests_per_minute: int | None = None
+    """The key's own limit below its organisation's; None: only the organisation's."""
+    tokens_per_minute: int | None = None
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes
