@@ -1,0 +1,152 @@
+"""The gateway's view of all its workers: who is there, in which state, and which models that makes available."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from penstock.domain.clock import Clock
+from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
+from penstock.routing.health import HealthRules, note_failure, note_success, silent_verdicts
+from penstock.routing.member import Member
+from penstock.routing.policies import Policy
+from penstock.routing.serving import Serving
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRules:
+    health: HealthRules = HealthRules()
+    priority_reserve: float = 0.1
+    overflow_reserve: float = 0.3
+
+
+ServingKey = tuple[str, str | None]
+"""A model, and the organisation whose own workers serve it (None: everybody's)."""
+
+
+class FleetEvent(NamedTuple):
+    """Something that an operator wants to know: a worker's new state, or `ejected`, `returned`."""
+
+    worker_id: str
+    name: str
+    what: str
+
+
+class Fleet:
+    """Every edit goes through a method here, which rebuilds the models concerned and tells those who wait for a slot."""
+
+    def __init__(self, policy: Policy, rules: FleetRules, clock: Clock) -> None:
+        self._policy = policy
+        self._rules = rules
+        self._now = clock.monotonic
+        self._members: dict[str, Member] = {}
+        self._models: dict[ServingKey, Serving] = {}
+        self.on_change: Callable[[frozenset[ServingKey]], None] = lambda keys: None
+        """Called with the models whose workers changed: those who wait may now be placed."""
+        self.on_event: Callable[[FleetEvent], None] = lambda event: None
+
+    # reading
+
+    def serving(self, model: str, org_id: str | None) -> Serving | None:
+        """The workers of a model for an organisation: its own while it has any, else everybody's; None: none was ever there."""
+        own = self._models.get((model, org_id))
+        return own if own is not None and own.known else self._models.get((model, None))
+
+    def members(self) -> list[Member]:
+        return list(self._members.values())
+
+    def member(self, worker_id: str) -> Member | None:
+        return self._members.get(worker_id)
+
+    def offers(self, org_id: str | None) -> dict[str, ModelOffer]:
+        """The models that a request of an organisation could use now, each as one of its workers offers it."""
+        offers: dict[str, ModelOffer] = {}
+        for member in self._members.values():
+            if member.state is WorkerState.READY and member.record.org_id in (None, org_id):
+                for offer in member.record.models:
+                    offers.setdefault(offer.id, offer)
+        return offers
+
+    # workers come, change and go
+
+    def put(self, record: WorkerRecord) -> Member:
+        """Add a worker, or take over its new record."""
+        member = self._members.get(record.id)
+        touched = _keys(record)
+        if member is None:
+            member = self._members[record.id] = Member(record, self._now())
+        else:
+            touched |= _keys(member.record)
+            member.record, member.slots = record, record.slots
+        if record.draining and member.state is not WorkerState.DRAINING:
+            self._move(member, WorkerState.DRAINING)
+        self._rebuild(touched)
+        return member
+
+    def remove(self, worker_id: str) -> None:
+        member = self._members.pop(worker_id, None)
+        if member is not None:
+            self._rebuild(_keys(member.record))
+
+    def alive(self, worker_id: str, load: WorkerLoad | None = None, *, draining: bool = False) -> None:
+        """A sign of life: whatever the worker was before, it serves again (or drains)."""
+        member = self._members.get(worker_id)
+        if member is None:
+            return
+        member.last_sign = self._now()
+        if load is not None:
+            member.load = load
+        state = WorkerState.DRAINING if draining or member.record.draining else WorkerState.READY
+        if member.state is not state:
+            self._move(member, state)
+
+    def lost(self, worker_id: str) -> None:
+        """Its connection broke: nothing new for it until it gives a sign of life."""
+        member = self._members.get(worker_id)
+        if member is not None and member.state is WorkerState.READY:
+            self._move(member, WorkerState.SUSPECT)
+
+    def succeeded(self, member: Member) -> None:
+        if member.failures_in_a_row or member.ejections:
+            note_success(member)
+
+    def failed(self, member: Member) -> None:
+        if note_failure(member, self._members.values(), self._rules.health, self._now()):
+            self.on_event(FleetEvent(member.id, member.record.name, "ejected"))
+            self._rebuild(_keys(member.record))
+
+    def sweep(self) -> None:
+        """About once a second: judge the silent, let the ejected return."""
+        now = self._now()
+        for member, state in silent_verdicts(self._members.values(), self._rules.health, now):
+            self._move(member, state)
+        for member in self._members.values():
+            if 0 < member.ejected_until <= now:
+                member.ejected_until = 0.0
+                self.on_event(FleetEvent(member.id, member.record.name, "returned"))
+                self._rebuild(_keys(member.record))
+
+    def _move(self, member: Member, state: WorkerState) -> None:
+        if member.move(state):
+            if state is WorkerState.READY:
+                # It may have restarted: what it did before does not count against it.
+                member.failures_in_a_row, member.ejected_until = 0, 0.0
+            self.on_event(FleetEvent(member.id, member.record.name, state.value))
+            self._rebuild(_keys(member.record))
+
+    def _rebuild(self, keys: Iterable[ServingKey]) -> None:
+        keys = frozenset(keys)
+        now = self._now()
+        for key in keys:
+            serving = self._models.get(key)
+            if serving is None:
+                rules = self._rules
+                serving = self._models[key] = Serving(key[0], self._policy, rules.priority_reserve, rules.overflow_reserve)
+            known = [member for member in self._members.values() if key in _keys(member.record)]
+            ready = [member for member in known if member.state is WorkerState.READY]
+            # Fail open: when every worker is ejected, a doubtful one is better than none.
+            serving.rebuild([member for member in ready if member.ejected_until <= now] or ready, len(known))
+        self.on_change(keys)
+
+
+def _keys(record: WorkerRecord) -> set[ServingKey]:
+    return {(offer.id, record.org_id) for offer in record.models}

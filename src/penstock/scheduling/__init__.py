@@ -1,0 +1,1 @@
+"""When a request goes to a worker: one bounded queue per model."""
