@@ -1,0 +1,140 @@
+"""The journal of one gateway process: slots while streams run, a record at the end, batches to the ledger beside the traffic."""
+
+import asyncio
+import fcntl
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from penstock.domain.errors import PortUnavailable
+from penstock.domain.ports import Ledger
+from penstock.domain.usage import Outcome, UsageRecord
+from penstock.journal import segments, slots
+from penstock.journal.segments import Batch, Segments
+from penstock.journal.slots import Slot, Slots
+
+_MOST_RECORDS_IN_MEMORY = 200_000
+_RETRY_SECONDS = 1.0
+log = structlog.get_logger("penstock.journal")
+
+
+class Journal:
+    """Implements `domain.ports.UsageJournal`. One directory a process; what a dead process left is taken over at `open`."""
+
+    def __init__(self, directory: Path, ledger: Ledger, slots_per_file: int, flush_seconds: float) -> None:
+        self._root = directory
+        self._ledger = ledger
+        self._slots_per_file = slots_per_file
+        self._flush_seconds = flush_seconds
+        self._waiting: deque[Batch] = deque()
+        self._lock: int | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.written = 0
+        """Records that have reached the ledger since the start."""
+
+    # life
+
+    def open(self, reprice: Callable[[UsageRecord], UsageRecord]) -> int:
+        """Claim a directory and recover what its last owner left; returns the number of streams that were cut."""
+        directory = self._claim()
+        for path in segments.left_behind(directory):
+            self._waiting.append(Batch(path))
+        cut = [reprice(replace(record, outcome=Outcome.RECOVERED)) for record in slots.left_behind(directory)]
+        self._segments = Segments(directory)
+        for record in cut:
+            self._segments.append(record)
+        # Only now: opening the slots clears them, and the records above are safe in a segment.
+        self._slots = Slots(directory, self._slots_per_file)
+        self._slots.open()
+        return len(cut)
+
+    def start(self) -> None:
+        """Begin to move records to the ledger; needs a running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._drain())
+
+    async def close(self) -> None:
+        """Move the rest to the ledger when it can be reached; otherwise the files keep it for the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.flush()
+        self._segments.close()
+        self._slots.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def _claim(self) -> Path:
+        """The first directory that no living process owns: gateways that share a data directory each get one."""
+        for number in range(1000):
+            directory = self._root / str(number)
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                continue
+            self._lock = descriptor
+            return directory
+        raise OSError(f"no free journal directory under {self._root}")
+
+    # the data plane's side
+
+    def begin(self, record: UsageRecord) -> Slot | None:
+        """A slot for a stream that starts now; None when the disk has no room for another (the end is recorded all the same)."""
+        try:
+            slot = self._slots.take()
+        except OSError as error:
+            log.warning("journal_has_no_slot", reason=str(error))
+            return None
+        slot.fill(record)
+        return slot
+
+    def finish(self, record: UsageRecord) -> None:
+        """Before the last bytes leave. The caller then clears its slot."""
+        self._segments.append(record)
+
+    @property
+    def backlog(self) -> int:
+        """Batches that the ledger has not taken yet."""
+        return len(self._waiting)
+
+    @property
+    def failing(self) -> bool:
+        return self._segments.failing
+
+    # the ledger's side
+
+    async def _drain(self) -> None:
+        while True:
+            ok = await self.flush()
+            await asyncio.sleep(self._flush_seconds if ok else _RETRY_SECONDS)
+
+    async def flush(self) -> bool:
+        """Move everything to the ledger; False when it could not be reached and the rest waits."""
+        batch = self._segments.cut()
+        if batch is not None:
+            self._waiting.append(batch)
+            self._forget_surplus()
+        while self._waiting:
+            batch = self._waiting[0]
+            try:
+                self.written += await self._ledger.append(batch.load())
+            except PortUnavailable as error:
+                log.warning("ledger_unreachable", reason=str(error), batches=len(self._waiting))
+                return False
+            self._waiting.popleft()
+            batch.discard()
+        return True
+
+    def _forget_surplus(self) -> None:
+        """While the ledger is away, memory holds the newest records only; the files hold all."""
+        held = 0
+        for batch in reversed(self._waiting):
+            held += len(batch.records)
+            if held > _MOST_RECORDS_IN_MEMORY and batch.path is not None and not self._segments.failing:
+                batch.records = []
