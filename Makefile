@@ -30,6 +30,7 @@ help: ## Show this list
 # --- set-up: stamps make a repeat free -------------------------------------------------------------------------------
 
 install: $(VENV)/run.stamp ## Set up .venv with what running needs, and nothing more
+	@:
 
 $(BIN)/python:
 	@for python in $(PYTHON) python3.14 python3.13 python3.12 python3.11; do \
