@@ -33,11 +33,15 @@ class MemoryBucket:
         self._per_second = self.limit / 60.0
         self._level = min(self._level, float(self.limit))
 
+    # Conditions instead of max(), and no shared helper: these three run several times for every request.
+
     def reserve(self, amount: float, now: float) -> float:
         level = self._level
         elapsed = now - self._at
         if elapsed > 0.0:  # a caller with an older reading of the clock must not take time back
-            level = max(0.0, level - elapsed * self._per_second)
+            level -= elapsed * self._per_second
+            if level < 0.0:
+                level = 0.0
             self._level = level
             self._at = now
         after = level + amount
@@ -50,23 +54,26 @@ class MemoryBucket:
 
     def settle(self, amount: float) -> None:
         # Never below empty: what was reserved so long ago that it has come back by itself is not given back twice.
-        self._level = max(0.0, self._level - amount)
+        level = self._level - amount
+        self._level = level if level > 0.0 else 0.0
 
     def remaining(self, now: float) -> int:
-        return max(0, int(self._ceiling - self._level_at(now)))
+        elapsed = now - self._at
+        level = self._level - elapsed * self._per_second if elapsed > 0.0 else self._level
+        if level <= 0.0:
+            return self.limit
+        return int(self._ceiling - level) if level < self._ceiling else 0
 
     def reset_seconds(self, now: float) -> float:
-        level = self._level_at(now)
-        if level <= _SLACK:
+        elapsed = now - self._at
+        level = self._level - elapsed * self._per_second if elapsed > 0.0 else self._level
+        if level <= _SLACK or not self.limit:
             return 0.0
-        return level / self._per_second if self.limit else math.inf
+        return level / self._per_second
 
     def idle(self, now: float) -> bool:
         """Full, and not touched for a minute: forgetting it changes no decision."""
-        return now - self._at >= 60.0 and self._level_at(now) <= _SLACK
-
-    def _level_at(self, now: float) -> float:
-        return max(0.0, self._level - max(0.0, now - self._at) * self._per_second)
+        return now - self._at >= 60.0 and self.reset_seconds(now) == 0.0
 
 
 class MemoryQuotas:

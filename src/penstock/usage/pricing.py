@@ -4,6 +4,9 @@ from penstock.domain.inference import TokenCount
 from penstock.domain.models import Price
 from penstock.domain.principal import ServiceTier
 
+# Read once: on Python 3.11 looking an enum's member up costs more than the arithmetic below.
+_PRIORITY = ServiceTier.PRIORITY
+_FLEX = ServiceTier.FLEX
 _PERCENT = 100
 _PER_MILLION = 1_000_000
 _DIVISOR = _PER_MILLION * _PERCENT
@@ -11,9 +14,9 @@ _DIVISOR = _PER_MILLION * _PERCENT
 
 def tier_percent(price: Price, tier: str) -> int:
     """The tier's price in percent of the default tier's. `scale` is capacity that was contracted: its tokens cost the default price."""
-    if tier == ServiceTier.PRIORITY:
+    if tier == _PRIORITY:
         return price.priority_percent
-    if tier == ServiceTier.FLEX:
+    if tier == _FLEX:
         return price.flex_percent
     return _PERCENT
 
@@ -25,6 +28,7 @@ def cost_micros(price: Price, tier: str, tokens: TokenCount) -> int:
     exactly and rounded half up at the very end, so that a request's cost is never more than half a micro-unit off.
     """
     cached_price = price.input_per_million if price.cached_input_per_million is None else price.cached_input_per_million
-    cached = min(tokens.cached, tokens.prompt)  # an engine that reports more cached than prompt tokens must not earn a discount
+    # An engine that reports more cached than prompt tokens must not earn a discount.
+    cached = tokens.cached if tokens.cached < tokens.prompt else tokens.prompt
     exact = (tokens.prompt - cached) * price.input_per_million + cached * cached_price + tokens.completion * price.output_per_million
     return (exact * tier_percent(price, tier) + _DIVISOR // 2) // _DIVISOR

@@ -1,0 +1,1 @@
+"""May it come in? Keys, tiers, limits and repeated requests: plain calls on memory, for every request."""

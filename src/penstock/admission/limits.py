@@ -1,0 +1,205 @@
+"""The limits of one key and its organisation, ready to be asked, and the headers that tell where they stand."""
+
+import math
+from collections import OrderedDict
+from functools import lru_cache
+
+from penstock.admission.tiers import TierChoice, resolve
+from penstock.domain.errors import RateLimited
+from penstock.domain.ports import Bucket, Quotas
+from penstock.domain.principal import Principal, Scope
+
+_LONGEST_WAIT_SECONDS = 60.0  # the SDKs do not wait longer: beyond it we tell them not to try
+
+Buckets = tuple[Bucket, ...]
+"""The organisation's bucket and, where the key has a limit of its own, the key's."""
+_Limit = tuple[str, int]
+"""The name of a bucket and its units a minute."""
+
+
+class KeyLimits:
+    """What one key may still do. The organisation's buckets are shared by all its keys, a key's own only narrow them."""
+
+    __slots__ = (
+        "_bucket",
+        "_choices",
+        "_key_requests",
+        "_key_tokens",
+        "_org_requests",
+        "_org_tokens",
+        "concurrency",
+        "in_flight",
+        "may_infer",
+        "principal",
+    )
+
+    def __init__(self, quotas: Quotas, principal: Principal) -> None:
+        self._bucket = quotas.bucket
+        self.in_flight = 0
+        self.adopt(principal)
+
+    def adopt(self, principal: Principal) -> None:
+        """The key or its plan was edited: new limits from here on; what is running goes on counting."""
+        plan = principal.plan
+        self.principal = principal
+        self.concurrency = plan.concurrency
+        self.may_infer = principal.may(Scope.INFERENCE)
+        self._choices: dict[str | None, TierChoice] = {}
+        self._org_requests = (f"org:{principal.org_id}:requests", plan.requests_per_minute)
+        self._org_tokens = (f"org:{principal.org_id}:tokens", plan.tokens_per_minute)
+        self._key_requests = _own(f"key:{principal.key_id}:requests", principal.requests_per_minute)
+        self._key_tokens = _own(f"key:{principal.key_id}:tokens", principal.tokens_per_minute)
+
+    def tier(self, asked: str | None) -> TierChoice:
+        """`tiers.resolve`, remembered: only names that it accepts, so there are never more than a few."""
+        choice = self._choices.get(asked)
+        if choice is None:
+            choice = self._choices[asked] = resolve(self.principal.plan, asked)
+        return choice
+
+    def take_request(self, now: float) -> Buckets:
+        """Count one request. A refused one is not counted: who keeps knocking does not wait longer."""
+        return self._take("requests", self._org_requests, self._key_requests, 1, now)
+
+    def take_tokens(self, tokens: int, now: float) -> Buckets:
+        """Reserve tokens."""
+        return self._take("tokens", self._org_tokens, self._key_tokens, tokens, now)
+
+    def buckets(self) -> tuple[Buckets, Buckets]:
+        """Those of requests and those of tokens."""
+        return self._both(self._org_requests, self._key_requests), self._both(self._org_tokens, self._key_tokens)
+
+    def _take(self, what: str, shared: _Limit, own: _Limit | None, amount: int, now: float) -> Buckets:
+        """Of both limits or of none. Raises RateLimited."""
+        bucket = self._bucket(shared[0], shared[1])
+        if wait := bucket.reserve(amount, now):
+            raise _too_many(what, "organisation", bucket, amount, wait)
+        if own is None:
+            return (bucket,)
+        narrow = self._bucket(own[0], own[1])
+        if wait := narrow.reserve(amount, now):
+            bucket.settle(amount)
+            raise _too_many(what, "API key", narrow, amount, wait)
+        return (bucket, narrow)
+
+    def _both(self, shared: _Limit, own: _Limit | None) -> Buckets:
+        return (self._bucket(*shared),) if own is None else (self._bucket(*shared), self._bucket(*own))
+
+
+class LimitBook:
+    """The limits of every key that was used lately."""
+
+    def __init__(self, quotas: Quotas, capacity: int = 100_000) -> None:
+        self._quotas = quotas
+        self._capacity = capacity
+        self._limits: OrderedDict[str, KeyLimits] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+    def of(self, principal: Principal) -> KeyLimits:
+        limits = self._limits.get(principal.key_id)
+        if limits is None:
+            self._make_room()
+            limits = self._limits[principal.key_id] = KeyLimits(self._quotas, principal)
+        elif limits.principal is not principal:
+            limits.adopt(principal)
+        return limits
+
+    def _make_room(self) -> None:
+        """Forget the oldest key that has nothing running; its buckets live on with the quotas. Looks at a few only."""
+        for _ in range(4):
+            if len(self._limits) < self._capacity:
+                return
+            key_id, limits = self._limits.popitem(last=False)
+            if limits.in_flight:
+                self._limits[key_id] = limits
+
+
+def _too_many(what: str, whose: str, bucket: Bucket, amount: float, wait: float) -> RateLimited:
+    """The refusal, with the limit that was met and, when waiting helps, for how long."""
+    if math.isinf(wait):
+        hint = "lower max_tokens or shorten the prompt" if what == "tokens" else "the limit must be raised"
+        return RateLimited(
+            f"The request needs {amount:.0f} {what}, more than the limit of {bucket.limit} {what} per minute of this {whose}"
+            f" ever allows at once; {hint}.",
+            retry=False,
+        )
+    return RateLimited(
+        f"Rate limit reached: {bucket.limit} {what} per minute for this {whose}, {amount:.0f} requested. Try again in {duration(wait)}.",
+        retry_after_seconds=wait,
+        retry=False if wait > _LONGEST_WAIT_SECONDS else None,
+    )
+
+
+def header_block(requests: Buckets, tokens: Buckets, now: float) -> bytes:
+    """OpenAI's six headers and the two of the IETF draft (draft-ietf-httpapi-ratelimit-headers), each line with its CRLF.
+
+    Of an organisation's and a key's limit the one that leaves less is shown.
+    """
+    request = _narrowest(requests, now)
+    token = _narrowest(tokens, now)
+    requests_left = request.remaining(now)
+    requests_reset, requests_seconds = _reset(request.reset_seconds(now))
+    tokens_left = token.remaining(now)
+    tokens_reset, tokens_seconds = _reset(token.reset_seconds(now))
+    return _template(request.limit, token.limit) % (
+        requests_left,
+        requests_reset,
+        tokens_left,
+        tokens_reset,
+        requests_left,
+        requests_seconds,
+        tokens_left,
+        tokens_seconds,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _template(requests_limit: int, tokens_limit: int) -> bytes:
+    """The lines with what never changes for a pair of limits filled in."""
+    return (
+        f"x-ratelimit-limit-requests: {requests_limit}\r\n"
+        "x-ratelimit-remaining-requests: %d\r\n"
+        "x-ratelimit-reset-requests: %b\r\n"
+        f"x-ratelimit-limit-tokens: {tokens_limit}\r\n"
+        "x-ratelimit-remaining-tokens: %d\r\n"
+        "x-ratelimit-reset-tokens: %b\r\n"
+        f'ratelimit-policy: "requests";q={requests_limit};w=60, "tokens";q={tokens_limit};w=60\r\n'
+        'ratelimit: "requests";r=%d;t=%d, "tokens";r=%d;t=%d\r\n'
+    ).encode("ascii")
+
+
+def _reset(seconds: float) -> tuple[bytes, int]:
+    """A time until a bucket is full in OpenAI's notation and in whole seconds."""
+    if seconds <= 0.0:
+        return b"0s", 0
+    if seconds <= 0.999:
+        return b"%dms" % math.ceil(seconds * 1000.0), 1
+    whole = math.ceil(seconds)
+    return _whole_duration(whole), whole
+
+
+@lru_cache(maxsize=1024)
+def _whole_duration(seconds: int) -> bytes:
+    minutes, seconds = divmod(seconds, 60)
+    if not minutes:
+        return b"%ds" % seconds
+    hours, minutes = divmod(minutes, 60)
+    return b"%dh%dm%ds" % (hours, minutes, seconds) if hours else b"%dm%ds" % (minutes, seconds)
+
+
+def duration(seconds: float) -> str:
+    """As OpenAI writes it: `0s`, `20ms`, `1s`, `6m0s`, `1h0m0s`; rounded up, so that nobody comes back too early."""
+    return _reset(seconds)[0].decode("ascii")
+
+
+def _narrowest(buckets: Buckets, now: float) -> Bucket:
+    if len(buckets) == 1:
+        return buckets[0]
+    shared, own = buckets
+    return own if own.remaining(now) <= shared.remaining(now) else shared
+
+
+def _own(name: str, limit: int | None) -> _Limit | None:
+    return None if limit is None else (name, limit)
