@@ -1,0 +1,77 @@
+"""Transactions, and what a driver's errors mean to the rooms inside."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Insert, Row, Select, Table
+from sqlalchemy import exc as sql_errors
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from penstock.domain.errors import Conflict, NotFound, PortUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+
+class Connected(ABC):
+    """What the parts of a store share: two engines (one engine twice on Postgres) and the dialect's peculiarities."""
+
+    _reader: AsyncEngine | None = None
+    _writer: AsyncEngine | None = None
+
+    def _read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection for queries. Raises PortUnavailable."""
+        return self._connection(self._reader)
+
+    def _write(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction, committed at the end of the block. Raises PortUnavailable, Conflict, NotFound."""
+        return self._connection(self._writer)
+
+    async def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        async with self._read() as connection:
+            found: Sequence[Row[Any]] = (await connection.execute(query)).all()
+            return found
+
+    async def _row(self, query: Select[Any]) -> Row[Any] | None:
+        async with self._read() as connection:
+            found: Row[Any] | None = (await connection.execute(query)).one_or_none()
+            return found
+
+    def _upsert(self, table: Table) -> Insert:
+        """INSERT that replaces every column of the row with the same primary key."""
+        statement = self._insert(table)
+        return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=dict(statement.excluded))
+
+    @asynccontextmanager
+    async def _connection(self, engine: AsyncEngine | None) -> AsyncIterator[AsyncConnection]:
+        if engine is None:
+            raise PortUnavailable("the store is not open")
+        try:
+            async with engine.begin() as connection:
+                yield connection
+        except sql_errors.IntegrityError as error:
+            raise self._refusal(error) from error
+        except (sql_errors.DBAPIError, sql_errors.TimeoutError, OSError) as error:
+            cause = error.orig if isinstance(error, sql_errors.DBAPIError) else error
+            if cause is not None and self._unavailable(cause):
+                raise PortUnavailable(f"store: {cause}") from error
+            raise
+
+    def _refusal(self, error: sql_errors.IntegrityError) -> Exception:
+        if self._parent_missing(error.orig):
+            return NotFound("There is no such organisation.", param="org_id")
+        return Conflict("There is one already.")
+
+    @abstractmethod
+    def _unavailable(self, error: BaseException) -> bool:
+        """Whether the error means that the database cannot be reached, is full or locked (and not that our SQL is wrong)."""
+
+    @abstractmethod
+    def _parent_missing(self, error: BaseException | None) -> bool:
+        """Whether an integrity error is a foreign key's."""
+
+    @abstractmethod
+    def _insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
+        """The dialect's INSERT, which knows ON CONFLICT."""

@@ -1,0 +1,193 @@
+"""The tables, the same on both databases. A column is named after the field that it holds.
+
+This is what the migrations add up to; a change here comes with a migration and a higher `SCHEMA_VERSION`.
+"""
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+SCHEMA_VERSION = "0001"
+"""The newest migration; as text it sorts like a number."""
+
+# Ids and group names are compared byte by byte on both databases, not by the language of the server.
+NAME = String().with_variant(String(collation="C"), "postgresql")
+# Sums outgrow 32 bits. SQLite's INTEGER has 64 anyway.
+NUMBER = BigInteger()
+
+metadata = MetaData()
+
+plan = Table(
+    "plan",
+    metadata,
+    Column("name", NAME, primary_key=True),
+    Column("service_class", Integer, nullable=False),
+    Column("default_tier", NAME, nullable=False),
+    Column("tiers", JSON, nullable=False),
+    Column("requests_per_minute", NUMBER, nullable=False),
+    Column("tokens_per_minute", NUMBER, nullable=False),
+    Column("concurrency", NUMBER, nullable=False),
+    Column("spill", Boolean, nullable=False),
+)
+
+organisation = Table(
+    "organisation",
+    metadata,
+    Column("id", NAME, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("plan", NAME, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+)
+
+user = Table(
+    "account_user",
+    metadata,
+    Column("id", NAME, primary_key=True),
+    Column("org_id", NAME, ForeignKey("organisation.id"), nullable=False),
+    Column("email", Text, nullable=False),
+    Column("folded_email", NAME, nullable=False, unique=True),  # what is compared: without regard to case
+    Column("password_hash", Text, nullable=False),
+    Column("admin", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", NAME, primary_key=True),
+    Column("org_id", NAME, ForeignKey("organisation.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("hint", Text, nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+    Column("allowed_networks", JSON, nullable=False),
+    Column("requests_per_minute", NUMBER),
+    Column("tokens_per_minute", NUMBER),
+    Index("api_key_org", "org_id"),
+)
+
+join_token = Table(
+    "join_token",
+    metadata,
+    Column("id", NAME, primary_key=True),
+    Column("role", NAME, nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("hint", Text, nullable=False),
+    Column("org_id", NAME, ForeignKey("organisation.id")),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+)
+
+model = Table(
+    "model",
+    metadata,
+    Column("id", NAME, primary_key=True),
+    Column("input_per_million", NUMBER, nullable=False),
+    Column("cached_input_per_million", NUMBER),
+    Column("output_per_million", NUMBER, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("priority_percent", NUMBER, nullable=False),
+    Column("flex_percent", NUMBER, nullable=False),
+    Column("aliases", JSON, nullable=False),
+    Column("context_length", NUMBER),
+    Column("created_at", Double, nullable=False),
+    Column("owned_by", Text, nullable=False),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("id", NAME, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("kind", NAME, nullable=False),
+    Column("engine", NAME, nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("models", JSON, nullable=False),
+    Column("slots", NUMBER, nullable=False),
+    Column("pool", NAME),
+    Column("org_id", NAME),
+    Column("sealed_secret", LargeBinary, nullable=False),
+    Column("public_key", LargeBinary, unique=True),  # NULL for an upstream: any number may have none
+    Column("draining", Boolean, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("joined_at", Double, nullable=False),
+    Column("last_seen_at", Double, nullable=False),
+    Column("running", NUMBER, nullable=False),
+    Column("waiting", NUMBER, nullable=False),
+    Column("kv_usage", Double, nullable=False),
+    Column("ttft_seconds", Double),
+)
+
+secret = Table(
+    "secret",
+    metadata,
+    Column("name", NAME, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+change_counter = Table(
+    "change_counter",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1: the table has one row
+    Column("version", NUMBER, nullable=False),
+)
+
+change = Table(
+    "change",
+    metadata,
+    Column("version", NUMBER, primary_key=True, autoincrement=False),
+    Column("kind", NAME, nullable=False),
+    Column("subject", NAME, nullable=False),
+)
+
+usage_record = Table(
+    "usage_record",
+    metadata,
+    Column("request_id", NAME, primary_key=True),
+    Column("org_id", NAME, nullable=False),
+    Column("key_id", NAME, nullable=False),
+    Column("model", NAME, nullable=False),
+    Column("operation", NAME, nullable=False),
+    Column("service_tier", NAME, nullable=False),
+    Column("service_class", NAME, nullable=False),
+    Column("worker_id", NAME, nullable=False),
+    Column("outcome", NAME, nullable=False),
+    Column("prompt_tokens", NUMBER, nullable=False),
+    Column("completion_tokens", NUMBER, nullable=False),
+    Column("cached_tokens", NUMBER, nullable=False),
+    Column("reasoning_tokens", NUMBER, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+    Column("cost_micros", NUMBER, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("finished_at", Double, nullable=False),
+    Column("ttft_ms", Double, nullable=False),
+    Column("queue_ms", Double, nullable=False),
+    Column("retries", NUMBER, nullable=False),
+    Column("status", NUMBER, nullable=False),
+    Column("client_request_id", Text, nullable=False),
+    # Pages of records, and the part of an hour at the edge of a report; of one organisation, of all.
+    Index("usage_record_org", "org_id", "started_at", "request_id"),
+    Index("usage_record_time", "started_at", "request_id"),
+)
+
+usage_hour = Table(
+    "usage_hour",
+    metadata,
+    Column("org_id", NAME, primary_key=True),
+    Column("hour", NUMBER, primary_key=True, autoincrement=False),  # whole hours since the Unix epoch
+    Column("key_id", NAME, primary_key=True),
+    Column("model", NAME, primary_key=True),
+    Column("service_tier", NAME, primary_key=True),
+    Column("service_class", NAME, primary_key=True),
+    Column("requests", NUMBER, nullable=False),
+    Column("prompt_tokens", NUMBER, nullable=False),
+    Column("completion_tokens", NUMBER, nullable=False),
+    Column("cached_tokens", NUMBER, nullable=False),
+    Column("reasoning_tokens", NUMBER, nullable=False),
+    Column("estimated_requests", NUMBER, nullable=False),
+    Column("cost_micros", NUMBER, nullable=False),
+    Index("usage_hour_time", "hour"),
+)

@@ -1,0 +1,85 @@
+"""PostgreSQL: the system of record of an installation that is more than one process."""
+
+from typing import Any
+
+import psycopg
+from sqlalchemy import Table, make_url, text
+from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from penstock.stores import _schema as schema
+from penstock.stores._rollup import COLUMNS, addition
+from penstock.stores._sql_store import SqlStore
+
+_POOL_SIZE = 8
+_WAIT_SECONDS = 5
+_MIGRATION_LOCK = 0x70656E73746F636B  # "penstock"
+# No statement of ours is long; one that is must not hold a connection for ever.
+_SERVER_SETTINGS = {
+    "statement_timeout": _WAIT_SECONDS * 1000,
+    "lock_timeout": _WAIT_SECONDS * 1000,
+    "idle_in_transaction_session_timeout": 30_000,
+}
+_CONNECT_ARGS = {
+    "application_name": "penstock",
+    "connect_timeout": _WAIT_SECONDS,
+    # A server that vanished without a word (its machine lost power) is noticed within about this time.
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+}
+
+_TYPES = {"String": "text", "Text": "text", "BigInteger": "bigint", "Double": "double precision", "Boolean": "boolean"}
+_ARRAYS = ", ".join(f"%s::{_TYPES[type(schema.usage_record.c[name].type).__name__]}[]" for name in COLUMNS)
+_APPEND = (  # all of it names of our own columns
+    f"WITH new AS (INSERT INTO usage_record ({', '.join(COLUMNS)}) SELECT * FROM unnest({_ARRAYS}) "  # noqa: S608
+    "ON CONFLICT (request_id) DO NOTHING RETURNING *), "
+    f"added AS ({addition('new', 'floor(started_at)::bigint / 3600')} RETURNING 1) SELECT count(*) FROM new"
+)
+
+
+class PostgresStore(SqlStore):
+    def _connect(self) -> None:
+        self._reader = self._writer = _engine(self._url)
+
+    async def _lock_schema(self, connection: AsyncConnection) -> None:
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
+        await connection.execute(text("SET LOCAL lock_timeout = 0"))
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+
+    def _insert(self, table: Table) -> Insert:
+        return insert(table)
+
+    async def _add_records(self, connection: AsyncConnection, rows: list[tuple[Any, ...]]) -> int:
+        # By id: two gateways that replay the same records wait for each other's rows in the same order.
+        columns = zip(*sorted(rows), strict=True)
+        added: int = (await connection.exec_driver_sql(_APPEND, tuple(list(column) for column in columns))).scalar_one()
+        return added
+
+    def _unavailable(self, error: BaseException) -> bool:
+        if isinstance(error, psycopg.Error):
+            # A server that fell back to read-only (a replica, after a fail-over) says so with an internal error.
+            return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.errors.ReadOnlySqlTransaction)
+        return True
+
+    def _parent_missing(self, error: BaseException | None) -> bool:
+        return isinstance(error, psycopg.errors.ForeignKeyViolation)
+
+
+MEMBER = PostgresStore
+
+
+def _engine(url: str) -> AsyncEngine:
+    address = make_url(url).set(drivername="postgresql+psycopg")
+    own = " ".join(f"-c {name}={value}" for name, value in _SERVER_SETTINGS.items())
+    options = " ".join(filter(None, [own, str(address.query.get("options", ""))]))
+    return create_async_engine(
+        address.difference_update_query(["options"]),
+        pool_size=_POOL_SIZE,
+        max_overflow=_POOL_SIZE,
+        pool_timeout=_WAIT_SECONDS,
+        pool_pre_ping=True,  # so that a restarted server costs nobody an error
+        pool_recycle=1800,
+        connect_args=_CONNECT_ARGS | {"options": options},
+    )

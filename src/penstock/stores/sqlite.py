@@ -1,0 +1,143 @@
+"""SQLite: one file beside the gateway, or in memory for tests. The file belongs to one process at a time.
+
+One connection writes, others read beside it (write-ahead log). Every commit reaches the disk before it is acknowledged
+(`synchronous=FULL`): the ledger comes in batches, so that one flush a batch costs little, and the rest is written rarely.
+"""
+
+import os
+import sqlite3
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Table, event, make_url
+from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from penstock.domain.ports import StoreProblem
+from penstock.stores._file_lock import FileLock
+from penstock.stores._rollup import COLUMNS, addition
+from penstock.stores._sql_store import SqlStore
+
+_READERS = 4
+_WAIT_SECONDS = 5.0
+_MAGIC = b"SQLite format 3\0"
+_ROWS_A_STATEMENT = 100
+# Primary result codes (the low byte): busy, locked, nomem, readonly, ioerr, full, cantopen, perm.
+_UNAVAILABLE = frozenset({5, 6, 7, 8, 10, 13, 14, 3})
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA cache_size=-16384",  # 16 MiB
+    f"PRAGMA busy_timeout={int(_WAIT_SECONDS * 1000)}",
+)
+
+_ROW = f"({', '.join('?' * len(COLUMNS))})"
+_INSERT = f"INSERT OR IGNORE INTO usage_record ({', '.join(COLUMNS)}) VALUES {_ROW}"  # noqa: S608 - only names of our own columns
+_INSERT_MANY = _INSERT + f", {_ROW}" * (_ROWS_A_STATEMENT - 1)
+_HIGHEST = "SELECT coalesce(max(rowid), 0) FROM usage_record"
+# Whole seconds first: to divide the fraction as well could round up into the next hour.
+_ADD_UP = addition("usage_record WHERE rowid > ?", "CAST(started_at AS INTEGER) / 3600")
+
+
+class SqliteStore(SqlStore):
+    _lock: FileLock | None = None
+
+    def _connect(self) -> None:
+        file = self._file()
+        if file is None:
+            # One connection for everybody: it is the database.
+            self._reader = self._writer = _engine("", writes=True, size=1)
+            return
+        _prepare(file)
+        lock = FileLock(file)
+        lock.acquire()
+        self._lock = lock
+        self._writer = _engine(str(file), writes=True, size=1)
+        self._reader = _engine(str(file), writes=False, size=_READERS)
+
+    async def close(self) -> None:
+        await super().close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    async def _lock_schema(self, connection: AsyncConnection) -> None:
+        """Nothing to do: the file is ours alone, and there is one writer."""
+
+    def _insert(self, table: Table) -> Insert:
+        return insert(table)
+
+    async def _add_records(self, connection: AsyncConnection, rows: list[tuple[Any, ...]]) -> int:
+        # Rows get rising row ids and nobody else can write meanwhile: what is above the highest of now is exactly what is new.
+        highest = (await connection.exec_driver_sql(_HIGHEST)).scalar_one()
+        new = 0
+        full = len(rows) - len(rows) % _ROWS_A_STATEMENT
+        for start in range(0, full, _ROWS_A_STATEMENT):
+            values = tuple(chain.from_iterable(rows[start : start + _ROWS_A_STATEMENT]))
+            new += (await connection.exec_driver_sql(_INSERT_MANY, values)).rowcount
+        if full < len(rows):
+            new += (await connection.exec_driver_sql(_INSERT, rows[full:])).rowcount
+        if new:
+            await connection.exec_driver_sql(_ADD_UP, (highest,))
+        return new
+
+    def _unavailable(self, error: BaseException) -> bool:
+        if isinstance(error, sqlite3.Error):
+            return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE
+        return True
+
+    def _parent_missing(self, error: BaseException | None) -> bool:
+        return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+
+    def _file(self) -> Path | None:
+        """The file that the URL names; None: in memory."""
+        name = make_url(self._url).database
+        return None if not name or name == ":memory:" else Path(name).absolute()
+
+
+MEMBER = SqliteStore
+
+
+def _engine(database: str, *, writes: bool, size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{database}",
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=_WAIT_SECONDS,
+        connect_args={"isolation_level": None},  # transactions begin when we say so, not when the driver thinks best
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _: object) -> None:
+        cursor = connection.cursor()
+        for pragma in _PRAGMAS if writes else (*_PRAGMAS, "PRAGMA query_only=ON"):
+            cursor.execute(pragma)
+        cursor.close()
+
+    if writes:
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def begin(connection: Any) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _prepare(file: Path) -> None:
+    """Make the file readable by its owner alone; SQLite gives its companions the same mode. Raises StoreProblem."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)
+            beginning = os.read(descriptor, len(_MAGIC))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StoreProblem(f"The store {file} cannot be opened: {error.strerror}.") from error
+    if beginning not in (b"", _MAGIC):
+        raise StoreProblem(f"The store {file} is not an SQLite database.")
