@@ -1,0 +1,36 @@
+"""Engine options as they come from a command line: names and texts, checked here so that a wrong one is explained."""
+
+from collections.abc import Mapping
+
+Options = Mapping[str, str]
+
+
+class BadOption(ValueError):
+    """An engine option that does not exist or cannot be read; the message says which and what would be right."""
+
+
+def check_names(engine: str, options: Options, known: frozenset[str]) -> None:
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise BadOption(f"the engine {engine!r} has no option {unknown[0]!r}; it has: {', '.join(sorted(known))}")
+
+
+def number(options: Options, name: str, default: float) -> float:
+    """A positive number, `inf` included."""
+    text = options.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise BadOption(f"{name} must be a positive number, not {text!r}")
+    return value
+
+
+def whole(options: Options, name: str, default: int) -> int:
+    value = number(options, name, default)
+    if value != int(value) if value != float("inf") else True:
+        raise BadOption(f"{name} must be a whole number, not {options[name]!r}")
+    return int(value)

@@ -1,0 +1,1 @@
+"""A simulated GPU and what its model says: pure, on whatever clock the caller has."""

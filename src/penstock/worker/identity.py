@@ -1,0 +1,85 @@
+"""Who a worker is: an Ed25519 key that signs what it tells a gateway, and the secret that gateways show when they dial it.
+
+Both live in the worker's state directory, readable by its user alone, so that a worker that comes back is the same worker.
+"""
+
+import base64
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+TIMESTAMP = "x-penstock-timestamp"
+SIGNATURE = "x-penstock-signature"
+
+
+class IdentityInUse(Exception):
+    """Another running worker has this state directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    key: Ed25519PrivateKey = field(repr=False)
+    secret: str = field(repr=False)
+    """What a gateway presents as `Authorization: Bearer`."""
+    lock: IO[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def public_key(self) -> bytes:
+        """Raw, 32 bytes."""
+        return self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+    def sign(self, method: str, path: str, body: bytes, now: float) -> dict[str, str]:
+        """The headers that prove who sent a request. `now` is Unix seconds; gateways accept 300 s of difference."""
+        timestamp = str(int(now))
+        signature = self.key.sign(signed_text(method, path, timestamp, body))
+        return {TIMESTAMP: timestamp, SIGNATURE: base64.b64encode(signature).decode("ascii")}
+
+    def close(self) -> None:
+        """Let another process use the state directory."""
+        if self.lock is not None:
+            self.lock.close()
+
+
+def signed_text(method: str, path: str, timestamp: str, body: bytes) -> bytes:
+    return f"{method}\n{path}\n{timestamp}\n{hashlib.sha256(body).hexdigest()}".encode()
+
+
+def load(state_dir: Path) -> Identity:
+    """The identity kept in a directory; made on the first call. Raises IdentityInUse."""
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = _lock(state_dir / "identity.lock")
+    key = _kept(state_dir / "identity.key", lambda: Ed25519PrivateKey.generate().private_bytes_raw())
+    secret = _kept(state_dir / "dial.secret", lambda: secrets.token_urlsafe(32).encode("ascii"))
+    return Identity(Ed25519PrivateKey.from_private_bytes(key), secret.decode("ascii"), lock)
+
+
+def _lock(path: Path) -> IO[bytes]:
+    lock = path.open("ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise IdentityInUse(f"another worker uses the state directory {path.parent}; give each worker one of its own") from None
+    return lock
+
+
+def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
+    """A file's content; a missing file is made, complete or not at all, with mode 0600."""
+    if not path.exists():
+        draft = path.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+        with draft.open("wb") as file:
+            file.write(make())
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    return path.read_bytes()

@@ -1,0 +1,46 @@
+"""What a worker says of itself: who it is, whether it takes work, and a signal when that changes."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from penstock.domain.workers import WorkerLoad
+
+
+class Presence:
+    """Shared by the HTTP side (link, health) and the agent (heartbeats)."""
+
+    def __init__(self, load: Callable[[], WorkerLoad]) -> None:
+        self.worker_id = ""
+        self.stopping = False
+        """This process was told to end."""
+        self.refusing = False
+        """It has said so to its gateway: what still comes is sent elsewhere."""
+        self.closed = False
+        self.drained_by_operator = False
+        self._load = load
+        self._changed = asyncio.Event()
+
+    @property
+    def draining(self) -> bool:
+        return self.stopping or self.drained_by_operator
+
+    def report(self) -> dict[str, Any]:
+        """The body of a heartbeat, and of a load line on the link."""
+        load = self._load()
+        return {"running": load.running, "waiting": load.waiting, "kv_usage": round(load.kv_usage, 4), "draining": self.draining}
+
+    def change(self, **facts: str | bool) -> None:
+        """Set facts by name and wake whoever waits for news."""
+        for name, value in facts.items():
+            setattr(self, name, value)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def changed(self, seconds: float) -> None:
+        """Wait for a change, but not longer than this."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
