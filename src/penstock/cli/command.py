@@ -1,0 +1,112 @@
+"""What all commands share: how an error becomes a sentence and an exit code, and the options for talking to a gateway."""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import Annotated, Any, Concatenate, ParamSpec
+
+import typer
+
+from penstock import profiles
+from penstock.cli.api import Api
+from penstock.cli.connection import Wish, resolve
+from penstock.cli.exits import ExitCode, Failed, of_status
+from penstock.cli.output import Output, safe
+from penstock.domain.errors import PenstockError, PortUnavailable
+from penstock.domain.ports import StoreProblem
+from penstock.profiles import ProfileProblem
+
+P = ParamSpec("P")
+
+ProfileOption = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Named connection to use.")]
+BaseUrlOption = Annotated[str | None, typer.Option("--base-url", metavar="URL", help="The gateway, e.g. http://127.0.0.1:8080/v1.")]
+ApiKeyOption = Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="API key; better in PENSTOCK_API_KEY.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A command that talks to a gateway: the gateway, and where to print."""
+
+    api: Api
+    out: Output
+
+
+def group(help_text: str) -> typer.Typer:
+    """A command with commands below it; plain help text, as in `main`."""
+    return typer.Typer(help=help_text, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+
+def single() -> typer.Typer:
+    """A command without commands below it."""
+    return typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+def command(body: Callable[P, int | None]) -> Callable[P, None]:
+    """A command whose errors end in a sentence on stderr and an exit code. The body may return an exit code."""
+
+    @wraps(body)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        with errors_to_exit_codes():
+            code = body(*args, **kwargs)
+            if code:
+                raise typer.Exit(code)
+
+    return guarded
+
+
+def gateway_command(body: Callable[Concatenate[Session, P], int | None]) -> Callable[..., None]:
+    """As `command`, for a body that wants a Session first; adds --profile, --base-url, --api-key and --json."""
+
+    @command
+    @wraps(body)
+    def connected(
+        *args: Any, profile: str | None, base_url: str | None, api_key: str | None, json_output: bool, **kwargs: Any
+    ) -> int | None:
+        wish = Wish(profile, base_url, api_key)
+        with Api(resolve(wish, os.environ, profiles.default_path())) as api:
+            return body(Session(api, Output(json_output)), *args, **kwargs)
+
+    own = list(inspect.signature(body).parameters.values())[1:]
+    # Typer reads the options from the signature: the body's own ones without the session, and these four.
+    connected.__signature__ = inspect.Signature([*own, *_CONNECTION_OPTIONS])  # type: ignore[attr-defined]  # a documented hook of inspect
+    return connected
+
+
+def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+_CONNECTION_OPTIONS = (
+    _option("profile", ProfileOption, None),
+    _option("base_url", BaseUrlOption, None),
+    _option("api_key", ApiKeyOption, None),
+    _option("json_output", JsonOption, False),
+)
+
+
+@contextmanager
+def errors_to_exit_codes() -> Iterator[None]:
+    try:
+        yield
+    except Failed as error:
+        _say(str(error), error.hint)
+        raise typer.Exit(error.exit_code) from error
+    except PenstockError as error:
+        _say(error.message)
+        raise typer.Exit(of_status(error.status)) from error
+    except (StoreProblem, PortUnavailable, ProfileProblem) as error:
+        _say(str(error))
+        raise typer.Exit(ExitCode.FAILURE) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(ExitCode.INTERRUPTED) from error
+
+
+def _say(message: str, hint: str = "") -> None:
+    print(f"penstock: {safe(message)}", file=sys.stderr)
+    if hint:
+        print(f"  {safe(hint)}", file=sys.stderr)

@@ -1,0 +1,66 @@
+"""The `penstock` command: the list of commands, and the entry point. A command's file is imported when it is asked for."""
+
+import importlib
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from penstock import __version__
+
+COMMANDS = {
+    "up": "Start a gateway with workers on this machine.",
+    "gateway": "Start a gateway that workers join.",
+    "worker": "Start a worker that joins a gateway.",
+    "chat": "Talk to a model; reads the prompt from stdin when it is piped.",
+    "keys": "API keys: create, list, show, revoke.",
+    "orgs": "Organisations: list, create, show, update; plans.",
+    "models": "Models: list, show, price, alias, remove.",
+    "workers": "Workers and upstreams: list, show, add, remove, drain, resume.",
+    "tokens": "Join tokens for workers and runners: create, list, revoke.",
+    "usage": "Tokens, requests and cost by model, key, tier or day.",
+    "doctor": "Check gateway, store, workers, port, disk, clock and profiles.",
+    "bench": "Measure the endpoint with a small load.",
+    "migrate": "Bring the store's schema up to date.",
+    "openapi": "Print the OpenAPI document of /v1 and /api.",
+    "profiles": "Named connections on this machine: list, save, use, remove.",
+}
+HIDDEN = ("env-example",)
+
+
+class Commands(TyperGroup):
+    """Names and one line each are known here, so that `--help` and completion import no command."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
+            return None
+        module = importlib.import_module(f"penstock.cli.{cmd_name.replace('-', '_')}")
+        return typer.main.get_command(module.app)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+# Plain help text: Rich costs more at start than everything else of `--help` together.
+app = typer.Typer(name="penstock", cls=Commands, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"penstock {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None:
+    """One multi-tenant, OpenAI-compatible inference cloud from any mix of machines and engines."""
+
+
+def main() -> None:
+    app(prog_name="penstock")

@@ -1,0 +1,100 @@
+"""What a command prints: data on stdout (a table, or JSON with `--json`), everything said beside it on stderr."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+# Terminals obey control characters; a name or an answer from elsewhere must not. Tab and line feed stay.
+_UNSAFE = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0)) if code not in (0x09, 0x0A)}
+_UNSAFE[0x0D] = ""
+
+_WIDE = 240
+"""Columns where there is no terminal: nothing is cut."""
+
+
+def safe(text: str) -> str:
+    """Without control characters."""
+    return text.translate(_UNSAFE)
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(cell(item) for item in value)
+    return safe(str(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    json: bool = False
+
+    def note(self, text: str) -> None:
+        """Said to the person, not part of the data."""
+        print(safe(text), file=sys.stderr, flush=True)
+
+    def data(self, value: Any) -> None:
+        """One JSON document."""
+        print(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False), flush=True)
+
+    def table(self, value: Any, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, total: Sequence[Any] | None = None) -> None:
+        """`value` as JSON, or the rows for people. A column name that ends in `#` holds numbers."""
+        if self.json:
+            self.data(value)
+            return
+        ready = [[cell(item) for item in row] for row in rows]
+        if not ready:
+            self.note("none")
+            return
+        _print_table(columns, ready, [cell(item) for item in total] if total else None)
+
+    def item(self, value: Any, fields: Iterable[tuple[str, Any]]) -> None:
+        """`value` as JSON, or one field a line; empty fields are left out."""
+        if self.json:
+            self.data(value)
+            return
+        lines = [(name, cell(content)) for name, content in fields]
+        width = max(len(name) for name, _ in lines)
+        for name, content in lines:
+            if content:
+                print(f"{name:<{width}}  {content}")
+        sys.stdout.flush()
+
+    def secret(self, value: Any, fields: Iterable[tuple[str, Any]], warning: str) -> None:
+        """As `item`, for what is shown only once."""
+        self.item(value, fields)
+        self.note(warning)
+
+    def done(self, text: str) -> None:
+        """A command without data has worked."""
+        if self.json:
+            self.data({"ok": True})
+        else:
+            self.note(text)
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], total: Sequence[str] | None) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_footer=total is not None, footer_style="bold")
+    for index, column in enumerate(columns):
+        footer = Text(total[index]) if total else ""
+        table.add_column(column.rstrip("#"), justify="right" if column.endswith("#") else "left", footer=footer, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(item) for item in row))
+    console(sys.stdout).print(table)
+
+
+def console(file: IO[str]) -> Any:
+    """Rich's console on that file: it honours NO_COLOR and knows whether it is a terminal."""
+    from rich.console import Console
+
+    return Console(file=file, width=None if file.isatty() else _WIDE, highlight=False)
