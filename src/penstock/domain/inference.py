@@ -30,6 +30,22 @@ class TokenCount:
     estimated: bool = False
 
 
+@dataclass(slots=True)
+class Call:
+    """An inference request as it came in, before anybody has looked into its body."""
+
+    request_id: str
+    operation: Operation
+    body: bytes
+    timeout_seconds: float | None = None
+    """How long the client will wait, as its SDK says; None: it did not say."""
+    retry_count: int = 0
+    """The client's own retries before this one."""
+    idempotency_key: str | None = None
+    client_request_id: str = ""
+    """The `x-request-id` that the client sent, when it was a valid one; answers echo it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Demand:
     """What a request asks for, as far as admission, scheduling and routing need to know it."""

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from penstock.domain.inference import Demand
+from penstock.domain.errors import PenstockError
+from penstock.domain.inference import Call
 from penstock.domain.models import ModelRecord
 from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Plan, Principal, User
 from penstock.domain.usage import UsageRecord, UsageRow
@@ -236,7 +237,11 @@ class Transport(Protocol):
 
 
 class Reply(Protocol):
-    """Where an answer goes: an HTTP connection, or a task that waits for it. One `send`, or `start`, `write`*, `end`."""
+    """Where an answer goes: an HTTP connection, or a task that waits for it. One `send` or `refuse`, or `start`, `write`*, `end`."""
+
+    def refuse(self, error: PenstockError, headers: bytes) -> None:
+        """There is no answer, but an error."""
+        ...
 
     def send(self, status: int, headers: bytes, body: bytes) -> None:
         """A whole answer. `headers` are ready lines, each with its CRLF, without framing headers."""
@@ -285,4 +290,6 @@ class UsageJournal(Protocol):
 class Inference(Protocol):
     """One request through admission, scheduling, routing, a transport and the meter."""
 
-    def run(self, principal: Principal, demand: Demand, body: bytes, reply: Reply) -> Flight: ...
+    def run(self, principal: Principal, call: Call, reply: Reply) -> Flight:
+        """Never raises for what the caller did: the reply is told."""
+        ...

@@ -90,6 +90,8 @@ class Call:
 
     def end(self) -> None:
         self._dialer.active.discard(self)
+        # It may be carrying another request already: a late `cancel` must not touch it.
+        self._connection = None
         self._sink.end()
 
     def failed(self, reason: TransportFailure) -> None:

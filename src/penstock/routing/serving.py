@@ -42,10 +42,6 @@ class Serving:
         """Whether any worker takes requests of this model."""
         return bool(self._shared) or any(self._dedicated.values())
 
-    def offers(self, pools: tuple[Pool, ...]) -> bool:
-        """Whether a request of these pools could ever be placed as things stand."""
-        return bool(self._shared) or any(self._dedicated[pool] for pool in pools)
-
     def place(self, pools: tuple[Pool, ...], excluded: frozenset[str]) -> tuple[Member, Pool] | None:
         """A worker with a free slot in the first pool that has one; None: wait."""
         for pool in pools:
@@ -54,6 +50,11 @@ class Serving:
             if self._busy < self._ceiling[pool] and (member := self._policy.choose(self._shared, excluded)) is not None:
                 return member, pool
         return None
+
+    def has_others(self, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
+        """Whether a worker that is not excluded may become free for a request of these pools."""
+        candidates = self._shared + [member for pool in pools for member in self._dedicated[pool]]
+        return any(member.id not in excluded for member in candidates)
 
     def took(self, member: Member, tokens: int) -> None:
         """A request was sent to `member`; `tokens` is what it may cost there."""

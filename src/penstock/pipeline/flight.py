@@ -1,0 +1,516 @@
+"""One request, from its body to its last byte: a state machine of plain callbacks."""
+
+from enum import StrEnum
+
+import structlog
+
+from penstock.admission.gate import Admission
+from penstock.admission.idempotency import Replay, Ticket
+from penstock.domain.errors import ModelNotFound, Overloaded, PenstockError, ResourceUnavailable, UpstreamFailed
+from penstock.domain.inference import OPERATION_PATHS, Call, Demand, Operation, TokenCount
+from penstock.domain.ports import Exchange, JournalSlot, Reply
+from penstock.domain.principal import Pool, Principal, ServiceTier
+from penstock.domain.usage import Outcome, UsageRecord
+from penstock.pipeline import heads
+from penstock.pipeline.attempt import Attempt, settled_count
+from penstock.pipeline.rooms import Rooms
+from penstock.routing.member import Member
+from penstock.scheduling.line import refuse_unserved
+from penstock.usage.pricing import cost_micros
+from penstock.wire import replies, requests
+from penstock.wire.errors import error_event
+from penstock.wire.relay import Relay, usage_event
+from penstock.wire.sse import DONE, KEEPALIVE
+
+log = structlog.get_logger("penstock.pipeline")
+_NOBODY: frozenset[str] = frozenset()
+
+
+class Phase(StrEnum):
+    """Where a request is. It only moves down this list, except that a retry goes back from `sent` to `queued`, or stays there."""
+
+    NEW = "new"
+    """Not admitted yet."""
+    QUEUED = "queued"
+    """Admitted; waits for a slot."""
+    SENT = "sent"
+    """At a worker; nothing of its answer has gone to the client."""
+    ANSWERING = "answering"
+    """Tokens are going to the client: no other worker can take over."""
+    OVER = "over"
+
+
+class Flight:
+    """Implements `domain.ports.Flight` for the reply's owner, `scheduling.Waiting` for the line, `attempt.Owner` for the worker."""
+
+    __slots__ = (
+        "__weakref__",
+        "_counted",
+        "_paused",
+        "_retries_taken",
+        "admission",
+        "attempt",
+        "call",
+        "cost",
+        "demand",
+        "exchange",
+        "excluded",
+        "first_token_at",
+        "give_up_at",
+        "last_write",
+        "left",
+        "model",
+        "phase",
+        "pool",
+        "pools",
+        "principal",
+        "queue_seconds",
+        "queued_at",
+        "reply",
+        "request",
+        "retries",
+        "rooms",
+        "service_class",
+        "serving",
+        "slot",
+        "started",
+        "started_wall",
+        "streaming",
+        "ticket",
+    )
+
+    def __init__(self, rooms: Rooms, principal: Principal, call: Call, reply: Reply) -> None:
+        self.rooms = rooms
+        self.principal = principal
+        self.call = call
+        self.reply = reply
+        self.phase = Phase.NEW
+        self.started = self.last_write = rooms.clock.monotonic()
+        self.started_wall = rooms.clock.time()
+        self.admission: Admission | None = None
+        self.attempt: Attempt | None = None
+        self.exchange: Exchange | None = None
+        self.slot: JournalSlot | None = None
+        self.ticket: Ticket | None = None
+        self.excluded = _NOBODY
+        self.first_token_at: float | None = None
+        self.queue_seconds = 0.0
+        self.retries = 0
+        self.left = False
+        self.streaming = False
+        """The client has its status line."""
+        self._counted = False
+        """Among the active requests of the retry budget."""
+        self._retries_taken = 0
+        self._paused = False
+
+    # admission
+
+    def begin(self) -> None:
+        """Raises the PenstockError that refuses the request."""
+        rooms, call, now = self.rooms, self.call, self.started
+        self.request = request = requests.decode(call.operation, call.body, rooms.rules.max_json_depth)
+        self.model = rooms.catalogue.resolve(request.model)
+        serving = rooms.fleet.serving(self.model, self.principal.org_id)
+        if serving is None or not serving.known:
+            raise self._unknown_model(request.model)
+        self.serving = serving
+        self.demand = self._demand()
+        if call.idempotency_key is not None and self._replayed(call.idempotency_key, now):
+            return
+        self.admission = admission = rooms.gate.admit(self.principal, self.demand, now)
+        rooms.retries.active += 1
+        self._counted = True
+        self.pools = admission.pools
+        self.service_class = self.principal.plan.service_class
+        self.cost = self.demand.prompt_tokens + self.demand.max_tokens
+        self._enter(now)
+
+    def _unknown_model(self, name: str) -> PenstockError:
+        if self.rooms.catalogue.record(self.model) is not None:
+            return refuse_unserved(name)
+        return ModelNotFound(f"The model '{name}' does not exist or you do not have access to it.", param="model")
+
+    def _demand(self) -> Demand:
+        call, request = self.call, self.request
+        return Demand(
+            call.request_id,
+            call.operation,
+            self.model,
+            isinstance(request, requests.SamplingBody) and bool(request.stream),
+            requests.prompt_tokens(request),
+            requests.max_tokens(request, self.rooms.rules.default_max_tokens),
+            request.service_tier if isinstance(request.service_tier, str) else None,
+            None if call.timeout_seconds is None else self.started + call.timeout_seconds,
+            call.retry_count,
+        )
+
+    def _replayed(self, name: str, now: float) -> bool:
+        call = self.call
+        answer = self.rooms.answers.begin(self.principal.key_id, name, OPERATION_PATHS[call.operation], call.body, now)
+        if isinstance(answer, Ticket):
+            self.ticket = answer
+            return False
+        self.phase = Phase.OVER
+        self._send_replay(answer, now)
+        return True
+
+    def _send_replay(self, answer: Replay, now: float) -> None:
+        limits = self.rooms.gate.header_block(self.principal, now)
+        self.reply.send(
+            answer.status, answer.headers + heads.identity(self.call.request_id, self.call.client_request_id) + limits, answer.body
+        )
+
+    # scheduling and routing
+
+    def _enter(self, now: float) -> None:
+        """On to a worker when a slot is free, else into the line."""
+        serving, line = self.serving, self.rooms.line(self.serving)
+        if not line and (place := serving.place(self.pools, self.excluded)) is not None:
+            self._send(*place)
+            return
+        if not serving.available:
+            raise refuse_unserved(self.request.model)
+        if self.pools == (Pool.OVERFLOW,):
+            raise ResourceUnavailable(
+                "No idle capacity for service_tier 'flex' at the moment; nothing was billed.", retry_after_seconds=5.0
+            )
+        self._queue(now)
+
+    def _queue(self, now: float) -> None:
+        self.queued_at = now
+        self.give_up_at = now + self.rooms.rules.max_wait_seconds
+        if self.demand.deadline is not None:
+            self.give_up_at = min(self.give_up_at, self.demand.deadline)
+        self.left = False
+        self.rooms.line(self.serving).join(self, now)
+        self.phase = Phase.QUEUED
+
+    def placeable(self) -> bool:
+        """A slot became free: go there, if it is one that this request may use."""
+        place = self.serving.place(self.pools, self.excluded)
+        if place is None:
+            return False
+        self.queue_seconds += self.rooms.clock.monotonic() - self.queued_at
+        self._send(*place)
+        return True
+
+    def _send(self, member: Member, pool: Pool) -> None:
+        rooms, request = self.rooms, self.request
+        self.serving.took(member, self.cost)
+        self.pool = pool
+        self.phase = Phase.SENT
+        engine_name = member.engine_name(self.model)
+        relay = None
+        if self.demand.stream:
+            relay = Relay(
+                usage_wanted=requests.wants_usage(request),
+                service_tier=self._tier.value,
+                rename=rooms.rename(engine_name, self.model),
+                largest_event_bytes=rooms.rules.largest_event_bytes,
+            )
+        self.attempt = attempt = Attempt(self, member, relay, rooms.rules.largest_reply_bytes)
+        body = requests.for_engine(request, self.call.body, engine_name)
+        self.exchange = rooms.transport.send(member.record, OPERATION_PATHS[self.call.operation], self.call.request_id, body, attempt)
+        if self._paused:
+            self.exchange.pause()
+
+    @property
+    def _tier(self) -> ServiceTier:
+        """The tier that is served, reported and billed."""
+        assert self.admission is not None
+        return self.admission.choice.served(self.pool)
+
+    # the worker's answer
+
+    def whole(self, body: bytes) -> None:
+        attempt, rooms, operation = self._attempt, self.rooms, self.call.operation
+        reply = replies.read(body)
+        count = replies.token_count(reply, self.demand.prompt_tokens)
+        if isinstance(self.request, requests.EmbeddingBody):
+            body = replies.embeddings_as(body, self.request.encoding_format)
+        rename = rooms.rename(attempt.member.engine_name(self.model), self.model)
+        body = replies.edited(body, reply, self._tier.value, rename, count)
+        self.phase = Phase.ANSWERING
+        now = rooms.clock.monotonic()
+        if operation is not Operation.EMBEDDING:
+            self.first_token_at = now
+        rooms.fleet.succeeded(attempt.member)
+        self._settle(Outcome.COMPLETED, count, now)
+        headers = heads.JSON + heads.placed(attempt.member, self.pool)
+        self.reply.send(200, headers + self._common_headers(now), body)
+        if self.ticket is not None:
+            self.ticket.finish(200, headers, body, now)
+        self._free(attempt)
+
+    def streamed(self, data: bytes) -> None:
+        attempt = self._attempt
+        relay = attempt.relay
+        assert relay is not None
+        now = self.last_write = self.rooms.clock.monotonic()
+        if self.first_token_at is None and relay.tokens:
+            self.first_token_at = now
+        if self.phase is Phase.SENT:
+            self._start_answering(attempt, now)
+        if relay.done:
+            self._complete(attempt, relay, data, now)
+            return
+        if self.slot is not None:
+            count = settled_count(attempt, self.demand.prompt_tokens)
+            self.slot.update(count.prompt, count.completion, count.cached, count.reasoning, count.estimated)
+        self.reply.write(data)
+
+    def _start_answering(self, attempt: Attempt, now: float) -> None:
+        self.phase = Phase.ANSWERING
+        count = settled_count(attempt, self.demand.prompt_tokens)
+        self.slot = self.rooms.journal.begin(self._record(Outcome.RECOVERED, count, now))
+        if not self.streaming:
+            self._start_stream(heads.placed(attempt.member, self.pool), now)
+
+    def _start_stream(self, placement: bytes, now: float) -> None:
+        self.streaming = True
+        self.last_write = now
+        self.reply.start(200, heads.EVENTS + placement + self._common_headers(now))
+
+    def _complete(self, attempt: Attempt, relay: Relay, data: bytes, now: float) -> None:
+        count = settled_count(attempt, self.demand.prompt_tokens)
+        if relay.usage is None and requests.wants_usage(self.request):
+            chat = self.call.operation is Operation.CHAT
+            data += usage_event(self.call.request_id, int(self.started_wall), self.model, self._tier.value, count, chat=chat)
+        self.rooms.fleet.succeeded(attempt.member)
+        self._settle(Outcome.COMPLETED, count, now)
+        self.reply.write(data + DONE)
+        self.reply.end()
+        self._free(attempt)
+
+    def mistaken(self, error: PenstockError) -> None:
+        attempt = self._attempt
+        self.rooms.fleet.succeeded(attempt.member)
+        self._fail(error)
+        self._free(attempt)
+
+    def unsuccessful(self, detail: str, *, busy: bool) -> None:
+        attempt, rooms = self._attempt, self.rooms
+        if self.exchange is not None:
+            self.exchange.cancel()
+        log.warning(
+            "attempt_failed",
+            request_id=self.call.request_id,
+            worker=attempt.member.id,
+            model=self.model,
+            reason=detail,
+            phase=self.phase.value,
+        )
+        if not busy:
+            rooms.fleet.failed(attempt.member)
+        if self.phase is Phase.ANSWERING:
+            error = UpstreamFailed("The worker failed while it was answering.")
+            self._settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), rooms.clock.monotonic())
+            self.reply.write(error_event(error))
+            self.reply.end()
+            self._free(attempt)
+            return
+        # The slot goes back only after the retry: whoever is next in line must not overtake a request that was there before.
+        self._retry(attempt, busy=busy)
+        self._free(attempt)
+
+    def _retry(self, attempt: Attempt, *, busy: bool) -> None:
+        rooms = self.rooms
+        self.excluded |= {attempt.member.id}
+        try:
+            if self.retries + 1 < rooms.rules.most_attempts and rooms.retries.take():
+                self._retries_taken += 1
+                self.retries += 1
+                if (place := self.serving.place(self.pools, self.excluded)) is not None:
+                    self._send(*place)
+                    return
+                if self.serving.has_others(self.pools, self.excluded):
+                    self._queue(rooms.clock.monotonic())
+                    return
+            raise self._exhausted(busy=busy)
+        except PenstockError as error:
+            self._fail(error)
+
+    def _exhausted(self, *, busy: bool) -> PenstockError:
+        if busy:
+            return Overloaded("The workers of this model are busy.", retry_after_seconds=2.0)
+        return UpstreamFailed("No worker could complete the request.", retry_after_seconds=1.0)
+
+    # the end
+
+    def _settle(self, outcome: Outcome, count: TokenCount, now: float) -> None:
+        """Limits, journal and counters get the true number; before the last bytes leave."""
+        self.phase = Phase.OVER
+        assert self.admission is not None
+        self.admission.settle(count.prompt + count.completion)
+        self.rooms.journal.finish(self._record(outcome, count, now))
+        if self.slot is not None:
+            self.slot.clear()
+            self.slot = None
+        ttft = None if self.first_token_at is None else self.first_token_at - self.started
+        seconds = now - self.started
+        self.rooms.observer.over(
+            self.model, self.call.operation.value, self._tier.value, 200, seconds, self.queue_seconds, ttft, count, self.retries
+        )
+        if seconds > self.rooms.rules.slow_request_seconds:
+            log.warning("slow_request", request_id=self.call.request_id, model=self.model, seconds=round(seconds, 3), outcome=outcome.value)
+
+    def _record(self, outcome: Outcome, count: TokenCount, now: float) -> UsageRecord:
+        tier = self._tier
+        return UsageRecord(
+            self.call.request_id,
+            self.principal.org_id,
+            self.principal.key_id,
+            self.model,
+            self.call.operation.value,
+            tier.value,
+            self.service_class.name.lower(),
+            self._attempt.member.id,
+            outcome,
+            count.prompt,
+            count.completion,
+            count.cached,
+            count.reasoning,
+            count.estimated,
+            cost_micros(self.rooms.catalogue.price(self.model), tier, count),
+            self.started_wall,
+            self.started_wall + (now - self.started),
+            0.0 if self.first_token_at is None else (self.first_token_at - self.started) * 1000,
+            self.queue_seconds * 1000,
+            self.retries,
+            200,
+            self.call.client_request_id,
+        )
+
+    def refuse(self, error: PenstockError) -> None:
+        """Turned away before any worker was asked."""
+        self.rooms.observer.refused(error.code)
+        self._fail(error)
+
+    def _fail(self, error: PenstockError) -> None:
+        """Nothing was used: give everything back, tell the client in the form that it can still read."""
+        if self.phase is Phase.OVER:
+            return
+        asked = self.attempt is not None
+        self.phase = Phase.OVER
+        self._give_back()
+        now = self.rooms.clock.monotonic()
+        if self.streaming:
+            self.reply.write(error_event(error))
+            self.reply.end()
+        else:
+            limits = self.rooms.gate.header_block(self.principal, now)
+            self.reply.refuse(error, heads.identity(self.call.request_id, self.call.client_request_id) + limits)
+        if asked:
+            self._observe_failure(error.status, now)
+
+    def _observe_failure(self, status: int, now: float) -> None:
+        self.rooms.observer.over(
+            self.model,
+            self.call.operation.value,
+            self._tier.value,
+            status,
+            now - self.started,
+            self.queue_seconds,
+            None,
+            None,
+            self.retries,
+        )
+
+    def _give_back(self) -> None:
+        if self.admission is not None:
+            self.admission.release()
+        if self.ticket is not None:
+            self.ticket.abandon()
+        self._leave_budget()
+
+    def _leave_budget(self) -> None:
+        if self._counted:
+            self._counted = False
+            self.rooms.retries.active -= 1
+            self.rooms.retries.give_back(self._retries_taken)
+
+    def _free(self, attempt: Attempt) -> None:
+        """The attempt is over: its slot goes to who waits for it."""
+        attempt.over = True
+        rooms = self.rooms
+        self.serving.gave_back(attempt.member, self.cost)
+        if self.phase is Phase.OVER:
+            self._leave_budget()
+            if self.ticket is not None:
+                self.ticket.abandon()
+        line = rooms.line(self.serving)
+        if line:
+            line.serve(place, rooms.clock.monotonic())
+
+    # the reply's owner
+
+    def cancel(self) -> None:
+        phase, attempt = self.phase, self.attempt
+        if phase is Phase.OVER:
+            return
+        if phase is Phase.QUEUED:
+            self.rooms.line(self.serving).leave(self)
+            self.phase = Phase.OVER
+            self._give_back()
+            return
+        if attempt is None or self.exchange is None:
+            self.phase = Phase.OVER
+            return
+        self.exchange.cancel()
+        now = self.rooms.clock.monotonic()
+        if attempt.relay is not None:
+            count = settled_count(attempt, self.demand.prompt_tokens)
+        else:
+            # The engine has worked on it, but how far nobody can tell: the prompt, as we estimate it.
+            count = TokenCount(self.demand.prompt_tokens, 0, estimated=True)
+        self._settle(Outcome.CLIENT_LEFT, count, now)
+        self._free(attempt)
+
+    def pause(self) -> None:
+        self._paused = True
+        if self.exchange is not None and self.phase in (Phase.SENT, Phase.ANSWERING):
+            self.exchange.pause()
+
+    def resume(self) -> None:
+        self._paused = False
+        if self.exchange is not None and self.phase in (Phase.SENT, Phase.ANSWERING):
+            self.exchange.resume()
+
+    # time
+
+    def expire(self, error: PenstockError) -> None:
+        """Waited too long (or the gateway stops): the line has let it go already."""
+        self.rooms.observer.refused(error.code)
+        self._fail(error)
+
+    def keep_alive(self, now: float) -> None:
+        """Called now and then while the client waits for a stream: show it that we are there."""
+        rules = self.rooms.rules
+        if self.phase is Phase.OVER or self._paused:
+            return
+        if now - self.last_write < (rules.keepalive_every_seconds if self.streaming else rules.keepalive_after_seconds):
+            return
+        self.last_write = now
+        if not self.streaming:
+            self._start_stream(b"", now)
+        self.reply.write(KEEPALIVE)
+
+    @property
+    def waits_for_stream(self) -> bool:
+        return self.phase is not Phase.OVER and self.demand.stream
+
+    @property
+    def _attempt(self) -> Attempt:
+        assert self.attempt is not None
+        return self.attempt
+
+    def _common_headers(self, now: float) -> bytes:
+        assert self.admission is not None
+        return heads.identity(self.call.request_id, self.call.client_request_id) + heads.timing(self.admission, self.started, now)
+
+
+def place(entry: object) -> bool:
+    """What the line calls for its first entry when a slot is free."""
+    assert isinstance(entry, Flight)
+    return entry.placeable()

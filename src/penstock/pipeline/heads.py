@@ -1,0 +1,25 @@
+"""The header lines of an answer, each with its CRLF; framing is the edge's."""
+
+from penstock.admission.gate import Admission
+from penstock.domain.principal import Pool
+from penstock.routing.member import Member
+
+JSON = b"content-type: application/json\r\n"
+EVENTS = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+
+
+def identity(request_id: str, client_request_id: str) -> bytes:
+    """The request's id as the client knows it, and the id under which its decision can be asked for."""
+    return b"x-request-id: %b\r\nx-penstock-decision: %b\r\n" % (
+        (client_request_id or request_id).encode("ascii"),
+        request_id.encode("ascii"),
+    )
+
+
+def placed(member: Member, pool: Pool) -> bytes:
+    return b"x-penstock-pool: %b\r\nx-penstock-worker: %b\r\n" % (pool.value.encode("ascii"), member.id.encode("ascii"))
+
+
+def timing(admission: Admission, started: float, now: float) -> bytes:
+    """How long we took, and what the caller may still do."""
+    return b"openai-processing-ms: %d\r\n%b" % ((now - started) * 1000, admission.header_block(now))

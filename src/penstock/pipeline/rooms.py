@@ -1,0 +1,92 @@
+"""What a request needs on its way, in one place: the rooms that `app` introduces to the pipeline, and its rules."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from penstock.admission.gate import Gate
+from penstock.admission.idempotency import IdempotentAnswers
+from penstock.catalog.models import Catalogue
+from penstock.domain.clock import Clock
+from penstock.domain.inference import TokenCount
+from penstock.domain.ports import Transport, UsageJournal
+from penstock.routing.fleet import Fleet
+from penstock.routing.retry_budget import RetryBudget
+from penstock.routing.serving import Serving
+from penstock.scheduling.line import Line
+from penstock.wire.relay import model_pattern
+
+
+class Observer(Protocol):
+    """Hears how requests ended; counts, never waits."""
+
+    def over(
+        self,
+        model: str,
+        operation: str,
+        tier: str,
+        status: int,
+        seconds: float,
+        queue_seconds: float,
+        ttft_seconds: float | None,
+        count: TokenCount | None,
+        retries: int,
+    ) -> None:
+        """A request that a worker was asked to do is over; status 0: the client left before an answer began."""
+        ...
+
+    def refused(self, code: str) -> None:
+        """A request was turned away before any worker saw it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRules:
+    max_json_depth: int = 64
+    default_max_tokens: int = 512
+    """Reserved when the client sets no limit."""
+    queue_limit: int = 1024
+    max_wait_seconds: float = 120.0
+    keepalive_after_seconds: float = 2.0
+    keepalive_every_seconds: float = 15.0
+    most_attempts: int = 3
+    largest_event_bytes: int = 1 << 20
+    largest_reply_bytes: int = 64 << 20
+    slow_request_seconds: float = 30.0
+
+
+@dataclass(slots=True)
+class Rooms:
+    """`catalogue` is replaced as a whole when a model was edited; everything else stays."""
+
+    gate: Gate
+    fleet: Fleet
+    catalogue: Catalogue
+    transport: Transport
+    journal: UsageJournal
+    answers: IdempotentAnswers
+    observer: Observer
+    clock: Clock
+    rules: PipelineRules = PipelineRules()
+    retries: RetryBudget = field(default_factory=RetryBudget)
+    lines: dict[Serving, Line] = field(default_factory=dict)
+    renames: dict[tuple[str, str], tuple[re.Pattern[bytes], bytes]] = field(default_factory=dict)
+
+    def line(self, serving: Serving) -> Line:
+        line = self.lines.get(serving)
+        if line is None:
+            line = self.lines[serving] = Line(self.rules.queue_limit)
+        return line
+
+    def rename(self, engine_name: str, model: str) -> tuple[re.Pattern[bytes], bytes] | None:
+        """How an engine's own name of a model becomes the public one in its answers; None: they are the same."""
+        if engine_name == model:
+            return None
+        pair = self.renames.get((engine_name, model))
+        if pair is None:
+            # A function would be safer against backslashes than a template, but a JSON string has them only escaped.
+            replacement = b'"model":' + msgspec.json.encode(model).replace(b"\\", b"\\\\")
+            pair = self.renames[engine_name, model] = (model_pattern(engine_name), replacement)
+        return pair
