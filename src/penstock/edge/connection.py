@@ -1,0 +1,262 @@
+"""One client connection: uvicorn's handling, with the inference routes kept to the fast lane and the same hardening for both.
+
+Everything that can be done before routing is done here: sizes of heads, slow clients, requests that two servers could read
+differently. Time-outs need no timer of their own: a sweep once a second looks at all connections.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email.utils import formatdate
+from enum import Enum
+from typing import Any, ClassVar
+
+import httptools
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from penstock.domain.errors import BadHttp, HeadersTooLarge, PenstockError, RequestTimeout
+from penstock.edge.fastlane import OPERATIONS, Exchange, Lane
+from penstock.edge.problems import PROBLEM_TYPE, problem
+from penstock.edge.status_lines import STATUS_LINES
+from penstock.wire.errors import error_body, error_headers
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    max_header_bytes: int = 16 << 10
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    idle_seconds: float = 75.0
+    write_buffer_bytes: int = 64 << 10
+
+
+class Stage(Enum):
+    """What the connection is waiting for."""
+
+    IDLE = "the next request"
+    HEAD = "the rest of a head"
+    BODY = "the rest of a body"
+    ANSWER = "us"
+
+
+class PenstockConnection(HttpToolsProtocol):
+    """`lane` and `limits` are set on a subclass for each server (`connection_class`)."""
+
+    lane: ClassVar[Lane]
+    limits: ClassVar[ConnectionLimits]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.url = b""
+        self.stage = Stage.HEAD
+        self.since = self.loop.time()
+        """Loop time at which the stage began."""
+        self._head_size = 0
+        self._condemned = False
+        """An answer that ends the connection is on its way: what still comes is not read."""
+
+    # uvicorn's `cycle` is an ASGI request or one of our exchanges; its annotations know only the former.
+
+    def _exchange(self) -> Exchange | None:
+        cycle: object = self.cycle
+        return cycle if isinstance(cycle, Exchange) else None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn itself narrows it
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=self.limits.write_buffer_bytes)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if (exchange := self._exchange()) is not None:
+            exchange.client_left()
+            self.cycle = None  # type: ignore[assignment]  # uvicorn's own start value
+        while self.pipeline:
+            self.pipeline.pop()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._condemned:
+            return
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if not self._condemned:
+                self._reject(BadHttp(f"Invalid HTTP request: {_reason(error)}."))
+            return
+        except httptools.HttpParserUpgrade:
+            self._reject(BadHttp("Upgrading the connection is not supported here."))
+            return
+        if self.stage is Stage.HEAD:
+            # Counted by reads as well: a header line that never ends would not reach `on_header`.
+            self._head_size += len(data)
+            self._check_head()
+
+    # the parser's side
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._head_size = 0
+        self._enter(Stage.HEAD)
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self._head_size += len(name) + len(value) + 4
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._head_size += len(self.url)
+        if self._condemned or not self._check_head():
+            return
+        self._enter(Stage.BODY)
+        operation = OPERATIONS.get(self.url.partition(b"?")[0])
+        if operation is None or self.parser.get_method() != b"POST":
+            self._hand_to_asgi()
+            return
+        address = self.client[0] if self.client else ""
+        http_11 = self.parser.get_http_version() != "1.0"
+        exchange = Exchange(self.lane, self, operation, dict(self.headers), address, http_11=http_11)
+        exchange.keep_alive = http_11 and self.parser.should_keep_alive()
+        self._take_turn(exchange)
+
+    def _take_turn(self, exchange: Exchange) -> None:
+        previous: RequestResponseCycle | None = self.cycle
+        self.cycle = exchange  # type: ignore[assignment]  # see `_exchange`
+        if self.expect_100_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if previous is None or previous.response_complete:
+            exchange.turn()
+        else:
+            # Pipelined: answered in order, and nothing more is read until then.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]  # see `_exchange`
+
+    def _hand_to_asgi(self) -> None:
+        """uvicorn makes the scope at the begin of a message; we only now know that one is needed."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._condemned:
+            return
+        if (exchange := self._exchange()) is not None:
+            exchange.body(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._condemned:
+            return
+        self._enter(Stage.ANSWER)
+        if (exchange := self._exchange()) is not None:
+            exchange.complete()
+        else:
+            super().on_message_complete()
+
+    # answers
+
+    def send(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def exchange_over(self, keep_alive: bool) -> None:
+        if not keep_alive:
+            self._condemned = True
+            self.transport.close()
+        self.on_response_complete()
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self._enter(Stage.IDLE)
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        pipelined: object = cycle
+        if isinstance(pipelined, Exchange):
+            self._enter(Stage.ANSWER)
+            pipelined.turn()
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if (exchange := self._exchange()) is not None:
+            exchange.pause()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if (exchange := self._exchange()) is not None:
+            exchange.resume()
+
+    # limits
+
+    def _enter(self, stage: Stage) -> None:
+        self.stage = stage
+        self.since = self.loop.time()
+
+    def _check_head(self) -> bool:
+        if self._head_size <= self.limits.max_header_bytes:
+            return True
+        self._reject(HeadersTooLarge(f"The request's headers are larger than {self.limits.max_header_bytes} bytes.", retry=False))
+        return False
+
+    def overdue(self, now: float) -> None:
+        """Called once a second: end what has waited for the client for too long."""
+        waited, limits = now - self.since, self.limits
+        if self.stage is Stage.ANSWER or self.transport.is_closing():
+            return
+        if self.stage is Stage.IDLE and waited > limits.idle_seconds:
+            self.transport.close()
+        elif self.stage is Stage.HEAD and waited > limits.header_seconds:
+            self._reject(RequestTimeout("The request's headers did not arrive in time."))
+        elif self.stage is Stage.BODY and waited > limits.body_seconds:
+            self._reject(RequestTimeout("The request's body did not arrive in time."))
+
+    def _reject(self, error: PenstockError) -> None:
+        """Answer a request that cannot be told from the next one, and close."""
+        self._condemned = True
+        cycle: RequestResponseCycle | None = self.cycle
+        if self.stage is not Stage.BODY and cycle is not None and not cycle.response_complete:
+            # An earlier answer is still under way; another one in the middle of it would garble it.
+            self.transport.close()
+            return
+        request_id = self.lane.ids.next(self.lane.clock.time())
+        control = self.url.startswith(b"/api") if self.url else False
+        body = msgspec.json.encode(problem(error, request_id)) if control else error_body(error)
+        kind = PROBLEM_TYPE.encode("ascii") if control else b"application/json"
+        self.transport.write(
+            b"%b%bcontent-type: %b\r\nx-request-id: %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (STATUS_LINES[error.status], self.lane.date, kind, request_id.encode("ascii"), error_headers(error), len(body), body)
+        )
+        self.transport.close()
+
+
+def connection_class(lane: Lane, limits: ConnectionLimits) -> type[PenstockConnection]:
+    """The protocol class for one server (uvicorn's `http=`)."""
+    return type("BoundConnection", (PenstockConnection,), {"lane": lane, "limits": limits})
+
+
+def sweep(connections: Iterable[object], lane: Lane, now: float) -> None:
+    """Once a second: renew the date, end what is overdue."""
+    lane.date = f"date: {formatdate(lane.clock.time(), usegmt=True)}\r\n".encode("ascii")
+    for connection in list(connections):
+        if isinstance(connection, PenstockConnection):
+            connection.overdue(now)
+
+
+def _reason(error: httptools.HttpParserError) -> str:
+    text = str(error)
+    return text[:100] if text.isprintable() and text else "it cannot be parsed"

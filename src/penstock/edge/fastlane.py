@@ -1,0 +1,294 @@
+"""The inference routes, from parsed HTTP to the pipeline and back, without ASGI: no task and no future for a request."""
+
+import asyncio
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from penstock.admission.addresses import AddressLimiter
+from penstock.admission.keyring import KeyRing, Pending
+from penstock.domain.clock import Clock
+from penstock.domain.errors import BadRequest, PenstockError, TooLarge, Unauthenticated
+from penstock.domain.ids import RequestIds
+from penstock.domain.inference import OPERATION_PATHS, Call, Operation
+from penstock.domain.ports import Flight, Inference
+from penstock.domain.principal import Principal
+from penstock.edge.status_lines import STATUS_LINES
+from penstock.wire.errors import error_body, error_headers
+
+OPERATIONS: Mapping[bytes, Operation] = {path.encode("ascii"): operation for operation, path in OPERATION_PATHS.items()}
+VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_JSON = b"content-type: application/json\r\n"
+_NO_HEADERS: Mapping[bytes, bytes] = {}
+_DISCARD_FACTOR = 8
+"""A body that is too large is read and dropped up to so many times the limit, because a client that is still sending may not read."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """What every exchange needs; one for the process."""
+
+    inference: Inference
+    keys: KeyRing
+    addresses: AddressLimiter
+    ids: RequestIds
+    clock: Clock
+    max_body_bytes: int = 10 << 20
+    max_inflated_bytes: int = 20 << 20
+    date: bytes = b""
+    """The `date` header line, renewed once a second."""
+
+
+class Connection(Protocol):
+    """The connection that an exchange belongs to."""
+
+    def send(self, data: bytes) -> None: ...
+    def exchange_over(self, keep_alive: bool) -> None: ...
+
+
+class Exchange:
+    """One request and its answer on a connection; implements `domain.ports.Reply`.
+
+    It also wears the few attributes by which uvicorn's connection handling knows a request: `response_complete`, `keep_alive`.
+    """
+
+    __slots__ = (
+        "_address",
+        "_body",
+        "_chunked",
+        "_complete",
+        "_connection",
+        "_flight",
+        "_head",
+        "_headers",
+        "_lane",
+        "_operation",
+        "_paused",
+        "_refusal",
+        "_resolving",
+        "_size",
+        "_turn",
+        "keep_alive",
+        "response_complete",
+        "started",
+    )
+
+    def __init__(
+        self, lane: Lane, connection: Connection, operation: Operation, headers: Mapping[bytes, bytes], address: str, *, http_11: bool
+    ) -> None:
+        self._lane = lane
+        self._connection = connection
+        self._operation = operation
+        self._headers = headers
+        self._address = address
+        self._chunked = http_11
+        self._body: list[bytes] = []
+        self._size = 0
+        self._complete = False
+        self._turn = False
+        self._refusal: PenstockError | None = None
+        self._flight: Flight | None = None
+        self._resolving: asyncio.Task[None] | None = None
+        self._head = b""
+        self._paused = False
+        self.keep_alive = http_11
+        self.response_complete = False
+        self.started = False
+
+    # the request comes in
+
+    def body(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= self._lane.max_body_bytes:
+            self._body.append(data)
+            return
+        self._body.clear()
+        self._refusal = self._too_large()
+        if self._size > self._lane.max_body_bytes * _DISCARD_FACTOR and not self.response_complete:
+            self.keep_alive = False
+            self._refuse_now(self._refusal)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The request body is larger than {self._lane.max_body_bytes} bytes.", retry=False)
+
+    def complete(self) -> None:
+        """The whole body is here."""
+        self._complete = True
+        if self._turn:
+            self._run()
+
+    def turn(self) -> None:
+        """The requests before it on this connection have been answered."""
+        self._turn = True
+        if self._complete:
+            self._run()
+
+    def _run(self) -> None:
+        if self.response_complete:
+            return
+        try:
+            if self._refusal is not None:
+                raise self._refusal
+            found = self._principal()
+        except PenstockError as error:
+            self._refuse_now(error)
+            return
+        if isinstance(found, Pending):
+            self._resolving = asyncio.get_running_loop().create_task(self._resolve(found))
+        else:
+            self._fly(found)
+
+    def _principal(self) -> Principal | Pending:
+        lane = self._lane
+        try:
+            found = lane.keys.find(self._headers.get(b"authorization"), self._address)
+        except Unauthenticated:
+            lane.addresses.check(self._address, False)
+            raise
+        if isinstance(found, Pending):
+            # A key that was never seen costs a question to the store: counted until it proves to be one.
+            lane.addresses.check(self._address, False)
+        return found
+
+    async def _resolve(self, pending: Pending) -> None:
+        try:
+            principal = await pending.resolve()
+        except PenstockError as error:
+            self._refuse_now(error)
+            return
+        finally:
+            self._resolving = None
+        self._fly(principal)
+
+    def _fly(self, principal: Principal) -> None:
+        try:
+            call = self._call()
+        except PenstockError as error:
+            self._refuse_now(error)
+            return
+        self._headers = _NO_HEADERS
+        flight = self._lane.inference.run(principal, call, self)
+        if self.response_complete:
+            return
+        self._flight = flight
+        if self._paused:
+            flight.pause()
+
+    def _call(self) -> Call:
+        lane, headers = self._lane, self._headers
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        encoding = headers.get(b"content-encoding")
+        if encoding is not None and encoding != b"identity":
+            body = inflated(body, encoding, lane.max_inflated_bytes)
+        call = Call(lane.ids.next(lane.clock.time()), self._operation, body, client_request_id=self._client_request_id())
+        timeout = headers.get(b"x-stainless-read-timeout") or headers.get(b"x-stainless-timeout")
+        if timeout is not None:
+            call.timeout_seconds = positive_seconds(timeout)
+        retries = headers.get(b"x-stainless-retry-count")
+        if retries is not None and retries.isdigit():
+            call.retry_count = min(int(retries[:4]), 9999)
+        name = headers.get(b"idempotency-key")
+        if name is not None:
+            call.idempotency_key = name.decode("latin-1")
+        return call
+
+    def _client_request_id(self) -> str:
+        given = self._headers.get(b"x-request-id")
+        return given.decode("ascii") if given is not None and VALID_REQUEST_ID.fullmatch(given) else ""
+
+    # the answer goes out
+
+    def refuse(self, error: PenstockError, headers: bytes) -> None:
+        self.send(error.status, _JSON + error_headers(error) + headers, error_body(error))
+
+    def _refuse_now(self, error: PenstockError) -> None:
+        """Before there was a flight: nobody has made the request's id yet."""
+        if self.response_complete:
+            return
+        request_id = self._client_request_id() or self._lane.ids.next(self._lane.clock.time())
+        self.refuse(error, b"x-request-id: %b\r\n" % request_id.encode("ascii"))
+
+    def send(self, status: int, headers: bytes, body: bytes) -> None:
+        self._connection.send(
+            b"%b%b%b%bcontent-length: %d\r\n\r\n%b"
+            % (STATUS_LINES[status], self._lane.date, headers, b"" if self.keep_alive else b"connection: close\r\n", len(body), body)
+        )
+        self._over()
+
+    def start(self, status: int, headers: bytes) -> None:
+        if not self._chunked:
+            self.keep_alive = False
+        framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        close = b"" if self.keep_alive else b"connection: close\r\n"
+        # Kept back until the first bytes of the body, which follow at once: one packet instead of two.
+        self._head = b"%b%b%b%b%b\r\n" % (STATUS_LINES[status], self._lane.date, headers, framing, close)
+
+    def write(self, data: bytes) -> None:
+        if not data:
+            return
+        if self._chunked:
+            data = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
+        elif self._head:
+            data = self._head + data
+        self._head = b""
+        self._connection.send(data)
+
+    def end(self) -> None:
+        if self._chunked or self._head:
+            self._connection.send(self._head + (b"0\r\n\r\n" if self._chunked else b""))
+        self._over()
+
+    def _over(self) -> None:
+        self.response_complete = True
+        self._flight = None
+        # A body that is still coming cannot be told from the next request.
+        self._connection.exchange_over(self.keep_alive and self._complete)
+
+    # what the connection feels
+
+    def client_left(self) -> None:
+        if self.response_complete:
+            return
+        self.response_complete = True
+        if self._resolving is not None:
+            self._resolving.cancel()
+        if self._flight is not None:
+            self._flight.cancel()
+
+    def pause(self) -> None:
+        self._paused = True
+        if self._flight is not None:
+            self._flight.pause()
+
+    def resume(self) -> None:
+        self._paused = False
+        if self._flight is not None:
+            self._flight.resume()
+
+
+def positive_seconds(text: bytes) -> float | None:
+    """A client's time-out header; None for what is no positive number."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < 1e9 else None
+
+
+def inflated(body: bytes, encoding: bytes, limit: int) -> bytes:
+    """A gzip or deflate body, unpacked. Raises BadRequest, or TooLarge before more than `limit` bytes have been made."""
+    if encoding.lower() not in (b"gzip", b"x-gzip", b"deflate"):
+        raise BadRequest("The content-encoding must be gzip, deflate or identity.")
+    unpacker = zlib.decompressobj(wbits=47 if encoding.lower() != b"deflate" else 15)
+    try:
+        text = unpacker.decompress(body, limit + 1)
+    except zlib.error:
+        raise BadRequest("The request body cannot be unpacked.") from None
+    if len(text) > limit:
+        raise TooLarge(f"The request body unpacks to more than {limit} bytes.", retry=False)
+    if not unpacker.eof:
+        raise BadRequest("The compressed request body is not whole.")
+    return text

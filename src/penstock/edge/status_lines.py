@@ -1,0 +1,14 @@
+"""Ready-made status lines."""
+
+from http import HTTPStatus
+
+
+def _line(status: int) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
+
+
+STATUS_LINES = {status: _line(status) for status in range(100, 600)}
