@@ -21,6 +21,15 @@ from penstock.domain.workers import WorkerLoad, WorkerRecord
 class Accounts(Protocol):
     """Organisations, their people and keys, and the plans they are on."""
 
+    async def first_start(
+        self, plans: Sequence[Plan], organisation: Organisation, user: User, key: KeyRecord, join_token: JoinToken
+    ) -> bool:
+        """Write all of it in one transaction; False, and nothing is written, when there is an organisation already.
+
+        Of two processes that start at the same time on an empty store, exactly one is first.
+        """
+        ...
+
     async def create_organisation(self, organisation: Organisation) -> None: ...
     async def organisation(self, org_id: str) -> Organisation | None: ...
     async def organisations(self) -> list[Organisation]: ...
@@ -105,7 +114,10 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was edited since a version: pairs of kind (organisation, plan, key, model, worker, join_token) and id."""
+    """What was edited since a version: pairs of kind (organisation, plan, key, model, worker, join_token) and id.
+
+    The id `*` means every subject of that kind: the version was too old for the store to tell one by one.
+    """
 
     version: int
     subjects: frozenset[tuple[str, str]]

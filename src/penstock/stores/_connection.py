@@ -60,17 +60,19 @@ class Connected(ABC):
             raise
 
     def _refusal(self, error: sql_errors.IntegrityError) -> Exception:
-        if self._parent_missing(error.orig):
+        """What a broken constraint means to the caller; the error itself when it can only be our own mistake."""
+        kind = self._constraint(error.orig)
+        if kind == "foreign key":
             return NotFound("There is no such organisation.", param="org_id")
-        return Conflict("There is one already.")
+        return Conflict("There is one already.") if kind == "unique" else error
 
     @abstractmethod
     def _unavailable(self, error: BaseException) -> bool:
         """Whether the error means that the database cannot be reached, is full or locked (and not that our SQL is wrong)."""
 
     @abstractmethod
-    def _parent_missing(self, error: BaseException | None) -> bool:
-        """Whether an integrity error is a foreign key's."""
+    def _constraint(self, error: BaseException | None) -> str:
+        """Which kind of constraint an integrity error is about: `unique`, `foreign key`, or empty for another."""
 
     @abstractmethod
     def _insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":

@@ -17,7 +17,7 @@ from penstock.domain.usage import Outcome, UsageRecord, UsageRow
 from penstock.stores import _schema as schema
 from penstock.stores._connection import Connected
 from penstock.stores._hours import Span, day_name, span
-from penstock.stores._rollup import HOUR_KEY, SUMS, row
+from penstock.stores._rollup import HOUR_KEY, SUMS
 
 _GROUPS = {"org": "org_id", "key": "key_id", "model": "model", "tier": "service_tier", "class": "service_class", "day": "day"}
 
@@ -30,7 +30,7 @@ class SqlLedger(Connected):
         if not first:
             return 0
         async with self._write() as connection:
-            return await self._add_records(connection, [row(record) for record in first.values()])
+            return await self._add_records(connection, list(first.values()))
 
     async def report(self, query: UsageQuery) -> list[UsageRow]:
         """Raises BadRequest for a grouping that there is not."""
@@ -47,8 +47,8 @@ class SqlLedger(Connected):
         return _record(found) if found else None
 
     @abstractmethod
-    async def _add_records(self, connection: AsyncConnection, rows: list[tuple[Any, ...]]) -> int:
-        """Insert the rows (of different ids) that are not there yet and add exactly those to the sums; returns how many."""
+    async def _add_records(self, connection: AsyncConnection, records: list[UsageRecord]) -> int:
+        """Insert the records (of different ids) that are not there yet and add exactly those to the sums; returns how many."""
 
 
 def report_query(query: UsageQuery) -> Select[Any]:

@@ -1,12 +1,12 @@
 """PostgreSQL: the system of record of an installation that is more than one process."""
 
-from typing import Any
-
+import msgspec
 import psycopg
 from sqlalchemy import Table, make_url, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from penstock.domain.usage import UsageRecord
 from penstock.stores import _schema as schema
 from penstock.stores._rollup import COLUMNS, addition
 from penstock.stores._sql_store import SqlStore
@@ -31,10 +31,12 @@ _CONNECT_ARGS = {
 }
 
 _TYPES = {"String": "text", "Text": "text", "BigInteger": "bigint", "Double": "double precision", "Boolean": "boolean"}
-_ARRAYS = ", ".join(f"%s::{_TYPES[type(schema.usage_record.c[name].type).__name__]}[]" for name in COLUMNS)
+_RECORD = ", ".join(f"{name} {_TYPES[type(schema.usage_record.c[name].type).__name__]}" for name in COLUMNS)
 _APPEND = (  # all of it names of our own columns
-    f"WITH new AS (INSERT INTO usage_record ({', '.join(COLUMNS)}) SELECT * FROM unnest({_ARRAYS}) "  # noqa: S608
-    "ON CONFLICT (request_id) DO NOTHING RETURNING *), "
+    f"WITH new AS (INSERT INTO usage_record ({', '.join(COLUMNS)}) "  # noqa: S608
+    f"SELECT {', '.join(COLUMNS)} FROM json_to_recordset(%s::json) AS given({_RECORD}) "
+    # By id: two gateways that replay the same records wait for each other's rows in the same order.
+    "ORDER BY request_id ON CONFLICT (request_id) DO NOTHING RETURNING *), "
     f"added AS ({addition('new', 'floor(started_at)::bigint / 3600')} RETURNING 1) SELECT count(*) FROM new"
 )
 
@@ -51,10 +53,9 @@ class PostgresStore(SqlStore):
     def _insert(self, table: Table) -> Insert:
         return insert(table)
 
-    async def _add_records(self, connection: AsyncConnection, rows: list[tuple[Any, ...]]) -> int:
-        # By id: two gateways that replay the same records wait for each other's rows in the same order.
-        columns = zip(*sorted(rows), strict=True)
-        added: int = (await connection.exec_driver_sql(_APPEND, tuple(list(column) for column in columns))).scalar_one()
+    async def _add_records(self, connection: AsyncConnection, records: list[UsageRecord]) -> int:
+        # As one JSON text: it takes us 2 us a record, where the driver needs 50 to write 22 values.
+        added: int = (await connection.exec_driver_sql(_APPEND, (msgspec.json.encode(records).decode(),))).scalar_one()
         return added
 
     def _unavailable(self, error: BaseException) -> bool:
@@ -63,8 +64,10 @@ class PostgresStore(SqlStore):
             return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.errors.ReadOnlySqlTransaction)
         return True
 
-    def _parent_missing(self, error: BaseException | None) -> bool:
-        return isinstance(error, psycopg.errors.ForeignKeyViolation)
+    def _constraint(self, error: BaseException | None) -> str:
+        if isinstance(error, psycopg.errors.ForeignKeyViolation):
+            return "foreign key"
+        return "unique" if isinstance(error, psycopg.errors.UniqueViolation) else ""
 
 
 MEMBER = PostgresStore

@@ -16,16 +16,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from penstock.domain.ports import StoreProblem
+from penstock.domain.usage import UsageRecord
 from penstock.stores._file_lock import FileLock
-from penstock.stores._rollup import COLUMNS, addition
+from penstock.stores._rollup import COLUMNS, addition, row
 from penstock.stores._sql_store import SqlStore
 
 _READERS = 4
 _WAIT_SECONDS = 5.0
 _MAGIC = b"SQLite format 3\0"
-_ROWS_A_STATEMENT = 100
+_ROWS_A_STATEMENT = 250  # with 22 values each; SQLite takes 32,766 a statement
 # Primary result codes (the low byte): busy, locked, nomem, readonly, ioerr, full, cantopen, perm.
 _UNAVAILABLE = frozenset({5, 6, 7, 8, 10, 13, 14, 3})
+_CONSTRAINTS = {
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE: "unique",
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: "unique",
+    sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: "foreign key",
+}
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -35,8 +41,11 @@ _PRAGMAS = (
 )
 
 _ROW = f"({', '.join('?' * len(COLUMNS))})"
-_INSERT = f"INSERT OR IGNORE INTO usage_record ({', '.join(COLUMNS)}) VALUES {_ROW}"  # noqa: S608 - only names of our own columns
-_INSERT_MANY = _INSERT + f", {_ROW}" * (_ROWS_A_STATEMENT - 1)
+_INTO = f"INSERT INTO usage_record ({', '.join(COLUMNS)}) VALUES "  # noqa: S608 - only names of our own columns
+# Not OR IGNORE: that would swallow broken rows as well.
+_IF_NEW = " ON CONFLICT (request_id) DO NOTHING"
+_INSERT = _INTO + _ROW + _IF_NEW
+_INSERT_MANY = _INTO + ", ".join([_ROW] * _ROWS_A_STATEMENT) + _IF_NEW
 _HIGHEST = "SELECT coalesce(max(rowid), 0) FROM usage_record"
 # Whole seconds first: to divide the fraction as well could round up into the next hour.
 _ADD_UP = addition("usage_record WHERE rowid > ?", "CAST(started_at AS INTEGER) / 3600")
@@ -70,9 +79,10 @@ class SqliteStore(SqlStore):
     def _insert(self, table: Table) -> Insert:
         return insert(table)
 
-    async def _add_records(self, connection: AsyncConnection, rows: list[tuple[Any, ...]]) -> int:
+    async def _add_records(self, connection: AsyncConnection, records: list[UsageRecord]) -> int:
         # Rows get rising row ids and nobody else can write meanwhile: what is above the highest of now is exactly what is new.
         highest = (await connection.exec_driver_sql(_HIGHEST)).scalar_one()
+        rows = [row(record) for record in records]
         new = 0
         full = len(rows) - len(rows) % _ROWS_A_STATEMENT
         for start in range(0, full, _ROWS_A_STATEMENT):
@@ -89,8 +99,8 @@ class SqliteStore(SqlStore):
             return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE
         return True
 
-    def _parent_missing(self, error: BaseException | None) -> bool:
-        return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+    def _constraint(self, error: BaseException | None) -> str:
+        return _CONSTRAINTS.get(getattr(error, "sqlite_errorcode", 0), "")
 
     def _file(self) -> Path | None:
         """The file that the URL names; None: in memory."""
