@@ -1,0 +1,92 @@
+"""The control API and everything else that is not inference: FastAPI, in layers that no route can forget."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from penstock.edge import openai_pages
+from penstock.edge.control import (
+    document,
+    joining,
+    key_routes,
+    model_routes,
+    org_routes,
+    probes,
+    status_routes,
+    token_routes,
+    usage_routes,
+    worker_routes,
+)
+from penstock.edge.control.body_limit import BodyLimit
+from penstock.edge.control.docs_page import docs_routes
+from penstock.edge.control.doorkeeper import Doorkeeper
+from penstock.edge.control.envelope import Envelope
+from penstock.edge.control.services import ControlServices
+from penstock.edge.control.static_files import static_routes
+from penstock.edge.problems import answer, as_error
+
+__all__ = ["ControlServices", "control_app", "openapi_document"]
+
+ROUTERS = (
+    status_routes.router,
+    org_routes.router,
+    key_routes.router,
+    token_routes.router,
+    model_routes.router,
+    joining.router,
+    worker_routes.router,
+    usage_routes.router,
+    openai_pages.router,
+    probes.router,
+)
+
+
+def control_app(services: ControlServices) -> FastAPI:
+    """The ASGI application. Layers from the outside: envelope, CORS (only when configured), doorkeeper, body limit, routes."""
+    app = _routed(services.version, _layers(services))
+    app.state.services = services
+    app.router.routes.extend([*docs_routes(app), *static_routes()])
+    return app
+
+
+def openapi_document(version: str) -> dict[str, Any]:
+    """The document that `/openapi.json` serves, without a running gateway."""
+    return _routed(version, []).openapi()
+
+
+def _layers(services: ControlServices) -> list[Middleware]:
+    layers = [Middleware(Envelope, services=services)]
+    if services.cors_origins:
+        layers.append(Middleware(CORSMiddleware, allow_origins=services.cors_origins, allow_methods=["*"], allow_headers=["*"]))
+    layers.append(Middleware(Doorkeeper, services=services))
+    layers.append(Middleware(BodyLimit, max_bytes=services.max_body_bytes, max_depth=services.max_json_depth))
+    return layers
+
+
+def _routed(version: str, layers: list[Middleware]) -> FastAPI:
+    app = FastAPI(
+        title="Penstock",
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=layers,
+        generate_unique_id_function=lambda route: route.name,
+        exception_handlers={HTTPException: _refuse, RequestValidationError: _refuse},
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    document.describe(app)
+    return app
+
+
+async def _refuse(request: Request, exception: Exception) -> Response:
+    """The framework's own errors in our shapes; every other exception is the envelope's."""
+    headers = getattr(exception, "headers", None)
+    return answer(as_error(exception, request.url.path), request.url.path, request.state.request_id, headers)

@@ -1,0 +1,58 @@
+"""The vocabulary of bodies and answers: bounded types, and bases that refuse unknown fields and leak no private ones."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+Item = TypeVar("Item")
+
+PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+_NAME = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
+_LAST_SECOND = 253_402_300_799.0  # the end of the year 9999, where dates stop
+
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=_NAME, description="Printable; no space at either end.")]
+ModelId = Annotated[str, Field(min_length=1, max_length=256, pattern=PRINTABLE)]
+Url = Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[!-~]+$", description="http or https, without credentials.")]
+OrgId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+PlanName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000_000)]
+Money = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000_000_000)]
+Flag = Annotated[bool, Field(strict=True)]
+Seconds = Annotated[float, Field(strict=True, gt=0, le=10 * 366 * 86_400, allow_inf_nan=False)]
+Time = Annotated[float, Field(description="Unix seconds.")]
+
+Id = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+RequestId = Annotated[str, Path(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
+ModelPath = Annotated[str, Path(min_length=1, max_length=256, pattern=PRINTABLE, description="A model id; it may contain slashes.")]
+OrgFilter = Annotated[str | None, Query(alias="org", min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+KeyFilter = Annotated[str | None, Query(alias="key", min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+ModelFilter = Annotated[str | None, Query(alias="model", min_length=1, max_length=256, pattern=PRINTABLE)]
+TimeFilter = Annotated[float | None, Query(ge=0, le=_LAST_SECOND, allow_inf_nan=False, description="Unix seconds.")]
+Limit = Annotated[int, Query(ge=1, le=10_000)]
+After = Annotated[str | None, Query(min_length=1, max_length=256, pattern=PRINTABLE, description="The id where the last page ended.")]
+
+
+class Body(BaseModel):
+    """What a caller sends. A field that we do not know is refused, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class View(BaseModel):
+    """What a caller gets: only the fields named here, whatever else the value behind it has."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class Page(View):
+    """The start of every list's answer; each list adds its `data`."""
+
+    has_more: bool
+
+
+def page(items: Sequence[Item], limit: int, after: str | None, id_of: Callable[[Item], str]) -> dict[str, Any]:
+    """A slice of a list that is in memory. An `after` that is not in it (any more) starts at the beginning."""
+    start = next((place + 1 for place, item in enumerate(items) if id_of(item) == after), 0) if after is not None else 0
+    return {"data": items[start : start + limit], "has_more": len(items) > start + limit}
