@@ -26,7 +26,7 @@ _BUSY_SECONDS = 1.0  # nobody knows when a running request of the same key ends
 class Check(Protocol):
     """A further step between requests/min and tokens/min."""
 
-    def __call__(self, principal: Principal, demand: Demand, now: float) -> None:
+    def __call__(self, principal: Principal, demand: Demand, now: float, /) -> None:
         """Raises the PenstockError that the caller shall see; returning means yes."""
         ...
 
@@ -84,6 +84,11 @@ class Gate:
     def __init__(self, quotas: Quotas, checks: tuple[Check, ...] = (), capacity: int = 100_000) -> None:
         self._book = LimitBook(quotas, capacity)
         self._checks = checks
+
+    @property
+    def known_keys(self) -> int:
+        """Keys whose limits are in memory."""
+        return len(self._book)
 
     def admit(self, principal: Principal, demand: Demand, now: float) -> Admission:
         """Raises PermissionDenied, BadRequest (a tier that is none), RateLimited, or what a check raises. `now`: monotonic."""

@@ -11,17 +11,26 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 from penstock.admission.networks import Networks
 from penstock.domain import keys
 from penstock.domain.clock import Clock
 from penstock.domain.errors import PenstockError, PermissionDenied, PortUnavailable, StoreUnavailable, Unauthenticated
-from penstock.domain.ports import Accounts
-from penstock.domain.principal import KeyRecord, Plan, Principal
+from penstock.domain.principal import KeyRecord, Organisation, Plan, Principal
 
 _NEGATIVE_SECONDS = 30.0
 _NEGATIVE_CAPACITY = 10_000
 _RETRY_SECONDS = 2.0
+_KINDS = frozenset({"key", "organisation", "plan"})
+
+
+class KeyAccounts(Protocol):
+    """The part of the port `Accounts` that judges a key. Its methods may raise PortUnavailable."""
+
+    async def key_by_digest(self, digest: bytes) -> KeyRecord | None: ...
+    async def organisation(self, org_id: str) -> Organisation | None: ...
+    async def plans(self) -> list[Plan]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,7 @@ class KeyRing:
 
     def __init__(
         self,
-        accounts: Accounts,
+        accounts: KeyAccounts,
         secret_key: bytes,
         clock: Clock,
         *,
@@ -114,10 +123,13 @@ class KeyRing:
         self._fresh_until = now + self._grace_seconds
 
     def forget(self, subjects: Collection[tuple[str, str]]) -> None:
-        """Ask again for every key of which one of these (kind, id) pairs is a part."""
-        named = frozenset(subjects)
+        """Ask again for every key of which one of these (kind, id) pairs is a part; other kinds of subject are none of ours."""
+        named = frozenset(subject for subject in subjects if subject[0] in _KINDS)
+        if not named:
+            return
         self._begin_anew()
-        self._accepted = OrderedDict((header, entry) for header, entry in self._accepted.items() if entry.subjects.isdisjoint(named))
+        for header in [header for header, entry in self._accepted.items() if not named.isdisjoint(entry.subjects)]:
+            del self._accepted[header]
 
     def forget_all(self) -> None:
         """The feed no longer knows what changed."""

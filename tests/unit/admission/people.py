@@ -1,0 +1,84 @@
+"""Organisations, plans and keys for the tests of admission, and a store of them in memory."""
+
+from dataclasses import replace
+
+from penstock.domain import keys
+from penstock.domain.errors import PortUnavailable
+from penstock.domain.inference import Demand, Operation
+from penstock.domain.principal import KeyRecord, Organisation, Plan, Principal, Scope, ServiceClass, ServiceTier
+
+SECRET_KEY = b"s" * 32
+PLAN = Plan("premium", ServiceClass.PREMIUM, ServiceTier.DEFAULT, (ServiceTier.DEFAULT, ServiceTier.FLEX), 60, 1000, 4)
+
+
+def principal(
+    key_id: str = "key_1",
+    org_id: str = "org_1",
+    plan: Plan = PLAN,
+    scopes: frozenset[Scope] = frozenset({Scope.INFERENCE}),
+    requests_per_minute: int | None = None,
+    tokens_per_minute: int | None = None,
+) -> Principal:
+    return Principal(org_id, key_id, plan, scopes, requests_per_minute, tokens_per_minute)
+
+
+def demand(prompt_tokens: int = 20, max_tokens: int = 80, service_tier: str | None = None) -> Demand:
+    return Demand("req_1", Operation.CHAT, "sim-small", False, prompt_tokens, max_tokens, service_tier)
+
+
+class People:
+    """The accounts behind a key ring. Counts questions; `gone` makes it a store that cannot be reached."""
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.questions = 0
+        self._plans = {PLAN.name: PLAN}
+        self._organisations = {"org_1": Organisation("org_1", "One", PLAN.name, 0.0)}
+        self._keys: dict[bytes, KeyRecord] = {}
+
+    def add_key(
+        self,
+        key_id: str = "key_1",
+        *,
+        org_id: str = "org_1",
+        expires_at: float | None = None,
+        allowed_networks: tuple[str, ...] = (),
+        requests_per_minute: int | None = None,
+    ) -> bytes:
+        """A new key, as the header value that presents it."""
+        text = keys.new_secret(keys.API_KEY)
+        digest = keys.digest(SECRET_KEY, text)
+        self._keys[digest] = KeyRecord(
+            key_id,
+            org_id,
+            key_id,
+            digest,
+            keys.hint(text),
+            frozenset({Scope.INFERENCE}),
+            created_at=0.0,
+            expires_at=expires_at,
+            allowed_networks=allowed_networks,
+            requests_per_minute=requests_per_minute,
+        )
+        return b"Bearer " + text.encode()
+
+    def revoke(self, key_id: str) -> None:
+        self._keys = {digest: replace(key, revoked_at=1.0) if key.id == key_id else key for digest, key in self._keys.items()}
+
+    def save_organisation(self, organisation: Organisation) -> None:
+        self._organisations[organisation.id] = organisation
+
+    def save_plan(self, plan: Plan) -> None:
+        self._plans[plan.name] = plan
+
+    async def key_by_digest(self, digest: bytes) -> KeyRecord | None:
+        self.questions += 1
+        if self.gone:
+            raise PortUnavailable
+        return self._keys.get(digest)
+
+    async def organisation(self, org_id: str) -> Organisation | None:
+        return self._organisations.get(org_id)
+
+    async def plans(self) -> list[Plan]:
+        return list(self._plans.values())
