@@ -2,3 +2,8 @@
 
 `sim` simulates a GPU and generates; `openai` relays to a server that speaks OpenAI's API already.
 """
+
+from penstock.engines._options import BadOption
+from penstock.engines._probe import Probe, ProbeFailed, probe
+
+__all__ = ["BadOption", "Probe", "ProbeFailed", "probe"]

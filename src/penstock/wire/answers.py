@@ -119,7 +119,10 @@ async def _collect_chat(events: AsyncGenerator[Sequence[Event], None], head: dic
             if isinstance(event, TokenCount):
                 count = event
             elif not isinstance(event, Started):
-                choices.setdefault(event.choice, _ChatChoice()).add(event)
+                choice = choices.get(event.choice)
+                if choice is None:
+                    choice = choices[event.choice] = _ChatChoice()
+                choice.add(event)
     rendered = [choices[at].render(at) for at in sorted(choices)]
     return _document(head, "chat.completion", rendered, count)
 
@@ -134,7 +137,7 @@ class _ChatChoice:
         self._reason: str | None = None
 
     def add(self, event: Event) -> None:
-        if isinstance(event, Token):
+        if type(event) is Token:
             self._text.append(event.text)
             if event.logprob is not None:
                 self._logprobs.append(event.logprob)

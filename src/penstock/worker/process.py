@@ -69,7 +69,7 @@ class Worker:
         self.secret = ""
         self.presence = Presence(self._load)
         self._app: WorkerApp | None = None
-        self._slots: Slots | None = None
+        self.slots: Slots | None = None
         self._identity: identity.Identity | None = None
 
     async def open(self) -> None:
@@ -79,7 +79,7 @@ class Worker:
         self.secret = self._identity.secret
         self.engine = family.member("penstock.engines", plan.engine)(plan.engine_options)
         await self.engine.open()
-        slots = self._slots = Slots(plan.slots or self.engine.slots, QUEUE_LIMIT)
+        slots = self.slots = Slots(plan.slots or self.engine.slots, QUEUE_LIMIT)
         self._app = WorkerApp(self.engine, self.secret, slots, self.presence, Faults() if plan.allow_faults else None)
         await self._listen(self._app)
         _log.info("serving", engine=plan.engine, base_url=self.base_url, slots=slots.limit)
@@ -91,12 +91,12 @@ class Worker:
         self.presence.change(stopping=True)
         await self._tell_gateway()
         self.presence.change(refusing=True)
-        if self._slots is not None:
+        if self.slots is not None:
             try:
                 async with asyncio.timeout(DRAIN_SECONDS):
-                    await self._slots.idle()
+                    await self.slots.idle()
             except TimeoutError:
-                _log.warning("some requests did not finish in time", running=self._slots.running)
+                _log.warning("some requests did not finish in time", running=self.slots.running)
         await self._stop_agent()
         if self._agent is not None:
             await self._agent.leave()
@@ -184,6 +184,7 @@ class _Server(uvicorn.Server):
                 http="httptools",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
                 server_header=False,
                 date_header=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,

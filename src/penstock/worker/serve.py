@@ -239,18 +239,25 @@ async def _send(send: Send, answer: Answer) -> None:
         await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers, length]})
         await send({"type": "http.response.body", "body": body})
         return
-    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+    begun = False
     try:
+        # The status line waits for the first bytes: what fails before them still gets a status of its own.
         async for chunk in body:
+            if not begun:
+                begun = True
+                await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    except PenstockError as error:
+    except Exception as error:
+        if not begun:
+            raise
+        if not isinstance(error, PenstockError):
+            _log.exception("the engine failed in mid-stream")
+            error = Internal("The engine failed.")
         await send({"type": "http.response.body", "body": error_event(error), "more_body": True})
-    except Exception:
-        # The status line has left: the one way to say it is an event that ends the stream.
-        _log.exception("the engine failed in mid-stream")
-        await send({"type": "http.response.body", "body": error_event(Internal("The engine failed.")), "more_body": True})
     finally:
         await body.aclose()
+    if not begun:
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
