@@ -60,11 +60,10 @@ class Output:
         if self.json:
             self.data(value)
             return
-        lines = [(name, cell(content)) for name, content in fields]
-        width = max(len(name) for name, _ in lines)
-        for name, content in lines:
-            if content:
-                print(f"{name:<{width}}  {content}")
+        lines = [(name, text) for name, content in fields if (text := cell(content))]
+        width = max((len(name) for name, _ in lines), default=0)
+        for name, text in lines:
+            print(f"{name:<{width}}  {text}")
         sys.stdout.flush()
 
     def secret(self, value: Any, fields: Iterable[tuple[str, Any]], warning: str) -> None:
