@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q install
 LOCKS := requirements/run.lock requirements/build.lock
 PYTHON_PATHS := src tests bench tools
 
-.PHONY: help install up test test-python test-web lint format audit sbom web bench soak lock release clean
+.PHONY: help install up test test-python test-web lint format audit sbom web docs bench soak lock release clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -103,6 +103,10 @@ soak: $(VENV)/dev.stamp ## The tests that take minutes
 
 web: web/node_modules/.stamp ## Build web/ into src/penstock/dashboard, which is committed
 	@cd web && npm run --silent build
+
+docs: $(VENV)/dev.stamp ## Write docs/reference from the code: settings, commands, OpenAPI
+	@$(BIN)/python tools/reference.py
+	@$(BIN)/penstock openapi > docs/reference/openapi.json
 
 lock: ## Renew requirements/*.lock and web/package-lock.json
 	@tools/lock.sh

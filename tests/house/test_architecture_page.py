@@ -1,0 +1,38 @@
+"""ARCHITECTURE.md is the map: every room has its line there, the life of a request is told in order, and every file named exists."""
+
+import re
+import tomllib
+
+from tests.sources import PACKAGE, ROOT, rooms, text
+
+PAGE = text(ROOT / "ARCHITECTURE.md")
+
+
+def _section(title: str) -> str:
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_every_room_has_one_line() -> None:
+    listed = re.findall(r"^\| `([\w./]+)` \| \S.*\|$", _section("The rooms"), re.MULTILINE)
+    assert sorted(listed) == sorted(rooms())
+
+
+def test_the_order_of_rooms_is_the_one_that_is_enforced() -> None:
+    picture = _section("The rooms").partition("```\n")[2].partition("```")[0]
+    drawn = [set(re.findall(r"\w+", line.partition("  ")[0])) for line in picture.splitlines()]
+    contracts = tomllib.loads(text(ROOT / "pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    present = {room.rstrip("/").removesuffix(".py") for room in rooms()}
+    enforced = [set(re.findall(r"\w+", layer)) & present for layer in contracts[0]["layers"]]
+    assert drawn == [layer for layer in enforced if layer]
+
+
+def test_the_life_of_a_request_is_numbered_without_a_gap() -> None:
+    steps = [int(number) for number in re.findall(r"^(\d+)\. \*\*", _section("Life of an inference request"), re.MULTILINE)]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) >= 8
+
+
+def test_every_file_that_it_names_exists() -> None:
+    named = set(re.findall(r"`([a-z_]+/[\w./]*)`", PAGE)) - {"src/penstock/"}
+    assert len(named) > 30
+    assert sorted(name for name in named if not (PACKAGE / name).exists() and not (ROOT / name).exists()) == []

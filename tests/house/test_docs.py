@@ -1,0 +1,137 @@
+"""The documents tell the truth: examples parse, commands and settings exist, links lead somewhere, generated pages are current."""
+
+import ast
+import json
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.domain import errors
+from penstock.engines import sim
+from penstock.settings import Settings
+from tests.sources import ROOT, shown, text
+from tools import reference
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+@dataclass(frozen=True)
+class Example:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{shown(self.page)}:{self.line}"
+
+
+def _examples(*languages: str) -> list[Any]:
+    found = []
+    for page in PAGES:
+        for match in re.finditer(r"^```(\w+)\n(.*?)^```$", text(page), re.MULTILINE | re.DOTALL):
+            line = text(page).count("\n", 0, match.start()) + 1
+            found.append(Example(page, line, match[1], match[2]))
+    return [pytest.param(example, id=str(example)) for example in found if example.language in languages]
+
+
+@pytest.mark.parametrize("example", _examples("python"))
+def test_python_compiles(example: Example) -> None:
+    ast.parse(example.code, str(example))
+
+
+@pytest.mark.parametrize("example", _examples("toml"))
+def test_toml_holds_settings(example: Example) -> None:
+    # The files that it names are read when a process starts, not here.
+    Settings(**tomllib.loads(example.code))
+
+
+@pytest.mark.parametrize("example", _examples("sh"))
+def test_shell_parses(example: Example) -> None:
+    checked = subprocess.run(["bash", "-n"], input=example.code, capture_output=True, text=True, check=False)
+    assert checked.stderr == ""
+
+
+def _calls(code: str, program: str) -> Iterator[list[str]]:
+    """The argument lists with which a program is called in a shell example."""
+    for line in code.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while words:
+            end = next((at for at, word in enumerate(words) if word in {"|", "&&", ";"}), len(words))
+            call = [word for word in words[:end] if not re.match(r"^[A-Z_]+=", word)]
+            if call and call[0] == program:
+                yield call[1:]
+            words = words[end + 1 :]
+
+
+@pytest.mark.parametrize("example", _examples("sh"))
+def test_commands_and_flags_exist(example: Example) -> None:
+    commands = reference.commands()
+    for call in _calls(example.code, "penstock"):
+        name = next((" ".join(call[:length]) for length in (2, 1) if " ".join(call[:length]) in commands), None)
+        assert name is not None, f"there is no command penstock {' '.join(call[:2])}"
+        known = reference.options(commands[name])
+        flags = [word.partition("=")[0] for word in call if word.startswith("-")]
+        assert [flag for flag in flags if flag not in known] == [], f"penstock {name}"
+
+
+def test_calls_are_found_behind_pipes_and_variables() -> None:
+    code = 'A=b penstock chat --json # not me\ngit diff | penstock usage \\\n  --by "day" && penstock doctor\nls'
+    assert list(_calls(code, "penstock")) == [["chat", "--json"], ["usage", "--by", "day"], ["doctor"]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_make_goals_exist(page: Path) -> None:
+    goals = set(re.findall(r"^([a-z-]+):", text(ROOT / "Makefile"), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text(page), re.MULTILINE))
+    assert named <= goals
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?://|mailto:|#)([^)#\s]+)", text(page))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_generated_pages_are_current(name: str) -> None:
+    assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == reference.PAGES[name](), "run: make docs"
+
+
+def test_the_api_page_has_every_error() -> None:
+    def tree(kind: type[errors.PenstockError]) -> Iterator[type[errors.PenstockError]]:
+        yield kind
+        for child in kind.__subclasses__():
+            yield from tree(child)
+
+    listed = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", text(ROOT / "docs" / "api.md"), re.MULTILINE))
+    assert listed == {(str(kind.status), kind.code) for kind in tree(errors.PenstockError) if kind.__module__ == errors.__name__}
+
+
+def test_the_engines_page_has_every_option_of_sim() -> None:
+    page = text(ROOT / "docs" / "engines.md")
+    assert {option for option in sim.OPTIONS if f"`{option}`" not in page} == set()
+
+
+def _dependencies() -> Iterator[str]:
+    """What pyproject.toml and package.json ask for directly."""
+    project = tomllib.loads(text(ROOT / "pyproject.toml"))["project"]
+    for requirement in (*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)):
+        yield re.split(r"[\[<>=]", requirement)[0]
+    yield from json.loads(text(ROOT / "web" / "package.json"))["devDependencies"]
+
+
+def test_every_dependency_has_a_reason() -> None:
+    table = text(ROOT / "CONTRIBUTING.md").partition("## Dependencies")[2]
+    rows = re.findall(r"^\| ([\w, -]+) \| (.+) \|$", table, re.MULTILINE)
+    reasons = {name.strip(): why.strip() for names, why in rows for name in names.split(",")}
+    assert {name for name in _dependencies() if not reasons.get(name)} - {"penstock"} == set()
