@@ -7,6 +7,7 @@ a build must not depend on somebody's server.
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def ask(lock: Path) -> Audit | None:
         return None
 
 
-def main(lock: Path) -> int:
+def main(lock: Path, ask: Callable[[Path], Audit | None] = ask) -> int:
     audit = ask(lock)
     if audit is None or not audit.checked:
         print(f"audit: the vulnerability service could not be asked about {lock}; nothing was checked")
