@@ -1,0 +1,53 @@
+"""A PostgreSQL database of a test's own on the server that listens on this machine."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import psycopg
+import pytest
+from psycopg import sql
+
+_USERS = ("postgres", "root")
+
+
+@contextmanager
+def database(template: str = "template1") -> Iterator[str]:
+    """The URL of a new database, a copy of `template` (without its connections); dropped at the end.
+
+    Skips the test when no server answers on 127.0.0.1:5432, or fails it where one is required (CI=true).
+    """
+    user = _user()
+    name = f"penstock_test_{os.getpid()}_{secrets.token_hex(4)}"
+    with _admin(user) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield f"postgresql://{user}@127.0.0.1:5432/{name}"
+    finally:
+        with _admin(user) as admin:
+            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def absent(reason: str) -> NoReturn:
+    """Skip the test for want of a service, but never where the service is promised."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _admin(user: str) -> "psycopg.Connection[tuple[object, ...]]":
+    return psycopg.connect(f"postgresql://{user}@127.0.0.1:5432/postgres", autocommit=True, connect_timeout=3)
+
+
+def _user() -> str:
+    problem = ""
+    for user in _USERS:
+        try:
+            _admin(user).close()
+        except psycopg.OperationalError as error:
+            problem = str(error)
+        else:
+            return user
+    absent(f"no PostgreSQL on 127.0.0.1:5432: {problem}")
