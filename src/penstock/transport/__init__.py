@@ -1,1 +1,5 @@
 """How a request reaches a worker (family). Members implement `domain.ports.Transport`."""
+
+from penstock.transport._link import WorkerLink
+
+__all__ = ["WorkerLink"]

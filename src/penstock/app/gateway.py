@@ -1,0 +1,326 @@
+"""`penstock gateway`: the gateway with its control API, assembled from settings; `up` runs the same with workers beside it."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import random
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import structlog
+import uvicorn
+
+from penstock import __version__
+from penstock.accounts.bootstrap import FirstStart, first_start
+from penstock.accounts.service import AccountService
+from penstock.admission.addresses import AddressLimiter
+from penstock.admission.gate import Gate
+from penstock.admission.idempotency import IdempotentAnswers
+from penstock.admission.keyring import KeyRing
+from penstock.app import process
+from penstock.app.access import Access
+from penstock.app.changes import ChangePoll
+from penstock.app.fleet_watch import FleetWatch
+from penstock.app.upstreams import Discovery, configured
+from penstock.app.views import Counted, LiveFleet, Ready
+from penstock.catalog.models import Catalogue
+from penstock.domain.clock import SystemClock
+from penstock.domain.ids import RequestIds, new_id
+from penstock.domain.inference import TokenCount
+from penstock.domain.principal import ServiceTier
+from penstock.domain.usage import UsageRecord
+from penstock.domain.workers import WorkerRecord
+from penstock.edge import logs
+from penstock.edge.connection import ConnectionLimits, connection_class, sweep
+from penstock.edge.control import ControlServices, control_app
+from penstock.edge.fastlane import Lane
+from penstock.edge.observe import Metrics
+from penstock.journal.journal import Journal
+from penstock.pipeline import Pipeline, PipelineRules, Rooms
+from penstock.routing.fleet import Fleet, FleetEvent, FleetRules
+from penstock.routing.health import HealthRules
+from penstock.routing.policies.power_of_two import PowerOfTwo
+from penstock.routing.retry_budget import RetryBudget
+from penstock.settings import Settings
+from penstock.state import memory
+from penstock.stores import make_store
+from penstock.transport.http import HttpTransport
+from penstock.usage.pricing import cost_micros
+
+log = structlog.get_logger("penstock.gateway")
+_SECRET_BYTES = 32
+
+
+class Gateway:
+    """One gateway process. `open`, `listen`, then `serve` until `stop`; `close` in any case."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.metrics = Metrics()
+        key = settings.secret_key.get_secret_value()
+        self.store = make_store(settings.store_url, secret_key=key.encode() if key else None)
+        self.port = settings.port
+        self._server: _Server | None = None
+        self._socket: socket.socket | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._discovery: Discovery | None = None
+
+    # assembly
+
+    async def open(self, *, migrate: bool) -> FirstStart | None:
+        """Open the store and everything on top of it; what the very first start made is returned, once.
+
+        Raises StoreProblem, PortUnavailable.
+        """
+        settings = self.settings
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self.store.open(migrate=migrate)
+        key = settings.secret_key.get_secret_value()
+        self.secret_key = key.encode() if key else await self.store.secret("api_keys", os.urandom(_SECRET_BYTES))
+        first = await first_start(self.store, self.secret_key, self.clock)
+        self._assemble()
+        cut = self.journal.open(self._reprice)
+        if cut:
+            log.warning("recovered_streams", count=cut)
+        await self._start()
+        return first
+
+    def _assemble(self) -> None:
+        settings, clock = self.settings, self.clock
+        self.keys = KeyRing(self.store, self.secret_key, clock, grace_seconds=settings.admission.store_grace_seconds)
+        self.addresses = AddressLimiter(clock, settings.admission.unauthenticated_per_minute, settings.admission.api_per_minute)
+        self.accounts = AccountService(self.store, self.secret_key, clock)
+        self.journal = Journal(settings.data_dir / "journal", self.store, settings.usage.journal_slots, settings.usage.flush_seconds)
+        timeouts = settings.upstream
+        self.transport = HttpTransport(
+            timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker
+        )
+        self.fleet = Fleet(PowerOfTwo(random.Random()), _fleet_rules(settings), clock)  # noqa: S311 - balancing, not security
+        self.fleet.on_event = self._fleet_event
+        self.rooms = Rooms(
+            gate=Gate(memory.MEMBER(clock)),
+            fleet=self.fleet,
+            catalogue=Catalogue(),
+            transport=self.transport,
+            journal=self.journal,
+            answers=IdempotentAnswers(settings.admission.idempotency_ttl_seconds, settings.admission.idempotency_bytes),
+            observer=Counted(self.metrics),
+            clock=clock,
+            rules=_pipeline_rules(settings),
+            retries=RetryBudget(settings.routing.retry_share, settings.routing.retry_floor),
+        )
+        self.pipeline = Pipeline(self.rooms)
+        self.watch = FleetWatch(self.fleet, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
+        self.changes = ChangePoll(
+            self.store, self.keys, clock, settings.admission.change_poll_seconds, self._reload_models, self._reload_workers
+        )
+        self.lane = Lane(self.pipeline, self.keys, self.addresses, RequestIds(), clock, settings.http.max_body_bytes)
+
+    async def _start(self) -> None:
+        self.transport.open()
+        self.watch.open()
+        self._own = configured(self.settings.upstreams)
+        for record in self._own:
+            self.watch.put(record)
+        await self.changes.open()
+        self.pipeline.open()
+        self.journal.start()
+        if self.settings.discover:
+            own = {self.settings.port, self.port}
+            self._discovery = Discovery((port for port in self.settings.discover_ports if port not in own), self._discovered)
+            await self._discovery.open()
+
+    def _discovered(self, record: WorkerRecord) -> None:
+        self._own.append(record)
+        self.watch.put(record)
+
+    def _control_app(self) -> object:
+        started = self.clock.monotonic()
+        services = ControlServices(
+            store=self.store,
+            accounts=self.accounts,
+            fleet=LiveFleet(self.rooms, self.pipeline, self.watch, self.clock),
+            authenticate=Access(self.keys, self.accounts, self.store).authenticate,
+            limiter=self.addresses,
+            readiness=Ready(self.changes, self.pipeline, lambda: self.journal.failing),
+            metrics=self.metrics,
+            clock=self.clock,
+            new_id=new_id,
+            next_request_id=self.lane.ids.next,
+            uptime=lambda: self.clock.monotonic() - started,
+            version=__version__,
+            cors_origins=self.settings.cors_origins,
+            max_body_bytes=self.settings.http.max_body_bytes,
+            max_json_depth=self.settings.http.max_json_depth,
+            slow_request_seconds=self.settings.log.slow_request_seconds,
+        )
+        return control_app(services)
+
+    # edits
+
+    async def _reload_models(self) -> None:
+        self.rooms.catalogue = Catalogue(await self.store.models())
+
+    async def _reload_workers(self) -> None:
+        self.watch.replace_all(await self.store.workers(), frozenset(record.id for record in self._own))
+
+    def _reprice(self, record: UsageRecord) -> UsageRecord:
+        count = TokenCount(record.prompt_tokens, record.completion_tokens, record.cached_tokens, record.reasoning_tokens)
+        price = self.rooms.catalogue.price(record.model)
+        return replace(record, cost_micros=cost_micros(price, ServiceTier(record.service_tier), count))
+
+    def _fleet_event(self, event: FleetEvent) -> None:
+        if event.what == "ejected":
+            self.metrics.ejections += 1
+        log.info("worker", worker=event.worker_id, name=event.name, state=event.what)
+
+    # life
+
+    def listen(self) -> None:
+        """Bind the port. Raises OSError when it is taken."""
+        settings = self.settings
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        self._socket = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        self.port = self._socket.getsockname()[1]
+
+    @property
+    def base_url(self) -> str:
+        """What clients dial, without `/v1`."""
+        scheme = "https" if self.settings.tls_cert else "http"
+        host = self.settings.host
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared, not bound
+        return f"{scheme}://{host}:{self.port}"
+
+    async def serve(self, when_ready: Callable[[], object]) -> None:
+        """Serve until `stop`, then drain."""
+        settings = self.settings
+        limits = ConnectionLimits(
+            settings.http.max_header_bytes,
+            settings.http.header_timeout_seconds,
+            settings.http.body_timeout_seconds,
+            settings.http.idle_timeout_seconds,
+            settings.http.write_buffer_bytes,
+        )
+        config = uvicorn.Config(
+            self._control_app(),  # type: ignore[arg-type]  # an ASGI application
+            http=connection_class(self.lane, limits),
+            loop="none",
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=int(settings.http.drain_seconds),
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
+        )
+        self._server = _Server(config, when_ready)
+        self._tick()
+        assert self._socket is not None
+        # What exists now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        await self._server.serve(sockets=[self._socket])
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._sweeper = loop.call_later(1.0, self._tick)
+        connections = self._server.server_state.connections if self._server is not None else ()
+        sweep(connections, self.lane, loop.time())
+
+    @property
+    def is_serving(self) -> bool:
+        return self._server is not None and self._server.started
+
+    def stop(self) -> None:
+        """Begin to drain: no new connections, nobody waits in line any more, what runs may finish."""
+        if self._server is None or self._server.should_exit:
+            return
+        log.info("draining", active=self.pipeline.active)
+        self.pipeline.turn_away_waiting()
+        self._server.should_exit = True
+
+    async def close(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self._discovery is not None:
+            await self._discovery.close()
+        if hasattr(self, "changes"):
+            await self.changes.close()
+            await self.watch.close()
+            self.pipeline.close()
+            self.transport.close()
+            await self.journal.close()
+        await self.store.close()
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours, because a drain begins before uvicorn stops to accept; and it says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, when_ready: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._when_ready = when_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._when_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _fleet_rules(settings: Settings) -> FleetRules:
+    routing, scheduling = settings.routing, settings.scheduling
+    health = HealthRules(
+        routing.suspect_seconds, routing.dead_seconds, routing.hold_share, routing.eject_after, routing.eject_seconds, routing.eject_share
+    )
+    return FleetRules(health, scheduling.priority_reserve, scheduling.overflow_reserve)
+
+
+def _pipeline_rules(settings: Settings) -> PipelineRules:
+    scheduling = settings.scheduling
+    return PipelineRules(
+        max_json_depth=settings.http.max_json_depth,
+        default_max_tokens=settings.admission.default_max_tokens,
+        queue_limit=scheduling.queue_limit,
+        max_wait_seconds=scheduling.max_wait_seconds,
+        keepalive_after_seconds=scheduling.keepalive_after_seconds,
+        keepalive_every_seconds=scheduling.keepalive_every_seconds,
+        largest_event_bytes=settings.upstream.max_event_bytes,
+        slow_request_seconds=settings.log.slow_request_seconds,
+    )
+
+
+def run(settings: Settings, json_line: bool) -> int:
+    """`penstock gateway`: until SIGTERM or SIGINT; returns the process's exit code."""
+    logs.configure(settings.log.level, settings.log.format)
+    return process.run(lambda: _run(settings, json_line))
+
+
+async def _run(settings: Settings, json_line: bool) -> int:
+    gateway = Gateway(settings)
+    try:
+        gateway.listen()
+        first = await gateway.open(migrate=False)
+        process.on_stop(gateway.stop)
+        await gateway.serve(lambda: _announce(gateway, first, json_line))
+        return 0
+    finally:
+        await gateway.close()
+
+
+def _announce(gateway: Gateway, first: FirstStart | None, json_line: bool) -> None:
+    facts = {"base_url": f"{gateway.base_url}/v1", "dashboard_url": f"{gateway.base_url}/"}
+    if first is not None:
+        facts |= {"api_key": first.api_key, "join_token": first.join_token}
+        facts |= {"admin_email": first.admin_email, "admin_password": first.admin_password}
+        if not json_line:
+            process.say("\n".join(f"  {name}: {value}" for name, value in facts.items()))
+    if json_line:
+        process.announce(facts)
+    process.say(f"Penstock gateway ready at {facts['base_url']}")

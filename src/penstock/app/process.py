@@ -1,0 +1,50 @@
+"""What a process of ours does at its edges: an event loop, signals, the line that says it is ready, exit codes."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+
+import uvloop
+
+from penstock.domain.errors import PortUnavailable
+from penstock.domain.ports import StoreProblem
+
+
+def run(main: Callable[[], Coroutine[None, None, int]]) -> int:
+    """Run until done; what an operator can mend is a sentence on stderr and exit code 1, not a traceback."""
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main())
+    except (StoreProblem, PortUnavailable, OSError) as error:
+        say(f"penstock: {error}")
+        return 1
+
+
+def on_stop(stop: Callable[[], None]) -> None:
+    """Call `stop` at the first SIGTERM or SIGINT; at the second the process ends at once, with the signal's own exit code."""
+    loop = asyncio.get_running_loop()
+
+    def first(number: int) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        if number == signal.SIGINT:
+            say("penstock: stopping; press Ctrl-C again to stop at once")
+        stop()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, first, each)
+
+
+def say(text: str) -> None:
+    """To a person."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def announce(facts: dict[str, str]) -> None:
+    """To a program: exactly one JSON line on stdout."""
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,121 @@
+"""`penstock up`: a gateway and its workers on this machine, with one command."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from penstock import profiles
+from penstock.accounts.bootstrap import PLANS, FirstStart
+from penstock.app import process
+from penstock.app.children import ChildPlan, Children
+from penstock.app.gateway import Gateway
+from penstock.domain.principal import Principal, Scope
+from penstock.domain.workers import WorkerState
+from penstock.edge import logs
+from penstock.settings import Settings
+
+log = structlog.get_logger("penstock.up")
+_WORKERS_READY_SECONDS = 20.0
+_CHILD_TOKEN_SECONDS = 3600.0
+_PROFILE = "local"
+
+
+def run(settings: Settings, json_line: bool) -> int:
+    """Until SIGTERM or SIGINT; returns the process's exit code."""
+    logs.configure(settings.log.level, settings.log.format)
+    return process.run(lambda: _up(settings, json_line))
+
+
+async def _up(settings: Settings, json_line: bool) -> int:
+    gateway = Gateway(settings)
+    children = Children()
+    try:
+        gateway.listen()
+        first = await gateway.open(migrate=True)
+        process.on_stop(gateway.stop)
+        token = await _children_token(gateway) if settings.simulated_workers or settings.models else ""
+        serving = asyncio.get_running_loop().create_task(gateway.serve(lambda: _start_children(gateway, children, token)))
+        await _until_workers_are_ready(gateway, serving)
+        if not serving.done():
+            _announce(gateway, first, json_line)
+        await serving
+        return 0
+    finally:
+        await children.stop(settings.http.drain_seconds)
+        await gateway.close()
+
+
+def _start_children(gateway: Gateway, children: Children, token: str) -> None:
+    settings = gateway.settings
+    plans = [("sim", f"sim-{number}", "") for number in range(1, settings.simulated_workers + 1)]
+    plans += [("transformers", f"model-{number}", model) for number, model in enumerate(settings.models, 1)]
+    for engine, name, model in plans:
+        state = settings.data_dir / "workers" / name
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        arguments = ["worker", "--join", gateway.base_url, "--engine", engine, "--name", name, "--state-dir", str(state)]
+        environment = {"PENSTOCK_WORKER__TOKEN": token}
+        if settings.tls_cert is not None:
+            environment["SSL_CERT_FILE"] = str(settings.tls_cert)
+        children.start(ChildPlan(name, [*arguments, "--model", model] if model else arguments, environment, state / "worker.log"))
+
+
+async def _children_token(gateway: Gateway) -> str:
+    """Our own workers join as any other would: with a token, which expires soon and is never shown."""
+    ourselves = Principal("", "penstock-up", PLANS[-1], frozenset({Scope.ADMIN}))
+    _, secret = await gateway.accounts.create_join_token(ourselves, role="worker", expires_in_seconds=_CHILD_TOKEN_SECONDS)
+    return secret
+
+
+async def _until_workers_are_ready(gateway: Gateway, serving: asyncio.Task[None]) -> None:
+    """So that the first request after the ready line finds a worker; a worker that cannot start delays it, but not for ever."""
+    expected = gateway.settings.simulated_workers
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_WORKERS_READY_SECONDS):
+            while not serving.done():
+                ready = [member for member in gateway.fleet.members() if member.state is WorkerState.READY]
+                if gateway.is_serving and sum(member.record.engine == "sim" for member in ready) >= expected:
+                    return
+                await asyncio.sleep(0.01)
+
+
+def _announce(gateway: Gateway, first: FirstStart | None, json_line: bool) -> None:
+    facts = {"base_url": f"{gateway.base_url}/v1", "dashboard_url": f"{gateway.base_url}/"}
+    if first is not None:
+        facts |= {
+            "api_key": first.api_key,
+            "join_token": first.join_token,
+            "admin_email": first.admin_email,
+            "admin_password": first.admin_password,
+        }
+    _remember(gateway.settings.profile or profiles.default_path(), facts)
+    if json_line:
+        process.announce(facts)
+    process.say(_welcome(gateway, facts))
+
+
+def _remember(path: Path, facts: dict[str, str]) -> None:
+    """A profile, so that `penstock chat` just works in another terminal; a later start keeps the key that is there."""
+    try:
+        known = profiles.read(path).profiles.get(_PROFILE)
+        key = facts.get("api_key") or (known.api_key if known is not None else "")
+        profiles.remember(path, _PROFILE, profiles.Profile(facts["base_url"], key))
+    except profiles.ProfileProblem as error:
+        log.warning("profile_not_written", reason=str(error))
+
+
+def _welcome(gateway: Gateway, facts: dict[str, str]) -> str:
+    models = ", ".join(sorted(gateway.fleet.offers(None))) or "none yet"
+    lines = ["", f"  Penstock is ready at {facts['base_url']}", f"  Models: {models}", f"  Page:   {facts['dashboard_url']}", ""]
+    if "api_key" in facts:
+        lines += [
+            "  Shown once, so keep them:",
+            f"    API key         {facts['api_key']}",
+            f"    join token      {facts['join_token']}",
+            f"    administrator   {facts['admin_email']}  {facts['admin_password']}",
+            "  More of them: `penstock keys create NAME`, `penstock tokens create`.",
+        ]
+    else:
+        lines.append("  Keys were shown at the first start; `penstock keys create NAME` makes another.")
+    return "\n".join([*lines, "  Try: `penstock chat` in another terminal.", ""])

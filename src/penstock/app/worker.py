@@ -1,0 +1,39 @@
+"""`penstock worker`: settings in, a running worker out."""
+
+import socket
+from collections.abc import Mapping
+
+from penstock import __version__, worker
+from penstock.app import process
+from penstock.settings import Settings
+
+
+def run(settings: Settings, allow_faults: bool, engine_options: Mapping[str, str]) -> int:
+    """Until SIGTERM; returns the process's exit code."""
+    options = dict(engine_options)
+    wanted = settings.worker
+    for name, value in (
+        ("model", wanted.model),
+        ("upstream_url", wanted.upstream_url),
+        ("upstream_secret", wanted.upstream_secret.get_secret_value()),
+    ):
+        if value:
+            options.setdefault(name, value)
+    name = wanted.name or f"{socket.gethostname()}-{wanted.engine}"
+    return process.run(
+        lambda: worker.run(
+            join=wanted.join,
+            token=wanted.token.get_secret_value() or None,
+            name=name,
+            engine=wanted.engine,
+            engine_options=options,
+            host=wanted.host,
+            port=wanted.port,
+            advertise=wanted.advertise,
+            slots=wanted.slots,
+            pool=None if wanted.pool is None else wanted.pool.value,
+            state_dir=wanted.state_dir or settings.data_dir / "workers" / name,
+            allow_faults=allow_faults,
+            version=__version__,
+        )
+    )

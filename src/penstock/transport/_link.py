@@ -1,0 +1,112 @@
+"""A connection that a gateway holds to each worker: lines of load while it lives, and at its end nobody has to wait for a time-out."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from penstock.domain.ports import TransportFailure
+from penstock.domain.workers import WorkerLoad, WorkerRecord
+from penstock.net.dialer import Call, Dialer
+
+_LONGEST_LINE_BYTES = 64 * 1024
+_FIRST_RETRY_SECONDS = 0.1
+_LAST_RETRY_SECONDS = 2.0
+
+
+class _Line(msgspec.Struct):
+    type: str
+    running: int = 0
+    waiting: int = 0
+    kv_usage: float = 0.0
+    draining: bool = False
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+class WorkerLink:
+    """Connects, listens, connects again, until it is closed. `on_sign(load, draining)` for every line, `on_lost()` at a break."""
+
+    def __init__(
+        self,
+        worker: WorkerRecord,
+        on_sign: Callable[[WorkerLoad | None, bool], None],
+        on_lost: Callable[[], None],
+        connect_seconds: float,
+        silence_seconds: float,
+    ) -> None:
+        self._worker = worker
+        self._on_sign = on_sign
+        self._on_lost = on_lost
+        self._connect_seconds = connect_seconds
+        self._silence = silence_seconds
+        self._dialer: Dialer | None = None
+        self._call: Call | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._delay = _FIRST_RETRY_SECONDS
+        self._rest = b""
+        self._status = 0
+
+    def open(self) -> None:
+        self._dialer = Dialer(self._worker.base_url, self._connect_seconds)
+        self._connect()
+        self._check()
+
+    def close(self) -> None:
+        for timer in (self._timer, self._watch):
+            if timer is not None:
+                timer.cancel()
+        if self._call is not None:
+            self._call.cancel()
+        if self._dialer is not None:
+            self._dialer.close()
+
+    def _connect(self) -> None:
+        assert self._dialer is not None
+        self._rest = b""
+        head = (
+            f"GET {self._dialer.path_prefix}/penstock/link HTTP/1.1\r\nhost: {self._dialer.host_header}\r\n"
+            f"authorization: Bearer {self._worker.secret}\r\naccept: application/x-ndjson\r\n\r\n"
+        )
+        self._call = self._dialer.call(head.encode("ascii"), self)
+
+    def _check(self) -> None:
+        self._watch = asyncio.get_running_loop().call_later(1.0, self._check)
+        if self._dialer is not None:
+            self._dialer.check(self._silence, self._silence)
+
+    def _again(self) -> None:
+        self._on_lost()
+        self._timer = asyncio.get_running_loop().call_later(self._delay, self._connect)
+        self._delay = min(self._delay * 2, _LAST_RETRY_SECONDS)
+
+    # ResponseSink
+
+    def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._status = status
+
+    def data(self, data: bytes) -> None:
+        if self._status != 200:
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > _LONGEST_LINE_BYTES:
+            self._rest = b""
+        for line in lines:
+            self._hear(line)
+
+    def _hear(self, text: bytes) -> None:
+        try:
+            line = _decoder.decode(text)
+        except msgspec.DecodeError:
+            return
+        self._delay = _FIRST_RETRY_SECONDS
+        load = WorkerLoad(line.running, line.waiting, line.kv_usage) if line.type == "load" else None
+        self._on_sign(load, line.draining)
+
+    def end(self) -> None:
+        self._again()
+
+    def failed(self, reason: TransportFailure) -> None:
+        self._again()
