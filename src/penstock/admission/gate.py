@@ -98,17 +98,18 @@ class Gate:
         choice = limits.tier(demand.service_tier)
         if limits.in_flight >= limits.concurrency:
             raise _too_many_running(limits.concurrency)
-        requests = limits.take_request(now)
+        requests = limits.requests.take(1, now)
         for check in self._checks:
             check(principal, demand, now)
         needed = demand.prompt_tokens + demand.max_tokens
-        tokens = limits.take_tokens(needed, now)
+        tokens = limits.tokens.take(needed, now)
         limits.in_flight += 1
         return Admission(limits, choice, requests, tokens, needed)
 
     def header_block(self, principal: Principal, now: float) -> bytes:
         """The rate-limit header lines for an answer without an admission, such as a 429."""
-        return header_block(*self._book.of(principal).buckets(), now)
+        limits = self._book.of(principal)
+        return header_block(limits.requests.buckets(), limits.tokens.buckets(), now)
 
     def in_flight(self, principal: Principal) -> int:
         """How many requests of this key are running here."""

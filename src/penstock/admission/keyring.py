@@ -87,6 +87,7 @@ class KeyRing:
         self._grace_seconds = grace_seconds
         self._capacity = capacity
         self._accepted: OrderedDict[bytes, _Accepted] = OrderedDict()
+        self._by_subject: dict[tuple[str, str], set[bytes]] = {}
         self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[_Accepted | _Refused]] = {}
         self._generation = 0
@@ -124,17 +125,19 @@ class KeyRing:
 
     def forget(self, subjects: Collection[tuple[str, str]]) -> None:
         """Ask again for every key of which one of these (kind, id) pairs is a part; other kinds of subject are none of ours."""
-        named = frozenset(subject for subject in subjects if subject[0] in _KINDS)
+        named = [subject for subject in subjects if subject[0] in _KINDS]
         if not named:
             return
         self._begin_anew()
-        for header in [header for header, entry in self._accepted.items() if not named.isdisjoint(entry.subjects)]:
-            del self._accepted[header]
+        for subject in named:
+            for header in list(self._by_subject.get(subject, ())):
+                self._drop(header)
 
     def forget_all(self) -> None:
         """The feed no longer knows what changed."""
         self._begin_anew()
         self._accepted.clear()
+        self._by_subject.clear()
 
     async def ask(self, header: bytes, address: str) -> Principal:
         """Ask the store about a canonical header; all who wait for the same key share one question."""
@@ -201,9 +204,20 @@ class KeyRing:
                 self._refused.popitem(last=False)
             self._refused[header] = verdict
             return
+        if header in self._accepted:
+            self._drop(header)
         while len(self._accepted) >= self._capacity:
-            self._accepted.popitem(last=False)
+            self._drop(next(iter(self._accepted)))
         self._accepted[header] = verdict
+        for subject in verdict.subjects:
+            self._by_subject.setdefault(subject, set()).add(header)
+
+    def _drop(self, header: bytes) -> None:
+        for subject in self._accepted.pop(header).subjects:
+            headers = self._by_subject[subject]
+            headers.discard(header)
+            if not headers:
+                del self._by_subject[subject]
 
     def _answered(self, header: bytes, task: asyncio.Task[_Accepted | _Refused]) -> None:
         if self._asking.get(header) is task:

@@ -13,28 +13,47 @@ _LONGEST_WAIT_SECONDS = 60.0  # the SDKs do not wait longer: beyond it we tell t
 
 Buckets = tuple[Bucket, ...]
 """The organisation's bucket and, where the key has a limit of its own, the key's."""
-_Limit = tuple[str, int]
-"""The name of a bucket and its units a minute."""
+
+
+class Limit:
+    """Requests or tokens per minute: the organisation's limit, and the key's own below it where it has one."""
+
+    __slots__ = ("_bucket", "_org_limit", "_org_name", "_own_limit", "_own_name", "_what")
+
+    def __init__(self, quotas: Quotas, what: str, principal: Principal, org_limit: int, own_limit: int | None) -> None:
+        self._bucket = quotas.bucket
+        self._what = what
+        self._org_name = f"org:{principal.org_id}:{what}"
+        self._org_limit = org_limit
+        self._own_name = f"key:{principal.key_id}:{what}"
+        self._own_limit = own_limit
+
+    def take(self, amount: int, now: float) -> Buckets:
+        """Take units of both or of none. Raises RateLimited. A refusal costs nothing: who keeps knocking does not wait longer."""
+        bucket = self._bucket(self._org_name, self._org_limit)
+        if wait := bucket.reserve(amount, now):
+            raise _too_many(self._what, "organisation", bucket, amount, wait)
+        if self._own_limit is None:
+            return (bucket,)
+        own = self._bucket(self._own_name, self._own_limit)
+        if wait := own.reserve(amount, now):
+            bucket.settle(amount)
+            raise _too_many(self._what, "API key", own, amount, wait)
+        return (bucket, own)
+
+    def buckets(self) -> Buckets:
+        """To be read."""
+        bucket = self._bucket(self._org_name, self._org_limit)
+        return (bucket,) if self._own_limit is None else (bucket, self._bucket(self._own_name, self._own_limit))
 
 
 class KeyLimits:
-    """What one key may still do. The organisation's buckets are shared by all its keys, a key's own only narrow them."""
+    """What one key may still do. The organisation's buckets are shared by all its keys."""
 
-    __slots__ = (
-        "_bucket",
-        "_choices",
-        "_key_requests",
-        "_key_tokens",
-        "_org_requests",
-        "_org_tokens",
-        "concurrency",
-        "in_flight",
-        "may_infer",
-        "principal",
-    )
+    __slots__ = ("_choices", "_quotas", "concurrency", "in_flight", "may_infer", "principal", "requests", "tokens")
 
     def __init__(self, quotas: Quotas, principal: Principal) -> None:
-        self._bucket = quotas.bucket
+        self._quotas = quotas
         self.in_flight = 0
         self.adopt(principal)
 
@@ -44,11 +63,9 @@ class KeyLimits:
         self.principal = principal
         self.concurrency = plan.concurrency
         self.may_infer = principal.may(Scope.INFERENCE)
+        self.requests = Limit(self._quotas, "requests", principal, plan.requests_per_minute, principal.requests_per_minute)
+        self.tokens = Limit(self._quotas, "tokens", principal, plan.tokens_per_minute, principal.tokens_per_minute)
         self._choices: dict[str | None, TierChoice] = {}
-        self._org_requests = (f"org:{principal.org_id}:requests", plan.requests_per_minute)
-        self._org_tokens = (f"org:{principal.org_id}:tokens", plan.tokens_per_minute)
-        self._key_requests = _own(f"key:{principal.key_id}:requests", principal.requests_per_minute)
-        self._key_tokens = _own(f"key:{principal.key_id}:tokens", principal.tokens_per_minute)
 
     def tier(self, asked: str | None) -> TierChoice:
         """`tiers.resolve`, remembered: only names that it accepts, so there are never more than a few."""
@@ -56,34 +73,6 @@ class KeyLimits:
         if choice is None:
             choice = self._choices[asked] = resolve(self.principal.plan, asked)
         return choice
-
-    def take_request(self, now: float) -> Buckets:
-        """Count one request. A refused one is not counted: who keeps knocking does not wait longer."""
-        return self._take("requests", self._org_requests, self._key_requests, 1, now)
-
-    def take_tokens(self, tokens: int, now: float) -> Buckets:
-        """Reserve tokens."""
-        return self._take("tokens", self._org_tokens, self._key_tokens, tokens, now)
-
-    def buckets(self) -> tuple[Buckets, Buckets]:
-        """Those of requests and those of tokens."""
-        return self._both(self._org_requests, self._key_requests), self._both(self._org_tokens, self._key_tokens)
-
-    def _take(self, what: str, shared: _Limit, own: _Limit | None, amount: int, now: float) -> Buckets:
-        """Of both limits or of none. Raises RateLimited."""
-        bucket = self._bucket(shared[0], shared[1])
-        if wait := bucket.reserve(amount, now):
-            raise _too_many(what, "organisation", bucket, amount, wait)
-        if own is None:
-            return (bucket,)
-        narrow = self._bucket(own[0], own[1])
-        if wait := narrow.reserve(amount, now):
-            bucket.settle(amount)
-            raise _too_many(what, "API key", narrow, amount, wait)
-        return (bucket, narrow)
-
-    def _both(self, shared: _Limit, own: _Limit | None) -> Buckets:
-        return (self._bucket(*shared),) if own is None else (self._bucket(*shared), self._bucket(*own))
 
 
 class LimitBook:
@@ -199,7 +188,3 @@ def _narrowest(buckets: Buckets, now: float) -> Bucket:
         return buckets[0]
     shared, own = buckets
     return own if own.remaining(now) <= shared.remaining(now) else shared
-
-
-def _own(name: str, limit: int | None) -> _Limit | None:
-    return None if limit is None else (name, limit)
