@@ -51,6 +51,8 @@ class MemoryFleet:
         return list(self.live.values())
 
     def models(self, org_id: str | None) -> Sequence[ServedModel]:
+        if self.broken:
+            raise self.broken
         served: dict[str, ServedModel] = {}
         for record in self.records.values():
             for offer in record.models if record.org_id in (None, org_id) else ():
@@ -142,7 +144,7 @@ async def gateway(**options: Any) -> AsyncIterator[Gateway]:
     store = await open_store("sqlite://", secret_key=SECRET_KEY, migrate=True)
     try:
         await store.save_plan(PLAN)
-        accounts = AccountService(store, SECRET_KEY, clock, new_id)
+        accounts = AccountService(store, SECRET_KEY, clock)
         ring = KeyRing(store, SECRET_KEY, clock)
         services = ControlServices(
             store=store,

@@ -4,12 +4,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from penstock.domain.errors import MethodNotAllowed, NotFound
+from penstock.domain.inference import OPERATION_PATHS
 from penstock.edge import openai_pages
 from penstock.edge.control import (
     document,
@@ -88,5 +91,17 @@ def _routed(version: str, layers: list[Middleware]) -> FastAPI:
 
 async def _refuse(request: Request, exception: Exception) -> Response:
     """The framework's own errors in our shapes; every other exception is the envelope's."""
-    headers = getattr(exception, "headers", None)
-    return answer(as_error(exception, request.url.path), request.url.path, request.state.request_id, headers)
+    path = request.url.path
+    headers = dict(getattr(exception, "headers", None) or {})
+    error = as_error(exception, path)
+    if isinstance(error, NotFound | MethodNotAllowed) and (allowed := _allowed_methods(path)):
+        error = MethodNotAllowed("This path does not allow that method.")
+        headers["Allow"] = ", ".join(sorted(allowed))
+    return answer(error, path, request.state.request_id, headers)
+
+
+def _allowed_methods(path: str) -> set[str]:
+    """Of all routes that have this path: the framework names only the first one's, and does not know the fast lane's."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    own = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
+    return own | {"POST"} if path in OPERATION_PATHS.values() else own

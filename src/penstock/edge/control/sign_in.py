@@ -50,6 +50,6 @@ def _credentials(value: str) -> tuple[str, str]:
     except (binascii.Error, ValueError):
         raise Unauthenticated("The Authorization header is not valid Basic authentication.") from None
     email, colon, password = text.partition(":")
-    if not colon or len(text) > 1024:
+    if not colon or len(text) > 1024 or not text.isprintable():
         raise Unauthenticated("The Authorization header is not valid Basic authentication.")
     return email, password

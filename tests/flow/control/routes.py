@@ -1,0 +1,63 @@
+"""The route table, read from the document, with one acceptable call for each route."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from penstock.edge.control import openapi_document
+
+SIGNED = frozenset({"/api/workers/join", "/api/workers/{worker_id}/heartbeat", "/api/workers/{worker_id}/leave"})
+FAST_LANE = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
+NOWHERE = "zzz_00000000000000000000000000"
+
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("post", "/api/orgs"): {"name": "new", "plan": "enterprise"},
+    ("patch", "/api/orgs/{org_id}"): {"name": "renamed"},
+    ("post", "/api/keys"): {"name": "new", "scopes": []},  # each test fills in scopes that its role has
+    ("post", "/api/join-tokens"): {"role": "worker"},
+    ("put", "/api/models/{model_id}"): {"context_length": 4096},
+    ("post", "/api/workers"): {"name": "upstream", "base_url": "http://127.0.0.1:9"},
+    ("patch", "/api/workers/{worker_id}"): {"slots": 3},
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation of the document."""
+
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def parameters(self) -> list[str]:
+        return [piece[1:-1] for piece in self.path.split("/") if piece.startswith("{")]
+
+    @property
+    def body(self) -> dict[str, Any] | None:
+        return BODIES.get((self.method, self.path))
+
+    def url(self, identifier: str = NOWHERE) -> str:
+        path = self.path
+        for name in self.parameters:
+            path = path.replace(f"{{{name}}}", identifier)
+        return path
+
+
+def routes() -> list[Route]:
+    """Every operation that FastAPI serves."""
+    document = json.loads(json.dumps(openapi_document("0")))
+    return [
+        Route(method, path)
+        for path, item in document["paths"].items()
+        if path not in FAST_LANE
+        for method in item
+        if method in ("get", "put", "post", "patch", "delete")
+    ]
+
+
+GUARDED = [route for route in routes() if route.path.startswith(("/api", "/v1")) and route.path not in SIGNED]
+BODIED = [route for route in GUARDED if route.body is not None]
+"""Routes behind a key."""
