@@ -1,0 +1,26 @@
+"""The landing page in a real browser, served by a real gateway under its own Content-Security-Policy."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.postgres import absent
+from tests.running import penstock_up
+from tests.sources import ROOT
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def _browser() -> str:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    return found or absent("no Chromium on this machine")
+
+
+def test_a_visitor_finds_base_url_snippets_and_models(tmp_path: Path) -> None:
+    browser = _browser()
+    if shutil.which("node") is None or not (ROOT / "web" / "node_modules" / "playwright-core").exists():
+        absent("no Node, or web/node_modules is not installed (make test-web)")
+    with penstock_up(tmp_path) as running:
+        command = ["node", "browser/landing.mjs", running.dashboard_url, running.api_key, browser]
+        seen = subprocess.run(command, cwd=ROOT / "web", capture_output=True, text=True, timeout=90, check=False)
+    assert (seen.returncode, seen.stderr) == (0, "")
