@@ -173,6 +173,21 @@ async def test_an_answer_that_was_overtaken_by_a_change_is_not_kept(clock: Manua
     assert len(ring) == 0
 
 
+async def test_a_question_that_is_asked_late_replaces_what_was_known(people: People, clock: ManualClock) -> None:
+    ring = KeyRing(people, SECRET_KEY, clock, capacity=1)
+    header = people.add_key()
+    late = ring.find(header, HERE)
+    assert isinstance(late, Pending)
+    await ring.identify(header, HERE)
+    people.save_plan(replace(PLAN, name="other"))
+    people.save_organisation(Organisation("org_1", "One", "other", 0.0))
+    await late.resolve()
+    ring.forget({("plan", PLAN.name)})
+    assert isinstance(ring.find(header, HERE), Principal)
+    ring.forget({("plan", "other")})
+    assert isinstance(ring.find(header, HERE), Pending)
+
+
 async def test_expiry_needs_nobodys_word(ring: KeyRing, people: People, clock: ManualClock) -> None:
     header = people.add_key(expires_at=clock.time() + 10)
     assert isinstance(await ring.identify(header, HERE), Principal)
