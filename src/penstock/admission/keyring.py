@@ -124,9 +124,12 @@ class KeyRing:
         self._fresh_until = now + self._grace_seconds
 
     def forget(self, subjects: Collection[tuple[str, str]]) -> None:
-        """Ask again for every key of which one of these (kind, id) pairs is a part; other kinds of subject are none of ours."""
+        """Ask again for every key of which one of these (kind, id) pairs is a part; the id `*` is every one, other kinds are none of ours."""
         named = [subject for subject in subjects if subject[0] in _KINDS]
         if not named:
+            return
+        if any(subject_id == "*" for _, subject_id in named):
+            self.forget_all()
             return
         self._begin_anew()
         for subject in named:
@@ -134,7 +137,7 @@ class KeyRing:
                 self._drop(header)
 
     def forget_all(self) -> None:
-        """The feed no longer knows what changed."""
+        """Ask again for every key."""
         self._begin_anew()
         self._accepted.clear()
         self._by_subject.clear()

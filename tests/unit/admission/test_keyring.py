@@ -240,6 +240,11 @@ async def test_forgetting_all_asks_again(ring: KeyRing, people: People) -> None:
     await ring.identify(header, HERE)
     ring.forget_all()
     assert isinstance(ring.find(header, HERE), Pending)
+    await ring.identify(header, HERE)
+    ring.forget({("worker", "*")})
+    assert isinstance(ring.find(header, HERE), Principal)
+    ring.forget({("plan", "*")})
+    assert isinstance(ring.find(header, HERE), Pending)
 
 
 async def test_memory_is_bounded(people: People, clock: ManualClock) -> None:
