@@ -124,7 +124,7 @@ class KeyRing:
         self._fresh_until = now + self._grace_seconds
 
     def forget(self, subjects: Collection[tuple[str, str]]) -> None:
-        """Ask again for every key of which one of these (kind, id) pairs is a part; the id `*` is every one, other kinds are none of ours."""
+        """Ask again for every key of which one of these (kind, id) pairs is a part; the id `*` means every one, other kinds nothing."""
         named = [subject for subject in subjects if subject[0] in _KINDS]
         if not named:
             return
