@@ -1,0 +1,95 @@
+"""Each finding of the doctor: fine, bad, and the advice."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.cli import checks
+from penstock.cli.checks import Verdict
+from tests.flow.cli.conftest import Cli, Gateway
+from tests.flow.cli.gateway_double import State
+
+
+@pytest.fixture
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return str(listening.getsockname()[1])
+
+
+def findings(document: Any) -> dict[str, dict[str, str]]:
+    return {finding["name"]: finding for finding in document["data"]}
+
+
+def test_a_healthy_gateway(cli: Cli, free_port: str) -> None:
+    result = cli.run("doctor", "--port", free_port, "--json")
+    assert result.code == 0, result.stdout
+    assert {name: finding["verdict"] for name, finding in findings(result.json).items()} == {
+        "gateway": "ok",
+        "clock": "ok",
+        "store": "ok",
+        "workers": "ok",
+        "port": "ok",
+        "disk": "ok",
+        "profile": "ok",
+        "environment": "ok",
+    }
+
+
+def test_the_gateway_s_own_port_is_not_a_conflict(cli: Cli, gateway: Gateway) -> None:
+    assert "in use by the gateway" in cli.run("doctor", "--port", gateway.root.rpartition(":")[2]).stdout
+
+
+def test_a_sick_gateway(cli: Cli, state: State, free_port: str) -> None:
+    state.ready, state.store, state.workers_ready = False, "unavailable", 0
+    result = cli.run("doctor", "--port", free_port, "--json")
+    assert result.code == 1
+    found = findings(result.json)
+    assert [name for name, finding in found.items() if finding["verdict"] == "fail"] == ["gateway", "store", "workers"]
+    assert "the store cannot be reached" in found["gateway"]["measured"]
+    assert "penstock worker --join" in found["workers"]["mend"]
+
+
+def test_no_gateway_and_a_port_that_is_taken(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as soon_closed:
+        taken, closed = listening.getsockname()[1], soon_closed.getsockname()[1]
+        soon_closed.close()
+        result = cli.run("doctor", "--port", str(taken), "--base-url", f"http://127.0.0.1:{closed}/v1", "--json")
+    found = findings(result.json)
+    assert result.code == 1
+    assert (found["gateway"]["verdict"], found["port"]["verdict"]) == ("fail", "fail")
+    assert "penstock up" in found["gateway"]["mend"]
+
+
+def test_a_key_that_may_not_ask(cli: Cli, free_port: str) -> None:
+    found = findings(cli.run("doctor", "--port", free_port, "--api-key", "psk_wrong", "--json").json)
+    assert "invalid_api_key" in found["gateway"]["measured"]
+    assert found["clock"]["verdict"] == "ok"
+
+
+def test_a_profile_file_that_others_can_read(cli: Cli, free_port: str) -> None:
+    cli.run("profiles", "save", "local", "--base-url", "http://127.0.0.1:1/v1", "--api-key", "psk_x")
+    path = Path(cli.environment["PENSTOCK_PROFILE"])
+    path.chmod(0o644)
+    found = findings(cli.run("doctor", "--port", free_port, "--json").json)
+    assert (found["profile"]["verdict"], found["profile"]["mend"]) == ("fail", f"chmod 600 {path}")
+
+
+def test_a_variable_that_is_no_setting(cli: Cli, free_port: str) -> None:
+    found = findings(cli.run("doctor", "--port", free_port, "--json", PENSTOCK_PROT="1").json)
+    assert (found["environment"]["verdict"], found["environment"]["measured"]) == ("warn", "not a setting: PENSTOCK_PROT")
+
+
+@pytest.mark.parametrize(("skew", "verdict"), [(0.4, Verdict.OK), (-30.0, Verdict.WARN), (400.0, Verdict.FAIL)])
+def test_the_clock_is_judged_by_its_distance(skew: float, verdict: Verdict) -> None:
+    assert checks.clock(skew).verdict is verdict
+
+
+def test_workers_that_are_lost_are_a_warning() -> None:
+    assert checks.workers({"workers": {"ready": 1, "dead": 2}}).measured == "2 dead, 1 ready"
+    assert checks.workers({"workers": {"ready": 1, "dead": 2}}).verdict is Verdict.WARN
+
+
+def test_a_folder_that_cannot_be_written_to() -> None:
+    assert checks.disk(Path("/proc/penstock")).verdict is Verdict.FAIL

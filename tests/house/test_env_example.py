@@ -1,0 +1,29 @@
+"""The example of an environment file is what the settings tree says."""
+
+import pytest
+
+from penstock.cli.env_example import document
+from penstock.settings import Settings, load
+from tests.sources import ROOT
+
+
+def test_the_file_is_up_to_date() -> None:
+    assert (ROOT / ".env.example").read_text(encoding="utf-8") == document(), "run `penstock env-example > .env.example`"
+
+
+def test_every_line_can_be_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uncommented, the whole file gives the defaults."""
+    settings = {}
+    for line in document().splitlines():
+        name, separator, value = line.removeprefix("#").partition("=")
+        if separator and name.startswith("PENSTOCK_"):
+            monkeypatch.setenv(name, value)
+            settings[name] = value
+    assert len(settings) > 60
+    assert load({}) == load_without(monkeypatch, settings)
+
+
+def load_without(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> Settings:
+    for name in settings:
+        monkeypatch.delenv(name)
+    return load({})

@@ -1,0 +1,53 @@
+"""Durations and dates."""
+
+import pytest
+
+from penstock.cli.exits import ExitCode, Failed
+from penstock.cli.moments import date, duration_seconds, moment, spoken
+
+NOW = 1_767_225_600.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("45s", 45), ("30m", 1800), ("12h", 43200), ("90d", 7776000), ("2w", 1209600), ("1d12h", 129600), ("1.5h", 5400)]
+)
+def test_durations(text: str, seconds: int) -> None:
+    assert duration_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1 d", "0s", "1y", "7dd", "99999999w", "1d,2h"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(Failed) as raised:
+        duration_seconds(text)
+    assert raised.value.exit_code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7d", NOW - 604800),
+        ("2026-01-01", NOW),
+        ("2026-01-01T00:00:00Z", NOW),
+        ("2026-01-01T01:00:00+01:00", NOW),
+        ("2026-01-01 00:00", NOW),
+    ],
+)
+def test_moments(text: str, seconds: float) -> None:
+    assert moment(text, NOW) == seconds
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", ""])
+def test_what_is_no_moment(text: str) -> None:
+    with pytest.raises(Failed):
+        moment(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.25, "0.2 s"), (1, "1 s"), (365, "6 m 5 s"), (7200, "2 h"), (90061, "1 d 1 h"), (-3, "0.0 s")]
+)
+def test_spoken(seconds: float, words: str) -> None:
+    assert spoken(seconds) == words
+
+
+def test_dates_are_in_utc_and_may_be_absent() -> None:
+    assert (date(NOW), date(None)) == ("2026-01-01 00:00Z", "")
