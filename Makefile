@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 # Standard output belongs to the goal (`make up` prints one JSON line there); set-up talks on standard error.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q install
 LOCKS := requirements/run.lock requirements/build.lock
-PYTHON_PATHS := src tests bench tools
+PYTHON_PATHS := $(wildcard src tests bench tools)
 
 .PHONY: help install up test test-python test-web lint format audit sbom web docs bench soak lock release clean
 
@@ -91,7 +91,8 @@ audit: $(VENV)/dev.stamp ## Look the locked packages up among known vulnerabilit
 
 sbom: $(VENV)/dev.stamp ## Write the bill of materials of what is installed to run (CycloneDX)
 	@mkdir -p build
-	$(BIN)/cyclonedx-py requirements requirements/run.lock --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.cdx.json
+	@# It warns that a lock holds no graph of who needs whom; that is so.
+	$(BIN)/python -W ignore::UserWarning -m cyclonedx_py requirements requirements/run.lock --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.cdx.json
 
 bench: $(VENV)/dev.stamp ## Measure the gateway; the figures of the README
 	@$(BIN)/python -m bench $(ARGS)
