@@ -7,10 +7,10 @@ import os
 import random
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import structlog
 import uvicorn
+from msgspec.structs import replace
 
 from penstock import __version__
 from penstock.accounts.bootstrap import FirstStart, first_start

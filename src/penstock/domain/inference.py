@@ -1,7 +1,9 @@
 """A request for tokens, as the rooms between the edge and the workers see it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 
 class Operation(StrEnum):
@@ -19,8 +21,7 @@ OPERATION_PATHS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TokenCount:
+class TokenCount(msgspec.Struct, frozen=True):
     """Tokens of one request. `estimated` says that we counted, because the engine did not tell."""
 
     prompt: int
@@ -46,8 +47,7 @@ class Call:
     """The `x-request-id` that the client sent, when it was a valid one; answers echo it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """What a request asks for, as far as admission, scheduling and routing need to know it."""
 
     request_id: str
@@ -64,4 +64,3 @@ class Demand:
     """Monotonic seconds after which the client no longer waits."""
     retry_count: int = 0
     """The client's own retries before this one, as its SDK reports them."""
-    user: str | None = field(default=None, repr=False)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 
 class Outcome(StrEnum):
     """How a metered request ended."""
@@ -15,9 +17,11 @@ class Outcome(StrEnum):
     """The gateway died in mid-stream; the numbers were read back from the journal."""
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRecord:
-    """One row of the ledger. Times are Unix seconds, durations milliseconds, cost micro-units of the price's currency."""
+class UsageRecord(msgspec.Struct, frozen=True):
+    """One row of the ledger; made for every request, hence a struct and not a dataclass.
+
+    Times are Unix seconds, durations milliseconds, cost micro-units of the price's currency.
+    """
 
     request_id: str
     org_id: str

@@ -5,10 +5,10 @@ import fcntl
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
+from msgspec.structs import replace
 
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import Ledger

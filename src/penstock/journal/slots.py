@@ -4,10 +4,10 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from penstock.domain.usage import UsageRecord
 

@@ -32,6 +32,7 @@ class ClientConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._framed = False
         self._complete = False
+        self._keep_alive = False
         self._head_bytes = 0
         self.answering = False
         """Whether the head of the response has come."""
@@ -124,7 +125,7 @@ class ClientConnection(asyncio.Protocol):
             return
         sink, self._sink = self._sink, None
         self.resume()
-        if self._parser.should_keep_alive() and self._framed:
+        if self._keep_alive and self._framed:
             self._on_idle(self)
         elif self._transport is not None:
             self._transport.close()
@@ -155,3 +156,5 @@ class ClientConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.answering:
             self._complete = True
+            # Asked now: the parser forgets it once the message is over.
+            self._keep_alive = self._parser.should_keep_alive()

@@ -1,11 +1,10 @@
 """The ledger's hot statement, as text: records in, sums of the hour up, in the database and not row by row in Python."""
 
-from dataclasses import fields
 from typing import Any
 
 from penstock.domain.usage import UsageRecord
 
-COLUMNS = tuple(field.name for field in fields(UsageRecord))
+COLUMNS = UsageRecord.__struct_fields__
 HOUR_KEY = ("org_id", "hour", "key_id", "model", "service_tier", "service_class")
 SUMS = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "estimated_requests", "cost_micros")
 
