@@ -1,0 +1,71 @@
+"""Runs the suite over every engine, and can write down which engine passed which feature.
+
+    PENSTOCK_FEATURE_MATRIX=matrix.json pytest tests/contract/engines
+
+writes {engine: {feature: "passed" | "failed" | "skipped"}}; a feature counts as passed when all of its tests did.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from penstock import family
+from tests.contract.engines.subjects import Subject, subject
+
+ENGINES = family.names("penstock.engines")
+_ORDER = ["skipped", "passed", "failed"]
+_matrix: dict[str, dict[str, str]] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "feature(name, needs=''): the feature of the matrix that a test shows; skipped without the capability"
+    )
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared(engine: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Subject]:
+    async with subject(engine, tmp_path_factory.mktemp(engine)) as one:
+        yield one
+
+
+@pytest.fixture
+def served(shared: Subject, request: pytest.FixtureRequest) -> Subject:
+    """The engine behind a worker, fast; one for all tests."""
+    needs = next((mark.kwargs.get("needs", "") for mark in request.node.iter_markers("feature")), "")
+    if needs and needs not in shared.offer.capabilities:
+        pytest.skip(f"the model offers no {needs}")
+    return shared
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    found = dict(report.user_properties)
+    if "feature" not in found or (report.when != "call" and report.outcome == "passed"):
+        return
+    row = _matrix.setdefault(str(found["engine"]), {})
+    feature = str(found["feature"])
+    row[feature] = max(row.get(feature, "skipped"), report.outcome, key=_ORDER.index)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent not in item.path.parents or "engine" not in getattr(item, "fixturenames", ()):
+            continue
+        item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+        mark = item.get_closest_marker("feature")
+        if mark is not None and isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            item.user_properties += [("feature", mark.args[0]), ("engine", item.callspec.params.get("engine", ""))]
+
+
+def pytest_sessionfinish() -> None:
+    if target := os.environ.get("PENSTOCK_FEATURE_MATRIX"):
+        Path(target).write_bytes(msgspec.json.format(msgspec.json.encode(_matrix, order="sorted")))

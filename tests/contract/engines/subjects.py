@@ -1,0 +1,113 @@
+"""Every engine on disk, served by a worker as it is in production, ready to be asked.
+
+An engine that comes into being must get a line in `SUBJECTS`; a test fails until it has one.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from penstock.domain.workers import ModelOffer
+from penstock.worker import Worker, WorkerPlan
+
+FAST = {"speed": "1000"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A worker under test, and the client that asks it."""
+
+    http: httpx.AsyncClient
+    model: str
+    offer: ModelOffer
+    workers: tuple[Worker, ...] = field(repr=False)
+    """The one that is asked, then those behind it."""
+
+    async def post(self, path: str, **body: Any) -> httpx.Response:
+        return await self.http.post(path, content=msgspec.json.encode({"model": self.model, **body}))
+
+    async def chat(self, content: Any = "Tell me about water.", **body: Any) -> dict[str, Any]:
+        """A unary chat answer; anything but 200 fails the test."""
+        response = await self.post("/v1/chat/completions", **{"messages": [{"role": "user", "content": content}], **body})
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    async def stream(self, content: str = "Tell me about water.", **body: Any) -> list[dict[str, Any]]:
+        """The chunks of a streamed chat answer that ends as it should."""
+        message = [{"role": "user", "content": content}]
+        response = await self.post("/v1/chat/completions", **{"messages": message, "stream": True, **body})
+        assert response.status_code == 200, response.text
+        return chunks(response.text)
+
+    async def error(self, path: str, **body: Any) -> tuple[int, dict[str, Any]]:
+        response = await self.post(path, **body)
+        return response.status_code, response.json()["error"]
+
+    async def idle(self) -> None:
+        """Returns when no worker runs anything."""
+        for worker in self.workers:
+            assert worker.slots is not None
+            await worker.slots.idle()
+
+
+def chunks(text: str) -> list[dict[str, Any]]:
+    """Events of a stream, which must end with `[DONE]` and hold nothing but data lines."""
+    events = text.split("\n\n")
+    assert events.pop() == ""
+    assert all(event.startswith("data: ") for event in events)
+    assert events.pop() == "data: [DONE]"
+    return [msgspec.json.decode(event.removeprefix("data: ")) for event in events]
+
+
+@contextlib.asynccontextmanager
+async def serving(state_dir: Path, engine: str, options: dict[str, str], **plan: Any) -> AsyncIterator[Worker]:
+    worker = Worker(WorkerPlan(state_dir=state_dir, engine=engine, engine_options=options, **plan))
+    await worker.open()
+    try:
+        yield worker
+    finally:
+        await worker.close()
+
+
+@contextlib.asynccontextmanager
+async def _sim(state_dir: Path, speed: dict[str, str]) -> AsyncIterator[tuple[Worker, ...]]:
+    async with serving(state_dir, "sim", speed) as worker:
+        yield (worker,)
+
+
+@contextlib.asynccontextmanager
+async def _openai(state_dir: Path, speed: dict[str, str]) -> AsyncIterator[tuple[Worker, ...]]:
+    async with serving(state_dir / "server", "sim", speed) as server:
+        options = {"base_url": server.base_url, "secret": server.secret}
+        async with serving(state_dir / "worker", "openai", options) as worker:
+            yield worker, server
+
+
+SUBJECTS: dict[str, Callable[[Path, dict[str, str]], contextlib.AbstractAsyncContextManager[tuple[Worker, ...]]]] = {
+    "sim": _sim,
+    "openai": _openai,
+}
+
+
+@contextlib.asynccontextmanager
+async def subject(engine: str, state_dir: Path, speed: dict[str, str] | None = None) -> AsyncIterator[Subject]:
+    """An engine's subject with its smallest model. `speed` reaches the engines that have one."""
+    async with SUBJECTS[engine](state_dir, speed or FAST) as workers:
+        asked = workers[0]
+        assert asked.engine is not None
+        offer = min(await asked.engine.models(), key=lambda one: one.context_length or 0)
+        headers = {"authorization": f"Bearer {asked.secret}", "content-type": "application/json"}
+        async with httpx.AsyncClient(base_url=asked.base_url, headers=headers, timeout=10, trust_env=False) as http:
+            yield Subject(http, offer.id, offer, workers)
+
+
+async def within(seconds: float, what: Awaitable[None]) -> None:
+    async with asyncio.timeout(seconds):
+        await what

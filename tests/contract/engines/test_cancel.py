@@ -1,0 +1,33 @@
+"""A client that leaves frees what it held."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.contract.engines.subjects import subject, within
+
+pytestmark = pytest.mark.feature("cancel on disconnect")
+
+LONG = {"messages": [{"role": "user", "content": "Go on"}], "max_tokens": 5000, "ignore_eos": True}
+
+
+async def test_leaving_in_mid_stream_frees_the_slot_within_a_second(engine: str, tmp_path: Path) -> None:
+    async with subject(engine, tmp_path, {"speed": "1"}) as served:
+        asked = {"model": served.model, "stream": True, **LONG}
+        async with served.http.stream("POST", "/v1/chat/completions", json=asked) as response:
+            await anext(response.aiter_raw())
+            assert all(worker.presence.report()["running"] == 1 for worker in served.workers)
+        await within(1.0, served.idle())
+        for worker in served.workers:
+            assert worker.engine is not None
+        simulated = served.workers[-1].engine
+        assert simulated is not None
+        assert simulated.load().running == 0
+
+
+async def test_leaving_before_the_answer_frees_the_slot_within_a_second(engine: str, tmp_path: Path) -> None:
+    async with subject(engine, tmp_path, {"speed": "1"}) as served:
+        with pytest.raises(httpx.ReadTimeout):
+            await served.http.post("/v1/chat/completions", json={"model": served.model, **LONG}, timeout=0.3)
+        await within(1.0, served.idle())
