@@ -14,15 +14,15 @@ _USERS = ("postgres", "root")
 
 
 @contextmanager
-def database(template: str = "template1") -> Iterator[str]:
-    """The URL of a new database, a copy of `template` (without its connections); dropped at the end.
+def database() -> Iterator[str]:
+    """The URL of a new, empty database; dropped at the end.
 
     Skips the test when no server answers on 127.0.0.1:5432, or fails it where one is required (CI=true).
     """
     user = _user()
     name = f"penstock_test_{os.getpid()}_{secrets.token_hex(4)}"
     with _admin(user) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     try:
         yield f"postgresql://{user}@127.0.0.1:5432/{name}"
     finally:

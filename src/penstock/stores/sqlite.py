@@ -32,12 +32,12 @@ _CONSTRAINTS = {
     sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: "unique",
     sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: "foreign key",
 }
+_BUSY = f"PRAGMA busy_timeout={int(_WAIT_SECONDS * 1000)}"
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA cache_size=-16384",  # 16 MiB
-    f"PRAGMA busy_timeout={int(_WAIT_SECONDS * 1000)}",
 )
 
 _ROW = f"({', '.join('?' * len(COLUMNS))})"
@@ -124,7 +124,7 @@ def _engine(database: str, *, writes: bool, size: int) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _: object) -> None:
         cursor = connection.cursor()
-        for pragma in _PRAGMAS if writes else (*_PRAGMAS, "PRAGMA query_only=ON"):
+        for pragma in (*_PRAGMAS, _BUSY) if writes else (*_PRAGMAS, _BUSY, "PRAGMA query_only=ON"):
             cursor.execute(pragma)
         cursor.close()
 

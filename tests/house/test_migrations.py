@@ -1,0 +1,72 @@
+"""The tables that the code describes are what the migrations add up to, on both databases."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, inspect
+
+from penstock.stores import _migration as migration
+from penstock.stores._schema import SCHEMA_VERSION, metadata
+from tests import postgres
+
+
+def shape(connection: Connection) -> dict[str, Any]:
+    """Everything that the database knows of its tables, but for Alembic's own."""
+    inspector = inspect(connection)
+    return {
+        table: {
+            "columns": {column["name"]: {**column, "type": repr(column["type"])} for column in inspector.get_columns(table)},
+            "primary key": inspector.get_pk_constraint(table)["constrained_columns"],
+            "foreign keys": [(key["constrained_columns"], key["referred_table"]) for key in inspector.get_foreign_keys(table)],
+            "indexes": sorted((index["name"] or "", index["column_names"], index["unique"]) for index in inspector.get_indexes(table)),
+            "unique": sorted(constraint["column_names"] for constraint in inspector.get_unique_constraints(table)),
+        }
+        for table in sorted(inspector.get_table_names())
+        if table != "alembic_version"
+    }
+
+
+def check(migrated_url: str, described_url: str) -> None:
+    migrated, described = create_engine(migrated_url), create_engine(described_url)
+    with migrated.begin() as connection:
+        migration.upgrade(connection)
+        assert migration.version(connection) == SCHEMA_VERSION
+        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
+        summed_up = shape(connection)
+    with described.begin() as connection:
+        metadata.create_all(connection)
+        assert summed_up == shape(connection)
+    migrated.dispose()
+    described.dispose()
+
+
+def test_sqlite_schema_is_the_sum_of_its_migrations(tmp_path: Path) -> None:
+    check(f"sqlite:///{tmp_path}/migrated.db", f"sqlite:///{tmp_path}/described.db")
+
+
+def test_postgres_schema_is_the_sum_of_its_migrations() -> None:
+    with postgres.database() as migrated, postgres.database() as described:
+        check(migrated.replace("postgresql", "postgresql+psycopg", 1), described.replace("postgresql", "postgresql+psycopg", 1))
+
+
+def test_the_newest_migration_is_the_version_that_the_code_needs() -> None:
+    script = ScriptDirectory(str(migration.MIGRATIONS))
+    revisions = [revision.revision for revision in script.walk_revisions()]
+    assert revisions[0] == SCHEMA_VERSION
+    assert revisions == [f"{number:04}" for number in range(len(revisions), 0, -1)]
+
+
+def test_a_migration_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/penstock.db", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE worker (id TEXT)")  # in the way of one of ours
+        connection.exec_driver_sql("BEGIN")
+        with pytest.raises(Exception, match="already exists"):
+            migration.upgrade(connection)
+        connection.exec_driver_sql("ROLLBACK")
+        assert inspect(connection).get_table_names() == ["worker"]
+    engine.dispose()
