@@ -21,6 +21,7 @@ from penstock.domain.ids import RequestIds, new_id
 from penstock.domain.models import ModelRecord, Price
 from penstock.domain.ports import Store
 from penstock.domain.principal import KeyRecord, Organisation, Plan, Scope, ServiceClass, ServiceTier
+from penstock.domain.usage import Outcome, UsageRecord
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
 from penstock.edge.control import ControlServices, control_app
 from penstock.edge.control.services import LiveWorker, ServedModel
@@ -180,6 +181,29 @@ async def organised(store: Store, clock: ManualClock, name: str) -> Organised:
         await store.create_key(KeyRecord(new_id("key"), result.org_id, role, digest, keys.hint(text), scopes, clock.time()))
         result.keys[role] = text
     return result
+
+
+def usage_record(**fields: Any) -> UsageRecord:
+    """A row of the ledger with plausible numbers."""
+    usual: dict[str, Any] = {
+        "operation": "chat",
+        "service_tier": "default",
+        "service_class": "enterprise",
+        "worker_id": "wrk_1",
+        "outcome": Outcome.COMPLETED,
+        "prompt_tokens": 7,
+        "completion_tokens": 5,
+        "cached_tokens": 0,
+        "reasoning_tokens": 0,
+        "estimated": False,
+        "cost_micros": 12,
+        "started_at": 1_700_000_000.0,
+        "finished_at": 1_700_000_001.0,
+        "ttft_ms": 10.0,
+        "queue_ms": 0.0,
+        "retries": 0,
+    }
+    return UsageRecord(**{**usual, **fields})
 
 
 class SigningWorker:

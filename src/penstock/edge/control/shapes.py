@@ -14,7 +14,10 @@ _LAST_SECOND = 253_402_300_799.0  # the end of the year 9999, where dates stop
 
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=_NAME, description="Printable; no space at either end.")]
 ModelId = Annotated[str, Field(min_length=1, max_length=256, pattern=PRINTABLE)]
-Url = Annotated[str, Field(min_length=8, max_length=2048, pattern=r"^https?://[!-~]+$", description="http or https, without credentials.")]
+Url = Annotated[
+    str,
+    Field(min_length=8, max_length=2048, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$", description="http or https, without credentials."),
+]
 OrgId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 PlanName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000_000)]
