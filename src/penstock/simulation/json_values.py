@@ -7,6 +7,7 @@ only what is required is made, so that recursive schemas end.
 
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from random import Random
 from typing import Any
 
@@ -109,6 +110,8 @@ class _Draw:
     def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         properties = schema.get("properties", {})
         required = schema.get("required", ())
+        if not isinstance(properties, Mapping):
+            raise TypeError("properties are not an object")
         wanted = properties if depth < _DEPTH_OF_OPTIONALS else required
         made = {
             name: self.value(properties.get(name, True), depth + 1) for name in [*wanted, *(one for one in required if one not in wanted)]
@@ -138,18 +141,35 @@ class _Draw:
         return made[:most]
 
     def _number(self, schema: Mapping[str, Any], *, whole: bool) -> float:
-        step = schema.get("multipleOf", 1 if whole else 0.5)
-        low = _bound(schema, "minimum", "exclusiveMinimum", step)
-        high = _bound(schema, "maximum", "exclusiveMaximum", -step)
-        low = (0 if high is None else min(0, high - 100 * step)) if low is None else low
-        high = max(low + 100 * step, 100 * step) if high is None else high
-        first, last = math.ceil(low / step), math.floor(high / step)
-        if first > last:
-            if whole:
-                raise ValueError("no whole number lies between the bounds")
-            return (low + high) / 2
-        drawn = self._rng.randint(first, last) * step
+        low, above = max(
+            [(schema[word], word != "minimum") for word in ("minimum", "exclusiveMinimum") if word in schema], default=(None, False)
+        )
+        high, below = min(
+            [(schema[word], word == "maximum") for word in ("maximum", "exclusiveMaximum") if word in schema], default=(None, True)
+        )
+        if "multipleOf" not in schema and not whole:
+            return self._real(low, high)
+        # What is whole and a multiple of a fraction is a multiple of its numerator.
+        step = Fraction(str(schema.get("multipleOf", 1))).numerator if whole else schema["multipleOf"]
+        if not step > 0:
+            raise ValueError("multipleOf must be positive")
+        least = None if low is None else (math.floor(low / step) + 1 if above else math.ceil(low / step))
+        most = None if high is None else (math.floor(high / step) if below else math.ceil(high / step) - 1)
+        if least is None:
+            least = 0 if most is None else min(0, most)
+        drawn = self._rng.randint(least, max(least, 100) if most is None else most) * step
         return int(drawn) if whole else drawn
+
+    def _real(self, low: float | None, high: float | None) -> float:
+        """Strictly between the bounds, unless they are equal; rounded where there is room for it."""
+        if low is None:
+            low = 0.0 if high is None else high - 100.0
+        if high is None:
+            high = low + 100.0
+        if low > high:
+            raise ValueError("no number lies between the bounds")
+        drawn = low + (high - low) * self._rng.uniform(0.25, 0.75)
+        return round(drawn, 2) if low < round(drawn, 2) < high else drawn
 
     def _string(self, schema: Mapping[str, Any]) -> str:
         text = _FORMATS.get(schema.get("format", ""), "") or self._word()
@@ -173,16 +193,6 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if "properties" in schema or "required" in schema or "additionalProperties" in schema:
         return "object"
     return "array" if "items" in schema or "prefixItems" in schema else "string"
-
-
-def _bound(schema: Mapping[str, Any], inclusive: str, exclusive: str, inward: float) -> float | None:
-    """The nearest value inside both kinds of bound."""
-    found = [schema[inclusive]] if inclusive in schema else []
-    if exclusive in schema:
-        found.append(schema[exclusive] + inward)
-    if not found:
-        return None
-    return float(max(found) if inward > 0 else min(found)) if isinstance(found[0], float) else (max(found) if inward > 0 else min(found))
 
 
 def _without(schema: Mapping[str, Any], word: str) -> dict[str, Any]:
