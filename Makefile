@@ -55,6 +55,13 @@ $(VENV)/dev.stamp: requirements/dev.lock pyproject.toml | $(BIN)/python
 	@$(PIP) --no-deps --no-build-isolation --editable . >&2
 	@touch $@ $(VENV)/run.stamp
 
+# The OpenAI SDK of the previous major version, for the tests that run it as somebody's program would.
+build/openai-2/stamp: requirements/openai-2.lock | $(BIN)/python
+	@echo "penstock: installing requirements/openai-2.lock" >&2
+	@$(BIN)/python -m venv build/openai-2 >&2
+	@build/openai-2/bin/python -m pip --disable-pip-version-check --no-input -q install --require-hashes -r requirements/openai-2.lock >&2
+	@touch $@
+
 web/node_modules/.stamp: web/package.json web/package-lock.json
 	@echo "penstock: installing web/package-lock.json" >&2
 	@cd web && npm ci --no-audit --no-fund --loglevel=error >&2
@@ -69,7 +76,7 @@ up: $(VENV)/run.stamp ## Start gateway and workers: make up ARGS="--port 18080 -
 
 test: test-web test-python ## Run every test, with the coverage gate
 
-test-python: $(VENV)/dev.stamp
+test-python: $(VENV)/dev.stamp build/openai-2/stamp
 	@$(BIN)/python -m pytest $(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
 test-web: web/node_modules/.stamp

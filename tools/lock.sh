@@ -17,5 +17,6 @@ compile --upgrade --extra dev -o requirements/dev.lock pyproject.toml
 # The smaller locks follow the large one, so that one environment can hold them all.
 compile -c requirements/dev.lock --extra postgres -o requirements/run.lock pyproject.toml
 compile -c requirements/dev.lock -o requirements/build.lock requirements/build.in
+compile --upgrade -o requirements/openai-2.lock requirements/openai-2.in
 
 cd web && npm install --package-lock-only --no-audit --no-fund
