@@ -48,6 +48,8 @@ def _complete(document: Document) -> Document:
         "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key."},
         "adminUser": {"type": "http", "scheme": "basic", "description": "An administrator's e-mail and password; only under /api."},
     }
+    for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own shape of a 422; ours is Problem
+        components["schemas"].pop(unused, None)
     for path, item in document["paths"].items():
         for method in _METHODS:
             if method in item:
