@@ -50,9 +50,10 @@ class PenstockConnection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.url = b""
         self.stage = Stage.HEAD
-        self.since = self.loop.time()
-        """Loop time at which the stage began."""
-        self._head_size = 0
+        self.since = 0.0
+        """Loop time at which the sweep first saw the connection in this stage; 0: it has not yet."""
+        self._head_read = 0
+        """Bytes read since the head began: no less than the head's size."""
         self._condemned = False
         """An answer that ends the connection is on its way: what still comes is not read."""
 
@@ -77,6 +78,7 @@ class PenstockConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._condemned:
             return
+        self._head_read += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -86,10 +88,9 @@ class PenstockConnection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             self._reject(BadHttp("Upgrading the connection is not supported here."))
             return
-        if self.stage is Stage.HEAD:
-            # Counted by reads as well: a header line that never ends would not reach `on_header`.
-            self._head_size += len(data)
-            self._check_head()
+        if self.stage is Stage.HEAD and self._head_read > self.limits.max_header_bytes:
+            # The head has not ended: a single line without an end would never reach `on_header`.
+            self._reject_head()
 
     # the parser's side
 
@@ -97,25 +98,30 @@ class PenstockConnection(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
-        self._head_size = 0
-        self._enter(Stage.HEAD)
+        if self.stage is Stage.ANSWER:
+            # Pipelined: what was read so far is of the request before it.
+            self._head_read = 0
+        self.stage = Stage.HEAD
+        self.since = 0.0
 
     def on_url(self, url: bytes) -> None:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        self._head_size += len(name) + len(value) + 4
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self._head_size += len(self.url)
-        if self._condemned or not self._check_head():
+        if self._condemned:
             return
-        self._enter(Stage.BODY)
-        operation = OPERATIONS.get(self.url.partition(b"?")[0])
+        if not 0 < self._head_read <= self.limits.max_header_bytes and self._head_size() > self.limits.max_header_bytes:
+            self._reject_head()
+            return
+        self.stage = Stage.BODY
+        self.since = 0.0
+        operation = OPERATIONS.get(self.url) or OPERATIONS.get(self.url.partition(b"?")[0])
         if operation is None or self.parser.get_method() != b"POST":
             self._hand_to_asgi()
             return
@@ -156,7 +162,8 @@ class PenstockConnection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self._condemned:
             return
-        self._enter(Stage.ANSWER)
+        self.stage = Stage.ANSWER
+        self.since = 0.0
         if (exchange := self._exchange()) is not None:
             exchange.complete()
         else:
@@ -177,8 +184,11 @@ class PenstockConnection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self._enter(Stage.IDLE)
-        self.flow.resume_reading()
+        self.stage = Stage.IDLE
+        self.since = 0.0
+        self._head_read = 0
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
@@ -186,7 +196,8 @@ class PenstockConnection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         pipelined: object = cycle
         if isinstance(pipelined, Exchange):
-            self._enter(Stage.ANSWER)
+            self.stage = Stage.ANSWER
+            self.since = 0.0
             pipelined.turn()
         else:
             super()._start_asgi_task(cycle, app)
@@ -203,21 +214,20 @@ class PenstockConnection(HttpToolsProtocol):
 
     # limits
 
-    def _enter(self, stage: Stage) -> None:
-        self.stage = stage
-        self.since = self.loop.time()
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
-    def _check_head(self) -> bool:
-        if self._head_size <= self.limits.max_header_bytes:
-            return True
+    def _reject_head(self) -> None:
         self._reject(HeadersTooLarge(f"The request's headers are larger than {self.limits.max_header_bytes} bytes.", retry=False))
-        return False
 
     def overdue(self, now: float) -> None:
         """Called once a second: end what has waited for the client for too long."""
-        waited, limits = now - self.since, self.limits
         if self.stage is Stage.ANSWER or self.transport.is_closing():
             return
+        if not self.since:
+            self.since = now
+            return
+        waited, limits = now - self.since, self.limits
         if self.stage is Stage.IDLE and waited > limits.idle_seconds:
             self.transport.close()
         elif self.stage is Stage.HEAD and waited > limits.header_seconds:

@@ -42,7 +42,7 @@ class Journal:
         """Claim a directory and recover what its last owner left; returns the number of streams that were cut."""
         directory = self._claim()
         for path in segments.left_behind(directory):
-            self._waiting.append(Batch(path))
+            self._waiting.append(Batch([path]))
         cut = [reprice(replace(record, outcome=Outcome.RECOVERED)) for record in slots.left_behind(directory)]
         self._segments = Segments(directory)
         for record in cut:
@@ -136,5 +136,5 @@ class Journal:
         held = 0
         for batch in reversed(self._waiting):
             held += len(batch.records)
-            if held > _MOST_RECORDS_IN_MEMORY and batch.path is not None and not self._segments.failing:
+            if held > _MOST_RECORDS_IN_MEMORY and batch.paths and not self._segments.failing:
                 batch.records = []

@@ -1,33 +1,49 @@
 """One keep-alive HTTP/1.1 client connection: callbacks from the parser, no task and no future for an exchange."""
 
 import asyncio
-from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 import httptools
 
 from penstock.domain.ports import ResponseSink, TransportFailure
 
 
-class ClientConnection(asyncio.Protocol):
-    """At most one exchange at a time; `on_idle` gets the connection back when another could begin."""
+class Call(Protocol):
+    """On whose behalf a connection works. Exactly one of the two comes, last, unless the exchange was abandoned."""
 
-    def __init__(
-        self, on_idle: "Callable[[ClientConnection], None]", on_lost: "Callable[[ClientConnection], None]", largest_head: int
-    ) -> None:
-        self._on_idle = on_idle
-        self._on_lost = on_lost
+    def end(self) -> None: ...
+
+    def failed(self, reason: TransportFailure) -> None: ...
+
+
+class Home(Protocol):
+    """Where a connection belongs."""
+
+    def keep(self, connection: "ClientConnection") -> None:
+        """Another exchange could begin on it."""
+        ...
+
+    def gone(self, connection: "ClientConnection") -> None: ...
+
+
+class ClientConnection(asyncio.Protocol):
+    """At most one exchange at a time."""
+
+    def __init__(self, home: Home, largest_head: int) -> None:
+        self._home = home
         self._largest_head = largest_head
+        self._now = asyncio.get_running_loop().time
         self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
         self._sink: ResponseSink | None = None
-        self._reset_exchange()
+        self._call: Call | None = None
+        self._begin_exchange()
         self.exchanges = 0
         self.last_read = 0.0
         """Loop time of the last bytes, or of the request when none have come."""
-        self._paused = False
+        self.paused = False
 
-    def _reset_exchange(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+    def _begin_exchange(self) -> None:
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._framed = False
@@ -39,45 +55,47 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing() and self._sink is None
+        return self._transport is not None and self._sink is None and not self._transport.is_closing()
 
-    def start(self, request: bytes, sink: ResponseSink, now: float) -> None:
-        """Send a request; its answer goes to `sink`. Only on a usable connection."""
+    @property
+    def busy(self) -> bool:
+        return self._sink is not None
+
+    def start(self, request: bytes, call: Call, sink: ResponseSink) -> None:
+        """Send a request; the head and body of its answer go to `sink`, its end to `call`. Only on a usable connection."""
         assert self._transport is not None
         if self.exchanges:
-            self._reset_exchange()
+            self._begin_exchange()
         self.exchanges += 1
         self._sink = sink
-        self.last_read = now
+        self._call = call
+        self.last_read = self._now()
         self._transport.write(request)
 
     def abandon(self) -> None:
-        """Close at once; the sink hears nothing more."""
-        self._sink = None
+        """Close at once; nobody hears anything more."""
+        self._sink = self._call = None
         if self._transport is not None:
             self._transport.abort()
 
     def fail(self, kind: str, detail: str) -> None:
-        """Close at once and tell the sink why."""
-        sink, self._sink = self._sink, None
-        if self._transport is not None:
-            self._transport.abort()
-        if sink is not None:
-            sink.failed(TransportFailure(kind, detail))
+        """Close at once and tell the call why."""
+        call = self._call
+        self.abandon()
+        if call is not None:
+            call.failed(TransportFailure(kind, detail))
 
     def pause(self) -> None:
-        if self._transport is not None and not self._paused and not self._transport.is_closing():
-            self._paused = True
+        if self._transport is not None and not self.paused and not self._transport.is_closing():
+            self.paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        if self._transport is not None and self._paused and not self._transport.is_closing():
-            self._paused = False
+        if self._transport is not None and self.paused and not self._transport.is_closing():
+            self.paused = False
+            # Silence counts from here: until now it was we who did not read.
+            self.last_read = self._now()
             self._transport.resume_reading()
-
-    @property
-    def paused(self) -> bool:
-        return self._paused
 
     # asyncio's side
 
@@ -87,22 +105,23 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._on_lost(self)
-        sink, self._sink = self._sink, None
-        if sink is None:
+        self._home.gone(self)
+        call = self._call
+        self._sink = self._call = None
+        if call is None:
             return
-        if self.answering and not self._framed:
+        if self.answering and not self._framed and exc is None:
             # Neither a length nor chunks: the end of the connection is the end of the body.
-            sink.end()
+            call.end()
         else:
-            sink.failed(TransportFailure("reset", f"connection lost: {exc or 'closed by the peer'}"))
+            call.failed(TransportFailure("reset", f"connection lost: {exc or 'closed by the peer'}"))
 
     def data_received(self, data: bytes) -> None:
         if self._sink is None:
             # Bytes that nobody asked for: this connection can no longer be trusted.
             self.abandon()
             return
-        self.last_read = asyncio.get_running_loop().time()
+        self.last_read = self._now()
         if not self.answering:
             self._head_bytes += len(data)
         try:
@@ -121,21 +140,22 @@ class ClientConnection(asyncio.Protocol):
             data = self._body[0] if len(self._body) == 1 else b"".join(self._body)
             self._body = []
             self._sink.data(data)
-        if not self._complete or self._sink is None:
+        call = self._call
+        if not self._complete or call is None:
             return
-        sink, self._sink = self._sink, None
+        self._sink = self._call = None
         self.resume()
         if self._keep_alive and self._framed:
-            self._on_idle(self)
+            self._home.keep(self)
         elif self._transport is not None:
             self._transport.close()
-        sink.end()
+        call.end()
 
     # the parser's side
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in (b"content-length", b"transfer-encoding"):
+        if name == b"content-length" or name == b"transfer-encoding":
             self._framed = True
         self._headers.append((name, value))
 

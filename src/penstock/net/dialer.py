@@ -10,7 +10,7 @@ from penstock.net.connection import ClientConnection
 LARGEST_RESPONSE_HEAD_BYTES = 64 * 1024
 
 
-class Call:
+class DialedCall:
     """One request to an address: a connection for it, and one silent second try when a kept connection turned out dead."""
 
     __slots__ = ("_cancelled", "_connecting", "_connection", "_dialer", "_paused", "_request", "_sink")
@@ -26,15 +26,13 @@ class Call:
 
     def begin(self) -> None:
         connection = self._dialer.take_idle()
-        if connection is not None:
-            self._start(connection)
-        else:
+        if connection is None:
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
-
-    def _start(self, connection: ClientConnection) -> None:
+            return
         self._connection = connection
-        self._dialer.active.add(self)
-        connection.start(self._request, self, self._dialer.loop_time())
+        connection.start(self._request, self, self._sink)
+        if self._paused:
+            connection.pause()
 
     async def _connect(self) -> None:
         try:
@@ -46,20 +44,25 @@ class Call:
             return
         finally:
             self._connecting = None
-        if self._cancelled:
+        if self._cancelled or not connection.usable:
             connection.abandon()
+            if not self._cancelled:
+                self._sink.failed(TransportFailure("reset", "closed as soon as it was open"))
             return
-        self._start(connection)
+        self._connection = connection
+        connection.start(self._request, self, self._sink)
         if self._paused:
             connection.pause()
 
+    # the exchange's owner
+
     def cancel(self) -> None:
         self._cancelled = True
-        self._dialer.active.discard(self)
         if self._connecting is not None:
             self._connecting.cancel()
         if self._connection is not None:
             self._connection.abandon()
+            self._connection = None
 
     def pause(self) -> None:
         self._paused = True
@@ -71,35 +74,17 @@ class Call:
         if self._connection is not None:
             self._connection.resume()
 
-    def overdue(self, now: float, first_byte_seconds: float, between_chunks_seconds: float) -> None:
-        """Break off when the worker has been silent for too long. A paused exchange is the reader's fault, not the worker's."""
-        connection = self._connection
-        if connection is None or connection.paused:
-            return
-        allowed = between_chunks_seconds if connection.answering else first_byte_seconds
-        if now - connection.last_read > allowed:
-            connection.fail("timeout", f"silent for {allowed:g} s {'in mid-answer' if connection.answering else 'before the first byte'}")
-
-    # the connection's side
-
-    def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self._sink.head(status, headers)
-
-    def data(self, data: bytes) -> None:
-        self._sink.data(data)
+    # the connection
 
     def end(self) -> None:
-        self._dialer.active.discard(self)
         # It may be carrying another request already: a late `cancel` must not touch it.
         self._connection = None
         self._sink.end()
 
     def failed(self, reason: TransportFailure) -> None:
-        self._dialer.active.discard(self)
-        connection = self._connection
+        connection, self._connection = self._connection, None
         if reason.kind == "reset" and connection is not None and connection.exchanges > 1 and not connection.answering:
             # The server closed a kept connection while our request was on its way: it has not seen it.
-            self._connection = None
             self.begin()
             return
         self._sink.failed(reason)
@@ -119,13 +104,11 @@ class Dialer:
         self._idle_limit = idle_connections
         self._idle: list[ClientConnection] = []
         self._open: set[ClientConnection] = set()
-        self.active: set[Call] = set()
-        self.loop_time = asyncio.get_running_loop().time
         self.path_prefix = address.path.rstrip("/")
         self.host_header = address.netloc.rpartition("@")[2]
 
-    def call(self, request: bytes, sink: ResponseSink) -> Call:
-        call = Call(self, request, sink)
+    def call(self, request: bytes, sink: ResponseSink) -> DialedCall:
+        call = DialedCall(self, request, sink)
         call.begin()
         return call
 
@@ -141,22 +124,36 @@ class Dialer:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._connect_seconds):
             _, connection = await loop.create_connection(
-                lambda: ClientConnection(self._keep, self._open.discard, LARGEST_RESPONSE_HEAD_BYTES), self._host, self._port, ssl=self._tls
+                lambda: ClientConnection(self, LARGEST_RESPONSE_HEAD_BYTES), self._host, self._port, ssl=self._tls
             )
         self._open.add(connection)
         return connection
 
-    def _keep(self, connection: ClientConnection) -> None:
+    def keep(self, connection: ClientConnection) -> None:
         if len(self._idle) < self._idle_limit:
             self._idle.append(connection)
         else:
             connection.abandon()
 
+    def gone(self, connection: ClientConnection) -> None:
+        self._open.discard(connection)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any exchange is under way."""
+        return any(connection.busy for connection in self._open)
+
     def check(self, first_byte_seconds: float, between_chunks_seconds: float) -> None:
-        """Time out what has been silent for too long; called about once a second."""
-        now = self.loop_time()
-        for call in list(self.active):
-            call.overdue(now, first_byte_seconds, between_chunks_seconds)
+        """Break off what has been silent for too long; called about once a second.
+
+        A paused exchange is the reader's fault, not the server's.
+        """
+        now = asyncio.get_running_loop().time()
+        for connection in [each for each in self._open if each.busy and not each.paused]:
+            allowed = between_chunks_seconds if connection.answering else first_byte_seconds
+            if now - connection.last_read > allowed:
+                where = "in mid-answer" if connection.answering else "before the first byte"
+                connection.fail("timeout", f"silent for {allowed:g} s {where}")
 
     def close(self) -> None:
         """Close idle connections now; those in use close with their exchange."""

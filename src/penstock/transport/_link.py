@@ -7,7 +7,7 @@ import msgspec
 
 from penstock.domain.ports import TransportFailure
 from penstock.domain.workers import WorkerLoad, WorkerRecord
-from penstock.net.dialer import Call, Dialer
+from penstock.net.dialer import DialedCall, Dialer
 
 _LONGEST_LINE_BYTES = 64 * 1024
 _FIRST_RETRY_SECONDS = 0.1
@@ -42,7 +42,7 @@ class WorkerLink:
         self._connect_seconds = connect_seconds
         self._silence = silence_seconds
         self._dialer: Dialer | None = None
-        self._call: Call | None = None
+        self._call: DialedCall | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._delay = _FIRST_RETRY_SECONDS

@@ -92,7 +92,7 @@ class HttpTransport:
     def _tick(self) -> None:
         shortest = min(self._first_byte_seconds, self._between_chunks_seconds)
         self._watch = asyncio.get_running_loop().call_later(min(1.0, shortest / 4), self._tick)
-        self._retired = [dialer for dialer in self._retired if dialer.active]
+        self._retired = [dialer for dialer in self._retired if dialer.busy]
         for dialer in [route.dialer for route in self._routes.values()] + self._retired:
             dialer.check(self._first_byte_seconds, self._between_chunks_seconds)
 
