@@ -30,7 +30,7 @@ def number(options: Options, name: str, default: float) -> float:
 
 
 def whole(options: Options, name: str, default: int) -> int:
-    value = number(options, name, default)
-    if value != int(value) if value != float("inf") else True:
+    value = float(number(options, name, default))
+    if not value.is_integer():
         raise BadOption(f"{name} must be a whole number, not {options[name]!r}")
     return int(value)
