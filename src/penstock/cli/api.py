@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 PAGE = 1000
 """The most items that a list gives at once."""
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK = {"127.0.0.1": "all://127.0.0.1", "localhost": "all://localhost", "::1": "all://[::1]"}
+"""Names of this machine, each with httpx's pattern for it."""
 
 
 class Api:
@@ -48,8 +49,7 @@ class Api:
                 base_url=self.connection.root,
                 headers=request_headers(self.connection),
                 timeout=self._timeout_seconds,
-                # A proxy of the environment is never the way to this machine itself.
-                trust_env=urlsplit(self.connection.root).hostname not in LOOPBACK,
+                mounts=around_proxies(self.connection),
             )
         return self._client
 
@@ -118,6 +118,12 @@ def request_headers(connection: Connection) -> dict[str, str]:
     if connection.api_key:
         headers["authorization"] = f"Bearer {connection.api_key}"
     return headers
+
+
+def around_proxies(connection: Connection) -> dict[str, None]:
+    """For httpx's `mounts`: a proxy of the environment is never the way to this machine itself."""
+    pattern = LOOPBACK.get(urlsplit(connection.root).hostname or "")
+    return {pattern: None} if pattern else {}
 
 
 @contextmanager

@@ -18,9 +18,20 @@ from penstock.cli.exits import ExitCode, Failed, of_status
 from penstock.cli.output import Output, safe
 from penstock.domain.errors import PenstockError, PortUnavailable
 from penstock.domain.ports import StoreProblem
+from penstock.family import UnknownMember
 from penstock.profiles import ProfileProblem
 
 P = ParamSpec("P")
+
+EXTRAS = {
+    "psycopg": "postgres",
+    "psycopg_pool": "postgres",
+    "redis": "redis",
+    "opentelemetry": "otel",
+    "torch": "transformers",
+    "transformers": "transformers",
+}
+"""Which extra brings a library that is only needed by choice."""
 
 ProfileOption = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Named connection to use.")]
 BaseUrlOption = Annotated[str | None, typer.Option("--base-url", metavar="URL", help="The gateway, e.g. http://127.0.0.1:8080/v1.")]
@@ -101,6 +112,15 @@ def errors_to_exit_codes() -> Iterator[None]:
         raise typer.Exit(of_status(error.status)) from error
     except (StoreProblem, PortUnavailable, ProfileProblem) as error:
         _say(str(error))
+        raise typer.Exit(ExitCode.FAILURE) from error
+    except UnknownMember as error:
+        _say(str(error))
+        raise typer.Exit(ExitCode.USAGE) from error
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        _say(f"this needs {error.name}, which is not installed", f"pip install 'penstock[{extra}]'")
         raise typer.Exit(ExitCode.FAILURE) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(ExitCode.INTERRUPTED) from error

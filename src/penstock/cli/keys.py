@@ -48,7 +48,15 @@ def list_keys(session: Session) -> None:
     """All keys that this key may see."""
     answer = session.api.listed("/api/keys")
     rows = [
-        (key["id"], key["name"], key.get("hint"), key.get("scopes"), key.get("org_id"), date(key.get("created_at")), _state(key))
+        (
+            key["id"],
+            key["name"],
+            key.get("hint"),
+            sorted(key.get("scopes") or ()),
+            key.get("org_id"),
+            date(key.get("created_at")),
+            _state(key),
+        )
         for key in answer["data"]
     ]
     session.out.table(answer, ("id", "name", "begins with", "scopes", "organisation", "created", "state"), rows)
@@ -75,7 +83,7 @@ def _fields(key: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("id", key["id"]),
         ("name", key.get("name")),
         ("begins with", key.get("hint")),
-        ("scopes", key.get("scopes")),
+        ("scopes", sorted(key.get("scopes") or ())),
         ("organisation", key.get("org_id")),
         ("created", date(key.get("created_at"))),
         ("state", _state(key)),

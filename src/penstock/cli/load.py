@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from penstock.cli.api import refusal, refusal_of_body, request_headers
+from penstock.cli.api import around_proxies, refusal, refusal_of_body, request_headers
 from penstock.cli.connection import Connection
 from penstock.cli.exits import Failed, Refused
 from penstock.cli.sse import DONE, EventParser
@@ -64,7 +64,11 @@ class Load:
         limits = httpx.Limits(max_connections=self._concurrency, max_keepalive_connections=self._concurrency)
         started = time.perf_counter()
         async with httpx.AsyncClient(
-            base_url=self._connection.root, headers=request_headers(self._connection), limits=limits, timeout=_REQUEST_TIMEOUT_SECONDS
+            base_url=self._connection.root,
+            headers=request_headers(self._connection),
+            limits=limits,
+            timeout=_REQUEST_TIMEOUT_SECONDS,
+            mounts=around_proxies(self._connection),
         ) as client:
             await asyncio.gather(*(self._one_client(client, started + self._max_seconds) for _ in range(self._concurrency)))
         return summarise(self._tally, time.perf_counter() - started)

@@ -193,3 +193,26 @@ def test_on_a_real_terminal_ctrl_c_stops_the_answer_and_not_the_program(cli: Cli
         screen.wait_for(">")
         screen.press(CTRL_D)
         assert screen.process.wait(20) == 0
+
+
+def test_on_a_real_terminal_a_limit_is_counted_down_and_no_wait_returns_to_the_prompt(cli: Cli, state: State) -> None:
+    with terminal(cli, "chat", "--model", "limited") as screen:
+        screen.wait_for(">")
+        screen.press(f"hello{ENTER}")
+        screen.wait_for("limited: Too many requests.")
+        screen.wait_for("waiting 1 s (Ctrl-C stops)")
+        screen.wait_for("last: hello")
+    state.refusals_left = 1
+    with terminal(cli, "chat", "--model", "limited", "--no-wait") as screen:
+        screen.wait_for(">")
+        screen.press(f"hello{ENTER}")
+        screen.wait_for("Too many requests.")
+        screen.wait_for(">")
+        screen.press(f"/exit{ENTER}")
+        assert screen.process.wait(20) == 0
+
+
+def test_json_on_a_terminal_wants_a_prompt(cli: Cli) -> None:
+    with terminal(cli, "chat", "--json") as screen:
+        screen.wait_for("--json wants a prompt")
+        assert screen.process.wait(20) == 2

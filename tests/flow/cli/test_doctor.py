@@ -93,3 +93,17 @@ def test_workers_that_are_lost_are_a_warning() -> None:
 
 def test_a_folder_that_cannot_be_written_to() -> None:
     assert checks.disk(Path("/proc/penstock")).verdict is Verdict.FAIL
+
+
+def test_something_else_at_that_address(cli: Cli, gateway: Gateway, free_port: str) -> None:
+    found = findings(cli.run("doctor", "--port", free_port, "--base-url", f"{gateway.root}/else", "--api-key", "psk_admin", "--json").json)
+    assert found["gateway"]["verdict"] == "fail"
+
+
+def test_a_broken_or_incomplete_profile_file(cli: Cli, free_port: str) -> None:
+    path = Path(cli.environment["PENSTOCK_PROFILE"])
+    path.touch(0o600)
+    path.write_text('default = "gone"\n')
+    assert "'gone' is not there" in checks.profile_file(path).measured
+    path.write_text("default = [")
+    assert checks.profile_file(path).verdict is Verdict.FAIL

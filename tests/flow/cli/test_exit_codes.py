@@ -10,6 +10,11 @@ def test_ok(cli: Cli) -> None:
     assert cli.run("keys", "list").code == 0
 
 
+def test_a_proxy_is_not_the_way_to_this_machine(cli: Cli) -> None:
+    assert cli.run("keys", "list", HTTP_PROXY="http://127.0.0.1:1", ALL_PROXY="http://127.0.0.1:1", NO_PROXY="").code == 0
+    assert cli.run("bench", "-n", "1", HTTP_PROXY="http://127.0.0.1:1", NO_PROXY="").code == 0
+
+
 def test_failure_when_the_gateway_cannot_be_reached(cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed_soon:
         port = closed_soon.getsockname()[1]

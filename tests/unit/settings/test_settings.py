@@ -106,6 +106,7 @@ def test_secrets_are_not_shown() -> None:
         ({"upstreams": ["m=ftp://a"]}, {}, "must be MODEL=URL"),
         ({}, {"PENSTOCK_UPSTREAMS": "[oops"}, "upstreams (environment PENSTOCK_UPSTREAMS): is not a JSON list"),
         ({"tls_cert": "cert.pem"}, {}, "tls_key is missing"),
+        ({"tls_cert": "absent.pem", "tls_key": "key.pem"}, {}, "tls_cert: there is no file absent.pem"),
         ({"tls_key": "key.pem"}, {}, "tls_cert is missing"),
         ({"worker": {"pool": "fast"}}, {}, "worker.pool (flag): "),
         ({"worker": {"join": "gateway:8080"}}, {}, "worker.join (flag): must begin with http:// or https://"),
