@@ -1,5 +1,6 @@
 """Transactions, and what a driver's errors mean to the rooms inside."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -20,14 +21,16 @@ class Connected(ABC):
 
     _reader: AsyncEngine | None = None
     _writer: AsyncEngine | None = None
+    _limit_seconds: float | None = None
+    """The longest that a transaction may take, for a server that neither answers nor breaks the connection; None: any time."""
 
     def _read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection for queries. Raises PortUnavailable."""
-        return self._connection(self._reader)
+        return self._connection(self._reader, self._limit_seconds)
 
     def _write(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction, committed at the end of the block. Raises PortUnavailable, Conflict, NotFound."""
-        return self._connection(self._writer)
+        return self._connection(self._writer, self._limit_seconds)
 
     async def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
         async with self._read() as connection:
@@ -45,18 +48,18 @@ class Connected(ABC):
         return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=dict(statement.excluded))
 
     @asynccontextmanager
-    async def _connection(self, engine: AsyncEngine | None) -> AsyncIterator[AsyncConnection]:
+    async def _connection(self, engine: AsyncEngine | None, limit_seconds: float | None) -> AsyncIterator[AsyncConnection]:
         if engine is None:
             raise PortUnavailable("the store is not open")
         try:
-            async with engine.begin() as connection:
+            async with asyncio.timeout(limit_seconds), engine.begin() as connection:
                 yield connection
         except sql_errors.IntegrityError as error:
             raise self._refusal(error) from error
         except (sql_errors.DBAPIError, sql_errors.TimeoutError, OSError) as error:
             cause = error.orig if isinstance(error, sql_errors.DBAPIError) else error
             if cause is not None and self._unavailable(cause):
-                raise PortUnavailable(f"store: {cause}") from error
+                raise PortUnavailable(f"store: {str(cause) or 'no answer'}") from error
             raise
 
     def _refusal(self, error: sql_errors.IntegrityError) -> Exception:

@@ -64,7 +64,7 @@ class SqlStore(SqlAccounts, SqlCatalogue, SqlWorkers, SqlLedger):
             return
         if not migrate or found > schema.SCHEMA_VERSION:
             raise migration.problem(found)
-        async with self._write() as connection:
+        async with self._connection(self._writer, None) as connection:
             await self._lock_schema(connection)
             await connection.run_sync(migration.upgrade)
 

@@ -42,6 +42,8 @@ _APPEND = (  # all of it names of our own columns
 
 
 class PostgresStore(SqlStore):
+    _limit_seconds = 10.0  # the server's own limits come first, when it can still keep them
+
     def _connect(self) -> None:
         self._reader = self._writer = _engine(self._url)
 

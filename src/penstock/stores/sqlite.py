@@ -4,13 +4,14 @@ One connection writes, others read beside it (write-ahead log). Every commit rea
 (`synchronous=FULL`): the ledger comes in batches, so that one flush a batch costs little, and the rest is written rarely.
 """
 
+import asyncio
 import os
 import sqlite3
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Table, event, make_url
+from sqlalchemy import ExceptionContext, Table, event, make_url
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -127,6 +128,13 @@ def _engine(database: str, *, writes: bool, size: int) -> AsyncEngine:
         for pragma in (*_PRAGMAS, _BUSY) if writes else (*_PRAGMAS, _BUSY, "PRAGMA query_only=ON"):
             cursor.execute(pragma)
         cursor.close()
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def keep(context: ExceptionContext) -> None:
+        # A cancelled statement still ends, in the connection's own thread, before our rollback runs there: the connection is
+        # good. To close it, as is the rule for other databases, would lose a database in memory.
+        if isinstance(context.original_exception, asyncio.CancelledError):
+            context.is_disconnect = False
 
     if writes:
 

@@ -16,6 +16,7 @@ import pytest
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import UsageQuery
 from penstock.stores import open_store
+from penstock.stores.postgres import PostgresStore
 from penstock.stores.sqlite import SqliteStore
 from tests import postgres
 from tests.contract.stores import values
@@ -57,6 +58,13 @@ class Cluster:
             os.close(end)
         # Where nobody collects orphans, the first one's id is still taken, which a new server takes for a running one.
         self._pid_file.unlink()
+
+    def freeze(self) -> None:
+        """Connections to it are accepted, by the kernel, and nothing ever answers."""
+        os.kill(int(self._pid_file.read_text().split()[0]), signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(int(self._pid_file.read_text().split()[0]), signal.SIGCONT)
 
     def stop(self) -> None:
         if self._pid_file.exists():
@@ -111,6 +119,17 @@ async def test_a_killed_postgres_is_unavailable_and_works_again_when_it_is_back(
     (row,) = await store.report(UsageQuery())
     assert row.requests == 2
     await store.close()
+
+
+async def test_a_postgres_that_never_answers_is_unavailable(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    await (await open_store(cluster.url, migrate=True)).close()
+    monkeypatch.setattr(PostgresStore, "_limit_seconds", 0.5)
+    cluster.freeze()
+    with pytest.raises(PortUnavailable, match="no answer"):
+        await open_store(cluster.url)
+    cluster.thaw()
+    monkeypatch.undo()
+    await (await open_store(cluster.url)).close()
 
 
 async def test_a_full_disk_refuses_writes_and_keeps_what_is_there(tmp_path: Path) -> None:

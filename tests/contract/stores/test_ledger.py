@@ -233,3 +233,18 @@ async def test_append_and_report_agree_with_a_plain_reading(
     assert await store.report(query) == oracle(ledger.values(), query)
     newest_first = sorted(wanted(ledger.values(), query), key=lambda r: (r.started_at, r.request_id), reverse=True)
     assert await store.records(query) == newest_first
+
+
+@pytest.mark.parametrize("turns", [1, 3, 10, 30])
+async def test_a_cancelled_append_is_all_or_nothing_and_hurts_nobody(store: Store, turns: int) -> None:
+    records = [record(f"req_{number:04}") for number in range(3000)]
+    append = asyncio.ensure_future(store.append(records))
+    for _ in range(turns):
+        await asyncio.sleep(0)  # a turn of the event loop
+    append.cancel()
+    await asyncio.wait([append])
+    held = len(await store.records(UsageQuery(limit=10_000)))
+    assert held in (0, len(records))
+    assert await store.append(records) == len(records) - held
+    (row,) = await store.report(UsageQuery())
+    assert row.requests == len(records)
