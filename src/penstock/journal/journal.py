@@ -5,6 +5,7 @@ import fcntl
 import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -33,6 +34,7 @@ class Journal:
         self._waiting: deque[Batch] = deque()
         self._lock: int | None = None
         self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
         self.written = 0
         """Records that have reached the ledger since the start."""
 
@@ -58,9 +60,10 @@ class Journal:
 
     async def close(self) -> None:
         """Move the rest to the ledger when it can be reached; otherwise the files keep it for the next start."""
+        # Asked, not cancelled: a batch that is being written gets to its end.
+        self._stopping.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task
         await self.flush()
         self._segments.close()
         self._slots.close()
@@ -110,9 +113,10 @@ class Journal:
     # the ledger's side
 
     async def _drain(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             ok = await self.flush()
-            await asyncio.sleep(self._flush_seconds if ok else _RETRY_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._flush_seconds if ok else _RETRY_SECONDS)
 
     async def flush(self) -> bool:
         """Move everything to the ledger; False when it could not be reached and the rest waits."""

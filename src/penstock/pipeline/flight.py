@@ -85,8 +85,8 @@ class Flight:
         self.call = call
         self.reply = reply
         self.phase = Phase.NEW
-        self.started = self.last_write = rooms.clock.monotonic()
-        self.started_wall = rooms.clock.time()
+        self.started = self.last_write = rooms.monotonic()
+        self.started_wall = rooms.time()
         self.admission: Admission | None = None
         self.attempt: Attempt | None = None
         self.exchange: Exchange | None = None
@@ -191,7 +191,7 @@ class Flight:
         place = self.serving.place(self.pools, self.excluded)
         if place is None:
             return False
-        self.queue_seconds += self.rooms.clock.monotonic() - self.queued_at
+        self.queue_seconds += self.rooms.monotonic() - self.queued_at
         self._send(*place)
         return True
 
@@ -232,12 +232,12 @@ class Flight:
         rename = rooms.rename(attempt.member.engine_name(self.model), self.model)
         body = replies.edited(body, reply, self._tier.value, rename, count)
         self.phase = Phase.ANSWERING
-        now = rooms.clock.monotonic()
+        now = rooms.monotonic()
         if operation is not Operation.EMBEDDING:
             self.first_token_at = now
         rooms.fleet.succeeded(attempt.member)
         self._settle(Outcome.COMPLETED, count, now)
-        headers = heads.JSON + heads.placed(attempt.member, self.pool)
+        headers = heads.JSON + heads.placed(attempt.member.id, self.pool)
         self.reply.send(200, headers + self._common_headers(now), body)
         if self.ticket is not None:
             self.ticket.finish(200, headers, body, now)
@@ -247,7 +247,7 @@ class Flight:
         attempt = self._attempt
         relay = attempt.relay
         assert relay is not None
-        now = self.last_write = self.rooms.clock.monotonic()
+        now = self.last_write = self.rooms.monotonic()
         if self.first_token_at is None and relay.tokens:
             self.first_token_at = now
         if self.phase is Phase.SENT:
@@ -265,7 +265,7 @@ class Flight:
         count = settled_count(attempt, self.demand.prompt_tokens)
         self.slot = self.rooms.journal.begin(self._record(Outcome.RECOVERED, count, now))
         if not self.streaming:
-            self._start_stream(heads.placed(attempt.member, self.pool), now)
+            self._start_stream(heads.placed(attempt.member.id, self.pool), now)
 
     def _start_stream(self, placement: bytes, now: float) -> None:
         self.streaming = True
@@ -305,7 +305,7 @@ class Flight:
             rooms.fleet.failed(attempt.member)
         if self.phase is Phase.ANSWERING:
             error = UpstreamFailed("The worker failed while it was answering.")
-            self._settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), rooms.clock.monotonic())
+            self._settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), rooms.monotonic())
             self.reply.write(error_event(error))
             self.reply.end()
             self._free(attempt)
@@ -325,7 +325,7 @@ class Flight:
                     self._send(*place)
                     return
                 if self.serving.has_others(self.pools, self.excluded):
-                    self._queue(rooms.clock.monotonic())
+                    self._queue(rooms.monotonic())
                     return
             raise self._exhausted(busy=busy)
         except PenstockError as error:
@@ -394,7 +394,7 @@ class Flight:
         asked = self.attempt is not None
         self.phase = Phase.OVER
         self._give_back()
-        now = self.rooms.clock.monotonic()
+        now = self.rooms.monotonic()
         if self.streaming:
             self.reply.write(error_event(error))
             self.reply.end()
@@ -441,7 +441,7 @@ class Flight:
                 self.ticket.abandon()
         line = rooms.line(self.serving)
         if line:
-            line.serve(place, rooms.clock.monotonic())
+            line.serve(place, rooms.monotonic())
 
     # the reply's owner
 
@@ -458,7 +458,7 @@ class Flight:
             self.phase = Phase.OVER
             return
         self.exchange.cancel()
-        now = self.rooms.clock.monotonic()
+        now = self.rooms.monotonic()
         if attempt.relay is not None:
             count = settled_count(attempt, self.demand.prompt_tokens)
         else:

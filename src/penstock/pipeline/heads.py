@@ -1,8 +1,9 @@
 """The header lines of an answer, each with its CRLF; framing is the edge's."""
 
+from functools import lru_cache
+
 from penstock.admission.gate import Admission
 from penstock.domain.principal import Pool
-from penstock.routing.member import Member
 
 JSON = b"content-type: application/json\r\n"
 EVENTS = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
@@ -16,8 +17,9 @@ def identity(request_id: str, client_request_id: str) -> bytes:
     )
 
 
-def placed(member: Member, pool: Pool) -> bytes:
-    return b"x-penstock-pool: %b\r\nx-penstock-worker: %b\r\n" % (pool.value.encode("ascii"), member.id.encode("ascii"))
+@lru_cache(maxsize=4096)
+def placed(worker_id: str, pool: Pool) -> bytes:
+    return b"x-penstock-pool: %b\r\nx-penstock-worker: %b\r\n" % (pool.value.encode("ascii"), worker_id.encode("ascii"))
 
 
 def timing(admission: Admission, started: float, now: float) -> bytes:

@@ -57,7 +57,7 @@ class PipelineRules:
     slow_request_seconds: float = 30.0
 
 
-@dataclass(slots=True)
+@dataclass
 class Rooms:
     """`catalogue` is replaced as a whole when a model was edited; everything else stays."""
 
@@ -73,6 +73,11 @@ class Rooms:
     retries: RetryBudget = field(default_factory=RetryBudget)
     lines: dict[Serving, Line] = field(default_factory=dict)
     renames: dict[tuple[str, str], tuple[re.Pattern[bytes], bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Bound once: asked several times for every request.
+        self.monotonic = self.clock.monotonic
+        self.time = self.clock.time
 
     def line(self, serving: Serving) -> Line:
         line = self.lines.get(serving)
