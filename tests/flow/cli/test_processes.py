@@ -36,7 +36,7 @@ def test_what_up_prints_and_remembers_is_enough_for_every_command(bare: Cli, up:
     assert (answer.code, answer.json["usage"]["completion_tokens"]) == (0, 4), answer.stderr
     assert bare.run("models", "price", "sim-small", "--input", "0.5").code == 0
     made = bare.run("keys", "create", "guest", "--expires", "1h", "--json").json
-    assert bare.run("keys", "list", "--api-key", made["secret"]).code in (0, 4)
+    assert bare.run("keys", "list", "--api-key", made["secret"]).code == 4
     assert bare.run("keys", "revoke", made["id"]).code == 0
     assert [worker["state"] for worker in bare.run("workers", "list", "--json").json["data"]] == ["ready"]
     health = bare.run("doctor", "--port", "0", "--json")
@@ -58,9 +58,10 @@ def test_the_openapi_document_covers_both_apis(bare: Cli, tmp_path: Path) -> Non
 
 
 def test_a_gateway_without_a_migrated_store_names_the_command(bare: Cli) -> None:
-    refused = bare.run("gateway", "--port", "0")
-    assert refused.code == 1
-    assert "penstock migrate" in refused.stderr
+    process = bare.start("gateway", "--port", "0")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "penstock migrate" in errors
 
 
 def test_a_worker_without_its_engine_says_so(bare: Cli) -> None:
