@@ -5,7 +5,11 @@ from collections.abc import Mapping
 
 from penstock import __version__, worker
 from penstock.app import process
+from penstock.engines import BadOption, ProbeFailed
 from penstock.settings import Settings
+from penstock.worker.identity import IdentityInUse
+
+_USAGE = 2
 
 
 def run(settings: Settings, allow_faults: bool, engine_options: Mapping[str, str]) -> int:
@@ -14,26 +18,33 @@ def run(settings: Settings, allow_faults: bool, engine_options: Mapping[str, str
     wanted = settings.worker
     for name, value in (
         ("model", wanted.model),
-        ("upstream_url", wanted.upstream_url),
-        ("upstream_secret", wanted.upstream_secret.get_secret_value()),
+        ("base_url", wanted.upstream_url),
+        ("secret", wanted.upstream_secret.get_secret_value()),
     ):
         if value:
             options.setdefault(name, value)
     name = wanted.name or f"{socket.gethostname()}-{wanted.engine}"
-    return process.run(
-        lambda: worker.run(
-            join=wanted.join,
-            token=wanted.token.get_secret_value() or None,
-            name=name,
-            engine=wanted.engine,
-            engine_options=options,
-            host=wanted.host,
-            port=wanted.port,
-            advertise=wanted.advertise,
-            slots=wanted.slots,
-            pool=None if wanted.pool is None else wanted.pool.value,
-            state_dir=wanted.state_dir or settings.data_dir / "workers" / name,
-            allow_faults=allow_faults,
-            version=__version__,
+    try:
+        return process.run(
+            lambda: worker.run(
+                join=wanted.join,
+                token=wanted.token.get_secret_value() or None,
+                name=name,
+                engine=wanted.engine,
+                engine_options=options,
+                host=wanted.host,
+                port=wanted.port,
+                advertise=wanted.advertise,
+                slots=wanted.slots,
+                pool=None if wanted.pool is None else wanted.pool.value,
+                state_dir=wanted.state_dir or settings.data_dir / "workers" / name,
+                allow_faults=allow_faults,
+                version=__version__,
+            )
         )
-    )
+    except BadOption as error:
+        process.say(f"penstock: {error}")
+        return _USAGE
+    except (IdentityInUse, ProbeFailed) as error:
+        process.say(f"penstock: {error}")
+        return 1

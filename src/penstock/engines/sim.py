@@ -1,7 +1,7 @@
 """`sim`: real text at a real pace from a GPU that is not there. For trying Penstock, for tests and for load without hardware.
 
-Options: `speed` (how many times as fast as the model's own figures; `inf`: instant), `models` (names, comma-separated: each behaves
-as the known model of that name, or as sim-small), `slots`, `max_batch`, `kv_tokens`, `context_length`,
+Options: `speed` (how many times as fast as the model's own figures; `inf`: instant), `models` or `model` (names, comma-separated: each
+behaves as the known model of that name, or as sim-small), `slots`, `max_batch`, `kv_tokens`, `context_length`,
 `prefill_tokens_per_second`, `step_seconds`, `step_seconds_per_sequence`.
 """
 
@@ -44,7 +44,7 @@ MODELS = {
 
 OPTIONS = frozenset(
     {
-        *("speed", "models", "slots", "max_batch", "kv_tokens", "context_length"),
+        *("speed", "model", "models", "slots", "max_batch", "kv_tokens", "context_length"),
         *("prefill_tokens_per_second", "step_seconds", "step_seconds_per_sequence"),
     }
 )
@@ -136,7 +136,8 @@ class SimEngine:
 
 
 def _configured(options: options_.Options) -> dict[str, SimModel]:
-    names = [name.strip() for name in options.get("models", ",".join(MODELS)).split(",") if name.strip()]
+    wanted = options.get("models") or options.get("model") or ",".join(MODELS)
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
     return {name: _overridden(MODELS.get(name, MODELS["sim-small"]), options) for name in names}
 
 
