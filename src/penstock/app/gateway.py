@@ -224,6 +224,8 @@ class Gateway:
         # What exists now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
+        # A request leaves no cycles behind, so that there is little to find: look seldom.
+        gc.set_threshold(20_000, 20, 50)
         await self._server.serve(sockets=[self._socket])
 
     def _tick(self) -> None:

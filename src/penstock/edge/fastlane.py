@@ -22,6 +22,16 @@ OPERATIONS: Mapping[bytes, Operation] = {path.encode("ascii"): operation for ope
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _JSON = b"content-type: application/json\r\n"
 _NO_HEADERS: Mapping[bytes, bytes] = {}
+_TELLING = frozenset(
+    {
+        b"content-encoding",
+        b"x-request-id",
+        b"x-stainless-read-timeout",
+        b"x-stainless-timeout",
+        b"x-stainless-retry-count",
+        b"idempotency-key",
+    }
+)
 _DISCARD_FACTOR = 8
 """A body that is too large is read and dropped up to so many times the limit, because a client that is still sending may not read."""
 
@@ -180,10 +190,17 @@ class Exchange:
         lane, headers = self._lane, self._headers
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
+        call = Call(lane.ids.next(lane.clock.time()), self._operation, body)
+        if headers.keys() & _TELLING:
+            self._add_what_headers_tell(call)
+        return call
+
+    def _add_what_headers_tell(self, call: Call) -> None:
+        headers = self._headers
         encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding != b"identity":
-            body = inflated(body, encoding, lane.max_inflated_bytes)
-        call = Call(lane.ids.next(lane.clock.time()), self._operation, body, client_request_id=self._client_request_id())
+            call.body = inflated(call.body, encoding, self._lane.max_inflated_bytes)
+        call.client_request_id = self._client_request_id()
         timeout = headers.get(b"x-stainless-read-timeout") or headers.get(b"x-stainless-timeout")
         if timeout is not None:
             call.timeout_seconds = positive_seconds(timeout)
@@ -193,7 +210,6 @@ class Exchange:
         name = headers.get(b"idempotency-key")
         if name is not None:
             call.idempotency_key = name.decode("latin-1")
-        return call
 
     def _client_request_id(self) -> str:
         given = self._headers.get(b"x-request-id")

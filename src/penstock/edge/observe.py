@@ -29,8 +29,11 @@ class Histogram:
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BOUNDS, seconds)] += 1
-        self.total += seconds
+        if seconds:
+            self.counts[bisect_left(BOUNDS, seconds)] += 1
+            self.total += seconds
+        else:
+            self.counts[0] += 1
 
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative, as Prometheus wants them."""

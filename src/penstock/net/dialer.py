@@ -28,7 +28,10 @@ class DialedCall:
         connection = self._dialer.take_idle()
         if connection is None:
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
-            return
+        else:
+            self._start(connection)
+
+    def _start(self, connection: ClientConnection) -> None:
         self._connection = connection
         connection.start(self._request, self, self._sink)
         if self._paused:
@@ -49,10 +52,7 @@ class DialedCall:
             if not self._cancelled:
                 self._sink.failed(TransportFailure("reset", "closed as soon as it was open"))
             return
-        self._connection = connection
-        connection.start(self._request, self, self._sink)
-        if self._paused:
-            connection.pause()
+        self._start(connection)
 
     # the exchange's owner
 

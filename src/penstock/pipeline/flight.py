@@ -6,10 +6,11 @@ import structlog
 
 from penstock.admission.gate import Admission
 from penstock.admission.idempotency import Replay, Ticket
+from penstock.catalog.models import FREE
 from penstock.domain.errors import ModelNotFound, Overloaded, PenstockError, ResourceUnavailable, UpstreamFailed
 from penstock.domain.inference import OPERATION_PATHS, Call, Demand, Operation, TokenCount
 from penstock.domain.ports import Exchange, JournalSlot, Reply
-from penstock.domain.principal import Pool, Principal, ServiceTier
+from penstock.domain.principal import Pool, Principal, ServiceClass
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.pipeline import heads
 from penstock.pipeline.attempt import Attempt, settled_count
@@ -24,6 +25,7 @@ from penstock.wire.sse import DONE, KEEPALIVE
 
 log = structlog.get_logger("penstock.pipeline")
 _NOBODY: frozenset[str] = frozenset()
+CLASS_NAMES = {each: each.name.lower() for each in ServiceClass}
 
 
 class Phase(StrEnum):
@@ -66,6 +68,7 @@ class Flight:
         "principal",
         "queue_seconds",
         "queued_at",
+        "rename",
         "reply",
         "request",
         "retries",
@@ -77,6 +80,7 @@ class Flight:
         "started_wall",
         "streaming",
         "ticket",
+        "tier",
     )
 
     def __init__(self, rooms: Rooms, principal: Principal, call: Call, reply: Reply) -> None:
@@ -197,16 +201,20 @@ class Flight:
 
     def _send(self, member: Member, pool: Pool) -> None:
         rooms, request = self.rooms, self.request
+        assert self.admission is not None
         self.serving.took(member, self.cost)
         self.pool = pool
+        # As served, reported and billed. A plain string, not the enum's member: it goes into every record and header.
+        self.tier = self.admission.choice.served(pool).value
         self.phase = Phase.SENT
         engine_name = member.engine_name(self.model)
+        self.rename = None if engine_name == self.model else rooms.rename(engine_name, self.model)
         relay = None
         if self.demand.stream:
             relay = Relay(
                 usage_wanted=requests.wants_usage(request),
-                service_tier=self._tier.value,
-                rename=rooms.rename(engine_name, self.model),
+                service_tier=self.tier,
+                rename=self.rename,
                 largest_event_bytes=rooms.rules.largest_event_bytes,
             )
         self.attempt = attempt = Attempt(self, member, relay, rooms.rules.largest_reply_bytes)
@@ -214,12 +222,6 @@ class Flight:
         self.exchange = rooms.transport.send(member.record, OPERATION_PATHS[self.call.operation], self.call.request_id, body, attempt)
         if self._paused:
             self.exchange.pause()
-
-    @property
-    def _tier(self) -> ServiceTier:
-        """The tier that is served, reported and billed."""
-        assert self.admission is not None
-        return self.admission.choice.served(self.pool)
 
     # the worker's answer
 
@@ -229,8 +231,7 @@ class Flight:
         count = replies.token_count(reply, self.demand.prompt_tokens)
         if isinstance(self.request, requests.EmbeddingBody):
             body = replies.embeddings_as(body, self.request.encoding_format)
-        rename = rooms.rename(attempt.member.engine_name(self.model), self.model)
-        body = replies.edited(body, reply, self._tier.value, rename, count)
+        body = replies.edited(body, reply, self.tier, self.rename, count)
         self.phase = Phase.ANSWERING
         now = rooms.monotonic()
         if operation is not Operation.EMBEDDING:
@@ -276,7 +277,7 @@ class Flight:
         count = settled_count(attempt, self.demand.prompt_tokens)
         if relay.usage is None and requests.wants_usage(self.request):
             chat = self.call.operation is Operation.CHAT
-            data += usage_event(self.call.request_id, int(self.started_wall), self.model, self._tier.value, count, chat=chat)
+            data += usage_event(self.call.request_id, int(self.started_wall), self.model, self.tier, count, chat=chat)
         self.rooms.fleet.succeeded(attempt.member)
         self._settle(Outcome.COMPLETED, count, now)
         self.reply.write(data + DONE)
@@ -350,21 +351,21 @@ class Flight:
         ttft = None if self.first_token_at is None else self.first_token_at - self.started
         seconds = now - self.started
         self.rooms.observer.over(
-            self.model, self.call.operation.value, self._tier.value, 200, seconds, self.queue_seconds, ttft, count, self.retries
+            self.model, self.call.operation.value, self.tier, 200, seconds, self.queue_seconds, ttft, count, self.retries
         )
         if seconds > self.rooms.rules.slow_request_seconds:
             log.warning("slow_request", request_id=self.call.request_id, model=self.model, seconds=round(seconds, 3), outcome=outcome.value)
 
     def _record(self, outcome: Outcome, count: TokenCount, now: float) -> UsageRecord:
-        tier = self._tier
+        price = self.rooms.catalogue.price(self.model)
         return UsageRecord(
             self.call.request_id,
             self.principal.org_id,
             self.principal.key_id,
             self.model,
             self.call.operation.value,
-            tier.value,
-            self.service_class.name.lower(),
+            self.tier,
+            CLASS_NAMES[self.service_class],
             self._attempt.member.id,
             outcome,
             count.prompt,
@@ -372,7 +373,7 @@ class Flight:
             count.cached,
             count.reasoning,
             count.estimated,
-            cost_micros(self.rooms.catalogue.price(self.model), tier, count),
+            0 if price is FREE else cost_micros(price, self.tier, count),
             self.started_wall,
             self.started_wall + (now - self.started),
             0.0 if self.first_token_at is None else (self.first_token_at - self.started) * 1000,
@@ -408,7 +409,7 @@ class Flight:
         self.rooms.observer.over(
             self.model,
             self.call.operation.value,
-            self._tier.value,
+            self.tier,
             status,
             now - self.started,
             self.queue_seconds,
@@ -436,6 +437,8 @@ class Flight:
         rooms = self.rooms
         self.serving.gave_back(attempt.member, self.cost)
         if self.phase is Phase.OVER:
+            # Without these the three hold each other, and only the garbage collector could free them.
+            self.attempt = self.exchange = None
             self._leave_budget()
             if self.ticket is not None:
                 self.ticket.abandon()
@@ -507,7 +510,8 @@ class Flight:
 
     def _common_headers(self, now: float) -> bytes:
         assert self.admission is not None
-        return heads.identity(self.call.request_id, self.call.client_request_id) + heads.timing(self.admission, self.started, now)
+        call = self.call
+        return heads.answered(call.request_id, call.client_request_id, self.started, now, self.admission.header_block(now))
 
 
 def place(entry: object) -> bool:

@@ -2,7 +2,6 @@
 
 from functools import lru_cache
 
-from penstock.admission.gate import Admission
 from penstock.domain.principal import Pool
 
 JSON = b"content-type: application/json\r\n"
@@ -22,6 +21,12 @@ def placed(worker_id: str, pool: Pool) -> bytes:
     return b"x-penstock-pool: %b\r\nx-penstock-worker: %b\r\n" % (pool.value.encode("ascii"), worker_id.encode("ascii"))
 
 
-def timing(admission: Admission, started: float, now: float) -> bytes:
-    """How long we took, and what the caller may still do."""
-    return b"openai-processing-ms: %d\r\n%b" % ((now - started) * 1000, admission.header_block(now))
+def answered(request_id: str, client_request_id: str, started: float, now: float, limits: bytes) -> bytes:
+    """Who it is, how long we took, and what the caller may still do (`limits`: the rate-limit lines)."""
+    own = request_id.encode("ascii")
+    return b"x-request-id: %b\r\nx-penstock-decision: %b\r\nopenai-processing-ms: %d\r\n%b" % (
+        client_request_id.encode("ascii") if client_request_id else own,
+        own,
+        (now - started) * 1000,
+        limits,
+    )

@@ -85,10 +85,8 @@ class Rooms:
             line = self.lines[serving] = Line(self.rules.queue_limit)
         return line
 
-    def rename(self, engine_name: str, model: str) -> tuple[re.Pattern[bytes], bytes] | None:
-        """How an engine's own name of a model becomes the public one in its answers; None: they are the same."""
-        if engine_name == model:
-            return None
+    def rename(self, engine_name: str, model: str) -> tuple[re.Pattern[bytes], bytes]:
+        """How an engine's own name of a model becomes the public one in its answers."""
         pair = self.renames.get((engine_name, model))
         if pair is None:
             # A function would be safer against backslashes than a template, but a JSON string has them only escaped.

@@ -76,7 +76,7 @@ class Fleet:
             member = self._members[record.id] = Member(record, self._now())
         else:
             touched |= _keys(member.record)
-            member.record, member.slots = record, record.slots
+            member.adopt(record)
         if record.draining and member.state is not WorkerState.DRAINING:
             self._move(member, WorkerState.DRAINING)
         self._rebuild(touched)

@@ -13,6 +13,7 @@ class Member:
     __slots__ = (
         "ejected_until",
         "ejections",
+        "engine_names",
         "failures_in_a_row",
         "id",
         "in_flight",
@@ -26,8 +27,7 @@ class Member:
 
     def __init__(self, record: WorkerRecord, now: float) -> None:
         self.id = record.id
-        self.record = record
-        self.slots = record.slots
+        self.adopt(record)
         self.state = WorkerState.JOINING
         self.load = WorkerLoad()
         self.in_flight = 0
@@ -54,7 +54,10 @@ class Member:
 
     def engine_name(self, model: str) -> str:
         """What the worker's engine calls the model."""
-        for offer in self.record.models:
-            if offer.id == model:
-                return offer.engine_name or model
-        return model
+        return self.engine_names.get(model, model)
+
+    def adopt(self, record: WorkerRecord) -> None:
+        """Its record was edited."""
+        self.record = record
+        self.slots = record.slots
+        self.engine_names = {offer.id: offer.engine_name for offer in record.models if offer.engine_name}
