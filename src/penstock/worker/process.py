@@ -24,8 +24,6 @@ from penstock.worker.serve import WorkerApp
 from penstock.worker.slots import Slots
 
 DRAIN_SECONDS = 30.0
-QUEUE_LIMIT = 16
-"""Requests that may wait here for a slot: enough for what gateways send before they hear that it is full."""
 KEEP_ALIVE_SECONDS = 600
 """Longer than any gateway keeps an idle connection, so that it is never the worker that closes one in use."""
 
@@ -50,6 +48,8 @@ class WorkerPlan:
     """The URL under which gateways reach this worker; empty: from host and port."""
     slots: int = 0
     """0: the engine's own number."""
+    queue_limit: int = 16
+    """Requests that may wait here for a slot: enough for what gateways send before they hear that it is full."""
     pool: str | None = None
     allow_faults: bool = False
     version: str = ""
@@ -79,7 +79,7 @@ class Worker:
         self.secret = self._identity.secret
         self.engine = family.member("penstock.engines", plan.engine)(plan.engine_options)
         await self.engine.open()
-        slots = self.slots = Slots(plan.slots or self.engine.slots, QUEUE_LIMIT)
+        slots = self.slots = Slots(plan.slots or self.engine.slots, plan.queue_limit)
         self._app = WorkerApp(self.engine, self.secret, slots, self.presence, Faults() if plan.allow_faults else None)
         await self._listen(self._app)
         _log.info("serving", engine=plan.engine, base_url=self.base_url, slots=slots.limit)

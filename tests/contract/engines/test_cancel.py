@@ -16,7 +16,8 @@ async def test_leaving_in_mid_stream_frees_the_slot_within_a_second(engine: str,
     async with subject(engine, tmp_path, {"speed": "1"}) as served:
         asked = {"model": served.model, "stream": True, **LONG}
         async with served.http.stream("POST", "/v1/chat/completions", json=asked) as response:
-            await anext(response.aiter_raw())
+            pieces = response.aiter_raw()  # kept: httpx closes a response with its iterator
+            await anext(pieces)
             assert all(worker.presence.report()["running"] == 1 for worker in served.workers)
         await within(1.0, served.idle())
         for worker in served.workers:
