@@ -36,7 +36,7 @@ def test_what_up_prints_and_remembers_is_enough_for_every_command(bare: Cli, up:
     assert (answer.code, answer.json["usage"]["completion_tokens"]) == (0, 4), answer.stderr
     assert bare.run("models", "price", "sim-small", "--input", "0.5").code == 0
     made = bare.run("keys", "create", "guest", "--expires", "1h", "--json").json
-    assert bare.run("keys", "list", "--api-key", made["secret"]).code == 4
+    assert bare.run("orgs", "create", "mine", "--api-key", made["secret"]).code == 4
     assert bare.run("keys", "revoke", made["id"]).code == 0
     assert [worker["state"] for worker in bare.run("workers", "list", "--json").json["data"]] == ["ready"]
     health = bare.run("doctor", "--port", "0", "--json")
