@@ -2,12 +2,12 @@ import asyncio
 import itertools
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from penstock.domain.errors import BadRequest
 from penstock.domain.ports import Store, UsageQuery
