@@ -14,9 +14,20 @@ REGISTRIES = ("pypi." + "org", "pythonhosted." + "org", "npmjs." + "org", "npmjs
 MACHINE_PATHS = re.compile(r"(?<![\w.$}/])/(?:work|root|home/\w+|Users/\w+|opt/\w+|mnt/\w+|builds?/\w+)(?=/)")
 ADDRESS = re.compile(r"(?<![\w.=-])(?:\d{1,3}\.){3}\d{1,3}(?![\w.-])")
 
-# Ranges that reach nobody: this machine, none, documentation (RFC 5737), and what examples of allow-lists are made of.
+# Ranges that reach nobody from here: this machine, none, documentation (RFC 5737), what examples of allow-lists are made of, and the
+# link-local and multicast addresses that tests see refused.
 HARMLESS = tuple(
-    map(ipaddress.IPv4Network, ("127.0.0.0/8", "0.0.0.0/32", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "10.0.0.0/8"))
+    ipaddress.IPv4Network(block)
+    for block in (
+        "127.0.0.0/8",
+        "0.0.0.0/32",
+        "192.0.2.0/24",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "10.0.0.0/8",
+        "169.254.0.0/16",
+        "224.0.0.0/4",
+    )
 )
 
 
