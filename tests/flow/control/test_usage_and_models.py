@@ -62,6 +62,7 @@ async def test_a_report_by_model_has_totals(gate: Gateway) -> None:
         ({"since": START + 60}, ("model", "requests"), [("small", 1)]),
         ({"until": START + 60, "group_by": "model,day"}, ("model", "day"), [("large", "2023-11-15"), ("small", "2023-11-15")]),
         ({"since": 1, "until": 2}, ("model", "requests"), []),
+        ({"since": START + 60, "until": START}, ("model", "requests"), []),
     ],
 )
 async def test_a_report_is_grouped_and_filtered(gate: Gateway, query: dict[str, Any], names: tuple[str, ...], rows: list[Any]) -> None:
@@ -88,7 +89,6 @@ async def test_nothing_used_is_a_report_of_noughts(gate: Gateway) -> None:
         ({"group_by": "model,"}, "group_by"),
         ({"since": "yesterday"}, "since"),
         ({"since": "nan"}, "since"),
-        ({"since": 2, "until": 1}, "since"),
         ({"since": -1}, "since"),
         ({"until": 1e300}, "until"),
         ({"limit": 0}, "limit"),

@@ -91,7 +91,7 @@ def _routed(version: str, layers: list[Middleware]) -> FastAPI:
 
 async def _refuse(request: Request, exception: Exception) -> Response:
     """The framework's own errors in our shapes; every other exception is the envelope's."""
-    path = request.url.path
+    path = str(request.scope["path"])  # decoded; `request.url` has it quoted
     headers = dict(getattr(exception, "headers", None) or {})
     error = as_error(exception, path)
     if isinstance(error, NotFound | MethodNotAllowed) and (allowed := _allowed_methods(path)):

@@ -13,14 +13,14 @@ from penstock.edge.control.access import Services
 from penstock.edge.control.doorkeeper import client_address
 from penstock.edge.control.errors import body_problems
 from penstock.edge.control.services import ControlServices
-from penstock.edge.control.shapes import PRINTABLE, Body, Flag, Id, Name, Url, View
+from penstock.edge.control.shapes import PRINTABLE, WHOLE, Body, Flag, Id, Name, Url, View
 from penstock.edge.control.worker_routes import Offers, Slots
 from penstock.edge.control.worker_urls import joined_url
 from penstock.edge.problems import InvalidFields
 
 router = APIRouter(prefix="/api/workers", tags=["Joining"])
 
-Number = Annotated[int, Field(strict=True, ge=0, le=10_000_000)]
+Number = Annotated[int, Field(ge=0, le=10_000_000), WHOLE]
 
 
 class Join(Body):
@@ -116,7 +116,7 @@ async def _signer(request: Request, services: ControlServices, worker_id: str) -
 async def _check(request: Request, services: ControlServices, public_key: bytes) -> None:
     """Only failures count against the address: many workers may well call from one."""
     try:
-        signatures.verify(public_key, request.method, request.url.path, request.headers, await request.body(), services.clock.time())
+        signatures.verify(public_key, request.method, request.scope["path"], request.headers, await request.body(), services.clock.time())
     except Unauthenticated:
         services.limiter.check(client_address(request.scope), authenticated=False)
         raise

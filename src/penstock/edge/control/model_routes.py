@@ -10,11 +10,11 @@ from penstock.domain.models import ModelRecord, Price
 from penstock.edge.control.access import Admin, Caller, Services, nothing, scope_org
 from penstock.edge.control.errors import body_problems, problems
 from penstock.edge.control.services import ControlServices, ServedModel
-from penstock.edge.control.shapes import After, Body, Limit, ModelId, ModelPath, Money, Name, Page, Time, View, page
+from penstock.edge.control.shapes import WHOLE, After, Body, Limit, ModelId, ModelPath, Money, Name, Page, Time, View, page
 
 router = APIRouter(prefix="/api/models", tags=["Models"])
 
-Percent = Annotated[int, Field(strict=True, ge=0, le=100_000, description="Of the default tier's price.")]
+Percent = Annotated[int, Field(ge=0, le=100_000, description="Of the default tier's price."), WHOLE]
 
 
 class PriceBody(Body):
@@ -33,7 +33,7 @@ class ModelBody(Body):
 
     price: PriceBody | None = None
     aliases: Annotated[list[ModelId] | None, Field(max_length=64)] = None
-    context_length: Annotated[int | None, Field(strict=True, ge=1, le=1_000_000_000, description="null: as the workers say.")] = None
+    context_length: Annotated[int | None, Field(ge=1, le=1_000_000_000, description="null: as the workers say."), WHOLE] = None
     owned_by: Name | None = None
 
 
@@ -71,7 +71,7 @@ async def list_models(caller: Caller, services: Services, limit: Limit = 1000, a
     return ModelList(data=[_view(name, entries.get(name), served.get(name)) for name in part["data"]], has_more=part["has_more"])
 
 
-@router.put("/{model_id:path}", responses=body_problems(409), summary="Set a model's price, aliases or context length")
+@router.put("/{model_id:path}", responses=body_problems(404, 409), summary="Set a model's price, aliases or context length")
 async def put_model(model_id: ModelPath, body: ModelBody, caller: Admin, services: Services) -> ModelView:
     entries = {record.id: record for record in await services.store.models()}
     old = entries.get(model_id) or ModelRecord(model_id, Price(), created_at=services.clock.time())

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 Item = TypeVar("Item")
 
@@ -12,6 +13,15 @@ PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 _NAME = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
 _LAST_SECOND = 253_402_300_799.0  # the end of the year 9999, where dates stop
 
+
+def _not_disguised(value: Any) -> Any:
+    if isinstance(value, str | bool):
+        raise PydanticCustomError("whole_number", "Input should be a whole number")
+    return value
+
+
+WHOLE = BeforeValidator(_not_disguised)
+"""A whole number as JSON has it: `5` and `5.0`, but neither `"5"` nor `true`."""
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=_NAME, description="Printable; no space at either end.")]
 ModelId = Annotated[str, Field(min_length=1, max_length=256, pattern=PRINTABLE)]
 Url = Annotated[
@@ -20,8 +30,8 @@ Url = Annotated[
 ]
 OrgId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 PlanName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000_000)]
-Money = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000_000_000)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000_000), WHOLE]
+Money = Annotated[int, Field(ge=0, le=1_000_000_000_000_000), WHOLE]
 Flag = Annotated[bool, Field(strict=True)]
 Seconds = Annotated[float, Field(strict=True, gt=0, le=10 * 366 * 86_400, allow_inf_nan=False)]
 Time = Annotated[float, Field(description="Unix seconds.")]

@@ -11,7 +11,6 @@ from penstock.domain.usage import Outcome, UsageRow
 from penstock.edge.control.access import Services, UsageReader, nothing, owns, scope_org
 from penstock.edge.control.errors import problems
 from penstock.edge.control.shapes import After, KeyFilter, Limit, ModelFilter, OrgFilter, Page, RequestId, Time, TimeFilter, View
-from penstock.edge.problems import InvalidFields
 
 router = APIRouter(prefix="/api/usage", tags=["Usage"])
 
@@ -97,7 +96,6 @@ async def report_usage(
     limit: Limit = 1000,
 ) -> Report:
     """Sums by group, the largest cost first; `totals` are of everything that the filters let through."""
-    _check_span(since, until)
     groups = tuple(dict.fromkeys(group_by.split(","))) if group_by else ()
     query = UsageQuery(scope_org(caller, org), key, model, since, until, groups, limit + 1)
     rows = await services.store.report(query)
@@ -122,7 +120,6 @@ async def list_records(
     after: After = None,
 ) -> RecordList:
     """Newest first."""
-    _check_span(since, until)
     query = UsageQuery(scope_org(caller, org), key, model, since, until, (), limit + 1)
     records = await services.store.records(query, after)
     return RecordList(data=[RecordView.model_validate(record) for record in records[:limit]], has_more=len(records) > limit)
@@ -137,8 +134,3 @@ async def show_record(request_id: RequestId, caller: UsageReader, services: Serv
 
 
 _NOTHING = UsageRow("", "", "", "", "", "", 0, 0, 0, 0, 0, 0, 0)
-
-
-def _check_span(since: float | None, until: float | None) -> None:
-    if since is not None and until is not None and since > until:
-        raise InvalidFields([("since", "it is later than `until`.")])

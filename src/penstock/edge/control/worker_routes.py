@@ -12,14 +12,14 @@ from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRe
 from penstock.edge.control.access import Admin, Services, WorkerWriter, nothing, owns
 from penstock.edge.control.errors import body_problems, problems
 from penstock.edge.control.services import ControlServices, LiveWorker
-from penstock.edge.control.shapes import After, Body, Id, Limit, ModelId, Name, Page, Time, Url, View, page
+from penstock.edge.control.shapes import WHOLE, After, Body, Id, Limit, ModelId, Name, Page, Time, Url, View, page
 from penstock.edge.control.worker_urls import upstream_url
 from penstock.edge.problems import InvalidFields
 
 router = APIRouter(prefix="/api/workers", tags=["Workers"])
 
 Capability = Literal["chat", "completions", "embeddings", "tools", "json_schema", "logprobs", "vision"]
-Slots = Annotated[int, Field(strict=True, ge=1, le=100_000, description="Requests that it serves at the same time.")]
+Slots = Annotated[int, Field(ge=1, le=100_000, description="Requests that it serves at the same time."), WHOLE]
 Secret = Annotated[str, Field(max_length=4096, pattern=r"^[!-~]*$", description="Presented as `Authorization: Bearer`.")]
 
 
@@ -28,7 +28,7 @@ class Offer(Body):
 
     id: ModelId
     engine_name: Annotated[str, Field(max_length=256)] = ""
-    context_length: Annotated[int | None, Field(strict=True, ge=1, le=1_000_000_000)] = None
+    context_length: Annotated[int | None, Field(ge=1, le=1_000_000_000), WHOLE] = None
     capabilities: Annotated[tuple[Capability, ...], Field(max_length=16)] = ()
 
     def offer(self) -> ModelOffer:
