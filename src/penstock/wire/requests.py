@@ -78,7 +78,7 @@ Prompt = str | list[str | int | list[int]]
 
 
 class CompletionBody(SamplingBody):
-    prompt: msgspec.Raw | None = None
+    prompt: msgspec.Raw = msgspec.Raw()
     best_of: Annotated[int, Meta(ge=1, le=20)] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
@@ -121,7 +121,7 @@ def _require_text(request: RequestBody) -> None:
         if not request.messages:
             raise BadRequest("'messages' is a required property: a non-empty array.", param="messages")
     elif isinstance(request, CompletionBody):
-        if request.prompt is None:
+        if not bytes(request.prompt):
             raise BadRequest("'prompt' is a required property.", param="prompt")
         _check_prompt(bytes(request.prompt), "prompt")
     elif isinstance(request, EmbeddingBody):
