@@ -25,6 +25,7 @@ class LiveFleet:
         self._pipeline = pipeline
         self._watch = watch
         self._clock = clock
+        self._since = clock.time()
 
     def snapshot(self) -> Sequence[LiveWorker]:
         now, wall = self._clock.monotonic(), self._clock.time()
@@ -45,7 +46,7 @@ class LiveFleet:
         ready = [member for member in self._rooms.fleet.members() if member.state is WorkerState.READY]
         served = []
         for model_id, offer in sorted(offers.items()):
-            record = self._rooms.catalogue.record(model_id) or ModelRecord(model_id, Price())
+            record = self._rooms.catalogue.record(model_id) or ModelRecord(model_id, Price(), created_at=self._since)
             count = sum(any(each.id == model_id for each in member.record.models) for member in ready)
             served.append(ServedModel(record, count, record.context_length or offer.context_length, offer.capabilities))
         return served
