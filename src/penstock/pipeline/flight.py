@@ -1,23 +1,21 @@
 """One request, from its body to its last byte: a state machine of plain callbacks."""
 
-from enum import StrEnum
-
 import structlog
 
 from penstock.admission.gate import Admission
-from penstock.admission.idempotency import Replay, Ticket
-from penstock.catalog.models import FREE
-from penstock.domain.errors import ModelNotFound, Overloaded, PenstockError, ResourceUnavailable, UpstreamFailed
-from penstock.domain.inference import OPERATION_PATHS, Call, Demand, Operation, TokenCount
-from penstock.domain.ports import Exchange, JournalSlot, Reply
-from penstock.domain.principal import Pool, Principal, ServiceClass
-from penstock.domain.usage import Outcome, UsageRecord
-from penstock.pipeline import heads
+from penstock.admission.idempotency import Ticket
+from penstock.domain.errors import PenstockError
+from penstock.domain.inference import OPERATION_PATHS, Call, Operation, TokenCount
+from penstock.domain.ports import Exchange, Reply
+from penstock.domain.principal import Pool, Principal
+from penstock.domain.usage import Outcome
+from penstock.pipeline import heads, intake
 from penstock.pipeline.attempt import Attempt, settled_count
+from penstock.pipeline.phase import Phase
 from penstock.pipeline.rooms import Rooms
 from penstock.routing.member import Member
 from penstock.scheduling.line import refuse_unserved
-from penstock.usage.pricing import cost_micros
+from penstock.usage.meter import Meter
 from penstock.wire import replies, requests
 from penstock.wire.errors import error_event
 from penstock.wire.relay import Relay, usage_event
@@ -25,63 +23,10 @@ from penstock.wire.sse import DONE, KEEPALIVE
 
 log = structlog.get_logger("penstock.pipeline")
 _NOBODY: frozenset[str] = frozenset()
-CLASS_NAMES = {each: each.name.lower() for each in ServiceClass}
-
-
-class Phase(StrEnum):
-    """Where a request is. It only moves down this list, except that a retry goes back from `sent` to `queued`, or stays there."""
-
-    NEW = "new"
-    """Not admitted yet."""
-    QUEUED = "queued"
-    """Admitted; waits for a slot."""
-    SENT = "sent"
-    """At a worker; nothing of its answer has gone to the client."""
-    ANSWERING = "answering"
-    """Tokens are going to the client: no other worker can take over."""
-    OVER = "over"
 
 
 class Flight:
     """Implements `domain.ports.Flight` for the reply's owner, `scheduling.Waiting` for the line, `attempt.Owner` for the worker."""
-
-    __slots__ = (
-        "__weakref__",
-        "_counted",
-        "_paused",
-        "_retries_taken",
-        "admission",
-        "attempt",
-        "call",
-        "cost",
-        "demand",
-        "exchange",
-        "excluded",
-        "first_token_at",
-        "give_up_at",
-        "last_write",
-        "left",
-        "model",
-        "phase",
-        "pool",
-        "pools",
-        "principal",
-        "queue_seconds",
-        "queued_at",
-        "rename",
-        "reply",
-        "request",
-        "retries",
-        "rooms",
-        "service_class",
-        "serving",
-        "slot",
-        "started",
-        "started_wall",
-        "streaming",
-        "ticket",
-        "tier",
-    )
 
     def __init__(self, rooms: Rooms, principal: Principal, call: Call, reply: Reply) -> None:
         self.rooms = rooms
@@ -90,16 +35,11 @@ class Flight:
         self.reply = reply
         self.phase = Phase.NEW
         self.started = self.last_write = rooms.monotonic()
-        self.started_wall = rooms.time()
         self.admission: Admission | None = None
         self.attempt: Attempt | None = None
         self.exchange: Exchange | None = None
-        self.slot: JournalSlot | None = None
         self.ticket: Ticket | None = None
         self.excluded = _NOBODY
-        self.first_token_at: float | None = None
-        self.queue_seconds = 0.0
-        self.retries = 0
         self.left = False
         self.streaming = False
         """The client has its status line."""
@@ -117,11 +57,13 @@ class Flight:
         self.model = rooms.catalogue.resolve(request.model)
         serving = rooms.fleet.serving(self.model, self.principal.org_id)
         if serving is None or not serving.known:
-            raise self._unknown_model(request.model)
+            raise intake.unknown_model(rooms.catalogue, self.model, request.model)
         self.serving = serving
-        self.demand = self._demand()
+        self.demand = intake.demand_of(call, request, self.model, now, rooms.rules.default_max_tokens)
         if call.idempotency_key is not None and self._replayed(call.idempotency_key, now):
             return
+        price = rooms.catalogue.price(self.model)
+        self.meter = Meter(rooms.journal, self.principal, call, self.model, price, now, rooms.time())
         self.admission = admission = rooms.gate.admit(self.principal, self.demand, now)
         rooms.retries.active += 1
         self._counted = True
@@ -130,25 +72,6 @@ class Flight:
         self.cost = self.demand.prompt_tokens + self.demand.max_tokens
         self._enter(now)
 
-    def _unknown_model(self, name: str) -> PenstockError:
-        if self.rooms.catalogue.record(self.model) is not None:
-            return refuse_unserved(name)
-        return ModelNotFound(f"The model '{name}' does not exist or you do not have access to it.", param="model")
-
-    def _demand(self) -> Demand:
-        call, request = self.call, self.request
-        return Demand(
-            call.request_id,
-            call.operation,
-            self.model,
-            isinstance(request, requests.SamplingBody) and bool(request.stream),
-            requests.prompt_tokens(request),
-            requests.max_tokens(request, self.rooms.rules.default_max_tokens),
-            request.service_tier if isinstance(request.service_tier, str) else None,
-            None if call.timeout_seconds is None else self.started + call.timeout_seconds,
-            call.retry_count,
-        )
-
     def _replayed(self, name: str, now: float) -> bool:
         call = self.call
         answer = self.rooms.answers.begin(self.principal.key_id, name, OPERATION_PATHS[call.operation], call.body, now)
@@ -156,14 +79,9 @@ class Flight:
             self.ticket = answer
             return False
         self.phase = Phase.OVER
-        self._send_replay(answer, now)
+        own = heads.identity(call.request_id, call.client_request_id) + self.rooms.gate.header_block(self.principal, now)
+        self.reply.send(answer.status, answer.headers + own, answer.body)
         return True
-
-    def _send_replay(self, answer: Replay, now: float) -> None:
-        limits = self.rooms.gate.header_block(self.principal, now)
-        self.reply.send(
-            answer.status, answer.headers + heads.identity(self.call.request_id, self.call.client_request_id) + limits, answer.body
-        )
 
     # scheduling and routing
 
@@ -176,9 +94,7 @@ class Flight:
         if not serving.available:
             raise refuse_unserved(self.request.model)
         if self.pools == (Pool.OVERFLOW,):
-            raise ResourceUnavailable(
-                "No idle capacity for service_tier 'flex' at the moment; nothing was billed.", retry_after_seconds=5.0
-            )
+            raise intake.no_idle_capacity()
         self._queue(now)
 
     def _queue(self, now: float) -> None:
@@ -195,7 +111,7 @@ class Flight:
         place = self.serving.place(self.pools, self.excluded)
         if place is None:
             return False
-        self.queue_seconds += self.rooms.monotonic() - self.queued_at
+        self.meter.queue_seconds += self.rooms.monotonic() - self.queued_at
         self._send(*place)
         return True
 
@@ -204,8 +120,10 @@ class Flight:
         assert self.admission is not None
         self.serving.took(member, self.cost)
         self.pool = pool
-        # As served, reported and billed. A plain string, not the enum's member: it goes into every record and header.
-        self.tier = self.admission.choice.served(pool).value
+        meter = self.meter
+        meter.worker_id = member.id
+        # A plain string, not the enum's member: it goes into every record and header.
+        meter.tier = tier = self.admission.choice.served(pool).value
         self.phase = Phase.SENT
         engine_name = member.engine_name(self.model)
         self.rename = None if engine_name == self.model else rooms.rename(engine_name, self.model)
@@ -213,7 +131,7 @@ class Flight:
         if self.demand.stream:
             relay = Relay(
                 usage_wanted=requests.wants_usage(request),
-                service_tier=self.tier,
+                service_tier=tier,
                 rename=self.rename,
                 largest_event_bytes=rooms.rules.largest_event_bytes,
             )
@@ -231,11 +149,11 @@ class Flight:
         count = replies.token_count(reply, self.demand.prompt_tokens)
         if isinstance(self.request, requests.EmbeddingBody):
             body = replies.embeddings_as(body, self.request.encoding_format)
-        body = replies.edited(body, reply, self.tier, self.rename, count)
+        body = replies.edited(body, reply, self.meter.tier, self.rename, count)
         self.phase = Phase.ANSWERING
         now = rooms.monotonic()
         if operation is not Operation.EMBEDDING:
-            self.first_token_at = now
+            self.meter.first_token_at = now
         rooms.fleet.succeeded(attempt.member)
         self._settle(Outcome.COMPLETED, count, now)
         headers = heads.JSON + heads.placed(attempt.member.id, self.pool)
@@ -249,22 +167,20 @@ class Flight:
         relay = attempt.relay
         assert relay is not None
         now = self.last_write = self.rooms.monotonic()
-        if self.first_token_at is None and relay.tokens:
-            self.first_token_at = now
+        if self.meter.first_token_at is None and relay.tokens:
+            self.meter.first_token_at = now
         if self.phase is Phase.SENT:
             self._start_answering(attempt, now)
         if relay.done:
             self._complete(attempt, relay, data, now)
             return
-        if self.slot is not None:
-            count = settled_count(attempt, self.demand.prompt_tokens)
-            self.slot.update(count.prompt, count.completion, count.cached, count.reasoning, count.estimated)
+        known = attempt.prompt_tokens
+        self.meter.progress(self.demand.prompt_tokens if known is None else known, relay.tokens, estimated=known is None)
         self.reply.write(data)
 
     def _start_answering(self, attempt: Attempt, now: float) -> None:
         self.phase = Phase.ANSWERING
-        count = settled_count(attempt, self.demand.prompt_tokens)
-        self.slot = self.rooms.journal.begin(self._record(Outcome.RECOVERED, count, now))
+        self.meter.open_stream(settled_count(attempt, self.demand.prompt_tokens), now)
         if not self.streaming:
             self._start_stream(heads.placed(attempt.member.id, self.pool), now)
 
@@ -277,7 +193,7 @@ class Flight:
         count = settled_count(attempt, self.demand.prompt_tokens)
         if relay.usage is None and requests.wants_usage(self.request):
             chat = self.call.operation is Operation.CHAT
-            data += usage_event(self.call.request_id, int(self.started_wall), self.model, self.tier, count, chat=chat)
+            data += usage_event(self.call.request_id, int(self.meter.started_wall), self.model, self.meter.tier, count, chat=chat)
         self.rooms.fleet.succeeded(attempt.member)
         self._settle(Outcome.COMPLETED, count, now)
         self.reply.write(data + DONE)
@@ -305,9 +221,8 @@ class Flight:
         if not busy:
             rooms.fleet.failed(attempt.member)
         if self.phase is Phase.ANSWERING:
-            error = UpstreamFailed("The worker failed while it was answering.")
             self._settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), rooms.monotonic())
-            self.reply.write(error_event(error))
+            self.reply.write(error_event(intake.broke_off()))
             self.reply.end()
             self._free(attempt)
             return
@@ -319,23 +234,18 @@ class Flight:
         rooms = self.rooms
         self.excluded |= {attempt.member.id}
         try:
-            if self.retries + 1 < rooms.rules.most_attempts and rooms.retries.take():
+            if self.meter.retries + 1 < rooms.rules.most_attempts and rooms.retries.take():
                 self._retries_taken += 1
-                self.retries += 1
+                self.meter.retries += 1
                 if (place := self.serving.place(self.pools, self.excluded)) is not None:
                     self._send(*place)
                     return
                 if self.serving.has_others(self.pools, self.excluded):
                     self._queue(rooms.monotonic())
                     return
-            raise self._exhausted(busy=busy)
+            raise intake.exhausted(busy=busy)
         except PenstockError as error:
             self._fail(error)
-
-    def _exhausted(self, *, busy: bool) -> PenstockError:
-        if busy:
-            return Overloaded("The workers of this model are busy.", retry_after_seconds=2.0)
-        return UpstreamFailed("No worker could complete the request.", retry_after_seconds=1.0)
 
     # the end
 
@@ -344,44 +254,11 @@ class Flight:
         self.phase = Phase.OVER
         assert self.admission is not None
         self.admission.settle(count.prompt + count.completion)
-        self.rooms.journal.finish(self._record(outcome, count, now))
-        if self.slot is not None:
-            self.slot.clear()
-            self.slot = None
-        ttft = None if self.first_token_at is None else self.first_token_at - self.started
+        self.meter.close(outcome, count, now)
         seconds = now - self.started
-        self.rooms.observer.over(
-            self.model, self.call.operation.value, self.tier, 200, seconds, self.queue_seconds, ttft, count, self.retries
-        )
+        self._observe(200, seconds, count)
         if seconds > self.rooms.rules.slow_request_seconds:
             log.warning("slow_request", request_id=self.call.request_id, model=self.model, seconds=round(seconds, 3), outcome=outcome.value)
-
-    def _record(self, outcome: Outcome, count: TokenCount, now: float) -> UsageRecord:
-        price = self.rooms.catalogue.price(self.model)
-        return UsageRecord(
-            self.call.request_id,
-            self.principal.org_id,
-            self.principal.key_id,
-            self.model,
-            self.call.operation.value,
-            self.tier,
-            CLASS_NAMES[self.service_class],
-            self._attempt.member.id,
-            outcome,
-            count.prompt,
-            count.completion,
-            count.cached,
-            count.reasoning,
-            count.estimated,
-            0 if price is FREE else cost_micros(price, self.tier, count),
-            self.started_wall,
-            self.started_wall + (now - self.started),
-            0.0 if self.first_token_at is None else (self.first_token_at - self.started) * 1000,
-            self.queue_seconds * 1000,
-            self.retries,
-            200,
-            self.call.client_request_id,
-        )
 
     def refuse(self, error: PenstockError) -> None:
         """Turned away before any worker was asked."""
@@ -403,19 +280,20 @@ class Flight:
             limits = self.rooms.gate.header_block(self.principal, now)
             self.reply.refuse(error, heads.identity(self.call.request_id, self.call.client_request_id) + limits)
         if asked:
-            self._observe_failure(error.status, now)
+            self._observe(error.status, now - self.started, None)
 
-    def _observe_failure(self, status: int, now: float) -> None:
+    def _observe(self, status: int, seconds: float, count: TokenCount | None) -> None:
+        meter = self.meter
         self.rooms.observer.over(
             self.model,
             self.call.operation.value,
-            self.tier,
+            meter.tier,
             status,
-            now - self.started,
-            self.queue_seconds,
-            None,
-            None,
-            self.retries,
+            seconds,
+            meter.queue_seconds,
+            meter.ttft_seconds,
+            count,
+            meter.retries,
         )
 
     def _give_back(self) -> None:

@@ -8,7 +8,8 @@ from penstock.domain.errors import DeadlineExceeded, Internal, Overloaded, Penst
 from penstock.domain.inference import Call
 from penstock.domain.ports import Reply
 from penstock.domain.principal import Principal
-from penstock.pipeline.flight import Flight, Phase, log, place
+from penstock.pipeline.flight import Flight, log, place
+from penstock.pipeline.phase import Phase
 from penstock.pipeline.rooms import Rooms
 from penstock.routing.fleet import ServingKey
 

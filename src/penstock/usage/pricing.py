@@ -27,6 +27,8 @@ def cost_micros(price: Price, tier: str, tokens: TokenCount) -> int:
     `tokens.prompt` includes the cached ones and `tokens.completion` the reasoning ones, as in OpenAI's usage. The parts are summed
     exactly and rounded half up at the very end, so that a request's cost is never more than half a micro-unit off.
     """
+    if not price.input_per_million and not price.output_per_million and not price.cached_input_per_million:
+        return 0
     cached_price = price.input_per_million if price.cached_input_per_million is None else price.cached_input_per_million
     # An engine that reports more cached than prompt tokens must not earn a discount.
     cached = tokens.cached if tokens.cached < tokens.prompt else tokens.prompt

@@ -1,0 +1,44 @@
+"""From a body to what the other rooms need to know of it, and the sentences for those that are turned away."""
+
+from penstock.catalog.models import Catalogue
+from penstock.domain.errors import ModelNotFound, Overloaded, PenstockError, ResourceUnavailable, UpstreamFailed
+from penstock.domain.inference import Call, Demand
+from penstock.scheduling.line import refuse_unserved
+from penstock.wire import requests
+
+
+def demand_of(call: Call, request: requests.AnyBody, model: str, started: float, default_max_tokens: int) -> Demand:
+    """`model` is the catalogue's id; `started` monotonic seconds."""
+    return Demand(
+        call.request_id,
+        call.operation,
+        model,
+        isinstance(request, requests.SamplingBody) and bool(request.stream),
+        requests.prompt_tokens(request),
+        requests.max_tokens(request, default_max_tokens),
+        request.service_tier if isinstance(request.service_tier, str) else None,
+        None if call.timeout_seconds is None else started + call.timeout_seconds,
+        call.retry_count,
+    )
+
+
+def unknown_model(catalogue: Catalogue, model: str, name: str) -> PenstockError:
+    """Nobody has ever served it here; `name` is what the client typed."""
+    if catalogue.record(model) is not None:
+        return refuse_unserved(name)
+    return ModelNotFound(f"The model '{name}' does not exist or you do not have access to it.", param="model")
+
+
+def no_idle_capacity() -> PenstockError:
+    return ResourceUnavailable("No idle capacity for service_tier 'flex' at the moment; nothing was billed.", retry_after_seconds=5.0)
+
+
+def exhausted(*, busy: bool) -> PenstockError:
+    """Every attempt that was allowed has failed."""
+    if busy:
+        return Overloaded("The workers of this model are busy.", retry_after_seconds=2.0)
+    return UpstreamFailed("No worker could complete the request.", retry_after_seconds=1.0)
+
+
+def broke_off() -> PenstockError:
+    return UpstreamFailed("The worker failed while it was answering.")

@@ -1,0 +1,17 @@
+"""Where a request is."""
+
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """A request only moves down this list, except that a retry goes back from `sent` to `queued`, or stays there."""
+
+    NEW = "new"
+    """Not admitted yet."""
+    QUEUED = "queued"
+    """Admitted; waits for a slot."""
+    SENT = "sent"
+    """At a worker; nothing of its answer has gone to the client."""
+    ANSWERING = "answering"
+    """Tokens are going to the client: no other worker can take over."""
+    OVER = "over"

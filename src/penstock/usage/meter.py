@@ -1,0 +1,95 @@
+"""What one request used: first token, tokens, waiting; noted in the journal while it runs and once at its end."""
+
+from penstock.domain.inference import Call, TokenCount
+from penstock.domain.models import Price
+from penstock.domain.ports import JournalSlot, UsageJournal
+from penstock.domain.principal import Principal, ServiceClass
+from penstock.domain.usage import Outcome, UsageRecord
+from penstock.usage.pricing import cost_micros
+
+_CLASS_NAMES = {each: each.name.lower() for each in ServiceClass}
+
+
+class Meter:
+    """One request's meter. Times are monotonic seconds, but for `started_wall`."""
+
+    __slots__ = (
+        "_call",
+        "_journal",
+        "_model",
+        "_price",
+        "_principal",
+        "_slot",
+        "first_token_at",
+        "queue_seconds",
+        "retries",
+        "started",
+        "started_wall",
+        "tier",
+        "worker_id",
+    )
+
+    def __init__(
+        self, journal: UsageJournal, principal: Principal, call: Call, model: str, price: Price, started: float, started_wall: float
+    ) -> None:
+        self._journal = journal
+        self._principal = principal
+        self._call = call
+        self._model = model
+        self._price = price
+        self._slot: JournalSlot | None = None
+        self.started = started
+        self.started_wall = started_wall
+        self.first_token_at: float | None = None
+        self.queue_seconds = 0.0
+        self.retries = 0
+        self.tier = ""
+        """The tier served, which is the one reported and billed; known once the request has been placed."""
+        self.worker_id = ""
+
+    @property
+    def ttft_seconds(self) -> float | None:
+        return None if self.first_token_at is None else self.first_token_at - self.started
+
+    def open_stream(self, count: TokenCount, now: float) -> None:
+        """Before the first bytes of a stream leave: from here on a crash loses nothing."""
+        self._slot = self._journal.begin(self.record(Outcome.RECOVERED, count, now))
+
+    def progress(self, prompt: int, completion: int, *, estimated: bool) -> None:
+        """Before the bytes that carry these tokens leave."""
+        if self._slot is not None:
+            self._slot.update(prompt, completion, 0, 0, estimated)
+
+    def close(self, outcome: Outcome, count: TokenCount, now: float) -> None:
+        """The true number, before the last bytes leave."""
+        self._journal.finish(self.record(outcome, count, now))
+        if self._slot is not None:
+            self._slot.clear()
+            self._slot = None
+
+    def record(self, outcome: Outcome, count: TokenCount, now: float) -> UsageRecord:
+        principal, call = self._principal, self._call
+        return UsageRecord(
+            call.request_id,
+            principal.org_id,
+            principal.key_id,
+            self._model,
+            call.operation.value,
+            self.tier,
+            _CLASS_NAMES[principal.plan.service_class],
+            self.worker_id,
+            outcome,
+            count.prompt,
+            count.completion,
+            count.cached,
+            count.reasoning,
+            count.estimated,
+            cost_micros(self._price, self.tier, count),
+            self.started_wall,
+            self.started_wall + (now - self.started),
+            0.0 if self.first_token_at is None else (self.first_token_at - self.started) * 1000,
+            self.queue_seconds * 1000,
+            self.retries,
+            200,
+            call.client_request_id,
+        )
