@@ -28,6 +28,6 @@ def _details(body: bytes) -> tuple[str, str | None]:
     try:
         error = msgspec.json.decode(body)["error"]
         code, param = error.get("code"), error.get("param")
-    except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
         return "", None
     return code if isinstance(code, str) else "", param if isinstance(param, str) else None

@@ -5,9 +5,10 @@ by bytes that cannot stand inside a JSON string, where a quote is escaped and a 
 """
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from penstock.domain.inference import TokenCount
 from penstock.wire.sse import DONE, event_data, normalise
@@ -21,23 +22,27 @@ class EngineReportedError(Exception):
     """The engine put an error event into its stream; the text is for the log."""
 
 
+Tokens = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""What journal and ledger can hold; anything else is rubbish."""
+
+
 class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    cached_tokens: Tokens | None = None
+    reasoning_tokens: Tokens | None = None
 
 
 class Usage(msgspec.Struct):
     """OpenAI's usage object, as engines send it."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
     def count(self) -> TokenCount:
         cached = self.prompt_tokens_details.cached_tokens if self.prompt_tokens_details else None
         reasoning = self.completion_tokens_details.reasoning_tokens if self.completion_tokens_details else None
-        return TokenCount(self.prompt_tokens, self.completion_tokens or 0, cached or 0, reasoning or 0)
+        return TokenCount(self.prompt_tokens or 0, self.completion_tokens or 0, cached or 0, reasoning or 0)
 
 
 class _Delta(msgspec.Struct):
@@ -55,13 +60,19 @@ class _Choice(msgspec.Struct):
 
 
 class _Chunk(msgspec.Struct):
+    choices: list[_Choice]
+    usage: Usage | None = None
+    error: Any = None
+
+
+class _OddChunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: Usage | None = None
     error: Any = None
 
 
-_chunk = msgspec.json.Decoder(_Chunk)
 _chunks = msgspec.json.Decoder(list[_Chunk])
+_odd_chunk = msgspec.json.Decoder(_OddChunk)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NULL_USAGE = re.compile(rb',\s*"usage":\s*null|(?<=\{)"usage":\s*null,\s*')
 TIER_VALUE = re.compile(rb',\s*"service_tier":\s*(?:null|"[^"]*")|(?<=\{)\s*"service_tier":\s*(?:null|"[^"]*"),\s*')
@@ -143,18 +154,19 @@ class Relay:
         return self._edited(text, with_usage) if text else b""
 
     def _plain_chunks(self, text: bytes) -> list[_Chunk] | None:
-        """All events of a read decoded in one call, when each is exactly `data: {...}`; None when any is not."""
-        if not text.startswith(b"data: {") or b"data: {}" in text:
+        """All events of a read decoded in one call, when each is exactly `data: {"...}` and has choices; None when any is not."""
+        if not text.startswith(b'data: {"'):
             return None
         try:
-            chunks = _chunks.decode(b"[%b]" % text[6:-2].replace(b"\n\ndata: ", b","))
+            chunks = _chunks.decode(b"[%b]" % text[6:-2].replace(b'\n\ndata: {"', b',{"'))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return chunks if len(chunks) == text.count(b"\n\n") else None
 
     def _odd_chunks(self, text: bytes) -> tuple[bytes, list[_Chunk]]:
         """Event by event: comments dropped, each rewritten in the plain form. Raises GarbledStream."""
-        events, chunks = [], []
+        events: list[bytes] = []
+        chunks: list[_Chunk] = []
         for event in text.split(b"\n\n"):
             data = event_data(event)
             if data is None or not data.strip():
@@ -163,13 +175,14 @@ class Relay:
                 self.done = True
                 break
             try:
-                chunk = _chunk.decode(data)
+                chunk = _odd_chunk.decode(data)
+                data = msgspec.json.encode(_fields.decode(data))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise GarbledStream(f"an event that is no chunk: {error}") from None
             if chunk.choices is None and chunk.usage is None and chunk.error is None:
                 continue
-            events.append(b"data: " + data.strip().replace(b"\n", b" ") + b"\n\n")
-            chunks.append(chunk)
+            events.append(b"data: " + data.replace(b"\n", b" ") + b"\n\n")
+            chunks.append(_Chunk(chunk.choices or [], chunk.usage, chunk.error))
         return b"".join(events), chunks
 
     def _count(self, chunks: list[_Chunk]) -> bool:
@@ -181,7 +194,7 @@ class Relay:
             if chunk.usage is not None:
                 reported = True
                 self.usage = chunk.usage.count()
-            for choice in chunk.choices or ():
+            for choice in chunk.choices:
                 delta = choice.delta
                 if choice.text or (
                     delta and (delta.content or delta.tool_calls or delta.reasoning_content or delta.reasoning or delta.refusal)
@@ -205,8 +218,12 @@ def _without_usage(text: bytes) -> bytes:
     """Drops usage from every event, and the event when it held nothing else. Only the last reads of a stream come here."""
     kept = []
     for event in text.split(b"\n\n")[:-1]:
-        fields = _fields.decode(event[6:])
-        if fields.pop("usage", None) is not None and bytes(fields.get("choices", msgspec.Raw(b"[]"))) == b"[]":
+        try:
+            fields = _fields.decode(event[6:])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise GarbledStream(f"an event that is no chunk: {error}") from None
+        reported = bytes(fields.pop("usage", b"null")) != b"null"
+        if reported and bytes(fields.get("choices", b"[]")) == b"[]":
             continue
         kept.append(b"data: " + msgspec.json.encode(fields) + b"\n\n")
     return b"".join(kept)

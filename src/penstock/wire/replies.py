@@ -47,6 +47,9 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 def read(body: bytes) -> _Reply:
     """Raises GarbledReply for anything but a reply with choices or data."""
     try:
+        if not body.isascii():
+            # msgspec does not look into values that we leave raw.
+            body.decode("utf-8")
         reply = _reply.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise GarbledReply(f"not a reply: {error}") from None
@@ -91,10 +94,10 @@ def embeddings_as(body: bytes, encoding: str | None) -> bytes:
         return body
     try:
         vectors = _embeddings.decode(raw)
-    except msgspec.DecodeError as error:
+        for vector in vectors:
+            vector.embedding = _to_base64(vector.embedding) if encoding == "base64" else _to_floats(vector.embedding)
+    except (msgspec.DecodeError, ValueError, OverflowError, struct.error) as error:
         raise GarbledReply(f"embeddings that are neither numbers nor base64: {error}") from None
-    for vector in vectors:
-        vector.embedding = _to_base64(vector.embedding) if encoding == "base64" else _to_floats(vector.embedding)
     fields["data"] = vectors
     return msgspec.json.encode(fields)
 
