@@ -30,6 +30,8 @@ from penstock.wire.generation import (
 SHORTEST_ANSWER = 16
 LONGEST_ANSWER = 64
 """Tokens of an answer whose length nobody asked for."""
+SENTENCE = 12
+"""Tokens of a sentence, its full stop included."""
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -81,20 +83,14 @@ def _script(request: GenerationRequest, prompt: Prompt, choice: int, limit: int,
 
 
 def _prose(length: int, bias: Mapping[int, float], rng: Random) -> list[str]:
-    """Words with a full stop about every twelfth token; each piece is one token by the tokenizer's rule."""
+    """Words in sentences (bare words under a bias); each piece is one token by the tokenizer's rule. `length` is at least 1."""
     weights = _weights(bias) if bias else None
     drawn = rng.choices(tokens.VOCABULARY, weights, k=length)
-    pieces = [f" {word}" for word in drawn]
-    if bias:
-        return [piece.lstrip() if at == 0 else piece for at, piece in enumerate(pieces)]
-    begins = True
-    for at in range(length):
-        if begins:
-            word = drawn[at].capitalize()
-            pieces[at] = word if at == 0 else f" {word}"
-        begins = at % 12 == 11
-        if begins:
-            pieces[at] = "."
+    if not bias:
+        drawn[::SENTENCE] = [word.capitalize() for word in drawn[::SENTENCE]]
+    pieces = [drawn[0], *(f" {word}" for word in drawn[1:])]
+    if not bias:
+        pieces[SENTENCE - 1 :: SENTENCE] = ["."] * (length // SENTENCE)
     return pieces
 
 
