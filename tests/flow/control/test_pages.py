@@ -1,6 +1,8 @@
 """Probes, metrics, documentation, static files and `/v1/models`: what anyone meets first."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
@@ -129,3 +131,21 @@ async def test_a_request_id_is_echoed_when_it_is_valid(gate: Gateway) -> None:
     assert await id_of("client-1.a_b") == "client-1.a_b"
     assert (await id_of("x" * 129)).startswith("req_")
     assert (await id_of("white space")).startswith("req_")
+
+
+async def test_every_answer_is_logged_under_its_request_id(gate: Gateway, log_lines: Callable[[], list[dict[str, Any]]]) -> None:
+    answer = await gate.client.get(f"/api/orgs/{gate.ours.org_id}", headers=gate.ours.headers("usage"))
+    await gate.client.get("/livez")
+    (event,) = (line for line in log_lines() if line["logger"] == "penstock.control")
+    names = ("request_id", "organisation", "plan", "method", "route", "status")
+    expected = [answer.headers["x-request-id"], gate.ours.org_id, "enterprise", "GET", "/api/orgs/{org_id}", 200]
+    assert [event[name] for name in names] == expected
+    assert event["key_id"].startswith("key_")
+    assert gate.ours.keys["usage"] not in str(event)
+
+
+async def test_a_slow_answer_is_a_warning(log_lines: Callable[[], list[dict[str, Any]]]) -> None:
+    async with gateway(slow_request_seconds=0.0) as gate:
+        await gate.client.get("/api/me", headers=gate.admin)
+    events = [(line["event"], line["level"]) for line in log_lines() if line["logger"] == "penstock.control"]
+    assert events == [("slow_request", "warning")]

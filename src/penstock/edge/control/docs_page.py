@@ -29,7 +29,7 @@ def render(document: Document) -> str:
     """The whole page. Every text is escaped: the document repeats names that could hold anything."""
     title = f"{document['info']['title']} {document['info']['version']}"
     groups = _by_tag(document)
-    links = "".join(f'<a href="#{escape(tag)}">{escape(tag)}</a>' for tag in groups)
+    links = "".join(f'<a href="#{_anchor(tag)}">{escape(tag)}</a>' for tag in groups)
     body = "".join(_group(tag, operations, document) for tag, operations in groups.items())
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -49,8 +49,12 @@ def _by_tag(document: Document) -> dict[str, list[tuple[str, str, Document]]]:
     return groups
 
 
+def _anchor(tag: str) -> str:
+    return escape(tag.lower().replace(" ", "-"))
+
+
 def _group(tag: str, operations: list[tuple[str, str, Document]], document: Document) -> str:
-    return f'<section id="{escape(tag)}"><h2>{escape(tag)}</h2>{"".join(_operation(*each, document) for each in operations)}</section>'
+    return f'<section id="{_anchor(tag)}"><h2>{escape(tag)}</h2>{"".join(_operation(*each, document) for each in operations)}</section>'
 
 
 def _operation(method: str, path: str, operation: Document, document: Document) -> str:

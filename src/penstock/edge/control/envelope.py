@@ -36,15 +36,14 @@ class Envelope:
         scope.setdefault("state", {})["request_id"] = request_id
         sender = _Sender(send, request_id, scope["path"])
         started = self.services.clock.monotonic()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self.app(scope, receive, sender)
-            except ClientDisconnect:
-                log.info("client_left", method=scope["method"])
-            except Exception as exception:
-                await self._refuse(exception, scope, receive, sender)
-            finally:
-                self._note(scope, sender.status, self.services.clock.monotonic() - started)
+        try:
+            await self.app(scope, receive, sender)
+        except ClientDisconnect:
+            log.info("client_left", request_id=request_id, method=scope["method"])
+        except Exception as exception:
+            await self._refuse(exception, scope, receive, sender)
+        finally:
+            self._note(scope, sender, self.services.clock.monotonic() - started)
 
     def _request_id(self, headers: Headers) -> str:
         given = headers.get("x-request-id", "")
@@ -53,20 +52,24 @@ class Envelope:
     async def _refuse(self, exception: Exception, scope: Scope, receive: Receive, sender: "_Sender") -> None:
         error = as_error(exception, scope["path"])
         if error.status == 500:
-            log.error("request_failed", method=scope["method"], path=scope["path"], exc_info=exception)
+            log.error("request_failed", request_id=sender.request_id, method=scope["method"], path=scope["path"], exc_info=exception)
         if sender.status:
             raise exception  # half an answer has left; only cutting the connection tells the client
         await answer(error, scope["path"], sender.request_id)(scope, receive, sender)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, sender: "_Sender", seconds: float) -> None:
+        """The log line. The id is not bound to the context: tasks that a request starts, such as a link to a worker, outlive it."""
+        status = sender.status
         if scope["path"] in _QUIET:
             return
         route = getattr(scope.get("route"), "path", "")
         self.services.metrics.control_request(scope["method"], route, status)
         slow = seconds >= self.services.slow_request_seconds
-        write = log.warning if slow else log.info
+        routine = route.endswith("/heartbeat") and status < 400
+        write = log.warning if slow else log.debug if routine else log.info
         write(
             "slow_request" if slow else "request",
+            request_id=sender.request_id,
             **_who(scope),
             method=scope["method"],
             route=route,
