@@ -75,7 +75,7 @@ async def test_a_key_from_another_address_is_refused(gate: Gateway) -> None:
         ({"expires_in_seconds": 1e12}, "expires_in_seconds"),
         ({"expires_in_seconds": "60"}, "expires_in_seconds"),
         ({"allowed_networks": ["everywhere"]}, "allowed_networks.0"),
-        ({"allowed_networks": ["1.2.3.4/33"]}, "allowed_networks"),
+        ({"allowed_networks": ["10.0.0.0/33"]}, "allowed_networks"),
         ({"allowed_networks": ["10.0.0.0/8"] * 65}, "allowed_networks"),
         ({"requests_per_minute": 0}, "requests_per_minute"),
         ({"requests_per_minute": True}, "requests_per_minute"),

@@ -13,12 +13,12 @@ from starlette.responses import Response
 
 from penstock.domain.errors import MethodNotAllowed, NotFound
 from penstock.domain.inference import OPERATION_PATHS
-from penstock.edge import openai_pages
 from penstock.edge.control import (
     document,
     joining,
     key_routes,
     model_routes,
+    openai_pages,
     org_routes,
     probes,
     status_routes,
