@@ -56,6 +56,7 @@ class Platform:
         self._command = [command, "--json", "--port", "0", "--data-dir", str(directory / "data"), *flags]
         self._environment = {"PENSTOCK_DISCOVER": "false", **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        self._told = False
         self.facts: dict[str, str] = {}
         """What it printed when it was ready; the secrets of the first start stay over a restart."""
 
@@ -79,18 +80,26 @@ class Platform:
     def open(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         self._process = start(self._directory / "log", self._command, self.environment)
+        self._told = False
         self.facts = {**self.facts, **json.loads(self._ready_line(self._process))}
 
     def close(self) -> None:
         """SIGTERM; it has to end by itself and with success."""
         process, self._process = self._process, None
         if process is not None:
-            stop(process, self._directory / "log")
+            self._tell(process)
+            wait_for_the_end(process, self._directory / "log")
 
     def begin_to_stop(self) -> None:
         """SIGTERM, without waiting for the end."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self._tell(self._process)
+
+    def _tell(self, process: "subprocess.Popen[bytes]") -> None:
+        """Once only: a second signal would end it at once."""
+        if not self._told:
+            self._told = True
+            process.send_signal(signal.SIGTERM)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -136,7 +145,8 @@ def worker(platform: Platform, directory: Path, name: str, *flags: str) -> Itera
         eventually(lambda: name in ready_workers(platform.control), READY_SECONDS, lambda: f"no worker {name!r}:\n{_tail(log)}")
         yield
     finally:
-        stop(process, log)
+        process.send_signal(signal.SIGTERM)
+        wait_for_the_end(process, log)
 
 
 def ready_workers(control: Control) -> set[str]:
@@ -151,9 +161,8 @@ def start(log: Path, command: list[str], environment: Mapping[str, str]) -> "sub
         )
 
 
-def stop(process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """SIGTERM; it has to end by itself, with success and without another word on stdout."""
-    process.send_signal(signal.SIGTERM)
+def wait_for_the_end(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """After SIGTERM it has to end by itself, with success and without another word on stdout."""
     try:
         rest, _ = process.communicate(timeout=STOP_SECONDS)
     except subprocess.TimeoutExpired:
