@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.platform import Platform, running, worker
+from tests.live.platform import Control, Platform, running, worker
 from tests.live.sdk.target import Target, Targets, from_environment
 
 SOURCE_MODELS = "acme/river,acme/brook"
 BUSY_MODEL = "acme/turnstile"
 """One slot: whoever comes second has to wait."""
+BROKEN_MODEL = "acme/glass"
+"""Every stream breaks after a few events."""
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +30,9 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Targets]:
         stack.enter_context(worker(source, joined / "acme", "acme", "--engine", "sim", *fast))
         narrow = ("--engine-option", f"models={BUSY_MODEL}", "--slots", "1")
         stack.enter_context(worker(source, joined / "turnstile", "turnstile", "--engine", "sim", *narrow))
+        broken = ("--engine-option", f"models={BROKEN_MODEL}", "--allow-faults")
+        stack.enter_context(worker(source, joined / "glass", "glass", "--engine", "sim", *broken))
+        _break(source, joined / "glass")
         front = stack.enter_context(running(_front(directory / "front", source)))
         relay = ("--engine", "openai", "--upstream-url", source.base_url, "--upstream-secret", source.api_key, "--model", "acme/brook")
         stack.enter_context(worker(front, joined / "relay", "relay", *relay))
@@ -42,6 +47,13 @@ def _front(directory: Path, source: Platform) -> Platform:
     """A platform without workers of its own, before another one."""
     upstream = f'[{{"model": "acme/river", "url": "{source.base_url}", "secret": "{source.api_key}"}}]'
     return Platform(directory, "--workers", "0", environment={"PENSTOCK_UPSTREAMS": upstream})
+
+
+def _break(source: Platform, state: Path) -> None:
+    """Tell the worker, as only its gateways could, to spoil each of its streams."""
+    (address,) = (each["base_url"] for each in source.control.get("/api/workers")["data"] if each["name"] == "glass")
+    fault = {"kind": "garbage", "after_events": 20, "count": 1_000_000}
+    Control(address, (state / "dial.secret").read_text()).post("/penstock/fault", fault)
 
 
 def _target(engine: str, platform: Platform, source: Platform, model: str) -> Target:

@@ -1,4 +1,4 @@
-"""Clients that leave, that wait, and many at once."""
+"""Clients that leave, that wait, many at once, and workers that break."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.live.conftest import BUSY_MODEL
+from tests.live.conftest import BROKEN_MODEL, BUSY_MODEL
 from tests.live.platform import eventually
 from tests.live.sdk.target import Target, Targets
 
@@ -79,6 +79,17 @@ def test_a_clients_time_limit_is_its_deadline_in_the_queue(targets: Targets) -> 
             client.chat.completions.create(model=BUSY_MODEL, messages=ASK, max_tokens=3, extra_headers={"x-stainless-read-timeout": "0.5"})
         assert time.monotonic() - began < 3
         assert (raised.value.status_code, raised.value.code) == (504, "deadline_exceeded")
+
+
+def test_a_stream_that_breaks_raises(targets: Targets) -> None:
+    """After the first token no other worker can take over: the SDK gets what was made, then one error."""
+    with _guest(targets) as client:
+        stream = client.chat.completions.create(model=BROKEN_MODEL, **LONG)
+        received: list[str] = []
+        with pytest.raises(openai.APIError) as raised:
+            received.extend(chunk.choices[0].delta.content or "" for chunk in stream)
+        assert (raised.value.code, raised.value.type) == ("upstream_error", "server_error")
+        assert "".join(received)
 
 
 def _guest(targets: Targets) -> OpenAI:

@@ -235,6 +235,11 @@ function cases({ engine, base_url: baseURL, api_key: apiKey, model, origin, orig
     assert.equal(record.estimated, engine !== "sim");
   });
 
+  test("a stream that breaks raises", { skip: engine !== "sim" }, async () => {
+    const broken = async () => collect(await create({ ...long, model: "acme/glass" }));
+    await assert.rejects(broken(), failure(OpenAI.APIError, { code: "upstream_error", type: "server_error" }));
+  });
+
   test("fifty streams at once", async () => {
     const told = await Promise.all(
       Array.from({ length: 50 }, async (_, number) => text(await collect(await create({ messages: [{ role: "user", content: `Story ${number}` }], max_tokens: 12, stream: true })))),
