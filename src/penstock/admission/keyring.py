@@ -63,6 +63,15 @@ class Pending:
         self._header = header
         self._address = address
 
+    @property
+    def asked(self) -> bool:
+        """Whether the store is being asked already, for somebody else with the same key."""
+        return self._ring.is_asking(self._header)
+
+    def ask(self) -> None:
+        """Ask now; `resolve` waits for the answer."""
+        self._ring.question(self._header)
+
     async def resolve(self) -> Principal:
         """Raises Unauthenticated, PermissionDenied, StoreUnavailable."""
         return await self._ring.ask(self._header, self._address)
@@ -144,16 +153,23 @@ class KeyRing:
 
     async def ask(self, header: bytes, address: str) -> Principal:
         """Ask the store about a canonical header; all who wait for the same key share one question."""
+        # Shielded: one client that leaves must not take the answer away from the others.
+        verdict = await asyncio.shield(self.question(header))
+        if isinstance(verdict, _Refused):
+            raise verdict.error(verdict.message, retry=False)
+        return self._admit(verdict, address)
+
+    def is_asking(self, header: bytes) -> bool:
+        return header in self._asking
+
+    def question(self, header: bytes) -> "asyncio.Task[_Accepted | _Refused]":
+        """The question to the store about a canonical header: the one under way, or a new one."""
         task = self._asking.get(header)
         if task is None:
             task = asyncio.create_task(self._judge(header))
             self._asking[header] = task
             task.add_done_callback(lambda done: self._answered(header, done))
-        # Shielded: one client that leaves must not take the answer away from the others.
-        verdict = await asyncio.shield(task)
-        if isinstance(verdict, _Refused):
-            raise verdict.error(verdict.message, retry=False)
-        return self._admit(verdict, address)
+        return task
 
     def _admit(self, accepted: _Accepted, address: str) -> Principal:
         if accepted.expires_at is not None and self._time() >= accepted.expires_at:

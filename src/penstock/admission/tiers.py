@@ -1,6 +1,7 @@
 """`service_tier`: which pools a request may be placed in, and which tier is served and billed there."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from penstock.domain.errors import BadRequest, PermissionDenied
 from penstock.domain.principal import Plan, Pool, ServiceTier
@@ -23,9 +24,18 @@ class TierChoice:
     downgrade: ServiceTier | None = None
     """The tier that is served and billed in any pool but the first; None: it stays the same."""
 
+    def served_name(self, pool: Pool) -> str:
+        """`served` as a plain string, prepared once: it goes into every answer and record."""
+        return _served_names(self)[pool]
+
     def served(self, pool: Pool) -> ServiceTier:
         """The tier that the response names and the ledger bills."""
         return self.tier if self.downgrade is None or pool is self.pools[0] else self.downgrade
+
+
+@cache
+def _served_names(choice: TierChoice) -> dict[Pool, str]:
+    return {pool: choice.served(pool).value for pool in Pool}
 
 
 _STANDARD = TierChoice(ServiceTier.DEFAULT, (Pool.STANDARD,))

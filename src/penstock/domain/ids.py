@@ -26,7 +26,13 @@ class RequestIds:
     def __init__(self) -> None:
         self._process = os.urandom(5).hex()
         self._counter = itertools.count(int.from_bytes(os.urandom(2), "big"))
+        self._millisecond = -1
+        self._beginning = ""
 
     def next(self, now: float) -> str:
         """`req_` and 30 hexadecimal digits; `now` is the wall clock in seconds."""
-        return f"req_{int(now * 1000):012x}{self._process}{next(self._counter) & 0xFFFFFFFF:08x}"
+        millisecond = int(now * 1000)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            self._beginning = f"req_{millisecond:012x}{self._process}"
+        return "%s%08x" % (self._beginning, next(self._counter) & 0xFFFFFFFF)  # noqa: UP031 - twice as fast as an f-string here

@@ -1,6 +1,5 @@
 """A request for tokens, as the rooms between the edge and the workers see it."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
@@ -14,6 +13,9 @@ class Operation(StrEnum):
     EMBEDDING = "embeddings"
 
 
+OPERATION_NAMES = {operation: operation.value for operation in Operation}
+"""Plain strings: an enum's `value` is a property, and too slow for what is asked for every request."""
+
 OPERATION_PATHS = {
     Operation.CHAT: "/v1/chat/completions",
     Operation.COMPLETION: "/v1/completions",
@@ -21,7 +23,7 @@ OPERATION_PATHS = {
 }
 
 
-class TokenCount(msgspec.Struct, frozen=True):
+class TokenCount(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one request. `estimated` says that we counted, because the engine did not tell."""
 
     prompt: int
@@ -31,8 +33,7 @@ class TokenCount(msgspec.Struct, frozen=True):
     estimated: bool = False
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct, gc=False):
     """An inference request as it came in, before anybody has looked into its body."""
 
     request_id: str
@@ -47,7 +48,7 @@ class Call:
     """The `x-request-id` that the client sent, when it was a valid one; answers echo it."""
 
 
-class Demand(msgspec.Struct, frozen=True):
+class Demand(msgspec.Struct, frozen=True, gc=False):
     """What a request asks for, as far as admission, scheduling and routing need to know it."""
 
     request_id: str

@@ -17,7 +17,7 @@ class Outcome(StrEnum):
     """The gateway died in mid-stream; the numbers were read back from the journal."""
 
 
-class UsageRecord(msgspec.Struct, frozen=True):
+class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One row of the ledger; made for every request, hence a struct and not a dataclass.
 
     Times are Unix seconds, durations milliseconds, cost micro-units of the price's currency.

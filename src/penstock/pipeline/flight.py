@@ -5,7 +5,7 @@ import structlog
 from penstock.admission.gate import Admission
 from penstock.admission.idempotency import Ticket
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import OPERATION_PATHS, Call, Operation, TokenCount
+from penstock.domain.inference import OPERATION_NAMES, OPERATION_PATHS, Call, Operation, TokenCount
 from penstock.domain.ports import Exchange, Reply
 from penstock.domain.principal import Pool, Principal
 from penstock.domain.usage import Outcome
@@ -59,6 +59,7 @@ class Flight:
         if serving is None or not serving.known:
             raise intake.unknown_model(rooms.catalogue, self.model, request.model)
         self.serving = serving
+        self.line = rooms.line(serving)
         self.demand = intake.demand_of(call, request, self.model, now, rooms.rules.default_max_tokens)
         if call.idempotency_key is not None and self._replayed(call.idempotency_key, now):
             return
@@ -87,8 +88,8 @@ class Flight:
 
     def _enter(self, now: float) -> None:
         """On to a worker when a slot is free, else into the line."""
-        serving, line = self.serving, self.rooms.line(self.serving)
-        if not line and (place := serving.place(self.pools, self.excluded)) is not None:
+        serving = self.serving
+        if not self.line and (place := serving.place(self.pools, self.excluded)) is not None:
             self._send(*place)
             return
         if not serving.available:
@@ -103,7 +104,7 @@ class Flight:
         if self.demand.deadline is not None:
             self.give_up_at = min(self.give_up_at, self.demand.deadline)
         self.left = False
-        self.rooms.line(self.serving).join(self, now)
+        self.line.join(self, now)
         self.phase = Phase.QUEUED
 
     def placeable(self) -> bool:
@@ -122,8 +123,7 @@ class Flight:
         self.pool = pool
         meter = self.meter
         meter.worker_id = member.id
-        # A plain string, not the enum's member: it goes into every record and header.
-        meter.tier = tier = self.admission.choice.served(pool).value
+        meter.tier = tier = self.admission.choice.served_name(pool)
         self.phase = Phase.SENT
         engine_name = member.engine_name(self.model)
         self.rename = None if engine_name == self.model else rooms.rename(engine_name, self.model)
@@ -286,7 +286,7 @@ class Flight:
         meter = self.meter
         self.rooms.observer.over(
             self.model,
-            self.call.operation.value,
+            OPERATION_NAMES[self.call.operation],
             meter.tier,
             status,
             seconds,
@@ -307,7 +307,8 @@ class Flight:
         if self._counted:
             self._counted = False
             self.rooms.retries.active -= 1
-            self.rooms.retries.give_back(self._retries_taken)
+            if self._retries_taken:
+                self.rooms.retries.give_back(self._retries_taken)
 
     def _free(self, attempt: Attempt) -> None:
         """The attempt is over: its slot goes to who waits for it."""
@@ -320,9 +321,8 @@ class Flight:
             self._leave_budget()
             if self.ticket is not None:
                 self.ticket.abandon()
-        line = rooms.line(self.serving)
-        if line:
-            line.serve(place, rooms.monotonic())
+        if self.line:
+            self.line.serve(place, rooms.monotonic())
 
     # the reply's owner
 
@@ -331,7 +331,7 @@ class Flight:
         if phase is Phase.OVER:
             return
         if phase is Phase.QUEUED:
-            self.rooms.line(self.serving).leave(self)
+            self.line.leave(self)
             self.phase = Phase.OVER
             self._give_back()
             return

@@ -1,6 +1,6 @@
 """What one request used: first token, tokens, waiting; noted in the journal while it runs and once at its end."""
 
-from penstock.domain.inference import Call, TokenCount
+from penstock.domain.inference import OPERATION_NAMES, Call, TokenCount
 from penstock.domain.models import Price
 from penstock.domain.ports import JournalSlot, UsageJournal
 from penstock.domain.principal import Principal, ServiceClass
@@ -74,7 +74,7 @@ class Meter:
             principal.org_id,
             principal.key_id,
             self._model,
-            call.operation.value,
+            OPERATION_NAMES[call.operation],
             self.tier,
             _CLASS_NAMES[principal.plan.service_class],
             self.worker_id,

@@ -26,12 +26,12 @@ Tokens = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """What journal and ledger can hold; anything else is rubbish."""
 
 
-class _Details(msgspec.Struct):
+class _Details(msgspec.Struct, gc=False):
     cached_tokens: Tokens | None = None
     reasoning_tokens: Tokens | None = None
 
 
-class Usage(msgspec.Struct):
+class Usage(msgspec.Struct, gc=False):
     """OpenAI's usage object, as engines send it."""
 
     prompt_tokens: Tokens | None = None
@@ -45,7 +45,7 @@ class Usage(msgspec.Struct):
         return TokenCount(self.prompt_tokens or 0, self.completion_tokens or 0, cached or 0, reasoning or 0)
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, gc=False):
     content: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
@@ -53,19 +53,19 @@ class _Delta(msgspec.Struct):
     tool_calls: Any = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
     delta: _Delta | None = None
     text: str | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice]
     usage: Usage | None = None
     error: Any = None
 
 
-class _OddChunk(msgspec.Struct):
+class _OddChunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: Usage | None = None
     error: Any = None

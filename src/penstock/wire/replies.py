@@ -3,6 +3,7 @@
 import base64
 import re
 import struct
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,23 +17,23 @@ class GarbledReply(Exception):
     """What came is not a reply in OpenAI's form; the text is for the log."""
 
 
-class _Reply(msgspec.Struct):
+class _Reply(msgspec.Struct, gc=False):
     usage: Usage | None = None
     choices: list[msgspec.Raw] | None = None
     data: msgspec.Raw = msgspec.Raw()
     error: Any = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     content: Any = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     message: _Message | None = None
     text: str | None = None
 
 
-class _Embedding(msgspec.Struct):
+class _Embedding(msgspec.Struct, gc=False):
     embedding: list[float] | str
     index: int = 0
     object: str = "embedding"
@@ -83,7 +84,13 @@ def edited(body: bytes, reply: _Reply, service_tier: str, rename: tuple[re.Patte
         fields: dict[str, Any] = dict(_fields.decode(body))
         fields["usage"] = usage_json(count)
         body = msgspec.json.encode(fields)
-    return body.replace(b"{", b'{"service_tier":"%b",' % service_tier.encode("ascii"), 1)
+    opening = _opening(service_tier)
+    return opening + body[1:] if body.startswith(b"{") else body.replace(b"{", opening, 1)
+
+
+@lru_cache(maxsize=16)
+def _opening(service_tier: str) -> bytes:
+    return b'{"service_tier":"%b",' % service_tier.encode("ascii")
 
 
 def embeddings_as(body: bytes, encoding: str | None) -> bytes:

@@ -32,11 +32,11 @@ Stop = str | Annotated[list[str], Meta(max_length=4)] | None
 Metadata = Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)]
 
 
-class StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct, gc=False):
     include_usage: bool | None = None
 
 
-class RequestBody(msgspec.Struct):
+class RequestBody(msgspec.Struct, gc=False):
     """What the three calls have in common."""
 
     model: Annotated[str, Meta(min_length=1, max_length=256)]
@@ -44,7 +44,7 @@ class RequestBody(msgspec.Struct):
     service_tier: Tier | UnsetType | None = UNSET
 
 
-class SamplingBody(RequestBody):
+class SamplingBody(RequestBody, gc=False):
     """What the two calls that make text have in common."""
 
     stream: bool | None = None
@@ -60,12 +60,12 @@ class SamplingBody(RequestBody):
     logit_bias: dict[str, float] | None = None
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     role: str
     content: msgspec.Raw = msgspec.Raw()
 
 
-class ChatBody(SamplingBody):
+class ChatBody(SamplingBody, gc=False):
     messages: Annotated[list[Message], Meta(min_length=1)] = msgspec.field(default_factory=list)
     max_completion_tokens: TokenLimit | None = None
     logprobs: bool | None = None
@@ -81,7 +81,7 @@ class ChatBody(SamplingBody):
 Prompt = str | list[str | int | list[int]]
 
 
-class CompletionBody(SamplingBody):
+class CompletionBody(SamplingBody, gc=False):
     prompt: msgspec.Raw = msgspec.Raw()
     best_of: Annotated[int, Meta(ge=1, le=20)] | None = None
     echo: bool | None = None
@@ -89,7 +89,7 @@ class CompletionBody(SamplingBody):
     suffix: str | None = None
 
 
-class EmbeddingBody(RequestBody):
+class EmbeddingBody(RequestBody, gc=False):
     input: msgspec.Raw = msgspec.Raw()
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Meta(ge=1, le=65536)] | None = None
