@@ -31,6 +31,10 @@ class ConnectionLimits:
     write_buffer_bytes: int = 64 << 10
 
 
+_ONCE = frozenset({b"authorization", b"host", b"content-type", b"content-encoding", b"idempotency-key"})
+"""Headers that two readers of one request could understand differently when they come twice."""
+
+
 class Stage(Enum):
     """What the connection is waiting for."""
 
@@ -56,6 +60,8 @@ class PenstockConnection(HttpToolsProtocol):
         """Bytes read since the head began: no less than the head's size."""
         self._condemned = False
         """An answer that ends the connection is on its way: what still comes is not read."""
+        self._answering: Exchange | None = None
+        """The exchange whose turn it is, or was last; `cycle` may be a later one, of which the head has come already."""
 
     # uvicorn's `cycle` is an ASGI request or one of our exchanges; its annotations know only the former.
 
@@ -68,8 +74,10 @@ class PenstockConnection(HttpToolsProtocol):
         transport.set_write_buffer_limits(high=self.limits.write_buffer_bytes)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if (exchange := self._exchange()) is not None:
-            exchange.client_left()
+        if self._answering is not None:
+            self._answering.client_left()
+            self._answering = None
+        if self._exchange() is not None:
             self.cycle = None  # type: ignore[assignment]  # uvicorn's own start value
         while self.pipeline:
             self.pipeline.pop()
@@ -85,8 +93,10 @@ class PenstockConnection(HttpToolsProtocol):
             if not self._condemned:
                 self._reject(BadHttp(f"Invalid HTTP request: {_reason(error)}."))
             return
-        except httptools.HttpParserUpgrade:
-            self._reject(BadHttp("Upgrading the connection is not supported here."))
+        except httptools.HttpParserUpgrade as upgrade:
+            # An offer that we do not take up (RFC 9110, 7.8; Java's client makes it by default): the request was an ordinary one.
+            if rest := data[upgrade.args[0] :]:
+                self.data_received(rest)
             return
         if self.stage is Stage.HEAD and self._head_read > self.limits.max_header_bytes:
             # The head has not ended: a single line without an end would never reach `on_header`.
@@ -122,21 +132,26 @@ class PenstockConnection(HttpToolsProtocol):
         self.stage = Stage.BODY
         self.since = 0.0
         operation = OPERATIONS.get(self.url) or OPERATIONS.get(self.url.partition(b"?")[0])
+        headers = dict(self.headers)
+        if len(headers) != len(self.headers) and (name := self._repeated()):
+            self._reject(BadHttp(f"The header '{name}' may come only once."))
+            return
         if operation is None or self.parser.get_method() != b"POST":
             self._hand_to_asgi()
             return
         address = self.client[0] if self.client else ""
         http_11 = self.parser.get_http_version() != "1.0"
-        exchange = Exchange(self.lane, self, operation, dict(self.headers), address, http_11=http_11)
+        exchange = Exchange(self.lane, self, operation, headers, address, http_11=http_11)
         exchange.keep_alive = http_11 and self.parser.should_keep_alive()
         self._take_turn(exchange)
 
     def _take_turn(self, exchange: Exchange) -> None:
         previous: RequestResponseCycle | None = self.cycle
         self.cycle = exchange  # type: ignore[assignment]  # see `_exchange`
-        if self.expect_100_continue:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if previous is None or previous.response_complete:
+            if self.expect_100_continue:
+                self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._answering = exchange
             exchange.turn()
         else:
             # Pipelined: answered in order, and nothing more is read until then.
@@ -166,8 +181,11 @@ class PenstockConnection(HttpToolsProtocol):
         self.since = 0.0
         if (exchange := self._exchange()) is not None:
             exchange.complete()
-        else:
-            super().on_message_complete()
+            return
+        super().on_message_complete()
+        if self.cycle.response_complete:
+            # It was answered before its body had come.
+            self._await_next()
 
     # answers
 
@@ -184,45 +202,61 @@ class PenstockConnection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.stage = Stage.IDLE
         self.since = 0.0
-        self._head_read = 0
+        if self.stage is Stage.ANSWER:
+            self._await_next()
         if self.flow.read_paused:
             self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
 
+    def _await_next(self) -> None:
+        self.stage = Stage.IDLE
+        self.since = 0.0
+        self._head_read = 0
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         pipelined: object = cycle
-        if isinstance(pipelined, Exchange):
+        if self.stage is Stage.IDLE:
             self.stage = Stage.ANSWER
-            self.since = 0.0
+        if isinstance(pipelined, Exchange):
+            self._answering = pipelined
             pipelined.turn()
         else:
             super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if (exchange := self._exchange()) is not None:
-            exchange.pause()
+        if self._answering is not None:
+            self._answering.pause()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if (exchange := self._exchange()) is not None:
-            exchange.resume()
+        if self._answering is not None:
+            self._answering.resume()
 
     # limits
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
+    def _repeated(self) -> str:
+        """A header that may not, and did come twice."""
+        names = [name for name, _ in self.headers if name in _ONCE]
+        return next((name.decode("ascii") for name in _ONCE if names.count(name) > 1), "")
+
+    def _earlier_answer_under_way(self) -> bool:
+        """Whether the client still gets the answer to a request before the one that is coming in."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return bool(self.pipeline) or (self.stage is not Stage.BODY and cycle is not None and not cycle.response_complete)
+
     def _reject_head(self) -> None:
         self._reject(HeadersTooLarge(f"The request's headers are larger than {self.limits.max_header_bytes} bytes.", retry=False))
 
     def overdue(self, now: float) -> None:
         """Called once a second: end what has waited for the client for too long."""
-        if self.stage is Stage.ANSWER or self.transport.is_closing():
+        if self.stage is Stage.ANSWER or self.transport.is_closing() or self._earlier_answer_under_way():
             return
         if not self.since:
             self.since = now
@@ -233,14 +267,16 @@ class PenstockConnection(HttpToolsProtocol):
         elif self.stage is Stage.HEAD and waited > limits.header_seconds:
             self._reject(RequestTimeout("The request's headers did not arrive in time."))
         elif self.stage is Stage.BODY and waited > limits.body_seconds:
+            if self.cycle.response_complete:
+                self.transport.close()
+                return
             self._reject(RequestTimeout("The request's body did not arrive in time."))
 
     def _reject(self, error: PenstockError) -> None:
         """Answer a request that cannot be told from the next one, and close."""
         self._condemned = True
-        cycle: RequestResponseCycle | None = self.cycle
-        if self.stage is not Stage.BODY and cycle is not None and not cycle.response_complete:
-            # An earlier answer is still under way; another one in the middle of it would garble it.
+        if self._earlier_answer_under_way():
+            # Another one in the middle of it would garble it.
             self.transport.close()
             return
         request_id = self.lane.ids.next(self.lane.clock.time())

@@ -116,7 +116,7 @@ class Exchange:
             return
         self._body.clear()
         self._refusal = self._too_large()
-        if self._size > self._lane.max_body_bytes * _DISCARD_FACTOR and not self.response_complete:
+        if self._size > self._lane.max_body_bytes * _DISCARD_FACTOR and self._turn and not self.response_complete:
             self.keep_alive = False
             self._refuse_now(self._refusal)
 
@@ -157,9 +157,10 @@ class Exchange:
         except Unauthenticated:
             lane.addresses.check(self._address, False)
             raise
-        if isinstance(found, Pending):
-            # A key that was never seen costs a question to the store: counted until it proves to be one.
+        if isinstance(found, Pending) and not found.asked:
+            # A key that was never seen costs a question to the store; all who come with it meanwhile share the answer.
             lane.addresses.check(self._address, False)
+            found.ask()
         return found
 
     async def _resolve(self, pending: Pending) -> None:
