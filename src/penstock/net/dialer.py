@@ -40,7 +40,7 @@ class DialedCall:
     async def _connect(self) -> None:
         try:
             connection = await self._dialer.connect()
-        except (OSError, ssl.SSLError, TimeoutError) as error:
+        except (OSError, ValueError) as error:  # a name that no resolver would take is a ValueError
             if not self._cancelled:
                 kind = "timeout" if isinstance(error, TimeoutError) else "connect"
                 self._sink.failed(TransportFailure(kind, f"{type(error).__name__}: {error}"))
@@ -84,8 +84,9 @@ class DialedCall:
     def failed(self, reason: TransportFailure) -> None:
         connection, self._connection = self._connection, None
         if reason.kind == "reset" and connection is not None and connection.exchanges > 1 and not connection.answering:
-            # The server closed a kept connection while our request was on its way: it has not seen it.
-            self.begin()
+            # The server closed a kept connection while our request was on its way: it has not seen it. The second try gets a
+            # fresh one: a server that breaks every connection must not see a request as often as there are kept ones.
+            self._connecting = asyncio.get_running_loop().create_task(self._connect())
             return
         self._sink.failed(reason)
 
@@ -120,7 +121,7 @@ class Dialer:
         return None
 
     async def connect(self) -> ClientConnection:
-        """A fresh connection. Raises OSError, ssl.SSLError or TimeoutError."""
+        """A fresh connection. Raises OSError (also for TLS and a time-out), ValueError for an impossible name."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._connect_seconds):
             _, connection = await loop.create_connection(

@@ -60,7 +60,7 @@ class Attempt:
         for name, value in headers:
             if name == b"content-type":
                 content_type = value
-            elif name == b"x-penstock-prompt-tokens" and value.isdigit():
+            elif name == b"x-penstock-prompt-tokens" and value.isdigit() and len(value) < 10:
                 self.prompt_tokens = int(value)
         self._content_type_wrong = not content_type.startswith(b"text/event-stream")
 
@@ -68,7 +68,10 @@ class Attempt:
         if self.over:
             return
         relay = self.relay
-        if relay is None or self._status != 200 or self._content_type_wrong:
+        if self._content_type_wrong:
+            self._fail("a stream was asked for, and something else came with status 200")
+            return
+        if relay is None or self._status != 200:
             self._collect(data)
             return
         try:

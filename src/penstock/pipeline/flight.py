@@ -119,13 +119,14 @@ class Flight:
     def _send(self, member: Member, pool: Pool) -> None:
         rooms, request = self.rooms, self.request
         assert self.admission is not None
+        engine_name = member.engine_name(self.model)
+        body = requests.for_engine(request, self.call.body, engine_name)
         self.serving.took(member, self.cost)
         self.pool = pool
         meter = self.meter
         meter.worker_id = member.id
         meter.tier = tier = self.admission.choice.served_name(pool)
         self.phase = Phase.SENT
-        engine_name = member.engine_name(self.model)
         self.rename = None if engine_name == self.model else rooms.rename(engine_name, self.model)
         relay = None
         if self.demand.stream:
@@ -136,10 +137,13 @@ class Flight:
                 largest_event_bytes=rooms.rules.largest_event_bytes,
             )
         self.attempt = attempt = Attempt(self, member, relay, rooms.rules.largest_reply_bytes)
-        body = requests.for_engine(request, self.call.body, engine_name)
-        self.exchange = rooms.transport.send(member.record, OPERATION_PATHS[self.call.operation], self.call.request_id, body, attempt)
+        exchange = rooms.transport.send(member.record, OPERATION_PATHS[self.call.operation], self.call.request_id, body, attempt)
+        if attempt.over:
+            # It failed at once, and what follows from that has happened already.
+            return
+        self.exchange = exchange
         if self._paused:
-            self.exchange.pause()
+            exchange.pause()
 
     # the worker's answer
 

@@ -67,14 +67,17 @@ class Line:
         for lane in self._order:
             while lane:
                 entry = lane[0]
-                if entry.left:
-                    lane.popleft()
-                    continue
-                if not place(entry):
-                    break
                 lane.popleft()
+                if entry.left:
+                    continue
+                # Out before it is placed: a worker may fail at once, and then it stands in line again.
                 entry.left = True
                 self._length -= 1
+                if not place(entry):
+                    entry.left = False
+                    self._length += 1
+                    lane.appendleft(entry)
+                    break
                 self._served.append(now)
 
     def overdue(self, now: float) -> list[Waiting]:
