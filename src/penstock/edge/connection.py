@@ -44,6 +44,10 @@ class Stage(Enum):
     ANSWER = "us"
 
 
+# A member looked up on its class costs more than many a step of a request.
+IDLE, HEAD, BODY, ANSWER = Stage
+
+
 class PenstockConnection(HttpToolsProtocol):
     """`lane` and `limits` are set on a subclass for each server (`connection_class`)."""
 
@@ -53,31 +57,32 @@ class PenstockConnection(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.url = b""
-        self.stage = Stage.HEAD
+        self.stage = HEAD
         self.since = 0.0
         """Loop time at which the sweep first saw the connection in this stage; 0: it has not yet."""
         self._head_read = 0
         """Bytes read since the head began: no less than the head's size."""
         self._condemned = False
         """An answer that ends the connection is on its way: what still comes is not read."""
+        self._address = ""
+        self._incoming: Exchange | None = None
+        """The exchange whose body is coming in; None: that of an ASGI request, or none."""
         self._answering: Exchange | None = None
         """The exchange whose turn it is, or was last; `cycle` may be a later one, of which the head has come already."""
 
     # uvicorn's `cycle` is an ASGI request or one of our exchanges; its annotations know only the former.
 
-    def _exchange(self) -> Exchange | None:
-        cycle: object = self.cycle
-        return cycle if isinstance(cycle, Exchange) else None
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn itself narrows it
         super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
         transport.set_write_buffer_limits(high=self.limits.write_buffer_bytes)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._answering is not None:
             self._answering.client_left()
             self._answering = None
-        if self._exchange() is not None:
+        cycle: object = self.cycle
+        if isinstance(cycle, Exchange):
             self.cycle = None  # type: ignore[assignment]  # uvicorn's own start value
         while self.pipeline:
             self.pipeline.pop()
@@ -98,7 +103,7 @@ class PenstockConnection(HttpToolsProtocol):
             if rest := data[upgrade.args[0] :]:
                 self.data_received(rest)
             return
-        if self.stage is Stage.HEAD and self._head_read > self.limits.max_header_bytes:
+        if self.stage is HEAD and self._head_read > self.limits.max_header_bytes:
             # The head has not ended: a single line without an end would never reach `on_header`.
             self._reject_head()
 
@@ -108,10 +113,10 @@ class PenstockConnection(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
-        if self.stage is Stage.ANSWER:
+        if self.stage is ANSWER:
             # Pipelined: what was read so far is of the request before it.
             self._head_read = 0
-        self.stage = Stage.HEAD
+        self.stage = HEAD
         self.since = 0.0
 
     def on_url(self, url: bytes) -> None:
@@ -129,7 +134,7 @@ class PenstockConnection(HttpToolsProtocol):
         if not 0 < self._head_read <= self.limits.max_header_bytes and self._head_size() > self.limits.max_header_bytes:
             self._reject_head()
             return
-        self.stage = Stage.BODY
+        self.stage = BODY
         self.since = 0.0
         operation = OPERATIONS.get(self.url) or OPERATIONS.get(self.url.partition(b"?")[0])
         headers = dict(self.headers)
@@ -137,26 +142,24 @@ class PenstockConnection(HttpToolsProtocol):
             self._reject(BadHttp(f"The header '{name}' may come only once."))
             return
         if operation is None or self.parser.get_method() != b"POST":
+            self._incoming = None
             self._hand_to_asgi()
             return
-        address = self.client[0] if self.client else ""
-        http_11 = self.parser.get_http_version() != "1.0"
-        exchange = Exchange(self.lane, self, operation, headers, address, http_11=http_11)
-        exchange.keep_alive = http_11 and self.parser.should_keep_alive()
-        self._take_turn(exchange)
-
-    def _take_turn(self, exchange: Exchange) -> None:
+        exchange = Exchange(self.lane, self, operation, headers, self._address)
+        if not self.parser.should_keep_alive():
+            exchange.last_on_connection(http_11=self.parser.get_http_version() != "1.0")
         previous: RequestResponseCycle | None = self.cycle
-        self.cycle = exchange  # type: ignore[assignment]  # see `_exchange`
+        self.cycle = exchange  # type: ignore[assignment]  # see above
+        self._incoming = exchange
         if previous is None or previous.response_complete:
             if self.expect_100_continue:
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._answering = exchange
-            exchange.turn()
+            exchange.its_turn = True
         else:
             # Pipelined: answered in order, and nothing more is read until then.
             self.flow.pause_reading()
-            self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]  # see `_exchange`
+            self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]  # see above
 
     def _hand_to_asgi(self) -> None:
         """uvicorn makes the scope at the begin of a message; we only now know that one is needed."""
@@ -169,18 +172,18 @@ class PenstockConnection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         if self._condemned:
             return
-        if (exchange := self._exchange()) is not None:
-            exchange.body(body)
+        if self._incoming is not None:
+            self._incoming.body(body)
         else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self._condemned:
             return
-        self.stage = Stage.ANSWER
+        self.stage = ANSWER
         self.since = 0.0
-        if (exchange := self._exchange()) is not None:
-            exchange.complete()
+        if self._incoming is not None:
+            self._incoming.complete()
             return
         super().on_message_complete()
         if self.cycle.response_complete:
@@ -192,19 +195,19 @@ class PenstockConnection(HttpToolsProtocol):
     def send(self, data: bytes) -> None:
         self.transport.write(data)
 
-    def exchange_over(self, keep_alive: bool) -> None:
-        if not keep_alive:
-            self._condemned = True
-            self.transport.close()
-        self.on_response_complete()
+    def hang_up(self) -> None:
+        """The answer that has just been sent was the last one."""
+        self._condemned = True
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         self.since = 0.0
-        if self.stage is Stage.ANSWER:
-            self._await_next()
+        if self.stage is ANSWER:
+            self.stage = IDLE
+            self._head_read = 0
         if self.flow.read_paused:
             self.flow.resume_reading()
         if self.pipeline:
@@ -212,14 +215,14 @@ class PenstockConnection(HttpToolsProtocol):
             self._start_asgi_task(cycle, app)
 
     def _await_next(self) -> None:
-        self.stage = Stage.IDLE
+        self.stage = IDLE
         self.since = 0.0
         self._head_read = 0
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         pipelined: object = cycle
-        if self.stage is Stage.IDLE:
-            self.stage = Stage.ANSWER
+        if self.stage is IDLE:
+            self.stage = ANSWER
         if isinstance(pipelined, Exchange):
             self._answering = pipelined
             pipelined.turn()
@@ -249,24 +252,24 @@ class PenstockConnection(HttpToolsProtocol):
     def _earlier_answer_under_way(self) -> bool:
         """Whether the client still gets the answer to a request before the one that is coming in."""
         cycle: RequestResponseCycle | None = self.cycle
-        return bool(self.pipeline) or (self.stage is not Stage.BODY and cycle is not None and not cycle.response_complete)
+        return bool(self.pipeline) or (self.stage is not BODY and cycle is not None and not cycle.response_complete)
 
     def _reject_head(self) -> None:
         self._reject(HeadersTooLarge(f"The request's headers are larger than {self.limits.max_header_bytes} bytes.", retry=False))
 
     def overdue(self, now: float) -> None:
         """Called once a second: end what has waited for the client for too long."""
-        if self.stage is Stage.ANSWER or self.transport.is_closing() or self._earlier_answer_under_way():
+        if self.stage is ANSWER or self.transport.is_closing() or self._earlier_answer_under_way():
             return
         if not self.since:
             self.since = now
             return
         waited, limits = now - self.since, self.limits
-        if self.stage is Stage.IDLE and waited > limits.idle_seconds:
+        if self.stage is IDLE and waited > limits.idle_seconds:
             self.transport.close()
-        elif self.stage is Stage.HEAD and waited > limits.header_seconds:
+        elif self.stage is HEAD and waited > limits.header_seconds:
             self._reject(RequestTimeout("The request's headers did not arrive in time."))
-        elif self.stage is Stage.BODY and waited > limits.body_seconds:
+        elif self.stage is BODY and waited > limits.body_seconds:
             if self.cycle.response_complete:
                 self.transport.close()
                 return

@@ -21,6 +21,7 @@ from penstock.wire.errors import error_body, error_headers
 OPERATIONS: Mapping[bytes, Operation] = {path.encode("ascii"): operation for operation, path in OPERATION_PATHS.items()}
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _JSON = b"content-type: application/json\r\n"
+_CLOSE = b"connection: close\r\n"
 _NO_HEADERS: Mapping[bytes, bytes] = {}
 _TELLING = frozenset(
     {
@@ -55,7 +56,11 @@ class Connection(Protocol):
     """The connection that an exchange belongs to."""
 
     def send(self, data: bytes) -> None: ...
-    def exchange_over(self, keep_alive: bool) -> None: ...
+    def hang_up(self) -> None:
+        """What has just been sent was the last answer."""
+        ...
+
+    def on_response_complete(self) -> None: ...
 
 
 class Exchange:
@@ -74,49 +79,59 @@ class Exchange:
         "_head",
         "_headers",
         "_lane",
+        "_more",
         "_operation",
         "_paused",
         "_refusal",
         "_resolving",
         "_size",
-        "_turn",
+        "its_turn",
         "keep_alive",
         "response_complete",
-        "started",
     )
 
-    def __init__(
-        self, lane: Lane, connection: Connection, operation: Operation, headers: Mapping[bytes, bytes], address: str, *, http_11: bool
-    ) -> None:
+    def __init__(self, lane: Lane, connection: Connection, operation: Operation, headers: Mapping[bytes, bytes], address: str) -> None:
         self._lane = lane
         self._connection = connection
         self._operation = operation
         self._headers = headers
         self._address = address
-        self._chunked = http_11
-        self._body: list[bytes] = []
+        self._chunked = True
+        self._body = b""
+        self._more: list[bytes] | None = None
+        """What came after the first read; most bodies come in one."""
         self._size = 0
         self._complete = False
-        self._turn = False
+        self.its_turn = False
+        """Whether the requests before it on this connection have been answered."""
         self._refusal: PenstockError | None = None
         self._flight: Flight | None = None
         self._resolving: asyncio.Task[None] | None = None
         self._head = b""
         self._paused = False
-        self.keep_alive = http_11
+        self.keep_alive = True
         self.response_complete = False
-        self.started = False
+
+    def last_on_connection(self, *, http_11: bool) -> None:
+        """The client wants the connection to end with the answer; before HTTP/1.1 it does not know chunks either."""
+        self.keep_alive = False
+        self._chunked = http_11
 
     # the request comes in
 
     def body(self, data: bytes) -> None:
         self._size += len(data)
         if self._size <= self._lane.max_body_bytes:
-            self._body.append(data)
+            if not self._body:
+                self._body = data
+            elif self._more is None:
+                self._more = [data]
+            else:
+                self._more.append(data)
             return
-        self._body.clear()
+        self._body, self._more = b"", None
         self._refusal = self._too_large()
-        if self._size > self._lane.max_body_bytes * _DISCARD_FACTOR and self._turn and not self.response_complete:
+        if self._size > self._lane.max_body_bytes * _DISCARD_FACTOR and self.its_turn and not self.response_complete:
             self.keep_alive = False
             self._refuse_now(self._refusal)
 
@@ -126,75 +141,70 @@ class Exchange:
     def complete(self) -> None:
         """The whole body is here."""
         self._complete = True
-        if self._turn:
+        if self.its_turn:
             self._run()
 
     def turn(self) -> None:
         """The requests before it on this connection have been answered."""
-        self._turn = True
+        self.its_turn = True
         if self._complete:
             self._run()
 
     def _run(self) -> None:
         if self.response_complete:
             return
+        lane = self._lane
         try:
             if self._refusal is not None:
                 raise self._refusal
-            found = self._principal()
+            found = lane.keys.find(self._headers.get(b"authorization"), self._address)
+            if isinstance(found, Pending):
+                self._ask(found)
+            else:
+                self._fly(found)
+        except Unauthenticated as error:
+            self._refuse_unknown(error)
         except PenstockError as error:
             self._refuse_now(error)
-            return
-        if isinstance(found, Pending):
-            self._resolving = asyncio.get_running_loop().create_task(self._resolve(found))
-        else:
-            self._fly(found)
 
-    def _principal(self) -> Principal | Pending:
-        lane = self._lane
+    def _refuse_unknown(self, error: Unauthenticated) -> None:
+        """Counted by address: whoever tries keys finds fewer and fewer answers."""
         try:
-            found = lane.keys.find(self._headers.get(b"authorization"), self._address)
-        except Unauthenticated:
-            lane.addresses.check(self._address, False)
-            raise
-        if isinstance(found, Pending) and not found.asked:
-            # A key that was never seen costs a question to the store; all who come with it meanwhile share the answer.
-            lane.addresses.check(self._address, False)
-            found.ask()
-        return found
+            self._lane.addresses.check(self._address, False)
+        except PenstockError as too_many:
+            self._refuse_now(too_many)
+        else:
+            self._refuse_now(error)
+
+    def _ask(self, pending: Pending) -> None:
+        """A key that was never seen costs a question to the store; all who come with it meanwhile share the answer."""
+        if not pending.asked:
+            self._lane.addresses.check(self._address, False)
+            pending.ask()
+        self._resolving = asyncio.get_running_loop().create_task(self._resolve(pending))
 
     async def _resolve(self, pending: Pending) -> None:
         try:
             principal = await pending.resolve()
+            self._resolving = None
+            self._fly(principal)
         except PenstockError as error:
             self._refuse_now(error)
-            return
-        finally:
-            self._resolving = None
-        self._fly(principal)
 
     def _fly(self, principal: Principal) -> None:
-        try:
-            call = self._call()
-        except PenstockError as error:
-            self._refuse_now(error)
-            return
-        self._headers = _NO_HEADERS
-        flight = self._lane.inference.run(principal, call, self)
-        if self.response_complete:
-            return
-        self._flight = flight
-        if self._paused:
-            flight.pause()
-
-    def _call(self) -> Call:
-        lane, headers = self._lane, self._headers
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self._body = []
+        """Raises PenstockError for what the headers say wrong."""
+        lane = self._lane
+        body = self._body if self._more is None else b"".join((self._body, *self._more))
         call = Call(lane.ids.next(lane.clock.time()), self._operation, body)
-        if headers.keys() & _TELLING:
+        if self._headers.keys() & _TELLING:
             self._add_what_headers_tell(call)
-        return call
+        # The flight has what it needs: a stream may last for minutes.
+        self._headers, self._body, self._more = _NO_HEADERS, b"", None
+        flight = lane.inference.run(principal, call, self)
+        if not self.response_complete:
+            self._flight = flight
+            if self._paused:
+                flight.pause()
 
     def _add_what_headers_tell(self, call: Call) -> None:
         headers = self._headers
@@ -231,7 +241,7 @@ class Exchange:
     def send(self, status: int, headers: bytes, body: bytes) -> None:
         self._connection.send(
             b"%b%b%b%bcontent-length: %d\r\n\r\n%b"
-            % (STATUS_LINES[status], self._lane.date, headers, b"" if self.keep_alive else b"connection: close\r\n", len(body), body)
+            % (STATUS_LINES[status], self._lane.date, headers, b"" if self.keep_alive else _CLOSE, len(body), body)
         )
         self._over()
 
@@ -239,7 +249,7 @@ class Exchange:
         if not self._chunked:
             self.keep_alive = False
         framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
-        close = b"" if self.keep_alive else b"connection: close\r\n"
+        close = b"" if self.keep_alive else _CLOSE
         # Kept back until the first bytes of the body, which follow at once: one packet instead of two.
         self._head = b"%b%b%b%b%b\r\n" % (STATUS_LINES[status], self._lane.date, headers, framing, close)
 
@@ -261,8 +271,10 @@ class Exchange:
     def _over(self) -> None:
         self.response_complete = True
         self._flight = None
-        # A body that is still coming cannot be told from the next request.
-        self._connection.exchange_over(self.keep_alive and self._complete)
+        if not (self.keep_alive and self._complete):
+            # A body that is still coming cannot be told from the next request.
+            self._connection.hang_up()
+        self._connection.on_response_complete()
 
     # what the connection feels
 
