@@ -1,0 +1,1 @@
+"""Measures the gateway beside other gateways; how and why is in docs/benchmarks.md."""
