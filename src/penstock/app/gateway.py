@@ -162,7 +162,7 @@ class Gateway:
     # edits
 
     async def _reload_models(self) -> None:
-        self.rooms.catalogue = Catalogue(await self.store.models())
+        self.rooms.adopt(Catalogue(await self.store.models()))
 
     async def _reload_workers(self) -> None:
         self.watch.replace_all(await self.store.workers(), frozenset(record.id for record in self._own))

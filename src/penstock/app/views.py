@@ -110,15 +110,8 @@ class Counted:
         count: TokenCount | None,
         retries: int,
     ) -> None:
-        series = self._metrics.series(model, operation, tier)
-        series.finished(status, seconds, queue_seconds)
-        series.retries += retries
-        if ttft_seconds is not None:
-            series.ttft.add(ttft_seconds)
+        self._metrics.series(model, operation, tier).add(status, seconds, queue_seconds, ttft_seconds, count, retries)
         if count is not None:
-            series.prompt_tokens += count.prompt
-            series.completion_tokens += count.completion
-            series.cached_tokens += count.cached
             self._metrics.journal_records += 1
 
     def refused(self, code: str) -> None:

@@ -5,7 +5,7 @@ differently. Time-outs need no timer of their own: a sweep once a second looks a
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
 from enum import Enum
@@ -31,6 +31,7 @@ class ConnectionLimits:
     write_buffer_bytes: int = 64 << 10
 
 
+_BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 _ONCE = frozenset({b"authorization", b"host", b"content-type", b"content-encoding", b"idempotency-key"})
 """Headers that two readers of one request could understand differently when they come twice."""
 
@@ -65,8 +66,12 @@ class PenstockConnection(HttpToolsProtocol):
         self._condemned = False
         """An answer that ends the connection is on its way: what still comes is not read."""
         self._address = ""
+        self.send: Callable[[bytes], None]
+        """The transport's own `write`, without a step between."""
         self._incoming: Exchange | None = None
         """The exchange whose body is coming in; None: that of an ASGI request, or none."""
+        self._offered_upgrade = False
+        """The head that has come offers an upgrade and announces a body."""
         self._answering: Exchange | None = None
         """The exchange whose turn it is, or was last; `cycle` may be a later one, of which the head has come already."""
 
@@ -75,6 +80,7 @@ class PenstockConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn itself narrows it
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""
+        self.send = transport.write
         transport.set_write_buffer_limits(high=self.limits.write_buffer_bytes)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -99,13 +105,23 @@ class PenstockConnection(HttpToolsProtocol):
                 self._reject(BadHttp(f"Invalid HTTP request: {_reason(error)}."))
             return
         except httptools.HttpParserUpgrade as upgrade:
-            # An offer that we do not take up (RFC 9110, 7.8; Java's client makes it by default): the request was an ordinary one.
-            if rest := data[upgrade.args[0] :]:
+            # An offer that we do not take up (RFC 9110, 7.8; Java's client makes it by default): the request is an ordinary one.
+            if rest := self._without_upgrade() + data[upgrade.args[0] :]:
                 self.data_received(rest)
             return
         if self.stage is HEAD and self._head_read > self.limits.max_header_bytes:
             # The head has not ended: a single line without an end would never reach `on_header`.
             self._reject_head()
+
+    def _without_upgrade(self) -> bytes:
+        """The head of a request with a body and an offer that we do not take up, as it would be without it; else nothing."""
+        if not self._offered_upgrade:
+            return b""
+        self._offered_upgrade = False
+        first = b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+        lines = b"".join(b"%b: %b\r\n" % each for each in self.headers if each[0] != b"upgrade")
+        self.parser = httptools.HttpRequestParser(self)
+        return first + lines + b"\r\n"
 
     # the parser's side
 
@@ -138,16 +154,28 @@ class PenstockConnection(HttpToolsProtocol):
         self.since = 0.0
         operation = OPERATIONS.get(self.url) or OPERATIONS.get(self.url.partition(b"?")[0])
         headers = dict(self.headers)
+        http_11 = True
         if len(headers) != len(self.headers) and (name := self._repeated()):
             self._reject(BadHttp(f"The header '{name}' may come only once."))
             return
+        if b"connection" in headers or not self.parser.should_keep_alive():
+            # Only here can it be another version or an upgrade: asking for it always would cost every request.
+            version = self.parser.get_http_version()
+            http_11 = version == "1.1"
+            if version not in ("1.0", "1.1"):
+                self._reject(BadHttp("Only HTTP/1.0 and HTTP/1.1 are spoken here."))
+                return
+            if b"upgrade" in headers and not headers.keys().isdisjoint(_BODY_HEADERS):
+                # The parser takes what follows for another protocol, and so would not give us the body.
+                self._offered_upgrade = True
+                return
         if operation is None or self.parser.get_method() != b"POST":
             self._incoming = None
             self._hand_to_asgi()
             return
         exchange = Exchange(self.lane, self, operation, headers, self._address)
-        if not self.parser.should_keep_alive():
-            exchange.last_on_connection(http_11=self.parser.get_http_version() != "1.0")
+        if not http_11 or not self.parser.should_keep_alive():
+            exchange.last_on_connection(http_11=http_11)
         previous: RequestResponseCycle | None = self.cycle
         self.cycle = exchange  # type: ignore[assignment]  # see above
         self._incoming = exchange
@@ -178,7 +206,7 @@ class PenstockConnection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._condemned:
+        if self._condemned or self._offered_upgrade:
             return
         self.stage = ANSWER
         self.since = 0.0
@@ -191,9 +219,6 @@ class PenstockConnection(HttpToolsProtocol):
             self._await_next()
 
     # answers
-
-    def send(self, data: bytes) -> None:
-        self.transport.write(data)
 
     def hang_up(self) -> None:
         """The answer that has just been sent was the last one."""

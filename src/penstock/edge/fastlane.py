@@ -3,7 +3,7 @@
 import asyncio
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,7 +55,8 @@ class Lane:
 class Connection(Protocol):
     """The connection that an exchange belongs to."""
 
-    def send(self, data: bytes) -> None: ...
+    send: Callable[[bytes], None]
+
     def hang_up(self) -> None:
         """What has just been sent was the last answer."""
         ...

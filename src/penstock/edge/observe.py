@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from penstock.domain.inference import TokenCount
 from penstock.domain.workers import WorkerState
 
 BOUNDS = tuple(2.0**power for power in range(-11, 10))
@@ -60,6 +61,35 @@ class Series:
         self.ttft = Histogram()
         self.duration = Histogram()
         self.queue = Histogram()
+
+    def add(
+        self,
+        status: int,
+        duration_seconds: float,
+        queue_seconds: float,
+        ttft_seconds: float | None,
+        count: TokenCount | None,
+        retries: int,
+    ) -> None:
+        """All about one request, in one go: this runs for every one."""
+        self.by_status[status // 100] += 1
+        histogram = self.duration
+        histogram.counts[bisect_left(BOUNDS, duration_seconds)] += 1
+        histogram.total += duration_seconds
+        if queue_seconds:
+            self.queue.add(queue_seconds)
+        else:
+            self.queue.counts[0] += 1
+        if ttft_seconds is not None:
+            histogram = self.ttft
+            histogram.counts[bisect_left(BOUNDS, ttft_seconds)] += 1
+            histogram.total += ttft_seconds
+        if retries:
+            self.retries += retries
+        if count is not None:
+            self.prompt_tokens += count.prompt
+            self.completion_tokens += count.completion
+            self.cached_tokens += count.cached
 
     def finished(self, status: int, duration_seconds: float, queue_seconds: float) -> None:
         """One request is over; its tokens, first token and retries are added to the fields as they become known."""

@@ -144,7 +144,8 @@ class ClientConnection(asyncio.Protocol):
         if not self._complete or call is None:
             return
         self._sink = self._call = None
-        self.resume()
+        if self.paused:
+            self.resume()
         if self._keep_alive and self._framed:
             self._home.keep(self)
         elif self._transport is not None:

@@ -24,14 +24,12 @@ class DialedCall:
         self._cancelled = False
         self._paused = False
 
-    def begin(self) -> None:
-        connection = self._dialer.take_idle()
-        if connection is None:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
-        else:
-            self._start(connection)
+    def dial(self) -> None:
+        """On a fresh connection."""
+        self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
-    def _start(self, connection: ClientConnection) -> None:
+    def start(self, connection: ClientConnection) -> None:
+        """On one that is there."""
         self._connection = connection
         connection.start(self._request, self, self._sink)
         if self._paused:
@@ -52,7 +50,7 @@ class DialedCall:
             if not self._cancelled:
                 self._sink.failed(TransportFailure("reset", "closed as soon as it was open"))
             return
-        self._start(connection)
+        self.start(connection)
 
     # the exchange's owner
 
@@ -86,7 +84,7 @@ class DialedCall:
         if reason.kind == "reset" and connection is not None and connection.exchanges > 1 and not connection.answering:
             # The server closed a kept connection while our request was on its way: it has not seen it. The second try gets a
             # fresh one: a server that breaks every connection must not see a request as often as there are kept ones.
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            self.dial()
             return
         self._sink.failed(reason)
 
@@ -110,15 +108,13 @@ class Dialer:
 
     def call(self, request: bytes, sink: ResponseSink) -> DialedCall:
         call = DialedCall(self, request, sink)
-        call.begin()
-        return call
-
-    def take_idle(self) -> ClientConnection | None:
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
-                return connection
-        return None
+                call.start(connection)
+                return call
+        call.dial()
+        return call
 
     async def connect(self) -> ClientConnection:
         """A fresh connection. Raises OSError (also for TLS and a time-out), ValueError for an impossible name."""

@@ -88,7 +88,10 @@ class Attempt:
         if self._status != 200:
             self._judge(b"".join(self._parts))
         elif self.relay is None:
-            self._hand_over()
+            try:
+                self._owner.whole(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+            except GarbledReply as error:
+                self._fail(str(error))
         elif self._content_type_wrong:
             self._fail("a stream was asked for, and something else came with status 200")
         else:
@@ -104,12 +107,6 @@ class Attempt:
             self._fail("the reply is too large")
             return
         self._parts.append(data)
-
-    def _hand_over(self) -> None:
-        try:
-            self._owner.whole(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
-        except GarbledReply as error:
-            self._fail(str(error))
 
     def _close(self, relay: Relay) -> None:
         try:

@@ -11,7 +11,7 @@ from penstock.domain.principal import Pool, Principal
 from penstock.domain.usage import Outcome
 from penstock.pipeline import heads, intake
 from penstock.pipeline.attempt import Attempt, settled_count
-from penstock.pipeline.phase import Phase
+from penstock.pipeline.phase import ANSWERING, NEW, OVER, QUEUED, SENT
 from penstock.pipeline.rooms import Rooms
 from penstock.routing.member import Member
 from penstock.scheduling.line import refuse_unserved
@@ -23,6 +23,8 @@ from penstock.wire.sse import DONE, KEEPALIVE
 
 log = structlog.get_logger("penstock.pipeline")
 _NOBODY: frozenset[str] = frozenset()
+_EMBEDDING, _COMPLETED = Operation.EMBEDDING, Outcome.COMPLETED
+_ONLY_IDLE = (Pool.OVERFLOW,)
 
 
 class Flight:
@@ -33,7 +35,7 @@ class Flight:
         self.principal = principal
         self.call = call
         self.reply = reply
-        self.phase = Phase.NEW
+        self.phase = NEW
         self.started = self.last_write = rooms.monotonic()
         self.admission: Admission | None = None
         self.attempt: Attempt | None = None
@@ -54,22 +56,22 @@ class Flight:
         """Raises the PenstockError that refuses the request."""
         rooms, call, now = self.rooms, self.call, self.started
         self.request = request = requests.decode(call.operation, call.body, rooms.rules.max_json_depth)
-        self.model = rooms.catalogue.resolve(request.model)
-        serving = rooms.fleet.serving(self.model, self.principal.org_id)
-        if serving is None or not serving.known:
-            raise intake.unknown_model(rooms.catalogue, self.model, request.model)
-        self.serving = serving
-        self.line = rooms.line(serving)
+        principal = self.principal
+        route = rooms.route(request.model, principal.org_id)
+        if route is None:
+            raise intake.unknown_model(rooms.catalogue, request.model)
+        self.model = route.model
+        self.serving = route.serving
+        self.line = route.line
         self.demand = intake.demand_of(call, request, self.model, now, rooms.rules.default_max_tokens)
         if call.idempotency_key is not None and self._replayed(call.idempotency_key, now):
             return
-        price = rooms.catalogue.price(self.model)
-        self.meter = Meter(rooms.journal, self.principal, call, self.model, price, now, rooms.time())
-        self.admission = admission = rooms.gate.admit(self.principal, self.demand, now)
+        self.meter = Meter(rooms.journal, principal, call, route.model, route.price, now, rooms.time())
+        self.admission = admission = rooms.gate.admit(principal, self.demand, now)
         rooms.retries.active += 1
         self._counted = True
-        self.pools = admission.pools
-        self.service_class = self.principal.plan.service_class
+        self.pools = admission.choice.pools
+        self.service_class = principal.plan.service_class
         self.cost = self.demand.prompt_tokens + self.demand.max_tokens
         self._enter(now)
 
@@ -79,7 +81,7 @@ class Flight:
         if isinstance(answer, Ticket):
             self.ticket = answer
             return False
-        self.phase = Phase.OVER
+        self.phase = OVER
         own = heads.identity(call.request_id, call.client_request_id) + self.rooms.gate.header_block(self.principal, now)
         self.reply.send(answer.status, answer.headers + own, answer.body)
         return True
@@ -89,12 +91,12 @@ class Flight:
     def _enter(self, now: float) -> None:
         """On to a worker when a slot is free, else into the line."""
         serving = self.serving
-        if not self.line and (place := serving.place(self.pools, self.excluded)) is not None:
+        if not self.line.length and (place := serving.place(self.pools, self.excluded)) is not None:
             self._send(*place)
             return
         if not serving.available:
             raise refuse_unserved(self.request.model)
-        if self.pools == (Pool.OVERFLOW,):
+        if self.pools == _ONLY_IDLE:
             raise intake.no_idle_capacity()
         self._queue(now)
 
@@ -105,7 +107,7 @@ class Flight:
             self.give_up_at = min(self.give_up_at, self.demand.deadline)
         self.left = False
         self.line.join(self, now)
-        self.phase = Phase.QUEUED
+        self.phase = QUEUED
 
     def placeable(self) -> bool:
         """A slot became free: go there, if it is one that this request may use."""
@@ -126,7 +128,7 @@ class Flight:
         meter = self.meter
         meter.worker_id = member.id
         meter.tier = tier = self.admission.choice.served_name(pool)
-        self.phase = Phase.SENT
+        self.phase = SENT
         self.rename = None if engine_name == self.model else rooms.rename(engine_name, self.model)
         relay = None
         if self.demand.stream:
@@ -154,12 +156,12 @@ class Flight:
         if isinstance(self.request, requests.EmbeddingBody):
             body = replies.embeddings_as(body, self.request.encoding_format)
         body = replies.edited(body, reply, self.meter.tier, self.rename, count)
-        self.phase = Phase.ANSWERING
+        self.phase = ANSWERING
         now = rooms.monotonic()
-        if operation is not Operation.EMBEDDING:
+        if operation is not _EMBEDDING:
             self.meter.first_token_at = now
         rooms.fleet.succeeded(attempt.member)
-        self._settle(Outcome.COMPLETED, count, now)
+        self._settle(_COMPLETED, count, now)
         headers = heads.JSON + heads.placed(attempt.member.id, self.pool)
         self.reply.send(200, headers + self._common_headers(now), body)
         if self.ticket is not None:
@@ -173,7 +175,7 @@ class Flight:
         now = self.last_write = self.rooms.monotonic()
         if self.meter.first_token_at is None and relay.tokens:
             self.meter.first_token_at = now
-        if self.phase is Phase.SENT:
+        if self.phase is SENT:
             self._start_answering(attempt, now)
         if relay.done:
             self._complete(attempt, relay, data, now)
@@ -183,7 +185,7 @@ class Flight:
         self.reply.write(data)
 
     def _start_answering(self, attempt: Attempt, now: float) -> None:
-        self.phase = Phase.ANSWERING
+        self.phase = ANSWERING
         self.meter.open_stream(settled_count(attempt, self.demand.prompt_tokens), now)
         if not self.streaming:
             self._start_stream(heads.placed(attempt.member.id, self.pool), now)
@@ -199,7 +201,7 @@ class Flight:
             chat = self.call.operation is Operation.CHAT
             data += usage_event(self.call.request_id, int(self.meter.started_wall), self.model, self.meter.tier, count, chat=chat)
         self.rooms.fleet.succeeded(attempt.member)
-        self._settle(Outcome.COMPLETED, count, now)
+        self._settle(_COMPLETED, count, now)
         self.reply.write(data + DONE)
         self.reply.end()
         self._free(attempt)
@@ -224,7 +226,7 @@ class Flight:
         )
         if not busy:
             rooms.fleet.failed(attempt.member)
-        if self.phase is Phase.ANSWERING:
+        if self.phase is ANSWERING:
             self._settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), rooms.monotonic())
             self.reply.write(error_event(intake.broke_off()))
             self.reply.end()
@@ -255,7 +257,7 @@ class Flight:
 
     def _settle(self, outcome: Outcome, count: TokenCount, now: float) -> None:
         """Limits, journal and counters get the true number; before the last bytes leave."""
-        self.phase = Phase.OVER
+        self.phase = OVER
         assert self.admission is not None
         self.admission.settle(count.prompt + count.completion)
         self.meter.close(outcome, count, now)
@@ -271,10 +273,10 @@ class Flight:
 
     def _fail(self, error: PenstockError) -> None:
         """Nothing was used: give everything back, tell the client in the form that it can still read."""
-        if self.phase is Phase.OVER:
+        if self.phase is OVER:
             return
         asked = self.attempt is not None
-        self.phase = Phase.OVER
+        self.phase = OVER
         self._give_back()
         now = self.rooms.monotonic()
         if self.streaming:
@@ -295,7 +297,7 @@ class Flight:
             status,
             seconds,
             meter.queue_seconds,
-            meter.ttft_seconds,
+            None if meter.first_token_at is None else meter.first_token_at - self.started,
             count,
             meter.retries,
         )
@@ -319,28 +321,28 @@ class Flight:
         attempt.over = True
         rooms = self.rooms
         self.serving.gave_back(attempt.member, self.cost)
-        if self.phase is Phase.OVER:
+        if self.phase is OVER:
             # Without these the three hold each other, and only the garbage collector could free them.
             self.attempt = self.exchange = None
             self._leave_budget()
             if self.ticket is not None:
                 self.ticket.abandon()
-        if self.line:
+        if self.line.length:
             self.line.serve(place, rooms.monotonic())
 
     # the reply's owner
 
     def cancel(self) -> None:
         phase, attempt = self.phase, self.attempt
-        if phase is Phase.OVER:
+        if phase is OVER:
             return
-        if phase is Phase.QUEUED:
+        if phase is QUEUED:
             self.line.leave(self)
-            self.phase = Phase.OVER
+            self.phase = OVER
             self._give_back()
             return
         if attempt is None or self.exchange is None:
-            self.phase = Phase.OVER
+            self.phase = OVER
             return
         self.exchange.cancel()
         now = self.rooms.monotonic()
@@ -354,12 +356,12 @@ class Flight:
 
     def pause(self) -> None:
         self._paused = True
-        if self.exchange is not None and self.phase in (Phase.SENT, Phase.ANSWERING):
+        if self.exchange is not None and self.phase in (SENT, ANSWERING):
             self.exchange.pause()
 
     def resume(self) -> None:
         self._paused = False
-        if self.exchange is not None and self.phase in (Phase.SENT, Phase.ANSWERING):
+        if self.exchange is not None and self.phase in (SENT, ANSWERING):
             self.exchange.resume()
 
     # time
@@ -372,7 +374,7 @@ class Flight:
     def keep_alive(self, now: float) -> None:
         """Called now and then while the client waits for a stream: show it that we are there."""
         rules = self.rooms.rules
-        if self.phase is Phase.OVER or self._paused:
+        if self.phase is OVER or self._paused:
             return
         if now - self.last_write < (rules.keepalive_every_seconds if self.streaming else rules.keepalive_after_seconds):
             return
@@ -383,7 +385,7 @@ class Flight:
 
     @property
     def waits_for_stream(self) -> bool:
-        return self.phase is not Phase.OVER and self.demand.stream
+        return self.phase is not OVER and self.demand.stream
 
     @property
     def _attempt(self) -> Attempt:

@@ -22,9 +22,9 @@ def demand_of(call: Call, request: requests.AnyBody, model: str, started: float,
     )
 
 
-def unknown_model(catalogue: Catalogue, model: str, name: str) -> PenstockError:
-    """Nobody has ever served it here; `name` is what the client typed."""
-    if catalogue.record(model) is not None:
+def unknown_model(catalogue: Catalogue, name: str) -> PenstockError:
+    """Nobody serves it here; `name` is what the client typed."""
+    if catalogue.record(catalogue.resolve(name)) is not None:
         return refuse_unserved(name)
     return ModelNotFound(f"The model '{name}' does not exist or you do not have access to it.", param="model")
 

@@ -15,3 +15,7 @@ class Phase(StrEnum):
     ANSWERING = "answering"
     """Tokens are going to the client: no other worker can take over."""
     OVER = "over"
+
+
+# A member looked up on its class costs more than many a step of a request.
+NEW, QUEUED, SENT, ANSWERING, OVER = Phase

@@ -9,7 +9,7 @@ from penstock.domain.inference import Call
 from penstock.domain.ports import Reply
 from penstock.domain.principal import Principal
 from penstock.pipeline.flight import Flight, log, place
-from penstock.pipeline.phase import Phase
+from penstock.pipeline.phase import OVER
 from penstock.pipeline.rooms import Rooms
 from penstock.routing.fleet import ServingKey
 
@@ -57,19 +57,20 @@ class Pipeline:
 
     def expire_and_keep_alive(self) -> None:
         """Called by the pipeline's own timer; tests with a clock of their own call it themselves."""
-        now = self._rooms.clock.monotonic()
+        now = self._rooms.monotonic()
         for line in self._rooms.lines.values():
             for entry in line.overdue(now):
                 assert isinstance(entry, Flight)
                 entry.expire(DeadlineExceeded("The request waited in the queue until its deadline.", retry_after_seconds=2.0))
         for flight in list(self._streams):
-            if flight.phase is Phase.OVER:
+            if flight.phase is OVER:
                 self._streams.discard(flight)
             else:
                 flight.keep_alive(now)
 
     def _fleet_changed(self, keys: frozenset[ServingKey]) -> None:
-        now = self._rooms.clock.monotonic()
+        self._rooms.routes.clear()
+        now = self._rooms.monotonic()
         for key in keys:
             serving = self._rooms.fleet.serving(*key)
             line = None if serving is None else self._rooms.lines.get(serving)

@@ -11,12 +11,15 @@ from penstock.admission.idempotency import IdempotentAnswers
 from penstock.catalog.models import Catalogue
 from penstock.domain.clock import Clock
 from penstock.domain.inference import TokenCount
+from penstock.domain.models import Price
 from penstock.domain.ports import Transport, UsageJournal
 from penstock.routing.fleet import Fleet
 from penstock.routing.retry_budget import RetryBudget
 from penstock.routing.serving import Serving
 from penstock.scheduling.line import Line
 from penstock.wire.relay import model_pattern
+
+_MOST_ROUTES = 10_000
 
 
 class Observer(Protocol):
@@ -57,6 +60,17 @@ class PipelineRules:
     slow_request_seconds: float = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a model's name leads for an organisation."""
+
+    model: str
+    """The catalogue's id."""
+    serving: Serving
+    line: Line
+    price: Price
+
+
 @dataclass
 class Rooms:
     """`catalogue` is replaced as a whole when a model was edited; everything else stays."""
@@ -72,12 +86,33 @@ class Rooms:
     rules: PipelineRules = PipelineRules()
     retries: RetryBudget = field(default_factory=RetryBudget)
     lines: dict[Serving, Line] = field(default_factory=dict)
+    routes: dict[tuple[str, str], Route] = field(default_factory=dict)
+    """What names have led to, by name and organisation, since anything was last edited."""
     renames: dict[tuple[str, str], tuple[re.Pattern[bytes], bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Bound once: asked several times for every request.
         self.monotonic = self.clock.monotonic
         self.time = self.clock.time
+
+    def route(self, name: str, org_id: str) -> Route | None:
+        """None: no worker serves it, or ever did."""
+        found = self.routes.get((name, org_id))
+        if found is not None:
+            return found
+        model = self.catalogue.resolve(name)
+        serving = self.fleet.serving(model, org_id)
+        if serving is None or not serving.known:
+            return None
+        if len(self.routes) >= _MOST_ROUTES:
+            self.routes.clear()
+        route = self.routes[name, org_id] = Route(model, serving, self.line(serving), self.catalogue.price(model))
+        return route
+
+    def adopt(self, catalogue: Catalogue) -> None:
+        """Models were edited."""
+        self.catalogue = catalogue
+        self.routes.clear()
 
     def line(self, serving: Serving) -> Line:
         line = self.lines.get(serving)

@@ -34,17 +34,17 @@ class Line:
         # One lane for each pair of class and pools: a request that must wait for a pool does not hold up those beside it.
         self._lanes: dict[tuple[ServiceClass, tuple[Pool, ...]], deque[Waiting]] = {}
         self._order: list[deque[Waiting]] = []
-        self._length = 0
+        self.length = 0
         self._served: deque[float] = deque(maxlen=256)
         self._window = drain_window_seconds
 
     def __len__(self) -> int:
-        return self._length
+        return self.length
 
     def join(self, entry: Waiting, now: float) -> None:
         """Stand in line. Raises RateLimited when the line is full, DeadlineExceeded when the deadline cannot be met."""
         wait = self.expected_wait(now)
-        if self._length >= self._limit:
+        if self.length >= self._limit:
             raise RateLimited("The queue of this model is full.", retry_after_seconds=min(max(wait, 1.0), _NO_LONGER_THAN_SECONDS))
         if now + wait > entry.give_up_at:
             raise DeadlineExceeded("The request could not be served before its deadline.", retry_after_seconds=min(max(wait, 1.0), 30.0))
@@ -54,13 +54,13 @@ class Line:
             lane = self._lanes[key] = deque()
             self._order = [self._lanes[each] for each in sorted(self._lanes, key=lambda each: each[0])]
         lane.append(entry)
-        self._length += 1
+        self.length += 1
 
     def leave(self, entry: Waiting) -> None:
         """Nobody waits for it any more (the client left, the deadline passed)."""
         if not entry.left:
             entry.left = True
-            self._length -= 1
+            self.length -= 1
 
     def serve(self, place: Callable[[Waiting], bool], now: float) -> None:
         """Offer each lane's first entry to `place` until no lane's first can be placed."""
@@ -72,10 +72,10 @@ class Line:
                     continue
                 # Out before it is placed: a worker may fail at once, and then it stands in line again.
                 entry.left = True
-                self._length -= 1
+                self.length -= 1
                 if not place(entry):
                     entry.left = False
-                    self._length += 1
+                    self.length += 1
                     lane.appendleft(entry)
                     break
                 self._served.append(now)
@@ -101,7 +101,7 @@ class Line:
         if len(self._served) < 2:
             return 0.0
         rate = len(self._served) / max(now - self._served[0], 1e-3)
-        return self._length / rate
+        return self.length / rate
 
 
 def refuse_unserved(model: str) -> Overloaded:

@@ -11,16 +11,19 @@ from penstock.net.dialer import Dialer
 class _Route:
     """All that is known beforehand of a request to one worker: its dialer and, by path, the head up to the request id."""
 
-    __slots__ = ("_heads", "_secret", "base_url", "dialer")
+    __slots__ = ("_heads", "dialer", "worker")
 
     def __init__(self, worker: WorkerRecord, dialer: Dialer) -> None:
-        self.base_url = worker.base_url
+        self.worker = worker
         self.dialer = dialer
-        self._secret = worker.secret
         self._heads: dict[str, bytes] = {}
 
-    def matches(self, worker: WorkerRecord) -> bool:
-        return self.base_url == worker.base_url and self._secret == worker.secret
+    def adopt(self, worker: WorkerRecord) -> bool:
+        """Whether the worker's new record leads to the same place with the same secret."""
+        same = (self.worker.base_url, self.worker.secret) == (worker.base_url, worker.secret)
+        if same:
+            self.worker = worker
+        return same
 
     def request(self, path: str, request_id: str, body: bytes) -> bytes:
         head = self._heads.get(path)
@@ -35,8 +38,8 @@ class _Route:
             "content-type: application/json",
             "accept-encoding: identity",
         ]
-        if self._secret:
-            lines.append(f"authorization: Bearer {self._secret}")
+        if self.worker.secret:
+            lines.append(f"authorization: Bearer {self.worker.secret}")
         return ("\r\n".join(lines) + "\r\nx-request-id: ").encode("ascii")
 
 
@@ -71,7 +74,7 @@ class HttpTransport:
 
     def send(self, worker: WorkerRecord, path: str, request_id: str, body: bytes, sink: ResponseSink) -> Exchange:
         route = self._routes.get(worker.id)
-        if route is None or not route.matches(worker):
+        if route is None or (route.worker is not worker and not route.adopt(worker)):
             route = self._new_route(worker)
         return route.dialer.call(route.request(path, request_id, body), sink)
 

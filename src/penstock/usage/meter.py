@@ -47,10 +47,6 @@ class Meter:
         """The tier served, which is the one reported and billed; known once the request has been placed."""
         self.worker_id = ""
 
-    @property
-    def ttft_seconds(self) -> float | None:
-        return None if self.first_token_at is None else self.first_token_at - self.started
-
     def open_stream(self, count: TokenCount, now: float) -> None:
         """Before the first bytes of a stream leave: from here on a crash loses nothing."""
         self._slot = self._journal.begin(self.record(Outcome.RECOVERED, count, now))

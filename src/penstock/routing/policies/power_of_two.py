@@ -22,7 +22,7 @@ class PowerOfTwo:
             one, other = candidates[first], candidates[second + (second >= first)]
             if other.free and (not one.free or other.outstanding_tokens < one.outstanding_tokens):
                 one = other
-        if one.free and one.id not in excluded:
+        if one.in_flight < one.slots and one.id not in excluded:
             return one
         # Both were full or excluded: look at all before saying that nothing is free.
         usable = [member for member in candidates if member.free and member.id not in excluded]
