@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bench import report
 from bench.contenders import CONTENDERS, ON_REQUEST
-from bench.goals import Verdict, as_section, judge
+from bench.goals import Check, Verdict, as_section, judge
 from bench.load import LoadFailed
-from bench.machine import ROOT, provenance
+from bench.machine import ROOT, Provenance, provenance
 from bench.memory import memory
 from bench.processes import NotReady
 from bench.race import REQUESTS, STREAMS, added_latency, race
@@ -86,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed.cache.absolute(),
         parsed.penstock.absolute(),
     )
+    document = parsed.write.absolute() if parsed.write else None
     # What was started must be stopped, also when we are asked to stop in the middle.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.chdir(ROOT)  # where `bench` is importable for our own helpers
@@ -94,24 +95,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (LoadFailed, NotReady) as problem:
         print(f"bench: {problem}", file=sys.stderr)
         return 1
-    return _tell(sections, parsed, command_line(parser, values), names)
-
-
-def _tell(sections: Sequence[Section], parsed: argparse.Namespace, command: str, names: Sequence[str]) -> int:
-    checks, origin = judge(sections), provenance(command, names)
-    if parsed.json:
-        print(report.json_line(sections, checks, origin))
-    else:
-        print("\n".join(report.text(section) for section in (*sections, as_section(checks))))
-        print(origin.line)
-    if parsed.write:
+    checks, origin = judge(sections), provenance(command_line(parser, values), sections)
+    _print(sections, checks, origin, as_json=parsed.json)
+    if document is not None:
+        # A part of the goals would replace all of them.
+        parts = [*sections, as_section(checks)] if parsed.command == "all" else sections
         try:
-            report.write(parsed.write, sections, checks, origin)
+            report.write(document, parts, origin)
         except report.NoPlace as problem:
             print(f"bench: {problem}", file=sys.stderr)
             return 1
     missed = any(check.verdict is not Verdict.PASSED for check in checks)
     return 1 if parsed.strict and missed else 0
+
+
+def _print(sections: Sequence[Section], checks: Sequence[Check], origin: Provenance, *, as_json: bool) -> None:
+    if as_json:
+        print(report.json_line(sections, checks, origin))
+        return
+    print("\n".join(report.text(section) for section in (*sections, as_section(checks))))
+    print(origin.line)
 
 
 if __name__ == "__main__":

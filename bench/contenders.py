@@ -62,6 +62,7 @@ def penstock(place: Place) -> Start:
     return Start(
         [place.penstock, "up", *flags, "--data-dir", place.directory / "data"],
         environment={"PENSTOCK_PROFILE": str(place.directory / "profiles.toml")},
+        directory=place.directory,
     )
 
 

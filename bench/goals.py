@@ -62,4 +62,4 @@ def judge(sections: Iterable[Section]) -> tuple[Check, ...]:
 
 def as_section(checks: Iterable[Check]) -> Section:
     rows = [(c.goal.name, "—" if c.measured is None else f"{c.measured:,.3g}{c.goal.unit}", c.required, str(c.verdict)) for c in checks]
-    return Section("goals", "Goals", ("goal", "measured", "required", ""), tuple(rows))
+    return Section("goals", "Goals", ("goal", "measured", "required", "verdict"), tuple(rows))

@@ -5,13 +5,14 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.contenders import CONTENDERS, INSTALLED
+from bench.contenders import INSTALLED
+from bench.section import Section
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,14 +32,14 @@ class Provenance:
         return f"`{self.command}`, {self.date}, {self.cores} cores of {self.cpu}, Linux {self.kernel}; {versions}."
 
 
-def provenance(command: str, contenders: Sequence[str]) -> Provenance:
+def provenance(command: str, sections: Sequence[Section]) -> Provenance:
     return Provenance(
         command,
         datetime.now(UTC).date().isoformat(),
         cpu_model(_text(Path("/proc/cpuinfo"))),
         len(os.sched_getaffinity(0)),
         platform.release(),
-        _versions(contenders),
+        _versions({name for section in sections for name in section.data}),
     )
 
 
@@ -47,13 +48,13 @@ def cpu_model(cpuinfo: str) -> str:
     return found[1].strip() if found else platform.machine()
 
 
-def _versions(contenders: Sequence[str]) -> dict[str, str]:
+def _versions(took_part: Set[str]) -> dict[str, str]:
     found = {"penstock": _penstock(), "Python": platform.python_version(), "uvloop": version("uvloop")}
     found |= {
         "nginx": _first_number(["nginx", "-v"], path=f"{os.environ.get('PATH', '')}:/usr/sbin"),
         "wrk": _first_number(["wrk", "-v"]),
     }
-    found |= {name: INSTALLED[name].partition("==")[2] for name in contenders if name in CONTENDERS and name in INSTALLED}
+    found |= {name: package.partition("==")[2] for name, package in INSTALLED.items() if name in took_part}
     return {name: number for name, number in found.items() if number}
 
 

@@ -28,9 +28,8 @@ def memory(options: Options) -> Section:
             with stage.started(PENSTOCK) as gateway:
                 samples, bad = _samples(stage, gateway)
         except LeftOut as problem:
-            return section([], options.requests, (f"{PENSTOCK} was left out: {problem}",))
-    notes = (f"only {samples[-1].requests:,} requests in the time",) if samples[-1].requests < options.requests else ()
-    return section(samples, options.requests, (*notes, f"{bad} bad answers") if bad else notes)
+            return section([], options.requests, 0, (f"{PENSTOCK} was left out: {problem}",))
+    return section(samples, options.requests, bad)
 
 
 def _samples(stage: Stage, gateway: Running) -> tuple[list[Sample], int]:
@@ -48,9 +47,13 @@ def _samples(stage: Stage, gateway: Running) -> tuple[list[Sample], int]:
     return samples, bad
 
 
-def section(samples: list[Sample], requests: int, notes: tuple[str, ...]) -> Section:
+def section(samples: list[Sample], requests: int, bad: int, notes: tuple[str, ...] = ()) -> Section:
     """Growth counts from the first tenth of the requests: until then caches and buffers fill."""
-    complete = bool(samples) and samples[-1].requests >= requests
+    complete = bool(samples) and samples[-1].requests >= requests and not bad
+    if samples and samples[-1].requests < requests:
+        notes += (f"only {samples[-1].requests:,} requests in the time",)
+    if bad:
+        notes += (f"{bad:,} bad answers",)
     tenth = next((each for each in samples if each.requests >= requests / 10), None)
     last = samples[-1] if complete else None
     figures = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.goals import Check, as_section
+from bench.goals import Check
 from bench.machine import Provenance
 from bench.section import Section
 
@@ -41,16 +41,15 @@ def json_line(sections: Sequence[Section], checks: Sequence[Check], provenance: 
     return json.dumps({"provenance": asdict(provenance), **measured, "checks": judged})
 
 
-def write(path: Path, sections: Sequence[Section], checks: Sequence[Check], provenance: Provenance) -> None:
+def write(path: Path, sections: Sequence[Section], provenance: Provenance) -> None:
     """Fill the marked places of a document, or make a new one. Raises NoPlace when it has none of the marks."""
-    blocks = {section.name: f"{markdown(section)}\n\n{provenance.line}" for section in (*sections, as_section(checks))}
+    blocks = {section.name: f"{markdown(section)}\n\n{provenance.line}" for section in sections}
     document = path.read_text() if path.exists() else "# Measured\n" + "".join(f"\n{_begin(name)}\n{_end(name)}\n" for name in blocks)
-    filled = document
+    if not any(_begin(name) in document for name in blocks):
+        raise NoPlace(f"{path.name} has none of the marks {', '.join(_begin(name) for name in blocks)}")
     for name, block in blocks.items():
-        filled = fill(filled, name, block)
-    if filled == document:
-        raise NoPlace(f"{path} has none of the marks {', '.join(_begin(name) for name in blocks)}")
-    path.write_text(filled)
+        document = fill(document, name, block)
+    path.write_text(document)
 
 
 def fill(document: str, name: str, block: str) -> str:

@@ -37,7 +37,7 @@ def _with_workers(penstock: Path, directory: Path) -> float:
     command = [str(penstock), "up", "--json", "--port", "0", "--no-discover", "--data-dir", str(directory / "data")]
     profile = {"PENSTOCK_PROFILE": str(directory / "profiles.toml")}
     began = time.perf_counter()
-    with running(command, directory / "log", announces=True, environment=profile) as process:
+    with running(command, directory / "log", announces=True, environment=profile, directory=directory) as process:
         json.loads(process.line())
         return time.perf_counter() - began
 
