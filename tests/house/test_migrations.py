@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect
 
 from penstock.stores import _migration as migration
-from penstock.stores._schema import SCHEMA_VERSION, metadata
+from penstock.stores._schema import SCHEMA_VERSION, described
 from tests import postgres
 
 
@@ -31,17 +31,18 @@ def shape(connection: Connection) -> dict[str, Any]:
 
 
 def check(migrated_url: str, described_url: str) -> None:
-    migrated, described = create_engine(migrated_url), create_engine(described_url)
+    migrated, direct = create_engine(migrated_url), create_engine(described_url)
+    metadata = described(migrated.dialect.name)
     with migrated.begin() as connection:
         migration.upgrade(connection)
         assert migration.version(connection) == SCHEMA_VERSION
         assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
         summed_up = shape(connection)
-    with described.begin() as connection:
+    with direct.begin() as connection:
         metadata.create_all(connection)
         assert summed_up == shape(connection)
     migrated.dispose()
-    described.dispose()
+    direct.dispose()
 
 
 def test_sqlite_schema_is_the_sum_of_its_migrations(tmp_path: Path) -> None:
@@ -49,8 +50,8 @@ def test_sqlite_schema_is_the_sum_of_its_migrations(tmp_path: Path) -> None:
 
 
 def test_postgres_schema_is_the_sum_of_its_migrations() -> None:
-    with postgres.database() as migrated, postgres.database() as described:
-        check(migrated.replace("postgresql", "postgresql+psycopg", 1), described.replace("postgresql", "postgresql+psycopg", 1))
+    with postgres.database() as migrated, postgres.database() as direct:
+        check(migrated.replace("postgresql", "postgresql+psycopg", 1), direct.replace("postgresql", "postgresql+psycopg", 1))
 
 
 def test_the_newest_migration_is_the_version_that_the_code_needs() -> None:

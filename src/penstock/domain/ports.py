@@ -96,11 +96,17 @@ class UsageQuery:
     limit: int = 1000
 
 
-class Ledger(Protocol):
-    async def append(self, records: Sequence[UsageRecord]) -> int:
-        """Write all in one transaction; a request id that is there already is left alone. Returns how many were new."""
+class UsageIntake(Protocol):
+    async def append(self, batch_id: str, records: Sequence[UsageRecord]) -> bool:
+        """Write all in one transaction; False, and nothing is written, when a batch of that id is there already.
+
+        This is what counts a request once: whoever cannot know whether a batch arrived gives it again, unchanged, under its id.
+        Ids are remembered for a week.
+        """
         ...
 
+
+class Ledger(UsageIntake, Protocol):
     async def report(self, query: UsageQuery) -> list[UsageRow]:
         """The sums by group, largest cost first, then most requests."""
         ...

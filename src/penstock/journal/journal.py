@@ -12,7 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from penstock.domain.errors import PortUnavailable
-from penstock.domain.ports import Ledger
+from penstock.domain.ports import UsageIntake
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.journal import segments, slots
 from penstock.journal.segments import Batch, Segments
@@ -26,30 +26,39 @@ log = structlog.get_logger("penstock.journal")
 class Journal:
     """Implements `domain.ports.UsageJournal`. One directory a process; what a dead process left is taken over at `open`."""
 
-    def __init__(self, directory: Path, ledger: Ledger, slots_per_file: int, flush_seconds: float) -> None:
+    def __init__(
+        self, directory: Path, ledger: UsageIntake, slots_per_file: int, flush_seconds: float, segment_bytes: int = segments.SEGMENT_BYTES
+    ) -> None:
         self._root = directory
         self._ledger = ledger
         self._slots_per_file = slots_per_file
         self._flush_seconds = flush_seconds
+        self._segment_bytes = segment_bytes
         self._waiting: deque[Batch] = deque()
         self._lock: int | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        self._flushing = asyncio.Lock()
         self.written = 0
         """Records that have reached the ledger since the start."""
 
     # life
 
     def open(self, reprice: Callable[[UsageRecord], UsageRecord]) -> int:
-        """Claim a directory and recover what its last owner left; returns the number of streams that were cut."""
+        """Claim a directory and recover what its last owner left; returns the number of streams that were cut.
+
+        The owner may have died at any point, this one included, so that: a stream whose record is in a file already is not cut; a file
+        goes to the ledger under its own name, which the ledger knows if it has it; slots are cleared when their records are in a file.
+        """
         directory = self._claim()
-        for path in segments.left_behind(directory):
-            self._waiting.append(Batch([path]))
-        cut = [reprice(replace(record, outcome=Outcome.RECOVERED)) for record in slots.left_behind(directory)]
-        self._segments = Segments(directory)
-        for record in cut:
-            self._segments.append(record)
-        # Only now: opening the slots clears them, and the records above are safe in a segment.
+        self._waiting.extend(segments.left_behind(directory))
+        cut = {record.request_id: record for record in slots.left_behind(directory)}
+        for batch in reversed(self._waiting):
+            for record in segments.read(batch.path) if cut and batch.path else ():
+                cut.pop(record.request_id, None)
+        self._segments = Segments(directory, self._segment_bytes)
+        for record in cut.values():
+            self._segments.append(reprice(replace(record, outcome=Outcome.RECOVERED)))
         self._slots = Slots(directory, self._slots_per_file)
         self._slots.open()
         return len(cut)
@@ -120,19 +129,29 @@ class Journal:
 
     async def flush(self) -> bool:
         """Move everything to the ledger; False when it could not be reached and the rest waits."""
-        batch = self._segments.cut()
-        if batch is not None:
-            self._waiting.append(batch)
-            self._forget_surplus()
-        while self._waiting:
-            batch = self._waiting[0]
-            try:
-                self.written += await self._ledger.append(batch.load())
-            except PortUnavailable as error:
-                log.warning("ledger_unreachable", reason=str(error), batches=len(self._waiting))
-                return False
-            self._waiting.popleft()
-            batch.discard()
+        self._waiting.extend(self._segments.cut())
+        self._forget_surplus()
+        async with self._flushing:
+            while self._waiting:
+                if not await self._hand_over(self._waiting[0]):
+                    return False
+                self._waiting.popleft()
+        return True
+
+    async def _hand_over(self, batch: Batch) -> bool:
+        """False: the ledger is away, so that it cannot be known whether it has the batch."""
+        records = await batch.load()
+        try:
+            if records and await self._ledger.append(batch.id, records):
+                self.written += len(records)
+        except PortUnavailable as error:
+            log.warning("ledger_unreachable", reason=str(error), batches=len(self._waiting))
+            return False
+        except Exception:
+            # What the ledger refuses must not hold up what comes after it. The file stays, for the next start.
+            log.exception("ledger_refused_batch", batch=batch.id, records=len(records))
+            return True
+        batch.discard()
         return True
 
     def _forget_surplus(self) -> None:
@@ -140,5 +159,5 @@ class Journal:
         held = 0
         for batch in reversed(self._waiting):
             held += len(batch.records)
-            if held > _MOST_RECORDS_IN_MEMORY and batch.paths and not self._segments.failing:
+            if held > _MOST_RECORDS_IN_MEMORY and batch.path is not None:
                 batch.records = []

@@ -1,37 +1,52 @@
 """Finished requests, one JSON line each, in files that live until the ledger has them.
 
 A file is memory-mapped and filled from the front: appending is a copy, not a system call. What follows the last line is zeros.
+A file is a batch: its name, which no other file ever has, is the id under which the ledger takes it once.
 """
 
+import asyncio
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
+from penstock.domain.ids import new_id
 from penstock.domain.usage import UsageRecord
 
 SEGMENT_BYTES = 4 << 20
+_SUFFIX = ".jsonl"
+_LINES_AT_ONCE = 1000
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(UsageRecord)
 
 
 @dataclass(slots=True)
 class Batch:
-    """Records on their way to the ledger: the files that hold them, and the records while memory has them too."""
+    """Records on their way to the ledger: in a file, and in memory too while there is room."""
 
-    paths: list[Path]
+    id: str
+    path: Path | None
+    """None: the disk had no room for them."""
     records: list[UsageRecord] = field(default_factory=list)
 
-    def load(self) -> list[UsageRecord]:
-        return self.records or [record for path in self.paths for record in read(path)]
+    async def load(self) -> list[UsageRecord]:
+        if self.path is None or self.records:
+            return self.records
+        found = []
+        for number, record in enumerate(read(self.path)):
+            found.append(record)
+            if number % _LINES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # others have their turn
+        return found
 
     def discard(self) -> None:
         """The ledger has them."""
-        for path in self.paths:
-            path.unlink(missing_ok=True)
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
 
 
 class Segments:
@@ -42,74 +57,83 @@ class Segments:
         self._segment_bytes = segment_bytes
         self._memory: mmap.mmap | None = None
         self._used = 0
-        self._paths: list[Path] = []
-        self._records: list[UsageRecord] = []
-        self._next = 0
+        self._batch = _unwritten()
+        self._full: list[Batch] = []
+        self._refused = False
         self.failing = False
         """The disk takes no more: records are kept in memory alone until it does."""
 
     def append(self, record: UsageRecord) -> None:
         """A full disk is remembered, not raised: the client's answer does not depend on it."""
-        self._records.append(record)
         line = _encode(record) + b"\n"
         end = self._used + len(line)
         memory = self._memory
         if memory is None or end > self._segment_bytes:
             memory = self._grow()
-            if memory is None:
-                return
             end = len(line)
-        memory[self._used : end] = line
-        self._used = end
+        if memory is not None:
+            memory[self._used : end] = line
+            self._used = end
+        self._batch.records.append(record)
 
-    def cut(self) -> Batch | None:
-        """What was appended since the last cut, or None; the next record begins a new file."""
-        if not self._records:
-            return None
-        batch = Batch(self._paths, self._records)
-        self._records, self._paths = [], []
-        self._release()
-        return batch
+    def cut(self) -> list[Batch]:
+        """What was appended since the last cut, a batch for each file; the next record begins a new one."""
+        self._finish_batch()
+        batches, self._full = self._full, []
+        self._refused = False
+        return batches
 
     def close(self) -> None:
         self._release()
 
     def _grow(self) -> mmap.mmap | None:
-        """The next file; None when the disk has no room for it."""
-        self._release()
-        try:
-            path, descriptor = self._create()
-        except OSError:
-            self.failing = True
+        """The next file; None when the disk has no room for it, which is asked once a cut."""
+        if self._refused:
             return None
+        self._finish_batch()
+        name = new_id("seg")
+        path = self._directory / (name + _SUFFIX)
         try:
-            # Allocated now: a page that cannot be had later would kill the process by SIGBUS.
-            os.posix_fallocate(descriptor, 0, self._segment_bytes)
-            self._memory = mmap.mmap(descriptor, self._segment_bytes)
+            self._memory = _create(path, self._segment_bytes)
         except OSError:
-            self.failing = True
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            self.failing = self._refused = True
             return None
-        finally:
-            os.close(descriptor)
-        self._paths.append(path)
+        self._batch = Batch(name, path)
         self.failing = False
         return self._memory
 
-    def _create(self) -> tuple[Path, int]:
-        while True:
-            path = self._directory / f"usage-{self._next:09d}.jsonl"
-            self._next += 1
-            try:
-                return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            except FileExistsError:
-                continue
+    def _finish_batch(self) -> None:
+        if self._batch.records:
+            self._full.append(self._batch)
+        self._release()
+        self._batch = _unwritten()
 
     def _release(self) -> None:
-        if self._memory is not None:
-            self._memory.close()
+        """Close the file and give back what it does not need."""
+        if self._memory is None:
+            return
+        self._memory.close()
         self._memory = None
+        if self._batch.path is not None:
+            with suppress(OSError):
+                os.truncate(self._batch.path, self._used)
         self._used = 0
+
+
+def _unwritten() -> Batch:
+    return Batch(new_id("mem"), None)
+
+
+def _create(path: Path, size: int) -> mmap.mmap:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        # Allocated now: a page that cannot be had later would kill the process by SIGBUS.
+        os.posix_fallocate(descriptor, 0, size)
+        return mmap.mmap(descriptor, size)
+    finally:
+        os.close(descriptor)
 
 
 def read(path: Path) -> Iterator[UsageRecord]:
@@ -121,5 +145,6 @@ def read(path: Path) -> Iterator[UsageRecord]:
             continue
 
 
-def left_behind(directory: Path) -> list[Path]:
-    return sorted(directory.glob("usage-*.jsonl"))
+def left_behind(directory: Path) -> list[Batch]:
+    """The oldest first."""
+    return [Batch(path.name.removesuffix(_SUFFIX), path) for path in sorted(directory.glob(f"seg_*{_SUFFIX}"))]

@@ -63,7 +63,10 @@ class Slots:
         self._free: list[Slot] = []
 
     def open(self) -> None:
+        """Begin with all slots free, also those of files that the last owner had added."""
         self._grow()
+        for path in _files(self._directory)[1:]:
+            path.unlink()
 
     def take(self) -> Slot:
         """A free slot. Raises OSError when the disk has no room for more of them."""
@@ -94,9 +97,13 @@ class Slots:
         self._free.extend(Slot(self, memory, index * SLOT_BYTES) for index in reversed(range(self._per_file)))
 
 
+def _files(directory: Path) -> list[Path]:
+    return sorted(directory.glob("slots-*.mmap"))
+
+
 def left_behind(directory: Path) -> Iterator[UsageRecord]:
     """The streams that a process which is no more had in flight, with the tokens that it had delivered."""
-    for path in sorted(directory.glob("slots-*.mmap")):
+    for path in _files(directory):
         data = path.read_bytes()
         for start in range(0, len(data) - SLOT_BYTES + 1, SLOT_BYTES):
             if data[start] == _ACTIVE and (record := _read(data, start)) is not None:

@@ -3,9 +3,15 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-_HOUR_SECONDS = 3600
+from penstock.stores._rollup import HOUR_SECONDS
+from penstock.stores._rollup import hour as _hour
+
 # Unix seconds that every database and calendar can hold; nothing happened outside.
 _FIRST, _LAST = 0.0, 253_402_300_799.0
+
+
+Edge = tuple[float, float, int]
+"""A part of an hour: since (included), until (excluded), the hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +20,7 @@ class Span:
     """The first whole hour; None: from the beginning."""
     end_hour: int | None
     """The hour after the last whole one; None: to the end."""
-    edges: tuple[tuple[float, float, int], ...]
-    """Parts of an hour: since (included), until (excluded), the hour."""
+    edges: tuple[Edge, ...]
 
 
 def span(since: float | None, until: float | None) -> Span:
@@ -29,19 +34,14 @@ def span(since: float | None, until: float | None) -> Span:
     edges = []
     if since is not None:
         first = _hour(since)
-        if since > first * _HOUR_SECONDS:
-            edges.append((since, float((first + 1) * _HOUR_SECONDS), first))
+        if since > first * HOUR_SECONDS:
+            edges.append((since, float((first + 1) * HOUR_SECONDS), first))
             first += 1
     if until is not None:
         end = _hour(until)
-        if until > end * _HOUR_SECONDS:
-            edges.append((float(end * _HOUR_SECONDS), until, end))
+        if until > end * HOUR_SECONDS:
+            edges.append((float(end * HOUR_SECONDS), until, end))
     return Span(first, end, tuple(edges))
-
-
-def _hour(time: float) -> int:
-    """Whole hours since the Unix epoch. Floor division is exact where dividing first would round."""
-    return int(time // _HOUR_SECONDS)
 
 
 def day_name(day: int) -> str:

@@ -1,60 +1,95 @@
-"""The usage ledger: one row a request, and its sums by the hour.
+"""The usage ledger, as far as it is the same on every database: batches that count once, sums by the hour, reports.
 
-`append` adds exactly the new rows to the hourly sums in the same transaction, so that a report need not read single rows but
-for the parts of an hour at its edges.
+`append` adds a batch to the hourly sums in the transaction that writes its records, so that a report need not read single records
+but for the parts of an hour at its edges. How single records are kept is the member's own (`_blocks.py`, `_records.py`).
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from time import time
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, case, func, literal, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Row, Select, Table, delete, func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.domain.errors import BadRequest
 from penstock.domain.ports import UsageQuery
-from penstock.domain.usage import Outcome, UsageRecord, UsageRow
+from penstock.domain.usage import UsageRecord, UsageRow
 from penstock.stores import _schema as schema
 from penstock.stores._connection import Connected
-from penstock.stores._hours import Span, day_name, span
-from penstock.stores._rollup import HOUR_KEY, SUMS
+from penstock.stores._hours import Edge, Span, day_name, span
+from penstock.stores._rollup import HOUR_KEY, SUMS, Hours
 
 _GROUPS = {"org": "org_id", "key": "key_id", "model": "model", "tier": "service_tier", "class": "service_class", "day": "day"}
+KEPT_SECONDS = 7 * 86_400
+"""How long the id of a batch is remembered: a gateway that dies between the commit and its note of it starts again within that time."""
+_PRUNE_EVERY = 1000
+_PRUNED_AT_ONCE = 5 * _PRUNE_EVERY
+
+
+Write = Callable[[AsyncConnection], Awaitable[None]]
 
 
 class SqlLedger(Connected):
-    async def append(self, records: Sequence[UsageRecord]) -> int:
-        first: dict[str, UsageRecord] = {}
-        for record in records:
-            first.setdefault(record.request_id, record)
-        if not first:
-            return 0
+    _appended = 0
+
+    async def append(self, batch_id: str, records: Sequence[UsageRecord]) -> bool:
+        hours, write = await self._prepare(records)
+        now = time()
         async with self._write() as connection:
-            return await self._add_records(connection, list(first.values()))
+            if not await self._note(connection, batch_id, now):
+                return False
+            await write(connection)
+            if rows := hours.rows():
+                names = (*HOUR_KEY, *SUMS)
+                await connection.execute(self._addition(), [dict(zip(names, row, strict=True)) for row in rows])
+        if self._appended % _PRUNE_EVERY == 0:
+            await self._prune(now - KEPT_SECONDS)
+        self._appended += 1
+        return True
 
     async def report(self, query: UsageQuery) -> list[UsageRow]:
         """Raises BadRequest for a grouping that there is not."""
         if unknown := set(query.group_by) - set(_GROUPS):
             raise BadRequest(f"Usage cannot be grouped by {', '.join(sorted(unknown))}.", param="group_by")
-        rows = await self._rows(report_query(query))
+        wanted = span(query.since, query.until)
+        async with self._read() as connection:
+            edges = await self._edges(connection, query, wanted.edges)
+            rows = (await connection.execute(report_query(query, wanted, edges))).all()
         return [_usage_row(found) for found in rows if found.requests]
 
-    async def records(self, query: UsageQuery, after: str | None = None) -> list[UsageRecord]:
-        return [_record(found) for found in await self._rows(records_query(query, after))]
+    async def _note(self, connection: AsyncConnection, batch_id: str, now: float) -> bool:
+        """Whether the batch is new; of two that come at the same time the second waits for the first."""
+        statement = self._insert(schema.usage_append).on_conflict_do_nothing()
+        values = {"batch_id": batch_id, "appended_at": now}
+        noted = await connection.execute(statement, values, execution_options={"preserve_rowcount": True})
+        return noted.rowcount > 0
 
-    async def record(self, request_id: str) -> UsageRecord | None:
-        found = await self._row(select(schema.usage_record).where(schema.usage_record.c.request_id == request_id))
-        return _record(found) if found else None
+    async def _prune(self, before: float) -> None:
+        table = schema.usage_append
+        old = select(table.c.batch_id).where(table.c.appended_at < before).order_by(table.c.appended_at).limit(_PRUNED_AT_ONCE)
+        async with self._write() as connection:
+            # Rows that another gateway is forgetting are left to it.
+            await connection.execute(delete(table).where(table.c.batch_id.in_(old.with_for_update(skip_locked=True))))
+
+    def _addition(self) -> Any:
+        table = schema.usage_hour
+        statement = self._insert(table)
+        added = {name: table.c[name] + statement.excluded[name] for name in SUMS}
+        return statement.on_conflict_do_update(index_elements=[table.c[name] for name in HOUR_KEY], set_=added)
 
     @abstractmethod
-    async def _add_records(self, connection: AsyncConnection, records: list[UsageRecord]) -> int:
-        """Insert the records (of different ids) that are not there yet and add exactly those to the sums; returns how many."""
+    async def _prepare(self, records: Sequence[UsageRecord]) -> tuple[Hours, Write]:
+        """What a batch adds to the sums, and what writes its records: all that can be done before the transaction begins."""
+
+    @abstractmethod
+    async def _edges(self, connection: AsyncConnection, query: UsageQuery, edges: Sequence[Edge]) -> list[Select[Any]]:
+        """The records in parts of an hour, as queries whose columns are those of the hourly sums."""
 
 
-def report_query(query: UsageQuery) -> Select[Any]:
-    """One statement: whole hours from the sums, the parts of an hour at the edges from single records."""
-    wanted = span(query.since, query.until)
-    parts = union_all(_hours(query, wanted), *(_edge(query, *edge) for edge in wanted.edges)).subquery()
+def report_query(query: UsageQuery, wanted: Span, edges: Sequence[Select[Any]]) -> Select[Any]:
+    """One statement: whole hours from the sums, the parts of an hour at the edges beside them."""
+    parts = union_all(_hours(query, wanted), *edges).subquery()
     day = (parts.c.hour // 24).label("day")
     groups = [day if name == "day" else parts.c[_GROUPS[name]] for name in dict.fromkeys(query.group_by)]
     sums = {name: func.coalesce(func.sum(parts.c[name]), 0).label(name) for name in SUMS}
@@ -66,46 +101,19 @@ def report_query(query: UsageQuery) -> Select[Any]:
     )
 
 
-def records_query(query: UsageQuery, after: str | None) -> Select[Any]:
-    table = schema.usage_record
-    place = tuple_(table.c.started_at, table.c.request_id)
-    selected = select(table).where(*_filters(table, query)).order_by(table.c.started_at.desc(), table.c.request_id.desc())
-    if query.since is not None:
-        selected = selected.where(table.c.started_at >= query.since)
-    if query.until is not None:
-        selected = selected.where(table.c.started_at < query.until)
-    if after is not None:
-        last = table.alias("last")
-        selected = selected.where(place < select(last.c.started_at, last.c.request_id).where(last.c.request_id == after).scalar_subquery())
-    return selected.limit(query.limit)
-
-
-def _filters(table: Table, query: UsageQuery) -> list[ColumnElement[bool]]:
+def filters(table: Table, query: UsageQuery) -> list[ColumnElement[bool]]:
     wanted = {"org_id": query.org_id, "key_id": query.key_id, "model": query.model}
     return [table.c[name] == value for name, value in wanted.items() if value is not None]
 
 
 def _hours(query: UsageQuery, wanted: Span) -> Select[Any]:
     table = schema.usage_hour
-    selected = select(*(table.c[name] for name in (*HOUR_KEY, *SUMS))).where(*_filters(table, query))
+    selected = select(*(table.c[name] for name in (*HOUR_KEY, *SUMS))).where(*filters(table, query))
     if wanted.first_hour is not None:
         selected = selected.where(table.c.hour >= wanted.first_hour)
     if wanted.end_hour is not None:
         selected = selected.where(table.c.hour < wanted.end_hour)
     return selected
-
-
-def _edge(query: UsageQuery, since: float, until: float, hour: int) -> Select[Any]:
-    table = schema.usage_record
-    made = {"hour": literal(hour), "requests": literal(1), "estimated_requests": case((table.c.estimated, 1), else_=0)}
-    columns = [made[name].label(name) if name in made else table.c[name] for name in (*HOUR_KEY, *SUMS)]
-    return select(*columns).where(*_filters(table, query), table.c.started_at >= since, table.c.started_at < until)
-
-
-def _record(found: Row[Any]) -> UsageRecord:
-    values = dict(found._mapping)
-    values["outcome"] = Outcome(values["outcome"])
-    return UsageRecord(**values)
 
 
 def _usage_row(found: Row[Any]) -> UsageRow:

@@ -1,54 +1,69 @@
-"""The ledger's hot statement, as text: records in, sums of the hour up, in the database and not row by row in Python."""
+"""Sums by the hour, made in one pass in Python: the database hears of a batch's groups, not of its records."""
 
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from penstock.domain.usage import UsageRecord
 
-COLUMNS = UsageRecord.__struct_fields__
 HOUR_KEY = ("org_id", "hour", "key_id", "model", "service_tier", "service_class")
 SUMS = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "estimated_requests", "cost_micros")
+HOUR_SECONDS = 3600
 
-_MADE = {"requests": "count(*)", "estimated_requests": "sum(CASE WHEN estimated THEN 1 ELSE 0 END)"}
-
-
-def row(record: UsageRecord) -> tuple[Any, ...]:
-    """A record's values in the order of `COLUMNS`, as plain types: SQLite's driver is slow with subclasses of str and int."""
-    return (
-        record.request_id,
-        record.org_id,
-        record.key_id,
-        record.model,
-        record.operation,
-        record.service_tier,
-        record.service_class,
-        record.worker_id,
-        record.outcome.value,
-        record.prompt_tokens,
-        record.completion_tokens,
-        record.cached_tokens,
-        record.reasoning_tokens,
-        record.estimated,
-        record.cost_micros,
-        record.started_at,
-        record.finished_at,
-        record.ttft_ms,
-        record.queue_ms,
-        record.retries,
-        record.status,
-        record.client_request_id,
-    )
+Place = tuple[str, int]
+"""Organisation and hour."""
+Group = tuple[str, str, str, str]
+"""What else a report may group by: key, model, tier, class."""
+Sums = Mapping[Group, Sequence[int]]
+"""In the order of `SUMS`."""
 
 
-def addition(source: str, hour: str) -> str:
-    """INSERT that adds the records of `source` (a table, perhaps with WHERE) to the sums; `hour` computes a record's hour.
+def hour(time: float) -> int:
+    """Whole hours since the Unix epoch. Floor division is exact where dividing first would round."""
+    return int(time // HOUR_SECONDS)
 
-    In the order of the key: two gateways that add to the same hours lock the rows in the same order.
-    """
-    key = ", ".join(HOUR_KEY)
-    selected = [hour if name == "hour" else name for name in HOUR_KEY] + [_MADE.get(name, f"sum({name})") for name in SUMS]
-    added = ", ".join(f"{name} = usage_hour.{name} + excluded.{name}" for name in SUMS)
-    places = ", ".join(str(place + 1) for place in range(len(HOUR_KEY)))
-    return (  # all of it names of our own columns
-        f"INSERT INTO usage_hour ({key}, {', '.join(SUMS)}) SELECT {', '.join(selected)} FROM {source} "  # noqa: S608
-        f"GROUP BY {places} ORDER BY {places} ON CONFLICT ({key}) DO UPDATE SET {added}"
-    )
+
+def by_place(records: Iterable[UsageRecord]) -> dict[Place, list[UsageRecord]]:
+    found: dict[Place, list[UsageRecord]] = {}
+    for record in records:
+        place = (record.org_id, int(record.started_at // HOUR_SECONDS))
+        group = found.get(place)
+        if group is None:
+            found[place] = [record]
+        else:
+            group.append(record)
+    return found
+
+
+def sums(records: Iterable[UsageRecord]) -> dict[Group, list[int]]:
+    """Of records of one place. This runs for every request that is served: no call, no attribute twice."""
+    found: dict[Group, list[int]] = {}
+    for record in records:
+        group = (record.key_id, record.model, record.service_tier, record.service_class)
+        line = found.get(group)
+        if line is None:
+            line = found[group] = [0, 0, 0, 0, 0, 0, 0]
+        line[0] += 1
+        line[1] += record.prompt_tokens
+        line[2] += record.completion_tokens
+        line[3] += record.cached_tokens
+        line[4] += record.reasoning_tokens
+        line[5] += record.estimated
+        line[6] += record.cost_micros
+    return found
+
+
+class Hours:
+    """Sums by place and group that grow as parts are added."""
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[str, int, str, str, str, str], Sequence[int]] = {}
+
+    def add(self, place: Place, part: Sums) -> None:
+        for group, line in part.items():
+            key = (*place, *group)
+            known = self._lines.get(key)
+            self._lines[key] = line if known is None else [a + b for a, b in zip(known, line, strict=True)]
+
+    def rows(self) -> list[tuple[str | int, ...]]:
+        """Values in the order of `HOUR_KEY` and `SUMS`; in the order of the key, so that two gateways that add to the same hours lock
+        their rows in the same order."""
+        return [(*key, *self._lines[key]) for key in sorted(self._lines)]

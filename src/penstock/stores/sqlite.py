@@ -7,7 +7,6 @@ One connection writes, others read beside it (write-ahead log). Every commit rea
 import asyncio
 import os
 import sqlite3
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from penstock.domain.ports import StoreProblem
-from penstock.domain.usage import UsageRecord
+from penstock.stores._blocks import BlockLedger
 from penstock.stores._file_lock import FileLock
-from penstock.stores._rollup import COLUMNS, addition, row
 from penstock.stores._sql_store import SqlStore
 
 _READERS = 4
 _WAIT_SECONDS = 5.0
 _MAGIC = b"SQLite format 3\0"
-_ROWS_A_STATEMENT = 250  # with 22 values each; SQLite takes 32,766 a statement
 # Primary result codes (the low byte): busy, locked, nomem, readonly, ioerr, full, cantopen, perm.
 _UNAVAILABLE = frozenset({5, 6, 7, 8, 10, 13, 14, 3})
 _CONSTRAINTS = {
@@ -41,18 +38,8 @@ _PRAGMAS = (
     "PRAGMA cache_size=-16384",  # 16 MiB
 )
 
-_ROW = f"({', '.join('?' * len(COLUMNS))})"
-_INTO = f"INSERT INTO usage_record ({', '.join(COLUMNS)}) VALUES "  # noqa: S608 - only names of our own columns
-# Not OR IGNORE: that would swallow broken rows as well.
-_IF_NEW = " ON CONFLICT (request_id) DO NOTHING"
-_INSERT = _INTO + _ROW + _IF_NEW
-_INSERT_MANY = _INTO + ", ".join([_ROW] * _ROWS_A_STATEMENT) + _IF_NEW
-_HIGHEST = "SELECT coalesce(max(rowid), 0) FROM usage_record"
-# Whole seconds first: to divide the fraction as well could round up into the next hour.
-_ADD_UP = addition("usage_record WHERE rowid > ?", "CAST(started_at AS INTEGER) / 3600")
 
-
-class SqliteStore(SqlStore):
+class SqliteStore(BlockLedger, SqlStore):
     _lock: FileLock | None = None
 
     def _connect(self) -> None:
@@ -79,21 +66,6 @@ class SqliteStore(SqlStore):
 
     def _insert(self, table: Table) -> Insert:
         return insert(table)
-
-    async def _add_records(self, connection: AsyncConnection, records: list[UsageRecord]) -> int:
-        # Rows get rising row ids and nobody else can write meanwhile: what is above the highest of now is exactly what is new.
-        highest = (await connection.exec_driver_sql(_HIGHEST)).scalar_one()
-        rows = [row(record) for record in records]
-        new = 0
-        full = len(rows) - len(rows) % _ROWS_A_STATEMENT
-        for start in range(0, full, _ROWS_A_STATEMENT):
-            values = tuple(chain.from_iterable(rows[start : start + _ROWS_A_STATEMENT]))
-            new += (await connection.exec_driver_sql(_INSERT_MANY, values)).rowcount
-        if full < len(rows):
-            new += (await connection.exec_driver_sql(_INSERT, rows[full:])).rowcount
-        if new:
-            await connection.exec_driver_sql(_ADD_UP, (highest,))
-        return new
 
     def _unavailable(self, error: BaseException) -> bool:
         if isinstance(error, sqlite3.Error):

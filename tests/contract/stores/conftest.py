@@ -7,12 +7,13 @@ import pytest
 
 from penstock.domain.ports import Store
 from penstock.stores import open_store
-from penstock.stores._schema import metadata
+from penstock.stores._schema import described
 from tests import postgres
 
 MEMBERS = ("sqlite-file", "sqlite-memory", "postgres")
 SECRET_KEY = b"k" * 32
-_EMPTY = "".join(f'DELETE FROM "{table.name}"; ' for table in reversed(metadata.sorted_tables)) + "INSERT INTO change_counter VALUES (1, 0)"
+_TABLES = reversed(described("postgresql").sorted_tables)
+_EMPTY = "".join(f'DELETE FROM "{table.name}"; ' for table in _TABLES) + "INSERT INTO change_counter VALUES (1, 0)"
 
 
 @pytest.fixture(scope="session")

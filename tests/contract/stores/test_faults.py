@@ -106,16 +106,17 @@ def cluster() -> Iterator[Cluster]:
 
 async def test_a_killed_postgres_is_unavailable_and_works_again_when_it_is_back(cluster: Cluster) -> None:
     store = await open_store(cluster.url, migrate=True)
-    await store.append([values.record("req_1")])
+    await store.append("one", [values.record("req_1")])
     cluster.kill()
     for _ in range(3):
         with pytest.raises(PortUnavailable):
             await store.check()
         with pytest.raises(PortUnavailable):
-            await store.append([values.record("req_2")])
+            await store.append("two", [values.record("req_2")])
     cluster.start()
     await store.check()
-    assert await store.append([values.record("req_1"), values.record("req_2")]) == 1
+    assert not await store.append("one", [values.record("req_1")])
+    assert await store.append("two", [values.record("req_2")])
     (row,) = await store.report(UsageQuery())
     assert row.requests == 2
     await store.close()
@@ -135,13 +136,14 @@ async def test_a_postgres_that_never_answers_is_unavailable(cluster: Cluster, mo
 async def test_a_full_disk_refuses_writes_and_keeps_what_is_there(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/penstock.db", migrate=True)
     assert isinstance(store, SqliteStore)
-    await store.append([values.record("req_1")])
+    await store.append("one", [values.record("req_1")])
     await limit_pages(store, 60)
+    many = [values.record(f"req_{number}") for number in range(2, 5000)]
     with pytest.raises(PortUnavailable, match="full"):
-        await store.append([values.record(f"req_{number}") for number in range(5000)])
+        await store.append("many", many)
     assert [record.request_id for record in await store.records(UsageQuery())] == ["req_1"]
     await limit_pages(store, 1_000_000)
-    assert await store.append([values.record(f"req_{number}") for number in range(5000)]) == 4999
+    assert await store.append("many", many)
     await store.close()
 
 

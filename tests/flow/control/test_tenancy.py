@@ -64,7 +64,9 @@ async def foreign(gate: Gateway) -> Foreign:
     )
     await gate.store.save_worker(worker)
     gate.fleet.worker_joined(worker)
-    await gate.store.append([usage_record(request_id="req_foreign", org_id=theirs.org_id, key_id=key.json()["id"], model=FOREIGN_TEXT)])
+    await gate.store.append(
+        "foreign", [usage_record(request_id="req_foreign", org_id=theirs.org_id, key_id=key.json()["id"], model=FOREIGN_TEXT)]
+    )
     identifiers = {
         "org_id": theirs.org_id,
         "key_id": key.json()["id"],

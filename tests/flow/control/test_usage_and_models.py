@@ -18,12 +18,13 @@ async def fill(gate: Gateway) -> None:
     ours = {"org_id": gate.ours.org_id, "key_id": "key_a", "model": "small", "started_at": START + 10, "finished_at": START + 11}
     later = {"key_id": "key_b", "started_at": START + DAY, "finished_at": START + DAY + 1, "estimated": True}
     await gate.store.append(
+        "filled",
         [
             usage_record(**ours, request_id="req_1"),
             usage_record(**{**ours, "model": "large"}, request_id="req_2", cost_micros=500, prompt_tokens=100, service_tier="priority"),
             usage_record(**{**ours, **later}, request_id="req_3"),
             usage_record(**{**ours, "org_id": gate.theirs.org_id}, request_id="req_4"),
-        ]
+        ],
     )
 
 

@@ -2,8 +2,9 @@
 
 from alembic import context
 
-from penstock.stores._schema import metadata
+from penstock.stores._schema import described
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=described(connection.dialect.name))
 with context.begin_transaction():
     context.run_migrations()

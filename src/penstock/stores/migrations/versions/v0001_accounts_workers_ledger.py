@@ -84,33 +84,16 @@ def upgrade() -> None:
     )
     op.create_index("usage_hour_time", "usage_hour", ["hour"])
     op.create_table(
-        "usage_record",
-        sa.Column("request_id", NAME, nullable=False),
-        sa.Column("org_id", NAME, nullable=False),
-        sa.Column("key_id", NAME, nullable=False),
-        sa.Column("model", NAME, nullable=False),
-        sa.Column("operation", NAME, nullable=False),
-        sa.Column("service_tier", NAME, nullable=False),
-        sa.Column("service_class", NAME, nullable=False),
-        sa.Column("worker_id", NAME, nullable=False),
-        sa.Column("outcome", NAME, nullable=False),
-        sa.Column("prompt_tokens", sa.BigInteger(), nullable=False),
-        sa.Column("completion_tokens", sa.BigInteger(), nullable=False),
-        sa.Column("cached_tokens", sa.BigInteger(), nullable=False),
-        sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
-        sa.Column("estimated", sa.Boolean(), nullable=False),
-        sa.Column("cost_micros", sa.BigInteger(), nullable=False),
-        sa.Column("started_at", sa.Double(), nullable=False),
-        sa.Column("finished_at", sa.Double(), nullable=False),
-        sa.Column("ttft_ms", sa.Double(), nullable=False),
-        sa.Column("queue_ms", sa.Double(), nullable=False),
-        sa.Column("retries", sa.BigInteger(), nullable=False),
-        sa.Column("status", sa.BigInteger(), nullable=False),
-        sa.Column("client_request_id", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("request_id"),
+        "usage_append",
+        sa.Column("batch_id", NAME, nullable=False),
+        sa.Column("appended_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("batch_id"),
     )
-    op.create_index("usage_record_org", "usage_record", ["org_id", "started_at", "request_id"])
-    op.create_index("usage_record_time", "usage_record", ["started_at", "request_id"])
+    op.create_index("usage_append_time", "usage_append", ["appended_at"])
+    if op.get_bind().dialect.name == "sqlite":
+        _usage_blocks()
+    else:
+        _usage_records()
     op.create_table(
         "worker",
         sa.Column("id", NAME, nullable=False),
@@ -182,3 +165,52 @@ def upgrade() -> None:
         sa.UniqueConstraint("digest"),
     )
     op.execute("INSERT INTO change_counter (id, version) VALUES (1, 0)")
+
+
+def _usage_blocks() -> None:
+    op.create_table(
+        "usage_block",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("org_id", NAME, nullable=False),
+        sa.Column("first_started_at", sa.Double(), nullable=False),
+        sa.Column("last_started_at", sa.Double(), nullable=False),
+        sa.Column("first_request_id", NAME, nullable=False),
+        sa.Column("last_request_id", NAME, nullable=False),
+        sa.Column("sums", sa.LargeBinary(), nullable=False),
+        sa.Column("records", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("usage_block_org", "usage_block", ["org_id", "last_started_at", "first_started_at"])
+    op.create_index("usage_block_time", "usage_block", ["last_started_at", "first_started_at"])
+    op.create_index("usage_block_request", "usage_block", ["last_request_id", "first_request_id"])
+
+
+def _usage_records() -> None:
+    op.create_table(
+        "usage_record",
+        sa.Column("request_id", NAME, nullable=False),
+        sa.Column("org_id", NAME, nullable=False),
+        sa.Column("key_id", NAME, nullable=False),
+        sa.Column("model", NAME, nullable=False),
+        sa.Column("operation", NAME, nullable=False),
+        sa.Column("service_tier", NAME, nullable=False),
+        sa.Column("service_class", NAME, nullable=False),
+        sa.Column("worker_id", NAME, nullable=False),
+        sa.Column("outcome", NAME, nullable=False),
+        sa.Column("prompt_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("completion_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("estimated", sa.Boolean(), nullable=False),
+        sa.Column("cost_micros", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=False),
+        sa.Column("finished_at", sa.Double(), nullable=False),
+        sa.Column("ttft_ms", sa.Double(), nullable=False),
+        sa.Column("queue_ms", sa.Double(), nullable=False),
+        sa.Column("retries", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.BigInteger(), nullable=False),
+        sa.Column("client_request_id", sa.Text(), nullable=False),
+    )
+    op.create_index("usage_record_org", "usage_record", ["org_id", "started_at", "request_id"])
+    op.create_index("usage_record_time", "usage_record", ["started_at", "request_id"])
+    op.create_index("usage_record_request", "usage_record", ["request_id"])

@@ -1,0 +1,151 @@
+"""What the journal hands to the ledger, and when it cannot."""
+
+import asyncio
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from penstock.journal import segments
+from penstock.journal.journal import Journal
+from penstock.journal.segments import Segments
+from tests.unit.journal.ledger import MemoryLedger, record, same
+
+
+@pytest.fixture
+def ledger() -> MemoryLedger:
+    return MemoryLedger()
+
+
+@pytest.fixture
+def journal(tmp_path: Path, ledger: MemoryLedger) -> Iterator[Journal]:
+    made = Journal(tmp_path, ledger, slots_per_file=4, flush_seconds=60, segment_bytes=100_000)
+    made.open(same)
+    yield made
+    asyncio.run(made.close())
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may grow, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def files(directory: Path) -> list[str]:
+    return sorted(path.stem for path in directory.rglob("seg_*.jsonl"))
+
+
+async def test_a_flush_is_one_batch_named_after_its_file(journal: Journal, ledger: MemoryLedger, tmp_path: Path) -> None:
+    many = [record(f"req_{number:03}", number) for number in range(300)]
+    for one in many:
+        journal.finish(one)
+    (name,) = files(tmp_path)
+    assert await journal.flush()
+    assert ledger.batches == {name: many}
+    assert files(tmp_path) == []
+    assert journal.written == 300
+
+
+async def test_a_quiet_journal_writes_nothing(journal: Journal, ledger: MemoryLedger, tmp_path: Path) -> None:
+    assert await journal.flush()
+    assert ledger.batches == {}
+    assert files(tmp_path) == []
+
+
+def test_each_file_is_a_batch_of_its_own(tmp_path: Path) -> None:
+    made = Segments(tmp_path, segment_bytes=1000)
+    many = [record(f"req_{number}") for number in range(10)]
+    for one in many:
+        made.append(one)
+    batches = made.cut()
+    assert made.cut() == []
+    assert len(batches) > 1
+    assert [one for batch in batches for one in batch.records] == many
+    for batch in batches:
+        assert batch.path is not None
+        assert (batch.path.stem, list(segments.read(batch.path))) == (batch.id, batch.records)
+        assert batch.path.stat().st_size < 1000, "what a file does not need is given back"
+    assert [batch.id for batch in segments.left_behind(tmp_path)] == sorted(batch.id for batch in batches)
+
+
+async def test_what_the_ledger_does_not_take_waits_in_its_file(journal: Journal, ledger: MemoryLedger, tmp_path: Path) -> None:
+    ledger.away = True
+    journal.finish(record("req_1"))
+    assert not await journal.flush()
+    journal.finish(record("req_2"))
+    assert not await journal.flush()
+    assert len(files(tmp_path)) == journal.backlog == 2
+    ledger.away = False
+    assert await journal.flush()
+    assert ledger.records == [record("req_1"), record("req_2")]
+    assert files(tmp_path) == []
+
+
+async def test_two_flushes_beside_each_other_hand_over_everything_once(journal: Journal, ledger: MemoryLedger) -> None:
+    for number in range(4):
+        journal.finish(record(f"req_{number}"))
+        flushes = [asyncio.ensure_future(journal.flush()) for _ in range(2)]
+        journal.finish(record(f"late_{number}"))
+        await asyncio.gather(*flushes)
+    assert await journal.flush()
+    assert len({one.request_id for one in ledger.records}) == len(ledger.records) == journal.written == 8
+
+
+async def test_a_batch_that_the_ledger_refuses_is_not_in_the_way(journal: Journal, ledger: MemoryLedger, tmp_path: Path) -> None:
+    ledger.refuses = "req_1"
+    journal.finish(record("req_1"))
+    (refused,) = files(tmp_path)
+    assert await journal.flush()
+    journal.finish(record("req_2"))
+    assert await journal.flush()
+    assert ledger.records == [record("req_2")]
+    assert files(tmp_path) == [refused]
+
+
+async def test_a_full_disk_is_remembered_and_nothing_is_lost(journal: Journal, ledger: MemoryLedger, tmp_path: Path) -> None:
+    many = [record(f"req_{number}") for number in range(5)]
+    with full_disk():
+        for one in many:
+            journal.finish(one)
+    assert journal.failing
+    ledger.away = True
+    assert not await journal.flush()
+    ledger.away = False
+    assert await journal.flush()
+    assert ledger.records == many
+    assert files(tmp_path) == []
+
+
+async def test_a_disk_with_room_again_is_used_again(journal: Journal, tmp_path: Path) -> None:
+    with full_disk():
+        journal.finish(record("req_1"))
+    journal.finish(record("req_2"))
+    assert (journal.failing, files(tmp_path)) == (True, [])  # not asked again for every request
+    await journal.flush()
+    journal.finish(record("req_3"))
+    assert not journal.failing
+    assert len(files(tmp_path)) == 1
+
+
+async def test_a_torn_line_is_left_out(tmp_path: Path, ledger: MemoryLedger) -> None:
+    made = Segments(tmp_path / "0", segment_bytes=10_000)
+    (tmp_path / "0").mkdir()
+    made.append(record("req_1"))
+    made.append(record("req_2"))
+    (batch,) = made.cut()
+    assert batch.path is not None
+    batch.path.write_bytes(batch.path.read_bytes()[:-40] + bytes(100))
+    journal = Journal(tmp_path, ledger, slots_per_file=4, flush_seconds=60)
+    journal.open(same)
+    await journal.close()
+    assert ledger.batches == {batch.id: [record("req_1")]}
