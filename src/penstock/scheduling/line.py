@@ -66,8 +66,7 @@ class Line:
         """Offer each lane's first entry to `place` until no lane's first can be placed."""
         for lane in self._order:
             while lane:
-                entry = lane[0]
-                lane.popleft()
+                entry = lane.popleft()
                 if entry.left:
                     continue
                 # Out before it is placed: a worker may fail at once, and then it stands in line again.
