@@ -34,7 +34,7 @@ _SHAPING = ("rounds", "seconds", "connections", "requests", "only", "with", "ups
 """Options that change what is measured; the others change where things are."""
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the gateway. Loopback only; needs Linux.")
     whats = "; ".join(f"{name}: {what}" for name, (what, _) in COMMANDS.items())
     parser.add_argument("command", nargs="?", choices=COMMANDS, default="race", metavar="COMMAND", help=f"{whats} [race]")
@@ -69,7 +69,7 @@ def command_line(parser: argparse.ArgumentParser, values: Mapping[str, object]) 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = _parser()
+    parser = make_parser()
     parsed = parser.parse_args(arguments)
     values = vars(parsed)
     try:

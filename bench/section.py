@@ -25,9 +25,8 @@ def shown(spread: Spread | None, digits: int) -> str:
     """The median, and in brackets the lowest and the highest where there are several."""
     if spread is None:
         return NOTHING
-    if spread.low == spread.high:
-        return f"{spread.median:,.{digits}f}"
-    return f"{spread.median:,.{digits}f} ({spread.low:,.{digits}f}-{spread.high:,.{digits}f})"
+    middle, low, high = (f"{value:,.{digits}f}" for value in (spread.median, spread.low, spread.high))
+    return middle if low == high else f"{middle} ({low}-{high})"
 
 
 def median(spread: Spread | None) -> float | None:
