@@ -19,4 +19,5 @@ compile -c requirements/dev.lock --extra postgres -o requirements/run.lock pypro
 compile -c requirements/dev.lock -o requirements/build.lock requirements/build.in
 compile --upgrade -o requirements/openai-2.lock requirements/openai-2.in
 
-cd web && npm install --package-lock-only --no-audit --no-fund
+(cd web && npm install --package-lock-only --no-audit --no-fund)
+cd tests/live/sdk_node && npm install --package-lock-only --no-audit --no-fund

@@ -20,7 +20,6 @@ from penstock.admission.gate import Gate
 from penstock.admission.idempotency import IdempotentAnswers
 from penstock.admission.keyring import KeyRing
 from penstock.app import process
-from penstock.app.access import Access
 from penstock.app.changes import ChangePoll
 from penstock.app.fleet_watch import FleetWatch
 from penstock.app.upstreams import Discovery, configured
@@ -35,6 +34,7 @@ from penstock.domain.workers import WorkerRecord
 from penstock.edge import logs
 from penstock.edge.connection import ConnectionLimits, connection_class, sweep
 from penstock.edge.control import ControlServices, control_app
+from penstock.edge.control.sign_in import SignIn
 from penstock.edge.fastlane import Lane
 from penstock.edge.observe import Metrics
 from penstock.journal.journal import Journal
@@ -143,7 +143,7 @@ class Gateway:
             store=self.store,
             accounts=self.accounts,
             fleet=LiveFleet(self.rooms, self.pipeline, self.watch, self.clock),
-            authenticate=Access(self.keys, self.accounts, self.store).authenticate,
+            authenticate=SignIn(self.keys, self.accounts, self.store),
             limiter=self.addresses,
             readiness=Ready(self.changes, self.pipeline, lambda: self.journal.failing),
             metrics=self.metrics,
@@ -183,7 +183,10 @@ class Gateway:
         """Bind the port. Raises OSError when it is taken."""
         settings = self.settings
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        self._socket = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        try:
+            self._socket = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        except OSError as error:
+            raise OSError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
         self.port = self._socket.getsockname()[1]
 
     @property
@@ -258,6 +261,8 @@ class Gateway:
             self.transport.close()
             await self.journal.close()
         await self.store.close()
+        if self._socket is not None:
+            self._socket.close()
 
 
 class _Server(uvicorn.Server):

@@ -12,7 +12,7 @@ from penstock.domain.errors import BadRequest, InvalidJson, UnsupportedParameter
 from penstock.domain.inference import Operation
 from penstock.wire import generation as g
 from penstock.wire.requests import RequestBody, SamplingBody, StreamOptions, TokenLimit
-from penstock.wire.requests import _explained as explained
+from penstock.wire.requests import explained
 
 Body = TypeVar("Body")
 

@@ -117,7 +117,7 @@ def decode(operation: Operation, body: bytes, max_depth: int) -> AnyBody:
         request = _DECODERS[operation].decode(body)
         _require_text(request)
     except msgspec.ValidationError as error:
-        raise _explained(str(error)) from None
+        raise explained(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJson(f"The request body is not valid JSON: {_reason(error)}.") from None
     return request
@@ -146,7 +146,7 @@ def _check_prompt(raw: bytes, param: str) -> None:
         raise BadRequest("'input' must not be empty.", param=param)
 
 
-def _explained(message: str) -> BadRequest:
+def explained(message: str) -> BadRequest:
     """msgspec says "Expected `int` >= 1 - at `$.max_tokens`"; the field goes to `param`, the rest to the message."""
     match = _FIELD_OF_MESSAGE.search(message)
     field = match[1] if match else ""
