@@ -156,6 +156,8 @@ class Client:
         self.body = b""
         self.sent = 0
         self.gone = asyncio.Event()
+        self.go = asyncio.Event()
+        """For a script to wait for its test."""
 
     async def read_request(self) -> bool:
         """False when the gateway closed the connection instead."""
