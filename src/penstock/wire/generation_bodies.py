@@ -11,8 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from penstock.domain.errors import BadRequest, InvalidJson, UnsupportedParameter
 from penstock.domain.inference import Operation
 from penstock.wire import generation as g
-from penstock.wire.requests import RequestBody, SamplingBody, StreamOptions, TokenLimit
-from penstock.wire.requests import explained
+from penstock.wire.requests import RequestBody, SamplingBody, StreamOptions, TokenLimit, explained
 
 Body = TypeVar("Body")
 
