@@ -4,6 +4,7 @@ A new rival is one function here and one line in `CONTENDERS`.
 """
 
 import json
+import secrets
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ PENSTOCK, NGINX, VLLM_ROUTER = "penstock", "nginx", "vllm-router"
 INSTALLED: Mapping[str, str] = {
     VLLM_ROUTER: "vllm-router==0.1.17",
     "sglang-router": "sglang-router==0.3.2",
-    "litellm": "litellm[proxy]==1.109.1",
+    "litellm": "litellm[proxy]==1.106.2",
     "portkey": "@portkey-ai/gateway==1.15.2",
 }
 """Rivals that come as packages, at the versions that are measured."""
@@ -106,9 +107,12 @@ def litellm(place: Place) -> Start:
     port, configuration = free_port(), place.directory / "litellm.yaml"
     models = [{"model_name": "m", "litellm_params": {"model": "openai/m", "api_base": f"{place.upstream}/v1", "api_key": "x"}}]
     # JSON is YAML.
-    configuration.write_text(json.dumps({"model_list": models, "litellm_settings": {"num_retries": 0, "callbacks": []}}))
+    # It refuses to start without a key, or with a weak one.
+    key = f"sk-{secrets.token_hex(24)}"
+    quiet = {"litellm_settings": {"num_retries": 0, "callbacks": []}, "general_settings": {"master_key": key}}
+    configuration.write_text(json.dumps({"model_list": models} | quiet))
     flags = ["--config", str(configuration), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
-    return Start([home / "litellm", *flags], port, environment={"LITELLM_LOG": "ERROR"})
+    return Start([home / "litellm", *flags], port, {"Authorization": f"Bearer {key}"}, {"LITELLM_LOG": "ERROR"})
 
 
 def portkey(place: Place) -> Start:

@@ -96,7 +96,7 @@ class Stage:
             helpers = (0.0, 0.0)
         shares = (share / result.seconds for share in (own, *helpers))
         cpu_us = own / max(result.requests, 1) * 1e6
-        void = void_reason(result.bad, *shares)
+        void = void_reason(result.bad, *shares) if result.requests else f"nothing was answered within {seconds} s"
         return Measurement(result.requests / result.seconds, result.p50_ms, result.p99_ms, cpu_us, void)
 
 
