@@ -7,25 +7,40 @@ bounds what has to be looked at. A block's own sums lie beside its records, for 
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, CompoundSelect, Select, func, insert, select
+from sqlalchemy import ColumnElement, CompoundSelect, Select, func, select
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.domain.ports import UsageQuery
 from penstock.domain.usage import UsageRecord
 from penstock.stores import _schema as schema
 from penstock.stores._hours import Edge
-from penstock.stores._ledger import SqlLedger, Write
-from penstock.stores._rollup import HOUR_KEY, HOUR_SECONDS, SUMS, Group, Hours, by_place, hour, sums
+from penstock.stores._ledger import SqlLedger
+from penstock.stores._rollup import ADDED, HOUR_KEY, HOUR_SECONDS, SUMS, Group, Hours, by_place, hour, sums
 
 MOST_RECORDS = 1000
 """In a block; coded at one go on the event loop, which takes about a millisecond."""
 _BLOCKS_AT_ONCE = 4
 """Read at one go, for the same reason."""
-_SUMS_AT_ONCE = 256
+_SUMS_AT_ONCE = 64
+
+_ROWS_AT_ONCE = 50
+
+_COLUMNS = ("org_id", "first_started_at", "last_started_at", "first_request_id", "last_request_id", "sums", "records")
+_NOTE = "INSERT INTO usage_append (batch_id, appended_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
+_INSERT = f"INSERT INTO usage_block ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 - only names of our own columns
+_ROW = f"({', '.join('?' * len(_COLUMNS))})"
+_FIELDS = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(HOUR_KEY) + len(SUMS)))
+_ADD_UP = (  # all of it names of our own columns; SQLite would take ON for the one of a join, if there were no WHERE
+    f"INSERT INTO usage_hour ({', '.join((*HOUR_KEY, *SUMS))}) SELECT {_FIELDS} FROM json_each(?) WHERE true "  # noqa: S608
+    f"ON CONFLICT ({', '.join(HOUR_KEY)}) DO UPDATE SET {ADDED}"
+)
 
 Line = tuple[Group, list[int]]
 _encode = msgspec.msgpack.Encoder().encode
@@ -60,9 +75,9 @@ class BlockLedger(SqlLedger):
                         return record
         return None
 
-    async def _prepare(self, records: Sequence[UsageRecord]) -> tuple[Hours, Write]:
+    async def _append(self, batch_id: str, records: Sequence[UsageRecord], now: float) -> bool:
         hours = Hours()
-        blocks = []
+        blocks: list[tuple[Any, ...]] = []
         for start in range(0, len(records), MOST_RECORDS):
             if start:
                 await asyncio.sleep(0)  # others have their turn
@@ -70,12 +85,7 @@ class BlockLedger(SqlLedger):
                 added = sums(group)
                 hours.add(place, added)
                 blocks.append(_values(place[0], group, list(added.items())))
-
-        async def write(connection: AsyncConnection) -> None:
-            if blocks:
-                await connection.execute(insert(schema.usage_block), blocks)
-
-        return hours, write
+        return await self._transact(lambda cursor: _write(cursor, batch_id, now, blocks, hours))
 
     async def _edges(self, connection: AsyncConnection, query: UsageQuery, edges: Sequence[Edge]) -> list[Select[Any]]:
         hours = Hours()
@@ -88,6 +98,10 @@ class BlockLedger(SqlLedger):
                     inside = [record for record in _decode(block.records) if edge[0] <= record.started_at < edge[1]]
                     _add(hours, block.org_id, edge, query, sums(inside).items())
         return [_table(hours.rows())] if edges else []
+
+    @abstractmethod
+    async def _transact(self, work: Callable[[DBAPICursor], bool]) -> bool:
+        """Run it inside a transaction. Raises PortUnavailable."""
 
 
 def blocks_query(query: UsageQuery, end: tuple[float, str] | None) -> Select[Any]:
@@ -131,18 +145,23 @@ def _of(query: UsageQuery) -> list[ColumnElement[bool]]:
     return [] if query.org_id is None else [_block.org_id == query.org_id]
 
 
-def _values(org_id: str, records: list[UsageRecord], lines: list[Line]) -> dict[str, Any]:
+def _values(org_id: str, records: list[UsageRecord], lines: list[Line]) -> tuple[Any, ...]:
+    """In the order of `_COLUMNS`."""
     starts = [record.started_at for record in records]
     ids = [record.request_id for record in records]
-    return {
-        "org_id": org_id,
-        "first_started_at": min(starts),
-        "last_started_at": max(starts),
-        "first_request_id": min(ids),
-        "last_request_id": max(ids),
-        "sums": _encode(lines),
-        "records": _encode(records),
-    }
+    return org_id, min(starts), max(starts), min(ids), max(ids), _encode(lines), _encode(records)
+
+
+def _write(cursor: DBAPICursor, batch_id: str, now: float, blocks: list[tuple[Any, ...]], hours: Hours) -> bool:
+    """In few statements: at each, the thread that it runs on and the event loop's take turns."""
+    cursor.execute(_NOTE, (batch_id, now))
+    if not cursor.rowcount:
+        return False
+    for start in range(0, len(blocks), _ROWS_AT_ONCE):
+        part = blocks[start : start + _ROWS_AT_ONCE]
+        cursor.execute(_INSERT + ", ".join([_ROW] * len(part)), tuple(chain.from_iterable(part)))
+    cursor.execute(_ADD_UP, (_json(hours.rows()),))
+    return True
 
 
 def _place(record: UsageRecord) -> tuple[float, str]:
@@ -170,6 +189,10 @@ def _add(hours: Hours, org_id: str, edge: Edge, query: UsageQuery, lines: Iterab
 
 def _table(rows: list[tuple[str | int, ...]]) -> Select[Any]:
     """Rows of ours as a table for the database, in one value: there can be more of them than a statement takes values."""
-    row = func.json_each(msgspec.json.encode(rows).decode()).table_valued("value").c.value
+    row = func.json_each(_json(rows)).table_valued("value").c.value
     names = enumerate((*HOUR_KEY, *SUMS))
     return select(*(func.json_extract(row, f"$[{place}]", type_=schema.usage_hour.c[name].type).label(name) for place, name in names))
+
+
+def _json(rows: list[tuple[str | int, ...]]) -> str:
+    return msgspec.json.encode(rows).decode()

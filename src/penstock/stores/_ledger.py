@@ -1,11 +1,11 @@
-"""The usage ledger, as far as it is the same on every database: batches that count once, sums by the hour, reports.
+"""The usage ledger, as far as it is the same on every database: the sums by the hour, and reports.
 
 `append` adds a batch to the hourly sums in the transaction that writes its records, so that a report need not read single records
 but for the parts of an hour at its edges. How single records are kept is the member's own (`_blocks.py`, `_records.py`).
 """
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from time import time
 from typing import Any
 
@@ -18,7 +18,7 @@ from penstock.domain.usage import UsageRecord, UsageRow
 from penstock.stores import _schema as schema
 from penstock.stores._connection import Connected
 from penstock.stores._hours import Edge, Span, day_name, span
-from penstock.stores._rollup import HOUR_KEY, SUMS, Hours
+from penstock.stores._rollup import HOUR_KEY, SUMS
 
 _GROUPS = {"org": "org_id", "key": "key_id", "model": "model", "tier": "service_tier", "class": "service_class", "day": "day"}
 KEPT_SECONDS = 7 * 86_400
@@ -27,26 +27,16 @@ _PRUNE_EVERY = 1000
 _PRUNED_AT_ONCE = 5 * _PRUNE_EVERY
 
 
-Write = Callable[[AsyncConnection], Awaitable[None]]
-
-
 class SqlLedger(Connected):
     _appended = 0
 
     async def append(self, batch_id: str, records: Sequence[UsageRecord]) -> bool:
-        hours, write = await self._prepare(records)
         now = time()
-        async with self._write() as connection:
-            if not await self._note(connection, batch_id, now):
-                return False
-            await write(connection)
-            if rows := hours.rows():
-                names = (*HOUR_KEY, *SUMS)
-                await connection.execute(self._addition(), [dict(zip(names, row, strict=True)) for row in rows])
+        new = await self._append(batch_id, records, now)
         if self._appended % _PRUNE_EVERY == 0:
             await self._prune(now - KEPT_SECONDS)
         self._appended += 1
-        return True
+        return new
 
     async def report(self, query: UsageQuery) -> list[UsageRow]:
         """Raises BadRequest for a grouping that there is not."""
@@ -58,13 +48,6 @@ class SqlLedger(Connected):
             rows = (await connection.execute(report_query(query, wanted, edges))).all()
         return [_usage_row(found) for found in rows if found.requests]
 
-    async def _note(self, connection: AsyncConnection, batch_id: str, now: float) -> bool:
-        """Whether the batch is new; of two that come at the same time the second waits for the first."""
-        statement = self._insert(schema.usage_append).on_conflict_do_nothing()
-        values = {"batch_id": batch_id, "appended_at": now}
-        noted = await connection.execute(statement, values, execution_options={"preserve_rowcount": True})
-        return noted.rowcount > 0
-
     async def _prune(self, before: float) -> None:
         table = schema.usage_append
         old = select(table.c.batch_id).where(table.c.appended_at < before).order_by(table.c.appended_at).limit(_PRUNED_AT_ONCE)
@@ -72,15 +55,9 @@ class SqlLedger(Connected):
             # Rows that another gateway is forgetting are left to it.
             await connection.execute(delete(table).where(table.c.batch_id.in_(old.with_for_update(skip_locked=True))))
 
-    def _addition(self) -> Any:
-        table = schema.usage_hour
-        statement = self._insert(table)
-        added = {name: table.c[name] + statement.excluded[name] for name in SUMS}
-        return statement.on_conflict_do_update(index_elements=[table.c[name] for name in HOUR_KEY], set_=added)
-
     @abstractmethod
-    async def _prepare(self, records: Sequence[UsageRecord]) -> tuple[Hours, Write]:
-        """What a batch adds to the sums, and what writes its records: all that can be done before the transaction begins."""
+    async def _append(self, batch_id: str, records: Sequence[UsageRecord], now: float) -> bool:
+        """In one transaction: note the batch (False when it is known), write its records, add them to the sums."""
 
     @abstractmethod
     async def _edges(self, connection: AsyncConnection, query: UsageQuery, edges: Sequence[Edge]) -> list[Select[Any]]:

@@ -13,8 +13,8 @@ from penstock.domain.ports import UsageQuery
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.stores import _schema as schema
 from penstock.stores._hours import Edge
-from penstock.stores._ledger import SqlLedger, Write, filters
-from penstock.stores._rollup import HOUR_KEY, SUMS, Hours, by_place, sums
+from penstock.stores._ledger import SqlLedger, filters
+from penstock.stores._rollup import ADDED, HOUR_KEY, SUMS, Hours, by_place, sums
 
 COLUMNS = UsageRecord.__struct_fields__
 _SLICE = 1000  # coded at one go on the event loop, which takes about two milliseconds
@@ -25,10 +25,16 @@ _ROW = ", ".join(f"{name} {_TYPES[type(schema.usage_record.c[name].type).__name_
 _INSERT = (  # all of it names of our own columns
     f"INSERT INTO usage_record ({', '.join(COLUMNS)}) SELECT {', '.join(COLUMNS)} FROM json_to_recordset(%s::json) AS given({_ROW})"  # noqa: S608
 )
+# Of two that come at the same time, the second waits for the first.
+_NOTE = "INSERT INTO usage_append (batch_id, appended_at) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+_ADD_UP = (
+    f"INSERT INTO usage_hour ({', '.join((*HOUR_KEY, *SUMS))}) VALUES ({', '.join(['%s'] * (len(HOUR_KEY) + len(SUMS)))}) "  # noqa: S608
+    f"ON CONFLICT ({', '.join(HOUR_KEY)}) DO UPDATE SET {ADDED}"
+)
 
 
 class RecordLedger(SqlLedger):
-    async def _prepare(self, records: Sequence[UsageRecord]) -> tuple[Hours, Write]:
+    async def _append(self, batch_id: str, records: Sequence[UsageRecord], now: float) -> bool:
         hours = Hours()
         texts = []
         for start in range(0, len(records), _SLICE):
@@ -38,12 +44,14 @@ class RecordLedger(SqlLedger):
             for place, group in by_place(part).items():
                 hours.add(place, sums(group))
             texts.append(msgspec.json.encode([asdict(record) for record in part]).decode())
-
-        async def write(connection: AsyncConnection) -> None:
+        async with self._write() as connection:
+            if not (await connection.exec_driver_sql(_NOTE, (batch_id, now))).rowcount:
+                return False
             for text in texts:
                 await connection.exec_driver_sql(_INSERT, (text,))
-
-        return hours, write
+            if rows := hours.rows():
+                await connection.exec_driver_sql(_ADD_UP, rows)
+        return True
 
     async def records(self, query: UsageQuery, after: str | None = None) -> list[UsageRecord]:
         return [_record(found) for found in await self._rows(records_query(query, after))]

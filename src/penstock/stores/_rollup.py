@@ -6,6 +6,8 @@ from penstock.domain.usage import UsageRecord
 
 HOUR_KEY = ("org_id", "hour", "key_id", "model", "service_tier", "service_class")
 SUMS = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "estimated_requests", "cost_micros")
+ADDED = ", ".join(f"{name} = usage_hour.{name} + excluded.{name}" for name in SUMS)
+"""What an INSERT does when there are sums of that key already."""
 HOUR_SECONDS = 3600
 
 Place = tuple[str, int]

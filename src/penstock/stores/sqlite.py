@@ -1,22 +1,26 @@
 """SQLite: one file beside the gateway, or in memory for tests. The file belongs to one process at a time.
 
-One connection writes, others read beside it (write-ahead log). Every commit reaches the disk before it is acknowledged
-(`synchronous=FULL`): the ledger comes in batches, so that one flush a batch costs little, and the rest is written rarely.
+One connection writes policy, one the ledger, others read beside them (write-ahead log). Every commit reaches the disk before it is
+acknowledged (`synchronous=FULL`): the ledger comes in batches, so that one flush a batch costs little, and the rest is written rarely.
 """
 
 import asyncio
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ExceptionContext, Table, event, make_url
 from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import StoreProblem
 from penstock.stores._blocks import BlockLedger
+from penstock.stores._connection_thread import ConnectionThread
 from penstock.stores._file_lock import FileLock
 from penstock.stores._sql_store import SqlStore
 
@@ -41,6 +45,7 @@ _PRAGMAS = (
 
 class SqliteStore(BlockLedger, SqlStore):
     _lock: FileLock | None = None
+    _thread: ConnectionThread | None = None
 
     def _connect(self) -> None:
         file = self._file()
@@ -54,8 +59,12 @@ class SqliteStore(BlockLedger, SqlStore):
         self._lock = lock
         self._writer = _engine(str(file), writes=True, size=1)
         self._reader = _engine(str(file), writes=False, size=_READERS)
+        self._thread = ConnectionThread(str(file), (*_PRAGMAS, _BUSY))
 
     async def close(self) -> None:
+        if self._thread is not None:
+            await self._thread.close()
+            self._thread = None
         await super().close()
         if self._lock is not None:
             self._lock.release()
@@ -66,6 +75,17 @@ class SqliteStore(BlockLedger, SqlStore):
 
     def _insert(self, table: Table) -> Insert:
         return insert(table)
+
+    async def _transact(self, work: Callable[[DBAPICursor], bool]) -> bool:
+        if self._thread is None:
+            async with self._write() as connection:
+                return await connection.run_sync(lambda inner: work(inner.connection.cursor()))
+        try:
+            return await self._thread.transact(work)
+        except sqlite3.Error as error:
+            if self._unavailable(error):
+                raise PortUnavailable(f"store: {error}") from error
+            raise
 
     def _unavailable(self, error: BaseException) -> bool:
         if isinstance(error, sqlite3.Error):

@@ -149,8 +149,7 @@ async def test_a_full_disk_refuses_writes_and_keeps_what_is_there(tmp_path: Path
 
 async def limit_pages(store: SqliteStore, count: int) -> None:
     """How a disk fills up, as far as SQLite can tell."""
-    async with store._write() as connection:
-        await connection.exec_driver_sql(f"PRAGMA max_page_count = {count}")
+    await store._transact(lambda cursor: bool(cursor.execute(f"PRAGMA max_page_count = {count}")))
 
 
 async def test_a_file_that_another_program_holds_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +159,10 @@ async def test_a_file_that_another_program_holds_is_unavailable(tmp_path: Path, 
     intruder.execute("BEGIN IMMEDIATE")
     with pytest.raises(PortUnavailable, match="locked"):
         await store.create_organisation(values.organisation())
+    with pytest.raises(PortUnavailable, match="locked"):
+        await store.append("one", [values.record("req_1")])
     intruder.execute("ROLLBACK")
     intruder.close()
     await store.create_organisation(values.organisation())
+    assert await store.append("one", [values.record("req_1")])
     await store.close()
