@@ -146,12 +146,15 @@ class Journal:
                 self.written += len(records)
         except PortUnavailable as error:
             log.warning("ledger_unreachable", reason=str(error), batches=len(self._waiting))
+            for each in self._waiting:
+                each.settle()
             return False
         except Exception:
             # What the ledger refuses must not hold up what comes after it. The file stays, for the next start.
             log.exception("ledger_refused_batch", batch=batch.id, records=len(records))
+            batch.settle()
             return True
-        batch.discard()
+        self._segments.discard(batch)
         return True
 
     def _forget_surplus(self) -> None:

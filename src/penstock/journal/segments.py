@@ -32,6 +32,9 @@ class Batch:
     path: Path | None
     """None: the disk had no room for them."""
     records: list[UsageRecord] = field(default_factory=list)
+    memory: mmap.mmap | None = None
+    """The file's, unless it has been closed."""
+    used: int = 0
 
     async def load(self) -> list[UsageRecord]:
         if self.path is None or self.records:
@@ -43,8 +46,20 @@ class Batch:
                 await asyncio.sleep(0)  # others have their turn
         return found
 
+    def settle(self) -> None:
+        """It will take a while: close the file, and give back what it does not need."""
+        if self.memory is None or self.path is None:
+            return
+        self.memory.close()
+        self.memory = None
+        with suppress(OSError):
+            os.truncate(self.path, self.used)
+
     def discard(self) -> None:
         """The ledger has them."""
+        if self.memory is not None:
+            self.memory.close()
+            self.memory = None
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
@@ -59,6 +74,7 @@ class Segments:
         self._used = 0
         self._batch = _unwritten()
         self._full: list[Batch] = []
+        self._spare: Batch | None = None
         self._refused = False
         self.failing = False
         """The disk takes no more: records are kept in memory alone until it does."""
@@ -83,8 +99,23 @@ class Segments:
         self._refused = False
         return batches
 
+    def discard(self, batch: Batch) -> None:
+        """The ledger has them. One file is kept, empty, to become the next: its pages are there already, which costs most of a new one."""
+        if self._spare is not None or batch.memory is None:
+            batch.discard()
+            return
+        # Under its old name: if this is the last that the process does, the ledger knows what is left.
+        batch.memory[: batch.used] = bytes(batch.used)
+        batch.records = []
+        self._spare = batch
+
     def close(self) -> None:
-        self._release()
+        self._finish_batch()
+        for batch in self._full:
+            batch.settle()
+        if self._spare is not None:
+            self._spare.discard()
+            self._spare = None
 
     def _grow(self) -> mmap.mmap | None:
         """The next file; None when the disk has no room for it, which is asked once a cut."""
@@ -94,7 +125,7 @@ class Segments:
         name = new_id("seg")
         path = self._directory / (name + _SUFFIX)
         try:
-            self._memory = _create(path, self._segment_bytes)
+            self._memory = self._reuse(path) or _create(path, self._segment_bytes)
         except OSError:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -104,22 +135,21 @@ class Segments:
         self.failing = False
         return self._memory
 
-    def _finish_batch(self) -> None:
-        if self._batch.records:
-            self._full.append(self._batch)
-        self._release()
-        self._batch = _unwritten()
+    def _reuse(self, path: Path) -> mmap.mmap | None:
+        spare, self._spare = self._spare, None
+        if spare is None or spare.path is None:
+            return None
+        spare.path.rename(path)
+        return spare.memory
 
-    def _release(self) -> None:
-        """Close the file and give back what it does not need."""
-        if self._memory is None:
-            return
-        self._memory.close()
+    def _finish_batch(self) -> None:
+        batch = self._batch
+        if batch.records:
+            batch.memory, batch.used = self._memory, self._used
+            self._full.append(batch)
         self._memory = None
-        if self._batch.path is not None:
-            with suppress(OSError):
-                os.truncate(self._batch.path, self._used)
         self._used = 0
+        self._batch = _unwritten()
 
 
 def _unwritten() -> Batch:
