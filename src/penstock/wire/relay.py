@@ -74,6 +74,7 @@ class _OddChunk(msgspec.Struct, gc=False):
 _chunks = msgspec.json.Decoder(list[_Chunk])
 _odd_chunk = msgspec.json.Decoder(_OddChunk)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_AND_DONE = b"\n\n" + DONE
 _NULL_USAGE = re.compile(rb',\s*"usage":\s*null|(?<=\{)"usage":\s*null,\s*')
 TIER_VALUE = re.compile(rb',\s*"service_tier":\s*(?:null|"[^"]*")|(?<=\{)\s*"service_tier":\s*(?:null|"[^"]*"),\s*')
 
@@ -142,7 +143,7 @@ class Relay:
         return last
 
     def _complete(self, text: bytes) -> bytes:
-        if text.endswith(DONE):
+        if text.endswith(_AND_DONE) or text == DONE:
             self.done = True
             text = text[: -len(DONE)]
             if not text:
