@@ -161,7 +161,8 @@ async def test_a_revocation_that_was_written_while_nobody_could_read_it_counts_a
     async with platform(tmp_path, [server.url], admission=ADMISSION, store=unplugged) as gate:
         made = (await gate.http.post("/api/keys", json={"name": "short"})).json()
         short = {"authorization": f"Bearer {made['secret']}"}
-        await gate.gateway.changes.ask()  # the news of the new key itself
+        newest = (await gate.gateway.store.changes_since(0)).version
+        await until(lambda: gate.gateway.changes._version == newest)  # the news of the new key itself
         assert (await gate.http.post(CHAT, json=gate.body(), headers=short)).status_code == 200
         plug(gate).gone = True
         await ready(gate, 503)

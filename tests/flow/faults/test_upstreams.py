@@ -145,7 +145,7 @@ async def redirect(client: Client) -> None:
 
 
 async def server_error(client: Client) -> None:
-    await client.answer(500, b'{"error":{"message":"CUDA error at /opt/models/secret-path"}}')
+    await client.answer(500, b'{"error":{"message":"CUDA error at shard secret-name"}}')
 
 
 async def empty(client: Client) -> None:
