@@ -11,7 +11,7 @@ LONG_FILES: dict[str, int] = {}
 """Path -> its lines; lower the number when the file gets shorter."""
 LONG_FUNCTIONS: dict[str, int] = {
     # A migration is a list of tables, and frozen once released.
-    "src/penstock/stores/migrations/versions/v0001_accounts_workers_ledger.py:upgrade": 173,
+    "src/penstock/stores/migrations/versions/v0001_accounts_workers_ledger.py:upgrade": 156,
 }
 """`path:function` -> its lines."""
 

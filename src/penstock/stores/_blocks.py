@@ -1,7 +1,7 @@
 """Single usage records in blocks: what SQLite keeps of the ledger beside the sums.
 
-A row with its index entries costs the gateway's processor more than the whole rest of what it does for a request; a block costs as
-much as a row and holds up to a thousand records. All records of a block are of one organisation and began in one hour. So nobody
+A row with its index entries costs the gateway's processor a third of all that it does for a request; a block costs as much as a few
+rows and holds up to a thousand records. All records of a block are of one organisation and began in one hour. So nobody
 reads another's records for a page of their own, and a block that ends after some time reaches back no further than its hour, which
 bounds what has to be looked at. A block's own sums lie beside its records, for the parts of an hour at the edges of a report.
 """
@@ -29,7 +29,6 @@ MOST_RECORDS = 1000
 _BLOCKS_AT_ONCE = 4
 """Read at one go, for the same reason."""
 _SUMS_AT_ONCE = 64
-
 _ROWS_AT_ONCE = 50
 
 _COLUMNS = ("org_id", "first_started_at", "last_started_at", "first_request_id", "last_request_id", "sums", "records")
