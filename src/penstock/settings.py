@@ -175,6 +175,7 @@ class LogSettings(_Section):
 
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severity that is written.")
     format: Literal["json", "console", "auto"] = Field(default="auto", description="`auto`: console on a terminal, JSON elsewhere.")
+    requests: bool = Field(default=False, description="Write a line for every inference request; costs about as much as serving it.")
     slow_request_seconds: Seconds = Field(default=30, description="A request slower than this is logged as a warning.")
 
 

@@ -300,6 +300,7 @@ def _pipeline_rules(settings: Settings) -> PipelineRules:
         keepalive_every_seconds=scheduling.keepalive_every_seconds,
         largest_event_bytes=settings.upstream.max_event_bytes,
         slow_request_seconds=settings.log.slow_request_seconds,
+        log_requests=settings.log.requests,
     )
 
 

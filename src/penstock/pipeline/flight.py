@@ -9,7 +9,7 @@ from penstock.domain.inference import OPERATION_NAMES, OPERATION_PATHS, Call, Op
 from penstock.domain.ports import Exchange, Reply
 from penstock.domain.principal import Pool, Principal
 from penstock.domain.usage import Outcome
-from penstock.pipeline import heads, intake
+from penstock.pipeline import heads, intake, request_log
 from penstock.pipeline.attempt import Attempt, settled_count
 from penstock.pipeline.phase import ANSWERING, NEW, OVER, QUEUED, SENT
 from penstock.pipeline.rooms import Rooms
@@ -216,14 +216,8 @@ class Flight:
         attempt, rooms = self._attempt, self.rooms
         if self.exchange is not None:
             self.exchange.cancel()
-        log.warning(
-            "attempt_failed",
-            request_id=self.call.request_id,
-            worker=attempt.member.id,
-            model=self.model,
-            reason=detail,
-            phase=self.phase.value,
-        )
+        known = {"request_id": self.call.request_id, "worker_id": attempt.member.id, "model": self.model, "phase": self.phase.value}
+        log.warning("attempt_failed", reason=detail, **known)
         if not busy:
             rooms.fleet.failed(attempt.member)
         if self.phase is ANSWERING:
@@ -263,11 +257,12 @@ class Flight:
         self.meter.close(outcome, count, now)
         seconds = now - self.started
         self._observe(200, seconds, count)
-        if seconds > self.rooms.rules.slow_request_seconds:
-            log.warning("slow_request", request_id=self.call.request_id, model=self.model, seconds=round(seconds, 3), outcome=outcome.value)
+        rules = self.rooms.rules
+        if (slow := seconds > rules.slow_request_seconds) or rules.log_requests:
+            request_log.finished(self.principal, self.call, self.model, self.meter, outcome, count, seconds, slow=slow)
 
     def refuse(self, error: PenstockError) -> None:
-        """Turned away before any worker was asked."""
+        """Turned away; whoever waited in line has been let go already."""
         self.rooms.observer.refused(error.code)
         self._fail(error)
 
@@ -365,11 +360,6 @@ class Flight:
             self.exchange.resume()
 
     # time
-
-    def expire(self, error: PenstockError) -> None:
-        """Waited too long (or the gateway stops): the line has let it go already."""
-        self.rooms.observer.refused(error.code)
-        self._fail(error)
 
     def keep_alive(self, now: float) -> None:
         """Called now and then while the client waits for a stream: show it that we are there."""

@@ -61,7 +61,7 @@ class Pipeline:
         for line in self._rooms.lines.values():
             for entry in line.overdue(now):
                 assert isinstance(entry, Flight)
-                entry.expire(DeadlineExceeded("The request waited in the queue until its deadline.", retry_after_seconds=2.0))
+                entry.refuse(DeadlineExceeded("The request waited in the queue until its deadline.", retry_after_seconds=2.0))
         for flight in list(self._streams):
             if flight.phase is OVER:
                 self._streams.discard(flight)
@@ -97,4 +97,4 @@ class Pipeline:
         for line in self._rooms.lines.values():
             for entry in line.empty():
                 assert isinstance(entry, Flight)
-                entry.expire(Overloaded("The gateway is restarting.", retry_after_seconds=1.0))
+                entry.refuse(Overloaded("The gateway is restarting.", retry_after_seconds=1.0))

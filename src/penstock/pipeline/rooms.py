@@ -58,6 +58,8 @@ class PipelineRules:
     largest_event_bytes: int = 1 << 20
     largest_reply_bytes: int = 64 << 20
     slow_request_seconds: float = 30.0
+    log_requests: bool = False
+    """A log line for every request that a worker answered."""
 
 
 @dataclass(frozen=True, slots=True)

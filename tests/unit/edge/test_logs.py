@@ -9,8 +9,15 @@ from typing import Any
 import pytest
 import structlog
 
+from penstock.accounts.bootstrap import PLANS
 from penstock.domain import keys
+from penstock.domain.inference import Call, Operation, TokenCount
+from penstock.domain.models import Price
+from penstock.domain.principal import Principal
+from penstock.domain.usage import Outcome, UsageRecord
 from penstock.edge import logs
+from penstock.pipeline import request_log
+from penstock.usage.meter import Meter
 
 KEY = keys.new_secret(keys.API_KEY)
 TOKEN = keys.new_secret(keys.JOIN_TOKEN)
@@ -39,8 +46,26 @@ def only(lines: io.StringIO) -> dict[str, Any]:
     return event
 
 
+def finished(*, slow: bool) -> None:
+    principal = Principal("org_1", "key_1", PLANS[0], frozenset())
+    call = Call("req_1", Operation.CHAT, b"{}", retry_count=1)
+    meter = Meter(Journal(), principal, call, "small", Price(), 0.0, 0.0)
+    meter.tier, meter.worker_id, meter.queue_seconds = "flex", "wrk_1", 0.25
+    request_log.finished(principal, call, "small", meter, Outcome.COMPLETED, TokenCount(3, 4), 1.5, slow=slow)
+
+
+class Journal:
+    """Takes what is metered and keeps nothing."""
+
+    def begin(self, record: UsageRecord) -> None:
+        return None
+
+    def finish(self, record: UsageRecord) -> None:
+        return None
+
+
 def test_a_request_has_every_name(lines: io.StringIO) -> None:
-    finished(logs.RequestLog(slow_seconds=30), seconds=1.5, queue_seconds=0.25)
+    finished(slow=False)
     event = only(lines)
     assert event.pop("timestamp").endswith("Z")
     assert event == {
@@ -54,29 +79,19 @@ def test_a_request_has_every_name(lines: io.StringIO) -> None:
         "model": "small",
         "service_tier": "flex",
         "operation": "chat",
-        "status": 200,
-        "seconds": 1.5,
+        "worker_id": "wrk_1",
+        "outcome": "completed",
+        "prompt_tokens": 3,
+        "completion_tokens": 4,
         "queue_seconds": 0.25,
+        "seconds": 1.5,
+        "retries": 0,
+        "client_retry": 1,
     }
 
 
-def finished(log: logs.RequestLog, seconds: float, **numbers: float) -> None:
-    log.finished(
-        request_id="req_1",
-        organisation="org_1",
-        key_id="key_1",
-        plan="free",
-        model="small",
-        service_tier="flex",
-        operation="chat",
-        status=200,
-        seconds=seconds,
-        **numbers,
-    )
-
-
 def test_a_slow_request_is_a_warning(lines: io.StringIO) -> None:
-    finished(logs.RequestLog(slow_seconds=1), seconds=1.0)
+    finished(slow=True)
     event = only(lines)
     assert (event["event"], event["level"]) == ("slow_request", "warning")
 
