@@ -7,15 +7,15 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, inspect
+from sqlalchemy import Connection, create_engine, inspect, select
 
 from penstock.stores import _migration as migration
-from penstock.stores._schema import SCHEMA_VERSION, described
+from penstock.stores._schema import SCHEMA_VERSION, change_counter, described
 from tests import postgres
 
 
 def shape(connection: Connection) -> dict[str, Any]:
-    """Everything that the database knows of its tables, but for Alembic's own."""
+    """Everything that the database knows of its tables."""
     inspector = inspect(connection)
     return {
         table: {
@@ -26,8 +26,12 @@ def shape(connection: Connection) -> dict[str, Any]:
             "unique": sorted(constraint["column_names"] for constraint in inspector.get_unique_constraints(table)),
         }
         for table in sorted(inspector.get_table_names())
-        if table != "alembic_version"
     }
+
+
+def rows(connection: Connection) -> list[Any]:
+    """What a new store begins with."""
+    return [tuple(row) for row in connection.execute(select(change_counter))]
 
 
 def check(migrated_url: str, described_url: str) -> None:
@@ -37,10 +41,12 @@ def check(migrated_url: str, described_url: str) -> None:
         migration.upgrade(connection)
         assert migration.version(connection) == SCHEMA_VERSION
         assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
-        summed_up = shape(connection)
+        summed_up, counted = shape(connection), rows(connection)
     with direct.begin() as connection:
-        metadata.create_all(connection)
+        migration.create(connection)
+        assert migration.version(connection) == SCHEMA_VERSION
         assert summed_up == shape(connection)
+        assert rows(connection) == counted
     migrated.dispose()
     direct.dispose()
 

@@ -1,11 +1,11 @@
-"""Bringing a schema up to date. Alembic is imported only here, and only when there is something to do: it takes 0.3 s."""
+"""Bringing a schema up to date. Alembic is imported only here and only for a store that is older: it takes 0.3 s and 10 MB."""
 
 from pathlib import Path
 
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import Column, Connection, MetaData, String, Table, column, insert, inspect, select, table
 
 from penstock.domain.ports import SchemaOutdated
-from penstock.stores._schema import SCHEMA_VERSION
+from penstock.stores._schema import SCHEMA_VERSION, change_counter, described
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION_TABLE = "alembic_version"
@@ -27,6 +27,24 @@ def problem(found: str) -> SchemaOutdated:
         )
     state = f"has the older schema {found}" if found else "has no schema yet"
     return SchemaOutdated(f"The store {state}, this Penstock needs {SCHEMA_VERSION}: run `penstock migrate`.")
+
+
+def bring_up_to_date(connection: Connection) -> None:
+    """Inside the connection's transaction: all of it or nothing. Another process may have done it meanwhile."""
+    found = version(connection)
+    if not found and not inspect(connection).get_table_names():
+        create(connection)
+    elif found != SCHEMA_VERSION:
+        upgrade(connection)
+
+
+def create(connection: Connection) -> None:
+    """An empty database gets the newest schema at once; a test holds that it is what the migrations add up to."""
+    described(connection.dialect.name).create_all(connection)
+    connection.execute(insert(change_counter).values(id=1, version=0))
+    versions = Table(_VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
+    versions.create(connection)
+    connection.execute(insert(versions).values(version_num=SCHEMA_VERSION))
 
 
 def upgrade(connection: Connection, target: str = "head") -> None:

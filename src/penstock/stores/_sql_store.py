@@ -66,7 +66,7 @@ class SqlStore(SqlAccounts, SqlCatalogue, SqlWorkers, SqlLedger):
             raise migration.problem(found)
         async with self._connection(self._writer, None) as connection:
             await self._lock_schema(connection)
-            await connection.run_sync(migration.upgrade)
+            await connection.run_sync(migration.bring_up_to_date)
 
     async def _unlock_secrets(self) -> None:
         key = self._secret_key or await self.secret(INSTALLATION_SECRET, secrets.token_bytes(_SECRET_BYTES))
