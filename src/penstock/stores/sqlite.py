@@ -39,7 +39,7 @@ _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
-    "PRAGMA cache_size=-16384",  # 16 MiB
+    "PRAGMA cache_size=-2048",  # 2 MiB a connection: blocks are appended, and the kernel caches the file anyway
 )
 
 
