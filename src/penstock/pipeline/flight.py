@@ -91,14 +91,17 @@ class Flight:
     def _enter(self, now: float) -> None:
         """On to a worker when a slot is free, else into the line."""
         serving = self.serving
-        if not self.line.length and (place := serving.place(self.pools, self.excluded)) is not None:
-            self._send(*place)
+        if not self.line.length and (found := serving.place(self.pools, self.excluded)) is not None:
+            self._send(*found)
             return
         if not serving.available:
             raise refuse_unserved(self.request.model)
         if self.pools == _ONLY_IDLE:
             raise intake.no_idle_capacity()
         self._queue(now)
+        if self.line.length > 1:
+            # Those before it may wait for slots that this one need not wait for: those that are kept for its pool.
+            self.line.serve(place, now)
 
     def _queue(self, now: float) -> None:
         self.queued_at = now
