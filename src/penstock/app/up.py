@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from penstock import profiles
+from penstock import family, profiles
 from penstock.accounts.bootstrap import PLANS, FirstStart
 from penstock.app import process
 from penstock.app.children import ChildPlan, Children
@@ -20,11 +20,20 @@ log = structlog.get_logger("penstock.up")
 _WORKERS_READY_SECONDS = 20.0
 _CHILD_TOKEN_SECONDS = 3600.0
 _PROFILE = "local"
+_MODEL_ENGINE = "transformers"
 
 
 def run(settings: Settings, json_line: bool) -> int:
     """Until SIGTERM or SIGINT; returns the process's exit code."""
     logs.configure(settings.log.level, settings.log.format)
+    if settings.models and _MODEL_ENGINE not in family.names("penstock.engines"):
+        process.say(
+            f"penstock: --model needs the engine {_MODEL_ENGINE!r}, which this version does not have: serve the model with vLLM, "
+            "llama.cpp or Ollama and name it with --upstream MODEL=URL."
+        )
+        return 2
+    if settings.imports:
+        log.warning("imports_unused", modules=settings.imports, reason="this version has no runner that would run their functions")
     return process.run(lambda: _up(settings, json_line))
 
 
@@ -50,7 +59,7 @@ async def _up(settings: Settings, json_line: bool) -> int:
 def _start_children(gateway: Gateway, children: Children, token: str) -> None:
     settings = gateway.settings
     plans = [("sim", f"sim-{number}", "") for number in range(1, settings.simulated_workers + 1)]
-    plans += [("transformers", f"model-{number}", model) for number, model in enumerate(settings.models, 1)]
+    plans += [(_MODEL_ENGINE, f"model-{number}", model) for number, model in enumerate(settings.models, 1)]
     for engine, name, model in plans:
         state = settings.data_dir / "workers" / name
         state.mkdir(parents=True, exist_ok=True, mode=0o700)

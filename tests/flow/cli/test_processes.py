@@ -68,3 +68,9 @@ def test_a_worker_without_its_engine_says_so(bare: Cli) -> None:
     process = bare.start("worker", "--engine", "steam", "--join", "http://127.0.0.1:1", "--token", "pjt-x")
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (2, "penstock: there is no 'steam' in engines; there are: openai, sim\n")
+
+
+def test_a_model_that_no_engine_here_can_serve_is_refused(bare: Cli) -> None:
+    answer = bare.run("up", "--port", "0", "--model", "acme/llama", "--no-discover")
+    assert answer.code == 2
+    assert "--upstream MODEL=URL" in answer.stderr
