@@ -126,12 +126,12 @@ def header_block(requests: Buckets, tokens: Buckets, now: float) -> bytes:
 
     Of an organisation's and a key's limit the one that leaves less is shown.
     """
-    request = _narrowest(requests, now)
-    token = _narrowest(tokens, now)
-    requests_left = request.remaining(now)
-    requests_reset, requests_seconds = _reset(request.reset_seconds(now))
-    tokens_left = token.remaining(now)
-    tokens_reset, tokens_seconds = _reset(token.reset_seconds(now))
+    request = requests[0] if len(requests) == 1 else _narrowest(requests, now)
+    token = tokens[0] if len(tokens) == 1 else _narrowest(tokens, now)
+    requests_left, seconds = request.standing(now)
+    requests_reset, requests_seconds = _reset(seconds) if seconds else _FULL
+    tokens_left, seconds = token.standing(now)
+    tokens_reset, tokens_seconds = _reset(seconds) if seconds else _FULL
     return _template(request.limit, token.limit) % (
         requests_left,
         requests_reset,
@@ -142,6 +142,9 @@ def header_block(requests: Buckets, tokens: Buckets, now: float) -> bytes:
         tokens_left,
         tokens_seconds,
     )
+
+
+_FULL = (b"0s", 0)
 
 
 @lru_cache(maxsize=1024)
@@ -184,7 +187,5 @@ def duration(seconds: float) -> str:
 
 
 def _narrowest(buckets: Buckets, now: float) -> Bucket:
-    if len(buckets) == 1:
-        return buckets[0]
     shared, own = buckets
     return own if own.remaining(now) <= shared.remaining(now) else shared

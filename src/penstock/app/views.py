@@ -110,9 +110,10 @@ class Counted:
         count: TokenCount | None,
         retries: int,
     ) -> None:
-        self._metrics.series(model, operation, tier).add(status, seconds, queue_seconds, ttft_seconds, count, retries)
+        metrics = self._metrics
+        metrics.series(model, operation, tier).add(status, seconds, queue_seconds, ttft_seconds, count, retries)
         if count is not None:
-            self._metrics.journal_records += 1
+            metrics.journal_records += 1
 
     def refused(self, code: str) -> None:
         self._metrics.refused[code] += 1

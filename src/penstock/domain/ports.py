@@ -194,6 +194,10 @@ class Bucket(Protocol):
         """Until the bucket is full again."""
         ...
 
+    def standing(self, now: float) -> tuple[int, float]:
+        """`remaining` and `reset_seconds` in one go: every answer tells both."""
+        ...
+
 
 class Quotas(Protocol):
     """Buckets by name, the same object for the same name as long as it is in use."""

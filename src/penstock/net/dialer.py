@@ -13,13 +13,13 @@ LARGEST_RESPONSE_HEAD_BYTES = 64 * 1024
 class DialedCall:
     """One request to an address: a connection for it, and one silent second try when a kept connection turned out dead."""
 
-    __slots__ = ("_cancelled", "_connecting", "_connection", "_dialer", "_paused", "_request", "_sink")
+    __slots__ = ("_cancelled", "_connecting", "_dialer", "_paused", "_request", "_sink", "connection")
 
     def __init__(self, dialer: "Dialer", request: bytes, sink: ResponseSink) -> None:
         self._dialer = dialer
         self._request = request
         self._sink = sink
-        self._connection: ClientConnection | None = None
+        self.connection: ClientConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._cancelled = False
         self._paused = False
@@ -27,13 +27,6 @@ class DialedCall:
     def dial(self) -> None:
         """On a fresh connection."""
         self._connecting = asyncio.get_running_loop().create_task(self._connect())
-
-    def start(self, connection: ClientConnection) -> None:
-        """On one that is there."""
-        self._connection = connection
-        connection.start(self._request, self, self._sink)
-        if self._paused:
-            connection.pause()
 
     async def _connect(self) -> None:
         try:
@@ -50,7 +43,10 @@ class DialedCall:
             if not self._cancelled:
                 self._sink.failed(TransportFailure("reset", "closed as soon as it was open"))
             return
-        self.start(connection)
+        self.connection = connection
+        connection.start(self._request, self, self._sink)
+        if self._paused:
+            connection.pause()
 
     # the exchange's owner
 
@@ -58,29 +54,29 @@ class DialedCall:
         self._cancelled = True
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._connection is not None:
-            self._connection.abandon()
-            self._connection = None
+        if self.connection is not None:
+            self.connection.abandon()
+            self.connection = None
 
     def pause(self) -> None:
         self._paused = True
-        if self._connection is not None:
-            self._connection.pause()
+        if self.connection is not None:
+            self.connection.pause()
 
     def resume(self) -> None:
         self._paused = False
-        if self._connection is not None:
-            self._connection.resume()
+        if self.connection is not None:
+            self.connection.resume()
 
     # the connection
 
     def end(self) -> None:
         # It may be carrying another request already: a late `cancel` must not touch it.
-        self._connection = None
+        self.connection = None
         self._sink.end()
 
     def failed(self, reason: TransportFailure) -> None:
-        connection, self._connection = self._connection, None
+        connection, self.connection = self.connection, None
         if reason.kind == "reset" and connection is not None and connection.exchanges > 1 and not connection.answering:
             # The server closed a kept connection while our request was on its way: it has not seen it. The second try gets a
             # fresh one: a server that breaks every connection must not see a request as often as there are kept ones.
@@ -108,10 +104,12 @@ class Dialer:
 
     def call(self, request: bytes, sink: ResponseSink) -> DialedCall:
         call = DialedCall(self, request, sink)
-        while self._idle:
-            connection = self._idle.pop()
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
             if connection.usable:
-                call.start(connection)
+                call.connection = connection
+                connection.start(request, call, sink)
                 return call
         call.dial()
         return call

@@ -71,6 +71,13 @@ class MemoryBucket:
             return 0.0
         return level / self._per_second
 
+    def standing(self, now: float) -> tuple[int, float]:
+        elapsed = now - self._at
+        level = self._level - elapsed * self._per_second if elapsed > 0.0 else self._level
+        if level <= _SLACK or not self.limit:
+            return (self.limit, 0.0)
+        return (int(self._ceiling - level) if level < self._ceiling else 0, level / self._per_second)
+
     def idle(self, now: float) -> bool:
         """Full, and not touched for a minute: forgetting it changes no decision."""
         return now - self._at >= 60.0 and self.reset_seconds(now) == 0.0

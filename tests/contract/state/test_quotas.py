@@ -75,6 +75,7 @@ def test_reset_is_the_time_until_full(quotas: Quotas, clock: ManualClock) -> Non
     assert bucket.reset_seconds(clock.monotonic()) == 0.0
     bucket.reserve(300, clock.monotonic())
     assert bucket.reset_seconds(clock.monotonic()) == pytest.approx(30)
+    assert bucket.standing(clock.monotonic()) == (bucket.remaining(clock.monotonic()), bucket.reset_seconds(clock.monotonic()))
     clock.advance(30)
     assert bucket.reset_seconds(clock.monotonic()) == 0.0
     assert bucket.remaining(clock.monotonic()) == 600
