@@ -172,7 +172,8 @@ class ClientConnection(asyncio.Protocol):
             self._sink.head(status, self._headers)
 
     def on_body(self, body: bytes) -> None:
-        self._body.append(body)
+        if self.answering:  # an interim answer has none, whatever it says
+            self._body.append(body)
 
     def on_message_complete(self) -> None:
         if self.answering:

@@ -126,6 +126,14 @@ async def test_what_is_not_an_http_answer(received: bytes) -> None:
     assert (heard.ending, wire.closed, home.kept) == ("protocol", True, [])
 
 
+async def test_a_body_of_an_interim_answer_does_not_become_part_of_the_real_one() -> None:
+    connection, _, _ = connected()
+    heard = Heard()
+    connection.start(REQUEST, heard, heard)
+    connection.data_received(b"HTTP/1.1 099 Odd\r\ncontent-length: 5\r\n\r\nwrong" + WHOLE)
+    assert (heard.status, heard.body, heard.ending) == (200, BODY, "end")
+
+
 async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
     connection, wire, _ = connected()
     heard = Heard()
