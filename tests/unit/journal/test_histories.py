@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -174,25 +175,31 @@ async def test_the_files_hold_what_memory_forgets(
 # --- a full disk -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
+@contextmanager
 def no_room() -> Iterator[None]:
-    """Files of this process cannot grow, as on a full disk."""
+    """Files of this process cannot grow, as on a full disk. Not a fixture: pytest's own output may be a file as well."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-async def test_a_full_disk_loses_nothing_while_the_process_lives(journal: Journal, ledger: ForgetfulLedger, no_room: None) -> None:
-    for number in range(10):
-        journal.finish(record(f"r{number}"))
-    assert journal.failing
-    assert journal.begin(record("s0")) is not None, "the slots are there already"
-    for number in range(10):
-        journal.begin(record(f"s{number + 1}"))
-    assert await journal.flush()
+async def test_a_full_disk_loses_nothing_while_the_process_lives(journal: Journal, ledger: ForgetfulLedger) -> None:
+    with no_room():
+        for number in range(10):
+            journal.finish(record(f"r{number}"))
+        failing = journal.failing
+        slot = journal.begin(record("s0"))
+        for number in range(10):
+            journal.begin(record(f"s{number + 1}"))
+        flushed = await journal.flush()
+    assert failing
+    assert slot is not None, "the slots are there already"
+    assert flushed
     assert len(ledger.counted()) == 10
 
 
