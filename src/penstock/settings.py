@@ -145,7 +145,7 @@ class RoutingSettings(_Section):
     hold_share: Share = Field(default=0.3, description="When more than this share of the workers vanishes together, the verdict is held.")
     eject_after: Count = Field(default=5, description="Consecutive failures that eject a worker.")
     eject_seconds: Seconds = Field(default=30, description="How long an ejected worker rests.")
-    eject_share: Share = Field(default=0.1, description="Largest share of a model's workers that may be ejected at once.")
+    eject_share: Share = Field(default=0.1, description="Largest share of all workers that may be ejected at once (but always one).")
     retry_share: Share = Field(default=0.2, description="Retries on another worker, as a share of the requests.")
     retry_floor: Annotated[int, Field(ge=0)] = Field(
         default=3, description="Retries that are always allowed, however few requests there are."

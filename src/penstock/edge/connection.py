@@ -169,6 +169,10 @@ class PenstockConnection(HttpToolsProtocol):
                 # The parser takes what follows for another protocol, and so would not give us the body.
                 self._offered_upgrade = True
                 return
+        if http_11 and b"host" not in headers:
+            # RFC 9112, 3.2: what it is for would be anybody's guess.
+            self._reject(BadHttp("An HTTP/1.1 request needs the header 'host'."))
+            return
         if operation is None or self.parser.get_method() != b"POST":
             self._incoming = None
             self._hand_to_asgi()

@@ -117,6 +117,7 @@ async def test_the_control_api_refuses_in_its_own_shape(roomy: Platform, lines: 
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET / HTTP/3.0\r\nhost: a\r\n\r\n",
         b"GET /\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n\r\n",
         b"BREW /pot HTTP/1.1\r\nhost: a\r\n\r\n",
         b"get /livez HTTP/1.1\r\nhost: a\r\n\r\n",
         b"GET /li\xffvez HTTP/1.1\r\nhost: a\r\n\r\n",
@@ -124,7 +125,7 @@ async def test_the_control_api_refuses_in_its_own_shape(roomy: Platform, lines: 
         b"\0" * 100,
         b"{}\r\n\r\n",
     ],
-    ids=["tls", "http2", "http3", "http0.9", "unknown method", "lower case", "bytes in the path", "no authority", "nul", "json"],
+    ids=["tls", "http2", "http3", "http0.9", "no host", "unknown method", "lower case", "bytes in the path", "no authority", "nul", "json"],
 )
 async def test_something_else_than_http(roomy: Platform, data: bytes) -> None:
     in_shape(await ask(roomy, data), 400, "bad_http_request")
