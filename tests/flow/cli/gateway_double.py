@@ -293,7 +293,7 @@ def page(items: list[dict[str, Any]], request: Request) -> dict[str, Any]:
 def running(state: State) -> Iterator[str]:
     """The double's address while it listens on a free port."""
     config = uvicorn.Config(
-        Double(state).application(), host="127.0.0.1", port=0, log_level="critical", lifespan="off", timeout_graceful_shutdown=1
+        Double(state).application(), host="127.0.0.1", port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1
     )
     server = _Server(config)
     thread = threading.Thread(target=server.run)
