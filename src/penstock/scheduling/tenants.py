@@ -24,8 +24,8 @@ class Tenant:
         self.running = 0
         """Charged and not settled."""
         self.tokens = 0
-        self.waiting: dict[Standing, None] = {}
-        """In the order of arrival."""
+        self.waiting: Heap[Standing] = Heap()
+        """The latest arrival first."""
         self.queues: dict[Lane, Heap[Standing]] = {}
         """Earliest deadline first."""
 
@@ -101,7 +101,7 @@ class Tenants:
         longest, own = self._longest.first(), self._known.get(org_id)
         if longest is None or len(longest.waiting) - 1 < (len(own.waiting) if own else 0) + 1:
             return None
-        return next(reversed(longest.waiting))
+        return longest.waiting.first()
 
     def ahead(self, org_id: str, give_up_at: float) -> int:
         """About how many tokens of the class would go before a request that came now."""
@@ -127,7 +127,7 @@ class Tenants:
             queue = tenant.queues[lane] = Heap()
             self._ranks.setdefault(lane, Heap()).put(tenant, (tenant.counter, tenant.active_since))
         queue.put(standing, (standing.give_up_at, standing.number))
-        tenant.waiting[standing] = None
+        tenant.waiting.put(standing, (-standing.number, 0.0))
         self._resize(tenant, 1, standing.cost)
 
     def _extract(self, tenant: Tenant, standing: Standing) -> None:
@@ -140,7 +140,7 @@ class Tenants:
             rank.discard(tenant)
             if not len(rank):
                 del self._ranks[lane]
-        del tenant.waiting[standing]
+        tenant.waiting.discard(standing)
         self._resize(tenant, -1, -standing.cost)
 
     def _resize(self, tenant: Tenant, entries: int, tokens: int) -> None:
