@@ -27,10 +27,15 @@ class Heap(Generic[Item]):
         self._puts += 1
         self._current[item] = self._puts
         heapq.heappush(self._places, (key, self._puts, item))
-        self._tidy()
+        if len(self._places) > 2 * len(self._current) + _SLACK:
+            self._tidy()
 
     def discard(self, item: Item) -> None:
-        if self._current.pop(item, None) is not None:
+        if self._current.pop(item, None) is None:
+            return
+        if not self._current:
+            self._places.clear()
+        elif len(self._places) > 2 * len(self._current) + _SLACK:
             self._tidy()
 
     def first(self) -> Item | None:
@@ -44,6 +49,5 @@ class Heap(Generic[Item]):
 
     def _tidy(self) -> None:
         # When most places are void: what has left must not be kept alive, and each removal pays for a constant part of this.
-        if len(self._places) > 2 * len(self._current) + _SLACK:
-            self._places = [place for place in self._places if self._current.get(place[2]) == place[1]]
-            heapq.heapify(self._places)
+        self._places = [place for place in self._places if self._current.get(place[2]) == place[1]]
+        heapq.heapify(self._places)

@@ -45,6 +45,8 @@ class Line:
         self._drain = Drain(drain_window_seconds)
         self._arrivals = 0
         self._turns_since_rescue = _TURNS_BETWEEN_RESCUES
+        self._placing: Choice | None = None
+        """Being offered to `place`; still noted everywhere, as often there is no slot for it."""
         self._serving = self._again = False
 
     def __len__(self) -> int:
@@ -57,6 +59,7 @@ class Line:
 
         A full class still takes a request of a tenant that has fewer in line than another, and refuses the latest of that one instead.
         """
+        self._confirm()
         self.settle(entry, 0, 0)  # it comes back from a worker that did not do it
         tenants, wait = self._classes[entry.service_class], self.expected_wait(now, entry)
         displaced = None
@@ -74,12 +77,14 @@ class Line:
 
     def leave(self, entry: Waiting) -> None:
         """Nobody waits for it any more (the client left, the deadline passed)."""
+        self._confirm()
         standing = self._standing.get(entry)
         if standing is not None:
             self._remove(standing)
 
     def overdue(self, now: float) -> list[Waiting]:
         """Takes those out whose time has passed; the caller tells them."""
+        self._confirm()
         late: list[Waiting] = []
         while (standing := self._ends.first()) is not None and standing.give_up_at <= now:
             self._remove(standing)
@@ -88,6 +93,7 @@ class Line:
 
     def empty(self) -> list[Waiting]:
         """Takes everybody out (the process is stopping)."""
+        self._confirm()
         everyone = list(self._standing)
         for entry in everyone:
             self.leave(entry)
@@ -105,10 +111,13 @@ class Line:
         try:
             self._offer(place, now)
         finally:
+            self._confirm()
             self._serving = self._again = False
 
     def settle(self, entry: Waiting, prompt: int, completion: int) -> None:
         """What the request has really used; nothing happens to one that never stood in line."""
+        if self._placing is not None:
+            self._confirm()
         debt = entry.debt
         if debt is not None:
             entry.debt = None
@@ -140,20 +149,22 @@ class Line:
     def _offer(self, place: Callable[[Waiting], bool], now: float) -> None:
         blocked: set[Lane] = set()
         while (choice := self._choose(now, blocked)) is not None:
-            if not self._let_go(choice, place):
+            self._placing = choice
+            if not place(choice.standing.entry):
+                self._placing = None
                 blocked.add(choice.standing.lane)
                 continue
+            self._confirm()
             self._drain.note(choice.standing.cost, now)
             if self._again:
                 self._again = False
                 blocked.clear()
 
     def _choose(self, now: float, blocked: set[Lane]) -> "Choice | None":
-        if self._turns_since_rescue >= _TURNS_BETWEEN_RESCUES:
-            oldest = [first for lane in self._lanes.values() if lane not in blocked and (first := lane.oldest.first()) is not None]
-            too_long = min(oldest, key=lambda one: (one.too_long_at, one.number), default=None)
-            if too_long is not None and too_long.too_long_at <= now:
-                return Choice(too_long)
+        if all(lane in blocked for lane in self._lanes.values()):
+            return None
+        if self._turns_since_rescue >= _TURNS_BETWEEN_RESCUES and (too_long := self._too_long(now, blocked)) is not None:
+            return Choice(too_long)
         heads = {each: head for each, one in self._classes.items() if one.length and (head := one.first(blocked)) is not None}
         if not heads:
             return None
@@ -161,26 +172,30 @@ class Line:
         turn = self._turns.choose(costs)
         return Choice(heads[turn.winner], turn, costs)
 
-    def _let_go(self, choice: "Choice", place: Callable[[Waiting], bool]) -> bool:
-        standing = choice.standing
-        entry, tenants = standing.entry, self._classes[standing.service_class]
-        # Out before it is placed: a worker may fail at once, and then it stands in line again.
+    def _too_long(self, now: float, blocked: set[Lane]) -> Standing | None:
+        found: Standing | None = None
+        for lane in self._lanes.values():
+            if lane in blocked or (oldest := lane.oldest.first()) is None or oldest.too_long_at > now:
+                continue
+            if found is None or (oldest.too_long_at, oldest.number) < (found.too_long_at, found.number):
+                found = oldest
+        return found
+
+    def _confirm(self) -> None:
+        """Who is being placed goes: there was a slot. Before anything else happens to the line: it may fail at once and come back."""
+        choice, self._placing = self._placing, None
+        if choice is None:
+            return
+        standing, turn = choice.standing, choice.turn
+        standing.entry.debt = self._classes[standing.service_class].take(standing)
         self._drop(standing)
-        entry.debt = charge = tenants.take(standing)
-        if not place(entry):
-            entry.debt = None
-            tenants.put_back(standing, charge)
-            self._note(standing)
-            return False
-        if choice.turn is None:
+        if turn is None:
             self._turns_since_rescue = 0
         else:
             self._turns_since_rescue += 1
-            self._turns.spend(choice.turn, choice.costs)
-        for each in (*choice.costs, standing.service_class):
-            if not self._classes[each].length:
-                self._turns.emptied(each)
-        return True
+            self._turns.spend(turn, choice.costs)
+        if not self._classes[standing.service_class].length:
+            self._turns.emptied(standing.service_class)
 
     # what is noted where
 
@@ -201,7 +216,12 @@ class Line:
 
     def _add(self, standing: Standing) -> None:
         self._classes[standing.service_class].add(standing)
-        self._note(standing)
+        lane = standing.lane
+        self._lanes[lane.key] = lane
+        lane.oldest.put(standing, (standing.too_long_at, standing.number))
+        self._ends.put(standing, (standing.give_up_at, standing.number))
+        self._standing[standing.entry] = standing
+        self.length += 1
 
     def _remove(self, standing: Standing) -> None:
         tenants = self._classes[standing.service_class]
@@ -209,14 +229,6 @@ class Line:
         self._drop(standing)
         if not tenants.length:
             self._turns.emptied(standing.service_class)
-
-    def _note(self, standing: Standing) -> None:
-        lane = standing.lane
-        self._lanes[lane.key] = lane
-        lane.oldest.put(standing, (standing.too_long_at, standing.number))
-        self._ends.put(standing, (standing.give_up_at, standing.number))
-        self._standing[standing.entry] = standing
-        self.length += 1
 
     def _drop(self, standing: Standing) -> None:
         lane = standing.lane

@@ -55,7 +55,14 @@ class Tenants:
             tenant.counter = max(tenant.counter, self._least())
             tenant.active_since = standing.number
             self._idle.discard(tenant)
-        self._insert(tenant, standing)
+        lane = standing.lane
+        queue = tenant.queues.get(lane)
+        if queue is None:
+            queue = tenant.queues[lane] = Heap()
+            self._ranks.setdefault(lane, Heap()).put(tenant, (tenant.counter, tenant.active_since))
+        queue.put(standing, (standing.give_up_at, standing.number))
+        tenant.waiting.put(standing, (-standing.number, 0.0))
+        self._resize(tenant, 1, standing.cost)
 
     def remove(self, standing: Standing) -> None:
         tenant = self._known[standing.org_id]
@@ -70,12 +77,6 @@ class Tenants:
         tenant.running += 1
         self._count(tenant, standing.service)
         return Charge(self, tenant, standing.service)
-
-    def put_back(self, standing: Standing, charge: "Charge") -> None:
-        """Undo `take`: there was no slot for it."""
-        charge.tenant.running -= 1
-        self._count(charge.tenant, -charge.service)
-        self._insert(charge.tenant, standing)
 
     def settle(self, charge: "Charge", service: int) -> None:
         charge.tenant.running -= 1
@@ -119,16 +120,6 @@ class Tenants:
         return {org_id: tenant.counter for org_id, tenant in self._known.items()}
 
     # inside
-
-    def _insert(self, tenant: Tenant, standing: Standing) -> None:
-        lane = standing.lane
-        queue = tenant.queues.get(lane)
-        if queue is None:
-            queue = tenant.queues[lane] = Heap()
-            self._ranks.setdefault(lane, Heap()).put(tenant, (tenant.counter, tenant.active_since))
-        queue.put(standing, (standing.give_up_at, standing.number))
-        tenant.waiting.put(standing, (-standing.number, 0.0))
-        self._resize(tenant, 1, standing.cost)
 
     def _extract(self, tenant: Tenant, standing: Standing) -> None:
         lane = standing.lane
