@@ -5,7 +5,7 @@ from enum import IntEnum, StrEnum
 
 
 class ServiceClass(IntEnum):
-    """Who waits behind whom: a smaller number is served first."""
+    """Who waits behind whom: a smaller number has the greater share of a contended model."""
 
     SYSTEM = 0
     ENTERPRISE = 1

@@ -15,6 +15,7 @@ from penstock.pipeline.phase import ANSWERING, NEW, OVER, QUEUED, SENT
 from penstock.pipeline.rooms import Rooms
 from penstock.routing.member import Member
 from penstock.scheduling.line import refuse_unserved
+from penstock.scheduling.waiting import Debt
 from penstock.usage.meter import Meter
 from penstock.wire import replies, requests
 from penstock.wire.errors import error_event
@@ -28,7 +29,7 @@ _ONLY_IDLE = (Pool.OVERFLOW,)
 
 
 class Flight:
-    """Implements `domain.ports.Flight` for the reply's owner, `scheduling.Waiting` for the line, `attempt.Owner` for the worker."""
+    """Implements `domain.ports.Flight` for the reply's owner, `scheduling.waiting.Waiting` for the line, `attempt.Owner` for the worker."""
 
     def __init__(self, rooms: Rooms, principal: Principal, call: Call, reply: Reply) -> None:
         self.rooms = rooms
@@ -42,7 +43,7 @@ class Flight:
         self.exchange: Exchange | None = None
         self.ticket: Ticket | None = None
         self.excluded = _NOBODY
-        self.left = False
+        self.debt: Debt | None = None
         self.streaming = False
         """The client has its status line."""
         self._counted = False
@@ -104,11 +105,10 @@ class Flight:
             self.line.serve(place, now)
 
     def _queue(self, now: float) -> None:
-        self.queued_at = now
-        self.give_up_at = now + self.rooms.rules.max_wait_seconds
-        if self.demand.deadline is not None:
-            self.give_up_at = min(self.give_up_at, self.demand.deadline)
-        self.left = False
+        demand, longest = self.demand, now + self.rooms.rules.max_wait_seconds
+        self.queued_at, self.org_id = now, self.principal.org_id
+        self.prompt_tokens, self.max_tokens = demand.prompt_tokens, demand.max_tokens
+        self.give_up_at = longest if demand.deadline is None else min(longest, demand.deadline)
         self.line.join(self, now)
         self.phase = QUEUED
 
@@ -257,6 +257,7 @@ class Flight:
         self.phase = OVER
         assert self.admission is not None
         self.admission.settle(count.prompt + count.completion)
+        self.line.settle(self, count.prompt, count.completion)
         self.meter.close(outcome, count, now)
         seconds = now - self.started
         self._observe(200, seconds, count)
@@ -303,6 +304,7 @@ class Flight:
     def _give_back(self) -> None:
         if self.admission is not None:
             self.admission.release()
+            self.line.settle(self, 0, 0)
         if self.ticket is not None:
             self.ticket.abandon()
         self._leave_budget()

@@ -230,6 +230,9 @@ class Bench:
         found: dict[str, object] = {"active": self.rooms.retries.active, "retrying": self.rooms.retries.retrying}
         found |= {"slots of the journal": len(self.journal.slots), "running": self.rooms.gate.in_flight(self.principal)}
         found |= {"idempotency": len(self.rooms.answers._running), "waiting": sum(map(len, self.rooms.lines.values()))}
+        for line in self.rooms.lines.values():
+            found |= {f"counters of {each.name}": line.counters(each) for each in ServiceClass}
+            found |= {f"deficit of {each.name}": deficit for each, deficit in line.deficits.items()}
         for member in self.fleet.members():
             found |= {f"in flight at {member.id}": member.in_flight, f"tokens at {member.id}": member.outstanding_tokens}
         for serving in self.fleet._models.values():

@@ -1,12 +1,15 @@
 """One request as a state machine: every way through it gives back what it took, and tells its client exactly one ending."""
 
 import json
+from dataclasses import replace
 from random import Random
 
 import pytest
 
+from penstock.domain.principal import ServiceClass
 from penstock.domain.usage import Outcome
 from penstock.pipeline import PipelineRules
+from penstock.routing.retry_budget import RetryBudget
 from tests.unit.pipeline.memory import Bench, MemoryReply, Sent
 
 
@@ -110,6 +113,8 @@ def test_a_retry_that_must_wait_waits() -> None:
 def test_a_worker_that_fails_before_send_returns() -> None:
     """The port allows it."""
     bench = Bench(a=1, b=1)
+    # Who waits for b, after a has failed it, holds up nobody: each of the four tries a first.
+    bench.rooms.retries = RetryBudget(floor=4)
     bench.transport.at_once = lambda one: one.fail() if one.worker_id == "a" else None
     replies = [bench.ask()[1] for _ in range(4)]
     for _ in range(4):
@@ -273,6 +278,37 @@ def test_a_full_queue() -> None:
     assert [reply.status for reply in replies] == [0, 0, 0, 429, 429]
     for number in range(3):
         bench.sent[number].answer()
+    assert bench.leaks() == {}
+
+
+def test_a_full_queue_keeps_room_for_another_tenant() -> None:
+    bench = Bench(rules=PipelineRules(queue_limit=4), a=1)
+    noisy = [bench.ask()[1] for _ in range(6)]
+    bench.principal = replace(bench.principal, org_id="quiet")
+    _, quiet = bench.ask()
+    assert [reply.status for reply in noisy] == [0, 0, 0, 0, 429, 429], "the latest of the noisy one made room"
+    bench.sent[0].answer()
+    bench.sent[1].answer()
+    bench.sent[2].answer()
+    assert quiet.status == 200
+    bench.sent[3].answer()
+    bench.sent[4].answer()
+    assert ([reply.status for reply in noisy], bench.leaks()) == ([200, 200, 200, 200, 429, 429], {})
+
+
+def test_a_tenants_counter_learns_the_true_number() -> None:
+    bench = Bench(a=1)
+    for limit in (1000, 2000, 3000, 4000):
+        bench.ask(max_tokens=limit)
+    (line,) = bench.rooms.lines.values()
+    seen = [line.counters(ServiceClass.ENTERPRISE)["org"]]
+    for number in range(3):
+        bench.sent[number].answer()  # 3 tokens in, 2 out
+        seen.append(line.counters(ServiceClass.ENTERPRISE)["org"])
+    prompt = seen[1] - 2 * 2000
+    true = 3 + 2 * 2
+    assert seen == [0, prompt + 2 * 2000, true + prompt + 2 * 3000, 2 * true + prompt + 2 * 4000], "who did not wait is not counted"
+    bench.sent[3].answer()
     assert bench.leaks() == {}
 
 

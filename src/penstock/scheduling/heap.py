@@ -1,0 +1,53 @@
+"""Items in the order of their keys. Taking one out of the middle costs nothing at once: its place is forgotten later."""
+
+import heapq
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Key = tuple[float, float]
+_SLACK = 16
+
+
+class Heap(Generic[Item]):
+    """Each item is in it once; with equal keys, who was put in first comes first."""
+
+    __slots__ = ("_current", "_places", "_puts")
+
+    def __init__(self) -> None:
+        self._places: list[tuple[Key, int, Item]] = []
+        self._current: dict[Item, int] = {}
+        """The one place of each item that counts."""
+        self._puts = 0
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def put(self, item: Item, key: Key) -> None:
+        """Put it in, or move it to a new key."""
+        self._puts += 1
+        self._current[item] = self._puts
+        heapq.heappush(self._places, (key, self._puts, item))
+        if len(self._places) > 2 * len(self._current) + _SLACK:
+            self._tidy()
+
+    def discard(self, item: Item) -> None:
+        if self._current.pop(item, None) is None:
+            return
+        if not self._current:
+            self._places.clear()
+        elif len(self._places) > 2 * len(self._current) + _SLACK:
+            self._tidy()
+
+    def first(self) -> Item | None:
+        places = self._places
+        while places:
+            _, put, item = places[0]
+            if self._current.get(item) == put:
+                return item
+            heapq.heappop(places)
+        return None
+
+    def _tidy(self) -> None:
+        # When most places are void: what has left must not be kept alive, and each removal pays for a constant part of this.
+        self._places = [place for place in self._places if self._current.get(place[2]) == place[1]]
+        heapq.heapify(self._places)
