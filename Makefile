@@ -4,7 +4,7 @@
 # ARGS      flags that `make up` passes on:             make up ARGS="--port 18080 --json"
 # TESTS     what `make test` runs:                      make test TESTS=tests/unit COVERAGE=0
 # COVERAGE  the least share of src that tests must run, in percent
-# PYTHON    the interpreter that makes .venv; by default the first good one: an optimised build (PGO) serves a fifth more requests
+# PYTHON    the interpreter that makes .venv; by default the faster of two (tools/interpreter.sh)
 
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints the interpreter to make .venv with; nothing when there is none. One that is named must be new enough; otherwise the faster
-# of `python3` on the PATH and the system's own (builds differ by a third: with or without profile-guided optimisation), else another.
+# of `python3` on the PATH and the system's own (a build with profile-guided optimisation is much faster), else another.
 usable='import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'
 speed='
 import time

@@ -39,10 +39,6 @@ class Children:
     def start(self, plan: ChildPlan) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(self._keep_running(plan)))
 
-    @property
-    def pids(self) -> dict[str, int]:
-        return {name: process.pid for name, process in self._running.items()}
-
     async def stop(self, seconds: float) -> None:
         """SIGTERM lets them drain; what is left after `seconds` is killed."""
         self._stopping = True

@@ -91,12 +91,6 @@ class Series:
             self.completion_tokens += count.completion
             self.cached_tokens += count.cached
 
-    def finished(self, status: int, duration_seconds: float, queue_seconds: float) -> None:
-        """One request is over; its tokens, first token and retries are added to the fields as they become known."""
-        self.by_status[status // 100 if 0 <= status < 600 else 5] += 1
-        self.duration.add(duration_seconds)
-        self.queue.add(queue_seconds)
-
 
 class Worker(Protocol):
     @property

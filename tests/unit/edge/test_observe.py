@@ -52,9 +52,9 @@ def test_a_bucket_holds_what_is_at_most_its_bound() -> None:
 def test_a_request_in_a_scrape() -> None:
     metrics = Metrics()
     series = metrics.series("small", "chat", "flex")
-    series.finished(200, duration_seconds=0.5, queue_seconds=0.0)
-    series.finished(503, duration_seconds=2.0, queue_seconds=1.5)
-    series.finished(0, duration_seconds=0.1, queue_seconds=0.0)
+    series.add(200, 0.5, 0.0, None, None, 0)
+    series.add(503, 2.0, 1.5, None, None, 0)
+    series.add(0, 0.1, 0.0, None, None, 0)
     series.ttft.add(0.25)
     series.prompt_tokens += 10
     series.completion_tokens += 20
@@ -99,7 +99,7 @@ def test_the_fleet_and_the_process_in_a_scrape() -> None:
 
 def test_labels_are_never_a_key_or_a_person() -> None:
     metrics = Metrics()
-    metrics.series("small", "chat", "default").finished(200, 0.1, 0.0)
+    metrics.series("small", "chat", "default").add(200, 0.1, 0.0, None, None, 0)
     names = {part.partition("=")[0] for sample in scrape(metrics) for part in sample.split(",")[1:]}
     assert names <= {"model", "operation", "service_tier", "status", "kind", "le", "state", "code", "method", "route", "version"}
 
@@ -107,7 +107,7 @@ def test_labels_are_never_a_key_or_a_person() -> None:
 def test_the_number_of_series_is_bounded() -> None:
     metrics = Metrics()
     for number in range(LONGEST_SERIES_LIST + 500):
-        metrics.series(f"model-{number}", "chat", "default").finished(200, 0.1, 0.0)
+        metrics.series(f"model-{number}", "chat", "default").add(200, 0.1, 0.0, None, None, 0)
     assert len(metrics.all_series()) == LONGEST_SERIES_LIST + 1
     assert metrics.series("yet another", "chat", "default") is metrics.series(OTHER, "chat", "default")
     assert metrics.series(OTHER, "chat", "default").by_status[2] == 500
@@ -119,7 +119,7 @@ def test_counting_is_cheap() -> None:
 
     def one() -> None:
         series = metrics.series("small", "chat", "default")
-        series.finished(200, 0.123, 0.0)
+        series.add(200, 0.123, 0.0, None, None, 0)
         series.ttft.add(0.02)
         series.prompt_tokens += 10
         series.completion_tokens += 20
