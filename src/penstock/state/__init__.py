@@ -1,5 +1,5 @@
 """Shared and forgettable state: the counters behind the rate limits. A family; `memory` counts for one process alone.
 
-A member is made with a clock, `MEMBER(clock)`, and is a `Quotas` of `domain/ports.py`. What a member keeps can be lost at any
+A member is made with a clock, `MEMBER(clock)`, and is a `Quotas` of `domain/ports/`. What a member keeps can be lost at any
 moment: the worst that follows is that a limit begins anew.
 """

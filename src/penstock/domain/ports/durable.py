@@ -1,21 +1,13 @@
-"""Where the rooms meet: small Protocols, implemented outside, asked for inside, introduced to each other by `app`.
-
-Store ports are asynchronous and raise `PortUnavailable` when the database cannot be reached; nothing on the way of an
-uncontended request awaits one. Data-plane ports are plain calls and callbacks.
-"""
+"""What is kept for good. Asynchronous; raises `PortUnavailable` when the database cannot be reached; awaited beside the traffic."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from penstock.domain.errors import PenstockError
-from penstock.domain.inference import Call
 from penstock.domain.models import ModelRecord
-from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Plan, Principal, User
+from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Plan, User
 from penstock.domain.usage import UsageRecord, UsageRow
 from penstock.domain.workers import WorkerLoad, WorkerRecord
-
-# --- durable -------------------------------------------------------------------------------------------------------
 
 
 class Accounts(Protocol):
@@ -167,151 +159,3 @@ class SchemaOutdated(StoreProblem):
 
 class StoreLocked(StoreProblem):
     pass
-
-
-# --- shared and forgettable ----------------------------------------------------------------------------------------
-
-
-class Bucket(Protocol):
-    """A rate limit of one subject. Synchronous: a shared implementation answers from quota that it has leased beforehand."""
-
-    limit: int
-    """Units a minute."""
-
-    def reserve(self, amount: float, now: float) -> float:
-        """Take `amount` units and return 0.0, or take nothing and return the seconds to wait; inf: never possible."""
-        ...
-
-    def settle(self, amount: float) -> None:
-        """Give back `amount` reserved units that were not used (negative: take units that were used beyond them)."""
-        ...
-
-    def remaining(self, now: float) -> int:
-        """Whole units that could be taken at once."""
-        ...
-
-    def reset_seconds(self, now: float) -> float:
-        """Until the bucket is full again."""
-        ...
-
-    def standing(self, now: float) -> tuple[int, float]:
-        """`remaining` and `reset_seconds` in one go: every answer tells both."""
-        ...
-
-
-class Quotas(Protocol):
-    """Buckets by name, the same object for the same name as long as it is in use."""
-
-    def bucket(self, name: str, per_minute: int) -> Bucket:
-        """A changed limit takes effect on the existing bucket."""
-        ...
-
-
-# --- the data plane ------------------------------------------------------------------------------------------------
-
-
-class Exchange(Protocol):
-    """A request on its way to one worker."""
-
-    def cancel(self) -> None:
-        """Close the connection, which stops the generation; the sink hears nothing more."""
-        ...
-
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-
-
-class ResponseSink(Protocol):
-    """Hears what a worker answers. Exactly one of `end` and `failed` comes last, unless the exchange was cancelled."""
-
-    def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Header names in lower case."""
-        ...
-
-    def data(self, data: bytes) -> None:
-        """All of the body that came with one read, without its chunk framing."""
-        ...
-
-    def end(self) -> None: ...
-
-    def failed(self, reason: "TransportFailure") -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class TransportFailure:
-    """Why an exchange broke. `kind`: connect, reset, timeout, protocol."""
-
-    kind: str
-    detail: str
-    """For the log, never for the caller."""
-
-
-class Transport(Protocol):
-    """Carries a request to a worker and its answer back."""
-
-    def send(self, worker: WorkerRecord, path: str, request_id: str, body: bytes, sink: ResponseSink) -> Exchange:
-        """Never raises for what the network does: that is the sink's `failed`, which may be called before this returns."""
-        ...
-
-    def forget(self, worker_id: str) -> None:
-        """Close idle connections to a worker that is gone."""
-        ...
-
-
-class Reply(Protocol):
-    """Where an answer goes: an HTTP connection, or a task that waits for it. One `send` or `refuse`, or `start`, `write`*, `end`."""
-
-    def refuse(self, error: PenstockError, headers: bytes) -> None:
-        """There is no answer, but an error."""
-        ...
-
-    def send(self, status: int, headers: bytes, body: bytes) -> None:
-        """A whole answer. `headers` are ready lines, each with its CRLF, without framing headers."""
-        ...
-
-    def start(self, status: int, headers: bytes) -> None:
-        """Begin a streamed answer."""
-        ...
-
-    def write(self, data: bytes) -> None: ...
-
-    def end(self) -> None: ...
-
-
-class Flight(Protocol):
-    """A request inside the pipeline, as its reply's owner sees it."""
-
-    def cancel(self) -> None:
-        """Whoever waited has left: stop the generation, settle what was used."""
-        ...
-
-    def pause(self) -> None:
-        """The reader is slow: stop reading from the worker."""
-        ...
-
-    def resume(self) -> None: ...
-
-
-class JournalSlot(Protocol):
-    """The journal's note of one stream in flight."""
-
-    def update(self, prompt: int, completion: int, cached: int = 0, reasoning: int = 0, estimated: bool = False) -> None:
-        """The tokens so far; called before the bytes that carry them leave."""
-        ...
-
-    def clear(self) -> None: ...
-
-
-class UsageJournal(Protocol):
-    """Where usage is noted, on this machine, before the bytes that it describes leave. Never raises, never waits."""
-
-    def begin(self, record: UsageRecord) -> JournalSlot | None: ...
-    def finish(self, record: UsageRecord) -> None: ...
-
-
-class Inference(Protocol):
-    """One request through admission, scheduling, routing, a transport and the meter."""
-
-    def run(self, principal: Principal, call: Call, reply: Reply) -> Flight:
-        """Never raises for what the caller did: the reply is told."""
-        ...

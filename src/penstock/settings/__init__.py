@@ -1,0 +1,39 @@
+"""The settings of a process: one frozen tree, read once at start; nothing else looks at the environment or a settings file.
+
+Precedence: flags > environment > TOML file > defaults. In the environment a nested name is written with two underscores
+(`PENSTOCK_ROUTING__EJECT_AFTER`), a list as JSON or with commas. `Settings()` alone is the defaults: only `load` looks around.
+"""
+
+from penstock.settings.load import CONFIG_NAME, CONFIG_VARIABLE, SettingsError, load
+from penstock.settings.sections import (
+    AdmissionSettings,
+    HttpSettings,
+    LogSettings,
+    RoutingSettings,
+    SchedulingSettings,
+    UpstreamTimeouts,
+    UsageSettings,
+    WorkerSettings,
+)
+from penstock.settings.tree import ENVIRONMENT_PREFIX, Settings
+from penstock.settings.upstream import Upstreams, UpstreamSettings, parse_upstream
+
+__all__ = [
+    "CONFIG_NAME",
+    "CONFIG_VARIABLE",
+    "ENVIRONMENT_PREFIX",
+    "AdmissionSettings",
+    "HttpSettings",
+    "LogSettings",
+    "RoutingSettings",
+    "SchedulingSettings",
+    "Settings",
+    "SettingsError",
+    "UpstreamSettings",
+    "UpstreamTimeouts",
+    "Upstreams",
+    "UsageSettings",
+    "WorkerSettings",
+    "load",
+    "parse_upstream",
+]

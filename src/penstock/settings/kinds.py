@@ -1,0 +1,43 @@
+"""The kinds of values that settings have, and what a section of them is."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_settings import NoDecode
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def split(value: Any) -> Any:
+    """A list from one text: JSON when it looks like it, else comma-separated."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"is not a JSON list: {error}") from error
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _http_url(value: str) -> str:
+    """Without a trailing `/v1`: people copy addresses with it, and every path of ours adds it."""
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError(f"must begin with http:// or https://, not {value!r}")
+    return value.rstrip("/").removesuffix("/v1")
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+LocalPath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

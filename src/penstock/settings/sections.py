@@ -1,0 +1,108 @@
+"""The sections of the tree, one class each: what a room or a process can be told from outside."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr
+
+from penstock.domain.principal import Pool
+from penstock.settings.kinds import KIB, MIB, Count, HttpUrl, LocalPath, Port, Seconds, Section, Share
+
+
+class HttpSettings(Section):
+    """What the listening side accepts and how long it waits."""
+
+    max_body_bytes: Count = Field(default=10 * MIB, description="Largest request body.")
+    max_header_bytes: Count = Field(default=16 * KIB, description="Largest request head.")
+    max_json_depth: Count = Field(default=64, description="Deepest nesting of a JSON body.")
+    header_timeout_seconds: Seconds = Field(default=10, description="Time a client has to send its request head.")
+    body_timeout_seconds: Seconds = Field(default=30, description="Time a client has to send its request body.")
+    idle_timeout_seconds: Seconds = Field(default=75, description="An idle keep-alive connection is closed after this.")
+    write_buffer_bytes: Count = Field(default=64 * KIB, description="Bytes that wait for a slow reader before its worker is paused.")
+    drain_seconds: Seconds = Field(default=30, description="Time that running streams have to finish after SIGTERM.")
+
+
+class AdmissionSettings(Section):
+    """Who may come in."""
+
+    unauthenticated_per_minute: Count = Field(default=120, description="Requests a minute without a valid key, for one client address.")
+    api_per_minute: Count = Field(default=1200, description="Control API requests a minute, for one client address.")
+    store_grace_seconds: Seconds = Field(default=60, description="How long known keys stay valid while the store cannot be reached.")
+    change_poll_seconds: Seconds = Field(default=0.5, description="How often a gateway asks the store what was edited.")
+    default_max_tokens: Count = Field(default=512, description="Tokens reserved for a request that sets no limit itself.")
+    idempotency_ttl_seconds: Seconds = Field(default=86400, description="How long an answer is kept for its Idempotency-Key.")
+    idempotency_bytes: Count = Field(default=64 * MIB, description="Memory for the answers kept by Idempotency-Key.")
+
+
+class SchedulingSettings(Section):
+    """Who waits, how long, and in which pool."""
+
+    queue_limit: Count = Field(default=1024, description="Requests of one class that may wait for one model, within the class's bound.")
+    max_wait_seconds: Seconds = Field(default=120, description="Longest wait in the queue, whatever the client's deadline.")
+    keepalive_after_seconds: Seconds = Field(default=2, description="A queued stream gets its 200 and a first comment after this.")
+    keepalive_every_seconds: Seconds = Field(default=15, description="Between keep-alive comments of a queued stream.")
+    priority_reserve: Share = Field(default=0.1, description="Share of a model's slots that only the priority pool may use.")
+    overflow_reserve: Share = Field(
+        default=0.3, description="Share of a model's slots that must be idle before the overflow pool may use one."
+    )
+
+
+class RoutingSettings(Section):
+    """Which worker, and what is believed about its health."""
+
+    suspect_seconds: Seconds = Field(default=10, description="A worker silent for this long gets no new requests.")
+    dead_seconds: Seconds = Field(default=30, description="A worker silent for this long is given up.")
+    hold_share: Share = Field(default=0.3, description="When more than this share of the workers vanishes together, the verdict is held.")
+    eject_after: Count = Field(default=5, description="Consecutive failures that eject a worker.")
+    eject_seconds: Seconds = Field(default=30, description="How long an ejected worker rests.")
+    eject_share: Share = Field(default=0.1, description="Largest share of all workers that may be ejected at once (but always one).")
+    retry_share: Share = Field(default=0.2, description="Retries on another worker, as a share of the requests.")
+    retry_floor: Annotated[int, Field(ge=0)] = Field(
+        default=3, description="Retries that are always allowed, however few requests there are."
+    )
+
+
+class UpstreamTimeouts(Section):
+    """How the gateway treats the servers that it calls."""
+
+    connect_seconds: Seconds = Field(default=5, description="To open a connection.")
+    first_byte_seconds: Seconds = Field(default=300, description="From the request sent to the first byte of the answer.")
+    between_chunks_seconds: Seconds = Field(default=60, description="Between two pieces of a streamed answer.")
+    connections_per_worker: Count = Field(default=512, description="Open connections to one worker.")
+    probe_seconds: Seconds = Field(default=5, description="Between health probes of an upstream.")
+    max_event_bytes: Count = Field(default=MIB, description="Largest single event of a stream.")
+
+
+class UsageSettings(Section):
+    """The journal and the ledger."""
+
+    journal_slots: Count = Field(default=4096, description="Requests in flight that the journal can hold.")
+    flush_seconds: Seconds = Field(default=0.25, description="How often finished requests are written to the ledger.")
+
+
+class LogSettings(Section):
+    """What is written to stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severity that is written.")
+    format: Literal["json", "console", "auto"] = Field(default="auto", description="`auto`: console on a terminal, JSON elsewhere.")
+    requests: bool = Field(default=False, description="Write a line for every inference request; costs about as much as serving it.")
+    slow_request_seconds: Seconds = Field(default=30, description="A request slower than this is logged as a warning.")
+
+
+class WorkerSettings(Section):
+    """One worker process (`penstock worker`)."""
+
+    join: HttpUrl = Field(default="", description="Address of the gateway to join.")
+    token: SecretStr = Field(default=SecretStr(""), description="Join token; needed the first time only.")
+    name: str = Field(default="", description="Name that people see; empty: host name and engine.")
+    engine: str = Field(default="sim", description="Engine that makes the tokens.")
+    model: str = Field(
+        default="", description="Model to serve: a path or hub id, as the engine understands it; empty: the engine's own choice."
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Port = Field(default=0, description="Port to listen on; 0: any free one.")
+    slots: Annotated[int, Field(ge=0)] = Field(default=0, description="Requests served at the same time; 0: the engine's own number.")
+    pool: Pool | None = Field(default=None, description="Dedicate this worker to one pool; unset: shared by all.")
+    state_dir: LocalPath | None = Field(default=None, description="Where the worker keeps its identity; unset: in the data directory.")
+    upstream_url: HttpUrl = Field(default="", description="For the engine `openai`: the server to call.")
+    upstream_secret: SecretStr = Field(default=SecretStr(""), description="For the engine `openai`: its bearer token.")
+    advertise: HttpUrl = Field(default="", description="URL that gateways dial; empty: made from host and port.")
