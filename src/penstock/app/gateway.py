@@ -1,15 +1,13 @@
 """`penstock gateway`: the gateway with its control API, assembled from settings; `up` runs the same with workers beside it."""
 
 import asyncio
-import contextlib
 import gc
 import os
 import random
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import structlog
-import uvicorn
 from msgspec.structs import replace
 
 from penstock import __version__
@@ -22,6 +20,8 @@ from penstock.admission.keyring import KeyRing
 from penstock.app import process
 from penstock.app.changes import ChangePoll
 from penstock.app.fleet_watch import FleetWatch
+from penstock.app.rules import connection_limits, fleet_rules, pipeline_rules
+from penstock.app.server import Server, bind
 from penstock.app.upstreams import Discovery, configured
 from penstock.app.views import Counted, LiveFleet, Ready
 from penstock.catalog.models import Catalogue
@@ -32,15 +32,14 @@ from penstock.domain.principal import ServiceTier
 from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerRecord
 from penstock.edge import logs
-from penstock.edge.connection import ConnectionLimits, connection_class, sweep
+from penstock.edge.connection import connection_class, sweep
 from penstock.edge.control import ControlServices, control_app
 from penstock.edge.control.sign_in import SignIn
 from penstock.edge.fastlane import Lane
 from penstock.edge.observe import Metrics
 from penstock.journal.journal import Journal
-from penstock.pipeline import Pipeline, PipelineRules, Rooms
-from penstock.routing.fleet import Fleet, FleetEvent, FleetRules
-from penstock.routing.health import HealthRules
+from penstock.pipeline import Pipeline, Rooms
+from penstock.routing.fleet import Fleet, FleetEvent
 from penstock.routing.policies.power_of_two import PowerOfTwo
 from penstock.routing.retry_budget import RetryBudget
 from penstock.settings import Settings
@@ -63,7 +62,7 @@ class Gateway:
         key = settings.secret_key.get_secret_value()
         self.store = make_store(settings.store_url, secret_key=key.encode() if key else None)
         self.port = settings.port
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._socket: socket.socket | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._discovery: Discovery | None = None
@@ -98,7 +97,7 @@ class Gateway:
         self.transport = HttpTransport(
             timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker
         )
-        self.fleet = Fleet(PowerOfTwo(random.Random()), _fleet_rules(settings), clock)  # noqa: S311 - balancing, not security
+        self.fleet = Fleet(PowerOfTwo(random.Random()), fleet_rules(settings), clock)  # noqa: S311 - balancing, not security
         self.fleet.on_event = self._fleet_event
         self.rooms = Rooms(
             gate=Gate(memory.MEMBER(clock)),
@@ -109,7 +108,7 @@ class Gateway:
             answers=IdempotentAnswers(settings.admission.idempotency_ttl_seconds, settings.admission.idempotency_bytes),
             observer=Counted(self.metrics),
             clock=clock,
-            rules=_pipeline_rules(settings),
+            rules=pipeline_rules(settings),
             retries=RetryBudget(settings.routing.retry_share, settings.routing.retry_floor),
         )
         self.pipeline = Pipeline(self.rooms)
@@ -181,12 +180,7 @@ class Gateway:
 
     def listen(self) -> None:
         """Bind the port. Raises OSError when it is taken."""
-        settings = self.settings
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        try:
-            self._socket = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-        except OSError as error:
-            raise OSError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from error
+        self._socket = bind(self.settings.host, self.settings.port)
         self.port = self._socket.getsockname()[1]
 
     @property
@@ -200,28 +194,9 @@ class Gateway:
     async def serve(self, when_ready: Callable[[], object]) -> None:
         """Serve until `stop`, then drain."""
         settings = self.settings
-        limits = ConnectionLimits(
-            settings.http.max_header_bytes,
-            settings.http.header_timeout_seconds,
-            settings.http.body_timeout_seconds,
-            settings.http.idle_timeout_seconds,
-            settings.http.write_buffer_bytes,
-        )
-        config = uvicorn.Config(
-            self._control_app(),  # type: ignore[arg-type]  # an ASGI application
-            http=connection_class(self.lane, limits),
-            loop="none",
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=int(settings.http.drain_seconds),
-            ssl_certfile=settings.tls_cert,
-            ssl_keyfile=settings.tls_key,
-        )
-        self._server = _Server(config, when_ready)
+        protocol = connection_class(self.lane, connection_limits(settings))
+        tls = None if settings.tls_cert is None or settings.tls_key is None else (settings.tls_cert, settings.tls_key)
+        self._server = Server(self._control_app(), protocol, when_ready, drain_seconds=settings.http.drain_seconds, tls=tls)
         self._tick()
         assert self._socket is not None
         # What exists now stays: the collector need not look at it again and again.
@@ -263,45 +238,6 @@ class Gateway:
         await self.store.close()
         if self._socket is not None:
             self._socket.close()
-
-
-class _Server(uvicorn.Server):
-    """Signals are ours, because a drain begins before uvicorn stops to accept; and it says when it listens."""
-
-    def __init__(self, config: uvicorn.Config, when_ready: Callable[[], object]) -> None:
-        super().__init__(config)
-        self._when_ready = when_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._when_ready()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _fleet_rules(settings: Settings) -> FleetRules:
-    routing, scheduling = settings.routing, settings.scheduling
-    health = HealthRules(
-        routing.suspect_seconds, routing.dead_seconds, routing.hold_share, routing.eject_after, routing.eject_seconds, routing.eject_share
-    )
-    return FleetRules(health, scheduling.priority_reserve, scheduling.overflow_reserve)
-
-
-def _pipeline_rules(settings: Settings) -> PipelineRules:
-    scheduling = settings.scheduling
-    return PipelineRules(
-        max_json_depth=settings.http.max_json_depth,
-        default_max_tokens=settings.admission.default_max_tokens,
-        queue_limit=scheduling.queue_limit,
-        max_wait_seconds=scheduling.max_wait_seconds,
-        keepalive_after_seconds=scheduling.keepalive_after_seconds,
-        keepalive_every_seconds=scheduling.keepalive_every_seconds,
-        largest_event_bytes=settings.upstream.max_event_bytes,
-        slow_request_seconds=settings.log.slow_request_seconds,
-        log_requests=settings.log.requests,
-    )
 
 
 def run(settings: Settings, json_line: bool) -> int:

@@ -1,0 +1,37 @@
+"""From the settings of a process to the rules of its rooms: those never see the settings."""
+
+from penstock.edge.connection import ConnectionLimits
+from penstock.pipeline import PipelineRules
+from penstock.routing.fleet import FleetRules
+from penstock.routing.health import HealthRules
+from penstock.settings import Settings
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    http = settings.http
+    return ConnectionLimits(
+        http.max_header_bytes, http.header_timeout_seconds, http.body_timeout_seconds, http.idle_timeout_seconds, http.write_buffer_bytes
+    )
+
+
+def fleet_rules(settings: Settings) -> FleetRules:
+    routing, scheduling = settings.routing, settings.scheduling
+    health = HealthRules(
+        routing.suspect_seconds, routing.dead_seconds, routing.hold_share, routing.eject_after, routing.eject_seconds, routing.eject_share
+    )
+    return FleetRules(health, scheduling.priority_reserve, scheduling.overflow_reserve)
+
+
+def pipeline_rules(settings: Settings) -> PipelineRules:
+    scheduling = settings.scheduling
+    return PipelineRules(
+        max_json_depth=settings.http.max_json_depth,
+        default_max_tokens=settings.admission.default_max_tokens,
+        queue_limit=scheduling.queue_limit,
+        max_wait_seconds=scheduling.max_wait_seconds,
+        keepalive_after_seconds=scheduling.keepalive_after_seconds,
+        keepalive_every_seconds=scheduling.keepalive_every_seconds,
+        largest_event_bytes=settings.upstream.max_event_bytes,
+        slow_request_seconds=settings.log.slow_request_seconds,
+        log_requests=settings.log.requests,
+    )
