@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 TIMESTAMP = "x-penstock-timestamp"
+NONCE = "x-penstock-nonce"
 SIGNATURE = "x-penstock-signature"
 
 
@@ -37,10 +38,10 @@ class Identity:
         return self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
     def sign(self, method: str, path: str, body: bytes, now: float) -> dict[str, str]:
-        """The headers that prove who sent a request. `now` is Unix seconds; gateways accept 300 s of difference."""
-        timestamp = str(int(now))
-        signature = self.key.sign(signed_text(method, path, timestamp, body))
-        return {TIMESTAMP: timestamp, SIGNATURE: base64.b64encode(signature).decode("ascii")}
+        """The headers that prove who sent a request; good for one call. `now` is Unix seconds; gateways accept 300 s of difference."""
+        timestamp, nonce = str(int(now)), secrets.token_urlsafe(18)
+        signature = self.key.sign(signed_text(method, path, timestamp, nonce, body))
+        return {TIMESTAMP: timestamp, NONCE: nonce, SIGNATURE: base64.b64encode(signature).decode("ascii")}
 
     def close(self) -> None:
         """Let another process use the state directory."""
@@ -48,8 +49,8 @@ class Identity:
             self.lock.close()
 
 
-def signed_text(method: str, path: str, timestamp: str, body: bytes) -> bytes:
-    return f"{method}\n{path}\n{timestamp}\n{hashlib.sha256(body).hexdigest()}".encode()
+def signed_text(method: str, path: str, timestamp: str, nonce: str, body: bytes) -> bytes:
+    return f"{method}\n{path}\n{timestamp}\n{nonce}\n{hashlib.sha256(body).hexdigest()}".encode()
 
 
 def load(state_dir: Path) -> Identity:

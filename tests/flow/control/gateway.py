@@ -2,6 +2,7 @@
 
 import base64
 import json
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, Worker
 from penstock.edge.control import ControlServices, control_app
 from penstock.edge.control.services import LiveWorker, ServedModel
 from penstock.edge.control.sign_in import SignIn
-from penstock.edge.control.signatures import SIGNATURE_HEADER, TIMESTAMP_HEADER, signed_bytes
+from penstock.edge.control.signatures import NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signed_bytes
 from penstock.edge.observe import Metrics
 from penstock.stores import open_store
 
@@ -234,8 +235,9 @@ class SigningWorker:
         """`content` and `headers` for a POST with httpx."""
         content = json.dumps(body).encode() if body is not None else b""
         timestamp = str(int(self.clock.time() + skew_seconds))
-        signature = base64.b64encode(self.key.sign(signed_bytes("POST", path, timestamp, content))).decode()
-        headers = {TIMESTAMP_HEADER: timestamp, SIGNATURE_HEADER: signature, "content-type": "application/json"}
+        nonce = secrets.token_urlsafe(18)
+        signature = base64.b64encode(self.key.sign(signed_bytes("POST", path, timestamp, nonce, content))).decode()
+        headers = {TIMESTAMP_HEADER: timestamp, NONCE_HEADER: nonce, SIGNATURE_HEADER: signature, "content-type": "application/json"}
         return {"content": content, "headers": headers}
 
     async def post(self, client: httpx.AsyncClient, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:

@@ -151,12 +151,24 @@ async def test_a_signature_must_fit_the_body_the_path_the_time_and_the_key(gate:
         "another time": {**good, "headers": {**good["headers"], "x-penstock-timestamp": str(int(gate.clock.time()) + 1)}},
         "no time": {**good, "headers": {**good["headers"], "x-penstock-timestamp": ""}},
         "no number": {**good, "headers": {**good["headers"], "x-penstock-timestamp": "1e9"}},
+        "no nonce": {**good, "headers": {**good["headers"], "x-penstock-nonce": ""}},
+        "another nonce": {**good, "headers": {**good["headers"], "x-penstock-nonce": "n" * 20}},
         "no signature": {**good, "headers": {**good["headers"], "x-penstock-signature": ""}},
         "not base64": {**good, "headers": {**good["headers"], "x-penstock-signature": "!" * 88}},
     }
     for name, call in forged.items():
         assert (await gate.client.post(path, **call)).status_code == 401, name
     assert (await gate.client.post(path, **worker.signed(path, {"running": 1}, skew_seconds=-299))).status_code == 200
+
+
+async def test_a_signature_is_good_once(gate: Gateway) -> None:
+    worker = SigningWorker(gate.clock)
+    path = f"/api/workers/{await joined(gate, worker)}/heartbeat"
+    call = worker.signed(path, {"running": 1})
+    assert (await gate.client.post(path, **call)).status_code == 200
+    again = await gate.client.post(path, **call)
+    assert (again.status_code, again.json()["detail"]) == (401, "This signature was used before: sign each call anew.")
+    assert (await worker.post(gate.client, path, {"running": 1})).status_code == 200
 
 
 async def test_an_operators_key_does_not_speak_for_a_worker(gate: Gateway) -> None:

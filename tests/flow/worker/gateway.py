@@ -59,8 +59,8 @@ class Gateway:
         worker_id = "wrk_1"
         key = base64.b64decode(body["public_key"]) if what == "join" else self._keys.get(worker_id, b"")
         if key:
-            timestamp = headers[b"x-penstock-timestamp"].decode()
-            signed = f"POST\n{path}\n{timestamp}\n{hashlib.sha256(raw).hexdigest()}".encode()
+            timestamp, nonce = headers[b"x-penstock-timestamp"].decode(), headers[b"x-penstock-nonce"].decode()
+            signed = f"POST\n{path}\n{timestamp}\n{nonce}\n{hashlib.sha256(raw).hexdigest()}".encode()
             Ed25519PublicKey.from_public_bytes(key).verify(base64.b64decode(headers[b"x-penstock-signature"]), signed)
         self.heard.append((what, body))
         self._news.set()

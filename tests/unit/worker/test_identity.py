@@ -34,7 +34,7 @@ def test_two_processes_cannot_be_the_same_worker(tmp_path: Path) -> None:
     first.close()
 
 
-def test_a_signature_covers_method_path_time_and_body(tmp_path: Path) -> None:
+def test_a_signature_covers_method_path_time_nonce_and_body(tmp_path: Path) -> None:
     one = identity.load(tmp_path)
     headers = one.sign("POST", "/api/workers/join", b"{}", now=1234.9)
     one.close()
@@ -42,9 +42,10 @@ def test_a_signature_covers_method_path_time_and_body(tmp_path: Path) -> None:
     signature = base64.b64decode(headers[identity.SIGNATURE])
     public = Ed25519PublicKey.from_public_bytes(one.public_key)
     sha = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
-    public.verify(signature, f"POST\n/api/workers/join\n1234\n{sha}".encode())
+    nonce = headers[identity.NONCE]
+    public.verify(signature, f"POST\n/api/workers/join\n1234\n{nonce}\n{sha}".encode())
     with pytest.raises(InvalidSignature):
-        public.verify(signature, identity.signed_text("POST", "/api/workers/join", "1234", b"{} "))
+        public.verify(signature, identity.signed_text("POST", "/api/workers/join", "1234", nonce, b"{} "))
 
 
 def test_neither_key_nor_secret_shows(tmp_path: Path) -> None:

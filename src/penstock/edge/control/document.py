@@ -22,7 +22,8 @@ _REQUEST_ID = {"description": "Finds the request in the log; a valid one that th
 _SIGNED = ("/api/workers/join", "/api/workers/{worker_id}/heartbeat", "/api/workers/{worker_id}/leave")
 _SIGNATURE_HEADERS = {
     "x-penstock-timestamp": "Unix seconds; at most 300 s from the gateway's clock.",
-    "x-penstock-signature": "base64 of the Ed25519 signature over `METHOD\\nPATH\\nTIMESTAMP\\nhex(sha256(body))`.",
+    "x-penstock-nonce": "16 to 64 printable characters, new for each call.",
+    "x-penstock-signature": "base64 of the Ed25519 signature over `METHOD\\nPATH\\nTIMESTAMP\\nNONCE\\nhex(sha256(body))`.",
 }
 
 

@@ -116,7 +116,8 @@ async def _signer(request: Request, services: ControlServices, worker_id: str) -
 async def _check(request: Request, services: ControlServices, public_key: bytes) -> None:
     """Only failures count against the address: many workers may well call from one."""
     try:
-        signatures.verify(public_key, request.method, request.scope["path"], request.headers, await request.body(), services.clock.time())
+        body, now = await request.body(), services.clock.time()
+        signatures.verify(public_key, request.method, request.scope["path"], request.headers, body, now, services.used_signatures)
     except Unauthenticated:
         services.limiter.check(client_address(request.scope), authenticated=False)
         raise

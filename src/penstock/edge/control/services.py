@@ -1,7 +1,7 @@
 """What the control API needs of the rest: ports, handed over by `app`."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from penstock.accounts.service import AccountService
@@ -10,6 +10,7 @@ from penstock.domain.models import ModelRecord
 from penstock.domain.ports import Store
 from penstock.domain.principal import Principal
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
+from penstock.edge.control.signatures import UsedSignatures
 from penstock.edge.observe import Metrics
 
 
@@ -109,3 +110,4 @@ class ControlServices:
     max_json_depth: int = 64
     slow_request_seconds: float = 30.0
     heartbeat_seconds: float = 5.0
+    used_signatures: UsedSignatures = field(default_factory=UsedSignatures)

@@ -1,8 +1,10 @@
-"""A worker proves who it is: an Ed25519 signature over method, path, time and body."""
+"""A worker proves who it is: an Ed25519 signature over method, path, time, nonce and body, good for one call."""
 
 import base64
 import binascii
 import hashlib
+import re
+from collections import OrderedDict
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -11,10 +13,35 @@ from starlette.datastructures import Headers
 from penstock.domain.errors import Unauthenticated
 
 TIMESTAMP_HEADER = "x-penstock-timestamp"
+NONCE_HEADER = "x-penstock-nonce"
 SIGNATURE_HEADER = "x-penstock-signature"
 LARGEST_SKEW_SECONDS = 300.0
 _PUBLIC_KEY_BYTES = 32
 _SIGNATURE_BYTES = 64
+_TIMESTAMP = re.compile(r"[0-9]{1,12}")
+_NONCE = re.compile(r"[!-~]{16,64}")
+_MOST_REMEMBERED = 200_000
+
+
+class UsedSignatures:
+    """The signatures that were accepted within the time in which they would be good again, so that each is good once.
+
+    A gateway remembers its own: one that was heard on another gateway could be played to this one within that time, over a
+    connection that somebody reads. Between gateways and workers that do not share a network, use TLS.
+    """
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[bytes, float] = OrderedDict()
+
+    def use(self, signature: bytes, now: float) -> bool:
+        """False when it was used before. `now` is the wall clock, as in the signatures."""
+        until = self._until
+        while until and (next(iter(until.values())) < now or len(until) >= _MOST_REMEMBERED):
+            until.popitem(last=False)
+        if signature in until:
+            return False
+        until[signature] = now + 2 * LARGEST_SKEW_SECONDS
+        return True
 
 
 def decode_public_key(text: str) -> bytes | None:
@@ -22,23 +49,25 @@ def decode_public_key(text: str) -> bytes | None:
     return _decode(text, _PUBLIC_KEY_BYTES)
 
 
-def verify(public_key: bytes, method: str, path: str, headers: Headers, body: bytes, now: float) -> None:
-    """Raises Unauthenticated. `now` is the wall clock: a signature is good for five minutes either way, against replays."""
-    timestamp = headers.get(TIMESTAMP_HEADER, "")
+def verify(public_key: bytes, method: str, path: str, headers: Headers, body: bytes, now: float, used: UsedSignatures) -> None:
+    """Raises Unauthenticated. `now` is the wall clock: a signature's time may be five minutes from it either way."""
+    timestamp, nonce = headers.get(TIMESTAMP_HEADER, ""), headers.get(NONCE_HEADER, "")
     signature = _decode(headers.get(SIGNATURE_HEADER, ""), _SIGNATURE_BYTES)
-    if signature is None or not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
-        raise Unauthenticated(f"This needs a worker's signature: the headers {TIMESTAMP_HEADER} and {SIGNATURE_HEADER}.")
+    if signature is None or not _TIMESTAMP.fullmatch(timestamp) or not _NONCE.fullmatch(nonce):
+        raise Unauthenticated(f"This needs a worker's signature: the headers {TIMESTAMP_HEADER}, {NONCE_HEADER} and {SIGNATURE_HEADER}.")
     if abs(int(timestamp) - now) > LARGEST_SKEW_SECONDS:
         raise Unauthenticated("The signature's time is more than 300 seconds from ours; check the clocks.")
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, signed_bytes(method, path, timestamp, body))
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, signed_bytes(method, path, timestamp, nonce, body))
     except (InvalidSignature, ValueError):
         raise Unauthenticated("The signature does not fit the worker's public key.") from None
+    if not used.use(signature, now):
+        raise Unauthenticated("This signature was used before: sign each call anew.")
 
 
-def signed_bytes(method: str, path: str, timestamp: str, body: bytes) -> bytes:
+def signed_bytes(method: str, path: str, timestamp: str, nonce: str, body: bytes) -> bytes:
     """What is signed."""
-    return f"{method}\n{path}\n{timestamp}\n{hashlib.sha256(body).hexdigest()}".encode()
+    return f"{method}\n{path}\n{timestamp}\n{nonce}\n{hashlib.sha256(body).hexdigest()}".encode()
 
 
 def _decode(text: str, length: int) -> bytes | None:
