@@ -19,6 +19,7 @@ from penstock.admission.idempotency import IdempotentAnswers
 from penstock.admission.keyring import KeyRing
 from penstock.app import process
 from penstock.app.changes import ChangePoll
+from penstock.app.chores import Chore, Chores, forget_workers
 from penstock.app.fleet_watch import FleetWatch
 from penstock.app.rules import connection_limits, fleet_rules, pipeline_rules
 from penstock.app.server import Server, bind
@@ -30,7 +31,7 @@ from penstock.domain.ids import RequestIds, new_id
 from penstock.domain.inference import TokenCount
 from penstock.domain.principal import ServiceTier
 from penstock.domain.usage import UsageRecord
-from penstock.domain.workers import WorkerRecord
+from penstock.domain.workers import WorkerRecord, WorkerState
 from penstock.edge import logs
 from penstock.edge.connection import connection_class, sweep
 from penstock.edge.control import ControlServices, control_app
@@ -50,6 +51,8 @@ from penstock.usage.pricing import cost_micros
 
 log = structlog.get_logger("penstock.gateway")
 _SECRET_BYTES = 32
+_FORGET_EVERY_SECONDS = 300.0
+_SETTLED_SECONDS = 900.0
 
 
 class Gateway:
@@ -58,6 +61,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clock = SystemClock()
+        self._started = self.clock.monotonic()
         self.metrics = Metrics()
         key = settings.secret_key.get_secret_value()
         self.store = make_store(settings.store_url, secret_key=key.encode() if key else None)
@@ -66,6 +70,7 @@ class Gateway:
         self._socket: socket.socket | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._discovery: Discovery | None = None
+        self._chores = Chores()
 
     # assembly
 
@@ -127,6 +132,7 @@ class Gateway:
         await self.changes.open()
         self.pipeline.open()
         self.journal.start()
+        self._chores.start(Chore("forget workers", _FORGET_EVERY_SECONDS, self._forget_workers))
         if self.settings.discover:
             own = {self.settings.port, self.port}
             self._discovery = Discovery((port for port in self.settings.discover_ports if port not in own), self._discovered)
@@ -137,7 +143,6 @@ class Gateway:
         self.watch.put(record)
 
     def _control_app(self) -> object:
-        started = self.clock.monotonic()
         services = ControlServices(
             store=self.store,
             accounts=self.accounts,
@@ -149,7 +154,7 @@ class Gateway:
             clock=self.clock,
             new_id=new_id,
             next_request_id=self.lane.ids.next,
-            uptime=lambda: self.clock.monotonic() - started,
+            uptime=lambda: self.clock.monotonic() - self._started,
             version=__version__,
             cors_origins=self.settings.cors_origins,
             max_body_bytes=self.settings.http.max_body_bytes,
@@ -165,6 +170,12 @@ class Gateway:
 
     async def _reload_workers(self) -> None:
         self.watch.replace_all(await self.store.workers(), frozenset(record.id for record in self._own))
+
+    async def _forget_workers(self) -> None:
+        if self.clock.monotonic() - self._started < _SETTLED_SECONDS:
+            return  # after a long rest of the whole platform its workers are on their way back
+        alive = {member.id for member in self.fleet.members() if member.state is not WorkerState.DEAD}
+        await forget_workers(self.store, self.clock.time() - self.settings.routing.forget_seconds, alive)
 
     def _reprice(self, record: UsageRecord) -> UsageRecord:
         count = TokenCount(record.prompt_tokens, record.completion_tokens, record.cached_tokens, record.reasoning_tokens)
@@ -229,6 +240,7 @@ class Gateway:
             self._sweeper.cancel()
         if self._discovery is not None:
             await self._discovery.close()
+        await self._chores.close()
         if hasattr(self, "changes"):
             await self.changes.close()
             await self.watch.close()

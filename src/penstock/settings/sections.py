@@ -51,6 +51,9 @@ class RoutingSettings(Section):
 
     suspect_seconds: Seconds = Field(default=10, description="A worker silent for this long gets no new requests.")
     dead_seconds: Seconds = Field(default=30, description="A worker silent for this long is given up.")
+    forget_seconds: Seconds = Field(
+        default=7 * 24 * 3600, description="A worker silent for this long is removed, and needs a join token to come back."
+    )
     hold_share: Share = Field(default=0.3, description="When more than this share of the workers vanishes together, the verdict is held.")
     eject_after: Count = Field(default=5, description="Consecutive failures that eject a worker.")
     eject_seconds: Seconds = Field(default=30, description="How long an ejected worker rests.")
