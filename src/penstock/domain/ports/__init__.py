@@ -29,6 +29,14 @@ from penstock.domain.ports.shared import (
     Bucket,
     Quotas,
 )
+from penstock.domain.ports.tasks import (
+    Schedules,
+    TaskControl,
+    TaskIntake,
+    TaskLeases,
+    TaskStore,
+    TaskSweep,
+)
 
 __all__ = [
     "Accounts",
@@ -44,10 +52,16 @@ __all__ = [
     "Quotas",
     "Reply",
     "ResponseSink",
+    "Schedules",
     "SchemaOutdated",
     "Store",
     "StoreLocked",
     "StoreProblem",
+    "TaskControl",
+    "TaskIntake",
+    "TaskLeases",
+    "TaskStore",
+    "TaskSweep",
     "Transport",
     "TransportFailure",
     "UsageIntake",
