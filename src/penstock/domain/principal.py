@@ -56,6 +56,8 @@ class Plan:
     concurrency: int
     spill: bool = False
     """A request of the default tier may use another pool when its own is full."""
+    downgrade: bool = True
+    """A tier whose pool is full is served, and billed, as a lower one; otherwise it waits for its own."""
 
 
 @dataclass(frozen=True, slots=True)

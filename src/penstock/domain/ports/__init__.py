@@ -25,6 +25,7 @@ from penstock.domain.ports.durable import (
     UsageQuery,
     WorkerRegistry,
 )
+from penstock.domain.ports.policy import PolicyArchive
 from penstock.domain.ports.shared import (
     Bucket,
     Quotas,
@@ -49,6 +50,7 @@ __all__ = [
     "Inference",
     "JournalSlot",
     "Ledger",
+    "PolicyArchive",
     "Quotas",
     "Reply",
     "ResponseSink",
