@@ -74,7 +74,13 @@ class Worker:
 
     async def open(self) -> None:
         """Serve, then join. Raises IdentityInUse, UnknownMember, the engine's own start-up errors, OSError for a port in use."""
-        plan = self._plan
+        try:
+            await self._open(self._plan)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self, plan: WorkerPlan) -> None:
         self._identity = identity.load(plan.state_dir)
         self.secret = self._identity.secret
         self.engine = family.member("penstock.engines", plan.engine)(plan.engine_options)
