@@ -107,6 +107,9 @@ class RunnerRecord:
     """Empty: every queue."""
     slots: int
     kinds: tuple[str, ...] = ()
+    """What it can run (`domain.tasks.ability`); empty: everything."""
+    functions: str = "[]"
+    """JSON text of its functions with their own defaults; the store does not look into it."""
     version: str = ""
     identity: bytes = field(default=b"", repr=False)
     """The Ed25519 public key that signs its calls; empty when it is joined directly to the store."""

@@ -118,6 +118,11 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str = ""
 
 
+def ability(kind: str, name: str) -> str:
+    """What a runner must be able to do for such a task: `inference`, `webhook`, `function:resize`."""
+    return f"{kind}:{name}" if kind == "function" else kind
+
+
 class Enqueued(msgspec.Struct, frozen=True):
     """What became of one submitted task."""
 
@@ -178,7 +183,7 @@ class FinishKind(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     RELEASED = "released"
-    """Given back unused: ready at once, and not counted as an attempt."""
+    """Given back unused, and not counted as an attempt: ready at once, or not before `Finish.retry_at`."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

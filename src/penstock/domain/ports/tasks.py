@@ -35,9 +35,12 @@ class TaskLeases(Protocol):
         """Insert, or replace the one of that id; its last beat is now."""
         ...
 
-    async def claim(self, runner_id: str, limit: int, queues: Collection[str] = (), org_id: str | None = None) -> list[Lease]:
+    async def claim(
+        self, runner_id: str, limit: int, queues: Collection[str] = (), org_id: str | None = None, kinds: Collection[str] = ()
+    ) -> list[Lease]:
         """Up to `limit` ready tasks, started now: fair between organisations, then by `sort_key`. Queues empty: every queue.
 
+        `kinds`: what the runner can run, as `domain.tasks.ability` names it (a kind, or `function:<name>`); empty: everything.
         Nothing for a runner that is not registered or drains.
         """
         ...
