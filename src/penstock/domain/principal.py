@@ -21,6 +21,8 @@ class Scope(StrEnum):
     USAGE_READ = "usage:read"
     KEYS_WRITE = "keys:write"
     WORKERS_WRITE = "workers:write"
+    TASKS_WRITE = "tasks:write"
+    """Submit tasks of any kind, see and steer the organisation's tasks, queues and schedules."""
     ADMIN = "admin"
     """Everything above for every organisation, and the platform's own settings."""
 
