@@ -25,6 +25,8 @@ class Broke:
     final: bool = False
     retry_seconds: float | None = None
     """When the task itself (or whoever refused it) said when to come back; None: by backoff."""
+    result: str | None = None
+    """JSON text that is worth keeping although it is no success: an error's whole answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class GivenBack:
-    """Not begun: the runner stops."""
+    """Not begun (the runner stops), or turned away because somebody else comes first; not counted as an attempt."""
+
+    rest_seconds: float = 0.0
 
 
 Ended = Succeeded | Broke | Cancelled | GivenBack
@@ -64,19 +68,20 @@ def finish_of(lease: Leased, ended: Ended, now: float, random: Random) -> Finish
             return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.SUCCEEDED, result=result)
         case Succeeded():
             what = f"The result has more than {PAYLOAD_BYTES} bytes of JSON: write it to a file and return a reference."
-            return _failed(lease, TaskError("result_too_large", what))
+            return _failed(lease, TaskError("result_too_large", what), None)
         case Cancelled():
             return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.CANCELLED)
-        case GivenBack():
-            return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.RELEASED)
+        case GivenBack(rest):
+            retry_at = now + rest if rest else 0.0
+            return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.RELEASED, retry_at=retry_at)
     error = TaskError(ended.code, shortened(ended.message))
     if ended.final or lease.attempt >= lease.max_attempts:
-        return _failed(lease, error)
+        return _failed(lease, error, ended.result)
     rest = ended.retry_seconds
     if rest is None:
         rest = Backoff(lease.backoff_seconds, lease.backoff_cap_seconds).seconds(lease.attempt, random)
     return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.RETRIED, error=error, retry_at=now + rest)
 
 
-def _failed(lease: Leased, error: TaskError) -> Finish:
-    return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.FAILED, error=error)
+def _failed(lease: Leased, error: TaskError, result: str | None) -> Finish:
+    return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.FAILED, error=error, result=result)

@@ -12,11 +12,10 @@ import httpx
 import structlog
 import uvicorn
 
-from penstock import family
+from penstock import family, identity
 from penstock.domain.clock import SystemClock
 from penstock.domain.workers import WorkerLoad
 from penstock.wire.generation import Engine
-from penstock.worker import identity
 from penstock.worker.agent import Agent
 from penstock.worker.faults import Faults
 from penstock.worker.presence import Presence
