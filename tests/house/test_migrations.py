@@ -29,6 +29,11 @@ def shape(connection: Connection) -> dict[str, Any]:
     }
 
 
+def words_of_sqlite(name: str | None, type_: str, _: object) -> bool:
+    """Its index of words is no table of the usual kind, and has five of its own; that both ways make the same is compared below."""
+    return type_ == "table" and (name or "").startswith("task_search")
+
+
 def rows(connection: Connection) -> list[Any]:
     """What a new store begins with."""
     return [tuple(row) for row in connection.execute(select(change_counter))]
@@ -40,7 +45,9 @@ def check(migrated_url: str, described_url: str) -> None:
     with migrated.begin() as connection:
         migration.upgrade(connection)
         assert migration.version(connection) == SCHEMA_VERSION
-        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata) == []
+        on_sqlite = migrated.dialect.name == "sqlite"
+        options = {"compare_type": True, "include_name": lambda *named: not (on_sqlite and words_of_sqlite(*named))}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
         summed_up, counted = shape(connection), rows(connection)
     with direct.begin() as connection:
         migration.create(connection)

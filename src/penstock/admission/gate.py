@@ -11,12 +11,14 @@ A request that is refused by steps 1-4 leaves no trace. One that is refused by 5
 otherwise requests that are too large could be tried without limit. Concurrency is taken last, so it never has to be given back.
 """
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from penstock.admission.limits import Buckets, KeyLimits, LimitBook, header_block
 from penstock.admission.tiers import TierChoice
 from penstock.domain.errors import PermissionDenied, RateLimited
 from penstock.domain.inference import Demand
+from penstock.domain.policy import TierPolicy
 from penstock.domain.ports import Quotas
 from penstock.domain.principal import Pool, Principal, ServiceTier
 
@@ -105,6 +107,10 @@ class Gate:
         tokens = limits.tokens.take(needed, now)
         limits.in_flight += 1
         return Admission(limits, choice, requests, tokens, needed)
+
+    def adopt(self, tiers: Mapping[ServiceTier, TierPolicy]) -> None:
+        """Another policy is in force."""
+        self._book.adopt(tiers)
 
     def header_block(self, principal: Principal, now: float) -> bytes:
         """The rate-limit header lines for an answer without an admission, such as a 429."""

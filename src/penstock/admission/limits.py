@@ -2,12 +2,14 @@
 
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import lru_cache
 
 from penstock.admission.tiers import TierChoice, resolve
 from penstock.domain.errors import RateLimited
+from penstock.domain.policy import TIERS, TierPolicy
 from penstock.domain.ports import Bucket, Quotas
-from penstock.domain.principal import Principal, Scope
+from penstock.domain.principal import Principal, Scope, ServiceTier
 
 _LONGEST_WAIT_SECONDS = 60.0  # the SDKs do not wait longer: beyond it we tell them not to try
 
@@ -50,10 +52,11 @@ class Limit:
 class KeyLimits:
     """What one key may still do. The organisation's buckets are shared by all its keys."""
 
-    __slots__ = ("_choices", "_quotas", "concurrency", "in_flight", "may_infer", "principal", "requests", "tokens")
+    __slots__ = ("_choices", "_quotas", "concurrency", "in_flight", "may_infer", "principal", "requests", "tiers", "tokens")
 
-    def __init__(self, quotas: Quotas, principal: Principal) -> None:
+    def __init__(self, quotas: Quotas, principal: Principal, tiers: Mapping[ServiceTier, TierPolicy] = TIERS) -> None:
         self._quotas = quotas
+        self.tiers = tiers
         self.in_flight = 0
         self.adopt(principal)
 
@@ -71,7 +74,7 @@ class KeyLimits:
         """`tiers.resolve`, remembered: only names that it accepts, so there are never more than a few."""
         choice = self._choices.get(asked)
         if choice is None:
-            choice = self._choices[asked] = resolve(self.principal.plan, asked)
+            choice = self._choices[asked] = resolve(self.principal.plan, asked, self.tiers)
         return choice
 
 
@@ -82,6 +85,14 @@ class LimitBook:
         self._quotas = quotas
         self._capacity = capacity
         self._limits: OrderedDict[str, KeyLimits] = OrderedDict()
+        self._tiers: Mapping[ServiceTier, TierPolicy] = TIERS
+
+    def adopt(self, tiers: Mapping[ServiceTier, TierPolicy]) -> None:
+        """Tiers lead to other pools from here on; who has been admitted goes where it was admitted to."""
+        self._tiers = tiers
+        for limits in self._limits.values():
+            limits.tiers = tiers
+            limits.adopt(limits.principal)
 
     def __len__(self) -> int:
         return len(self._limits)
@@ -90,7 +101,7 @@ class LimitBook:
         limits = self._limits.get(principal.key_id)
         if limits is None:
             self._make_room()
-            limits = self._limits[principal.key_id] = KeyLimits(self._quotas, principal)
+            limits = self._limits[principal.key_id] = KeyLimits(self._quotas, principal, self._tiers)
         elif limits.principal is not principal:
             limits.adopt(principal)
         return limits

@@ -21,7 +21,7 @@ from penstock.app import process
 from penstock.app.changes import ChangePoll
 from penstock.app.chores import Chore, Chores, forget_workers
 from penstock.app.fleet_watch import FleetWatch
-from penstock.app.rules import connection_limits, fleet_rules, pipeline_rules
+from penstock.app.rules import connection_limits, fleet_rules, pipeline_rules, policy_names
 from penstock.app.server import Server, bind
 from penstock.app.upstreams import Discovery, configured
 from penstock.app.views import Counted, LiveFleet, Ready
@@ -40,8 +40,8 @@ from penstock.edge.fastlane import Lane
 from penstock.edge.observe import Metrics
 from penstock.journal.journal import Journal
 from penstock.pipeline import Pipeline, Rooms
+from penstock.routing.choice import Policies
 from penstock.routing.fleet import Fleet, FleetEvent
-from penstock.routing.policies.power_of_two import PowerOfTwo
 from penstock.routing.retry_budget import RetryBudget
 from penstock.settings import Settings
 from penstock.state import memory
@@ -102,7 +102,7 @@ class Gateway:
         self.transport = HttpTransport(
             timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker
         )
-        self.fleet = Fleet(PowerOfTwo(random.Random()), fleet_rules(settings), clock)  # noqa: S311 - balancing, not security
+        self.fleet = Fleet(Policies(random.Random(), policy_names(settings)), fleet_rules(settings), clock)  # noqa: S311 - balancing, not security
         self.fleet.on_event = self._fleet_event
         self.rooms = Rooms(
             gate=Gate(memory.MEMBER(clock)),

@@ -10,6 +10,7 @@ import uvloop
 
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import StoreProblem
+from penstock.settings import SettingsError
 
 
 def run(main: Callable[[], Coroutine[None, None, int]]) -> int:
@@ -17,7 +18,7 @@ def run(main: Callable[[], Coroutine[None, None, int]]) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(main())
-    except (StoreProblem, PortUnavailable, OSError) as error:
+    except (StoreProblem, PortUnavailable, SettingsError, OSError) as error:
         say(f"penstock: {error}")
         return 1
 

@@ -1,10 +1,13 @@
 """From the settings of a process to the rules of its rooms: those never see the settings."""
 
 from penstock.edge.connection import ConnectionLimits
+from penstock.family import UnknownMember
 from penstock.pipeline import PipelineRules
+from penstock.routing.adaptive_limit import LimitRules
+from penstock.routing.choice import PolicyNames
 from penstock.routing.fleet import FleetRules
 from penstock.routing.health import HealthRules
-from penstock.settings import Settings
+from penstock.settings import Settings, SettingsError
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:
@@ -19,7 +22,19 @@ def fleet_rules(settings: Settings) -> FleetRules:
     health = HealthRules(
         routing.suspect_seconds, routing.dead_seconds, routing.hold_share, routing.eject_after, routing.eject_seconds, routing.eject_share
     )
-    return FleetRules(health, scheduling.priority_reserve, scheduling.overflow_reserve)
+    limits = LimitRules() if routing.adaptive_limits else None
+    return FleetRules(health, scheduling.priority_reserve, scheduling.overflow_reserve, limits, routing.slow_start_seconds)
+
+
+def policy_names(settings: Settings) -> PolicyNames:
+    """Raises SettingsError when one of them is no policy."""
+    routing = settings.routing
+    names = PolicyNames(routing.policy, routing.shadow_policy or None, routing.policies, routing.shadow_policies)
+    try:
+        names.check()
+    except UnknownMember as error:
+        raise SettingsError(f"routing: {error}") from error
+    return names
 
 
 def pipeline_rules(settings: Settings) -> PipelineRules:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from penstock import __version__, worker
 from penstock.app import process
 from penstock.engines import BadOption, ProbeFailed
+from penstock.identity import IdentityInUse
 from penstock.settings import Settings
-from penstock.worker.identity import IdentityInUse
 
 _USAGE = 2
 

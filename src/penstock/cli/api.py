@@ -66,11 +66,11 @@ class Api:
                 return {"data": items, "has_more": False}
             page = self.get(path, limit=PAGE, after=page["data"][-1]["id"])
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        return self._json("POST", path, body=body)
+    def post(self, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
+        return self._json("POST", path, body=body, params=params)
 
-    def put(self, path: str, body: Mapping[str, Any]) -> Any:
-        return self._json("PUT", path, body=body)
+    def put(self, path: str, body: Mapping[str, Any], *, if_match: str | None = None, **params: Any) -> Any:
+        return self._json("PUT", path, body=body, params=params, if_match=if_match)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._json("PATCH", path, body=body)
@@ -78,11 +78,22 @@ class Api:
     def delete(self, path: str) -> Any:
         return self._json("DELETE", path)
 
-    def _json(self, method: str, path: str, *, params: Mapping[str, Any] | None = None, body: Mapping[str, Any] | None = None) -> Any:
+    def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        if_match: str | None = None,
+    ) -> Any:
         """The decoded answer, None when it has no body. Raises Refused, Failed."""
+        headers = {"if-match": if_match} if if_match is not None else None
         given = {name: value for name, value in (params or {}).items() if value is not None}
         with network_problems(self.connection.root):
-            response = self.client.request(method, path, params=given, json=without_none(body) if body is not None else None)
+            response = self.client.request(
+                method, path, params=given, json=without_none(body) if body is not None else None, headers=headers
+            )
         if not response.is_success:
             raise refusal(response.status_code, response.headers, response.content)
         if not response.content:

@@ -16,6 +16,8 @@ COMMANDS = {
     "keys": "API keys: create, list, show, revoke.",
     "orgs": "Organisations: list, create, show, update; plans.",
     "models": "Models: list, show, price, alias, remove.",
+    "apply": "Put a policy file in force; --dry-run shows what it would change.",
+    "policy": "The policy: show, versions, diff, rollback.",
     "workers": "Workers and upstreams: list, show, add, remove, drain, resume.",
     "tokens": "Join tokens for workers and runners: create, list, revoke.",
     "usage": "Tokens, requests and cost by model, key, tier or day.",

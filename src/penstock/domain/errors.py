@@ -89,8 +89,20 @@ class IdempotencyConflict(Conflict):
     code = "idempotency_conflict"
 
 
+class PreconditionFailed(PenstockError):
+    """What was to be edited is not what the caller has looked at."""
+
+    status, type, code = 412, "invalid_request_error", "precondition_failed"
+
+
 class TooLarge(PenstockError):
     status, type, code = 413, "invalid_request_error", "request_too_large"
+
+
+class RangeNotSatisfiable(PenstockError):
+    """No byte of the file is in the range that was asked for."""
+
+    status, type, code = 416, "invalid_request_error", "range_not_satisfiable"
 
 
 class HeadersTooLarge(PenstockError):
@@ -133,6 +145,12 @@ class Overloaded(PenstockError):
 
 class StoreUnavailable(PenstockError):
     status, type, code = 503, "server_error", "store_unavailable"
+
+
+class StorageFull(PenstockError):
+    """The disk of the files is full: nothing of what was sent has been kept, what is there can be read and deleted."""
+
+    status, type, code = 507, "server_error", "storage_full"
 
 
 class DeadlineExceeded(PenstockError):

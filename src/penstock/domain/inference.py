@@ -4,6 +4,8 @@ from enum import StrEnum
 
 import msgspec
 
+from penstock.domain.principal import ServiceClass
+
 
 class Operation(StrEnum):
     """The inference calls; the value is OpenTelemetry's `gen_ai.operation.name`."""
@@ -46,6 +48,8 @@ class Call(msgspec.Struct, gc=False):
     idempotency_key: str | None = None
     client_request_id: str = ""
     """The `x-request-id` that the client sent, when it was a valid one; answers echo it."""
+    service_class: ServiceClass | None = None
+    """Set by a task, which runs at the class `batch` whatever its owner's plan; None: the plan's class."""
 
 
 class Demand(msgspec.Struct, frozen=True, gc=False):

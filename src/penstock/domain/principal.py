@@ -21,6 +21,8 @@ class Scope(StrEnum):
     USAGE_READ = "usage:read"
     KEYS_WRITE = "keys:write"
     WORKERS_WRITE = "workers:write"
+    TASKS_WRITE = "tasks:write"
+    """Submit tasks of any kind, see and steer the organisation's tasks, queues and schedules."""
     ADMIN = "admin"
     """Everything above for every organisation, and the platform's own settings."""
 
@@ -56,6 +58,8 @@ class Plan:
     concurrency: int
     spill: bool = False
     """A request of the default tier may use another pool when its own is full."""
+    downgrade: bool = True
+    """A tier whose pool is full is served, and billed, as a lower one; otherwise it waits for its own."""
 
 
 @dataclass(frozen=True, slots=True)

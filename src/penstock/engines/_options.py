@@ -15,6 +15,14 @@ def check_names(engine: str, options: Options, known: frozenset[str]) -> None:
         raise BadOption(f"the engine {engine!r} has no option {unknown[0]!r}; it has: {', '.join(sorted(known))}")
 
 
+def choice(options: Options, name: str, allowed: tuple[str, ...]) -> str:
+    """One of some words; the first is the default."""
+    value = options.get(name, allowed[0])
+    if value not in allowed:
+        raise BadOption(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+    return value
+
+
 def number(options: Options, name: str, default: float) -> float:
     """A positive number, `inf` included."""
     text = options.get(name)

@@ -4,160 +4,29 @@ Options: `base_url` (without `/v1`), `secret`, `model` (serve this one only; def
 `load_signals.toml`; default: found out), `probe_seconds`, `connect_seconds`, `read_seconds` (longest silence).
 """
 
-import asyncio
-from collections.abc import AsyncGenerator
-
-import httpx
-import msgspec
-import structlog
-
-from penstock.domain.errors import DeadlineExceeded, InvalidJson, ModelNotFound, UnsupportedParameter, UpstreamFailed
-from penstock.domain.inference import OPERATION_PATHS, Operation
-from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.engines import _options as options_
-from penstock.engines._probe import Probe, ProbeFailed, probe
-from penstock.wire.generation import Answer
+from penstock.engines._relay import OpenAiRelay
 
 OPTIONS = frozenset({"base_url", "secret", "model", "slots", "engine", "probe_seconds", "connect_seconds", "read_seconds"})
 
-_PASSED_HEADERS = frozenset(
-    {"content-type", "retry-after", "retry-after-ms", "x-should-retry", "x-penstock-prompt-tokens", "cache-control"}
-)
-_NEUTRAL: dict[str, tuple[object, ...]] = {
-    "n": (1,),
-    "tool_choice": ("auto",),
-    "logit_bias": ({},),
-    "user": ("",),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-}
-"""Values that ask for nothing: whoever ignores the parameter does what they say. (null always is one.)"""
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_log = structlog.get_logger()
 
-
-class OpenAiEngine:
-    """Relays to one server over a pool of connections; asks it every few seconds for its models and load."""
+class OpenAiEngine(OpenAiRelay):
+    """The relay, told by options."""
 
     def __init__(self, options: options_.Options) -> None:
         options_.check_names("openai", options, OPTIONS)
         if not options.get("base_url"):
             raise options_.BadOption("the engine 'openai' needs base_url: the address of the server, without /v1")
-        self.slots = options_.whole(options, "slots", 64)
-        self._base_url = options["base_url"].rstrip("/").removesuffix("/v1")
-        self._secret = options.get("secret", "")
-        self._only = options.get("model", "")
-        self._engine = options.get("engine", "")
-        self._probe_seconds = options_.number(options, "probe_seconds", 2.0)
-        self._timeout = httpx.Timeout(
-            options_.number(options, "read_seconds", 300.0), connect=options_.number(options, "connect_seconds", 5.0)
+        super().__init__(
+            options["base_url"],
+            secret=options.get("secret", ""),
+            only=options.get("model", ""),
+            engine=options.get("engine", ""),
+            slots=options_.whole(options, "slots", 64),
+            probe_seconds=options_.number(options, "probe_seconds", 2.0),
+            connect_seconds=options_.number(options, "connect_seconds", 5.0),
+            read_seconds=options_.number(options, "read_seconds", 300.0),
         )
-        self._client: httpx.AsyncClient | None = None
-        self._known: Probe | None = None
-        self._watching: asyncio.Task[None] | None = None
-        self._in_flight = 0
-
-    async def open(self) -> None:
-        """Raises ProbeFailed when the server does not answer."""
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
-        headers = {"authorization": f"Bearer {self._secret}"} if self._secret else {}
-        self._client = httpx.AsyncClient(
-            base_url=self._base_url,
-            headers={**headers, "accept-encoding": "identity", "content-type": "application/json"},
-            timeout=self._timeout,
-            limits=limits,
-            trust_env=False,
-        )
-        try:
-            self._known = await self._look()
-        except ProbeFailed:
-            await self._client.aclose()
-            raise
-        self._watching = asyncio.create_task(self._watch())
-
-    async def close(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
-        if self._client is not None:
-            await self._client.aclose()
-
-    async def models(self) -> tuple[ModelOffer, ...]:
-        offers = self._known.models if self._known is not None else ()
-        return tuple(offer for offer in offers if not self._only or offer.id == self._only)
-
-    def load(self) -> WorkerLoad:
-        """The server's own figures; where it has none, what is in flight from here."""
-        if self._known is not None and self._known.load is not None:
-            return self._known.load
-        return WorkerLoad(running=self._in_flight)
-
-    async def answer(self, operation: Operation, body: bytes) -> Answer:
-        self._check(body)
-        assert self._client is not None
-        self._in_flight += 1
-        try:
-            request = self._client.build_request("POST", OPERATION_PATHS[operation], content=body)
-            response = await self._client.send(request, stream=True)
-            if response.status_code in {401, 403}:
-                await response.aclose()
-                raise UpstreamFailed("The engine refused this worker's secret.")
-            headers = [(name.encode(), value.encode()) for name, value in response.headers.items() if name in _PASSED_HEADERS]
-            if "content-length" not in response.headers:
-                return Answer(response.status_code, headers, self._relay(response))
-            try:
-                return Answer(response.status_code, headers, await response.aread())
-            finally:
-                await response.aclose()
-        except httpx.TimeoutException as error:
-            raise DeadlineExceeded("The engine did not answer in time.") from error
-        except httpx.HTTPError as error:
-            raise UpstreamFailed("The engine broke the connection.") from error
-        finally:
-            self._in_flight -= 1
-
-    async def _relay(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
-        """The bytes as they come. Closing this closes the connection, which stops the generation behind it."""
-        self._in_flight += 1
-        try:
-            async for chunk in response.aiter_raw():
-                yield chunk
-        except httpx.TimeoutException as error:
-            raise DeadlineExceeded("The engine fell silent.") from error
-        except httpx.HTTPError as error:
-            raise UpstreamFailed("The engine broke the connection.") from error
-        finally:
-            self._in_flight -= 1
-            await response.aclose()
-
-    def _check(self, body: bytes) -> None:
-        """What the server would get wrong without a word."""
-        try:
-            fields = _fields.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise InvalidJson("The request body is not a JSON object.") from None
-        if self._only and _value(fields, "model") != self._only:
-            raise ModelNotFound(f"The model '{_value(fields, 'model')}' does not exist on this worker.", param="model")
-        for name in self._known.unsupported if self._known is not None else ():
-            if name in fields and (value := _value(fields, name)) is not None and value not in _NEUTRAL.get(name, ()):
-                raise UnsupportedParameter(f"The engine of this model does not support '{name}'.", param=name)
-
-    async def _look(self) -> Probe:
-        timeout = min(5.0, self._timeout.connect or 5.0)
-        return await probe(self._base_url, self._secret, timeout, self._known, engine=self._engine, client=self._client)
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(self._probe_seconds)
-            try:
-                self._known = await self._look()
-            except ProbeFailed as error:
-                _log.warning("the engine does not answer", reason=str(error))
-
-
-def _value(fields: dict[str, msgspec.Raw], name: str) -> object:
-    raw = fields.get(name)
-    return None if raw is None else msgspec.json.decode(raw)
 
 
 MEMBER = OpenAiEngine

@@ -72,7 +72,8 @@ class Flight:
         rooms.retries.active += 1
         self._counted = True
         self.pools = admission.choice.pools
-        self.service_class = principal.plan.service_class
+        asked = call.service_class
+        self.service_class = principal.plan.service_class if asked is None else asked
         self.cost = self.demand.prompt_tokens + self.demand.max_tokens
         self._enter(now)
 

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from penstock.domain.clock import Clock
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
+from penstock.routing import slow_start
+from penstock.routing.adaptive_limit import LimitRules, Sample
+from penstock.routing.choice import Policies
 from penstock.routing.health import HealthRules, note_failure, note_success, silent_verdicts
 from penstock.routing.member import Member
-from penstock.routing.policies import Policy
 from penstock.routing.serving import Serving
 
 
@@ -17,6 +19,9 @@ class FleetRules:
     health: HealthRules = HealthRules()
     priority_reserve: float = 0.1
     overflow_reserve: float = 0.3
+    limits: LimitRules | None = LimitRules()
+    """None: a worker gets as many requests as it has slots, however slow it becomes."""
+    slow_start_seconds: float = 10.0
 
 
 ServingKey = tuple[str, str | None]
@@ -34,8 +39,8 @@ class FleetEvent(NamedTuple):
 class Fleet:
     """Every edit goes through a method here, which rebuilds the models concerned and tells those who wait for a slot."""
 
-    def __init__(self, policy: Policy, rules: FleetRules, clock: Clock) -> None:
-        self._policy = policy
+    def __init__(self, policies: Policies, rules: FleetRules, clock: Clock) -> None:
+        self._policies = policies
         self._rules = rules
         self._now = clock.monotonic
         self._members: dict[str, Member] = {}
@@ -66,6 +71,30 @@ class Fleet:
                     offers.setdefault(offer.id, offer)
         return offers
 
+    def servings(self) -> list[Serving]:
+        """Every model, for everybody or for one organisation, that had a worker since this gateway started."""
+        return list(self._models.values())
+
+    # how workers are chosen
+
+    def set_policy(self, model: str, name: str, shadow: str | None = None) -> None:
+        """From the next request on. Raises family.UnknownMember."""
+        before = self._policies.names(model)
+        self._policies.set(model, name, shadow)
+        self._follow(model, before)
+
+    def unset_policy(self, model: str) -> None:
+        """Back to what the settings say."""
+        before = self._policies.names(model)
+        self._policies.unset(model)
+        self._follow(model, before)
+
+    def _follow(self, model: str, before: tuple[str, str | None]) -> None:
+        if self._policies.names(model) != before:
+            for (name, _), serving in self._models.items():
+                if name == model:
+                    serving.follow(self._policies.choice(model))
+
     # workers come, change and go
 
     def put(self, record: WorkerRecord) -> Member:
@@ -73,10 +102,14 @@ class Fleet:
         member = self._members.get(record.id)
         touched = _keys(record)
         if member is None:
-            member = self._members[record.id] = Member(record, self._now())
+            member = self._members[record.id] = Member(record, self._now(), self._rules.limits)
         else:
             touched |= _keys(member.record)
+            joined_again = record.joined_at != member.record.joined_at
             member.adopt(record)
+            if joined_again:
+                self._start_again(member)
+            self._relimit(member)
         if record.draining and member.state is not WorkerState.DRAINING:
             self._move(member, WorkerState.DRAINING)
         self._rebuild(touched)
@@ -109,6 +142,19 @@ class Fleet:
         if member.failures_in_a_row or member.ejections:
             note_success(member)
 
+    def timed(self, member: Member, kind: Sample, seconds: float, tokens: int) -> None:
+        """So long took that many tokens, at a worker that has its request still; cheap while the worker has little to do."""
+        adaptive = member.adaptive
+        if adaptive is not None and member.in_flight * 2 >= adaptive.value and tokens > 0:
+            adaptive.note(kind, seconds / tokens, member.in_flight)
+            self._relimit(member)
+
+    def refused(self, member: Member) -> None:
+        """It said that it is full."""
+        if member.adaptive is not None:
+            member.adaptive.refused(member.in_flight)
+            self._relimit(member)
+
     def failed(self, member: Member) -> None:
         if note_failure(member, self._members.values(), self._rules.health, self._now()):
             self.on_event(FleetEvent(member.id, member.record.name, "ejected"))
@@ -120,18 +166,51 @@ class Fleet:
         for member, state in silent_verdicts(self._members.values(), self._rules.health, now):
             self._move(member, state)
         for member in self._members.values():
+            if member.warming_since is not None and self._relimit(member):
+                self.on_change(frozenset(_keys(member.record)))
             if 0 < member.ejected_until <= now:
                 member.ejected_until = 0.0
+                self._begin_slowly(member)
                 self.on_event(FleetEvent(member.id, member.record.name, "returned"))
                 self._rebuild(_keys(member.record))
 
     def _move(self, member: Member, state: WorkerState) -> None:
+        before = member.state
         if member.move(state):
             if state is WorkerState.READY:
                 # It may have restarted: what it did before does not count against it.
                 member.failures_in_a_row, member.ejected_until = 0, 0.0
+                if before is WorkerState.DEAD:
+                    self._start_again(member)
+                if before in (WorkerState.SUSPECT, WorkerState.DEAD):
+                    self._begin_slowly(member)
             self.on_event(FleetEvent(member.id, member.record.name, state.value))
             self._rebuild(_keys(member.record))
+
+    def _start_again(self, member: Member) -> None:
+        member.start_again()
+        for key in _keys(member.record):
+            if (serving := self._models.get(key)) is not None:
+                serving.prefixes.forget(member.id)
+
+    def _begin_slowly(self, member: Member) -> None:
+        if self._rules.slow_start_seconds > 0:
+            slow_start.begin(member, self._members.values(), self._now())
+            self._relimit(member)
+
+    def _relimit(self, member: Member) -> bool:
+        """Bring a worker's limit up to date, and the pools of its models with it; True when it changed."""
+        warm = 1.0
+        if member.warming_since is not None:
+            warm = slow_start.share(member.warming_since, self._now(), self._rules.slow_start_seconds)
+            if warm >= 1.0:
+                member.warming_since = None
+        if not member.relimit(warm):
+            return False
+        for key in _keys(member.record):
+            if (serving := self._models.get(key)) is not None:
+                serving.recount()
+        return True
 
     def _rebuild(self, keys: Iterable[ServingKey]) -> None:
         keys = frozenset(keys)
@@ -140,7 +219,7 @@ class Fleet:
             serving = self._models.get(key)
             if serving is None:
                 rules = self._rules
-                serving = self._models[key] = Serving(key[0], self._policy, rules.priority_reserve, rules.overflow_reserve)
+                serving = self._models[key] = Serving(key[0], self._policies.choice(key[0]), rules.priority_reserve, rules.overflow_reserve)
             known = [member for member in self._members.values() if key in _keys(member.record)]
             ready = [member for member in known if member.state is WorkerState.READY]
             # Fail open: when every worker is ejected, a doubtful one is better than none.

@@ -1,10 +1,35 @@
 """One model's workers, and which of them a request may use: pools as reserved shares of the model's slots."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from penstock.domain.principal import Pool
+from penstock.routing.choice import Choice
 from penstock.routing.member import Member
-from penstock.routing.policies import Policy
+from penstock.routing.prefix import NO_PREFIX, NOTHING_CACHED, Prefix, PrefixTable
+
+MOST_SEEN = 8
+"""Candidates of which a decision keeps the numbers: those of a large fleet would cost more than the decision."""
+_AVERAGE_WEIGHT = 0.05
+
+
+class Seen(NamedTuple):
+    """What a choice was made from, for whoever asks later. The data plane makes plain tuples of this shape."""
+
+    policy: str
+    measure: str
+    shadow: str
+    """The policy that was only asked; empty: none."""
+    shadow_choice: str
+    """The worker that it would have chosen."""
+    candidates: Sequence[Member]
+    """The first of those that were there, MOST_SEEN at most; the numbers are in the same order, from just before the choice."""
+    in_flight: tuple[int, ...]
+    outstanding_tokens: tuple[int, ...]
+    limits: tuple[int, ...]
+    available: int
+    """Of all candidates."""
+    cached: Mapping[str, int]
 
 
 class Serving:
@@ -14,9 +39,9 @@ class Serving:
     A worker that is dedicated to a pool takes that pool's requests alone, and all of its slots are theirs.
     """
 
-    def __init__(self, model: str, policy: Policy, priority_reserve: float, overflow_reserve: float) -> None:
+    def __init__(self, model: str, choice: Choice, priority_reserve: float, overflow_reserve: float) -> None:
         self.model = model
-        self._policy = policy
+        self.prefixes = PrefixTable()
         self._reserved = {Pool.PRIORITY: 0.0, Pool.STANDARD: priority_reserve, Pool.OVERFLOW: overflow_reserve}
         self._shared: list[Member] = []
         self._dedicated: dict[Pool, list[Member]] = {pool: [] for pool in Pool}
@@ -25,15 +50,34 @@ class Serving:
         """Requests of this model on shared workers."""
         self.known = 0
         """Workers that serve the model in whatever state."""
+        self._average_output: float | None = None
+        self.seen: tuple[object, ...] | None = None
+        """What the latest choice was made from, in the shape of `Seen`."""
+        self.shadow_agreed = 0
+        self.shadow_differed = 0
+        self.follow(choice)
+
+    def follow(self, choice: Choice) -> None:
+        """Choose by another policy from now on."""
+        self.choice = choice
+        self._choose = choice.policy.choose
+        shadow = choice.shadow
+        self.wants_prefix = choice.policy.wants_prefix or (shadow is not None and shadow.wants_prefix)
+        """Whether `place` has any use for a request's prefix."""
 
     def rebuild(self, members: Iterable[Member], known: int) -> None:
         """`members`: those that may get requests, ejected ones left out."""
         everyone = list(members)
         self.known = known
+        # New lists, never changed ones: a decision may still hold the old.
         self._shared = [member for member in everyone if member.record.pool is None]
         for pool in Pool:
             self._dedicated[pool] = [member for member in everyone if member.record.pool == pool.value]
-        slots = sum(member.slots for member in self._shared)
+        self.recount()
+
+    def recount(self) -> None:
+        """The limits of its workers changed."""
+        slots = sum(member.limit for member in self._shared)
         for pool in Pool:
             self._ceiling[pool] = slots - int(slots * self._reserved[pool])
 
@@ -42,30 +86,79 @@ class Serving:
         """Whether any worker takes requests of this model."""
         return bool(self._shared) or any(self._dedicated.values())
 
-    def place(self, pools: tuple[Pool, ...], excluded: frozenset[str]) -> tuple[Member, Pool] | None:
+    def place(self, pools: tuple[Pool, ...], excluded: frozenset[str], prefix: Prefix = NO_PREFIX) -> tuple[Member, Pool] | None:
         """A worker with a free slot in the first pool that has one; None: wait."""
+        cached = self.prefixes.cached(prefix) if prefix else NOTHING_CACHED
         for pool in pools:
-            if (dedicated := self._dedicated[pool]) and (member := self._policy.choose(dedicated, excluded)) is not None:
+            if (dedicated := self._dedicated[pool]) and (member := self._choose(dedicated, excluded, cached)) is not None:
+                self._note(dedicated, member, excluded, cached)
                 return member, pool
-            if self._busy < self._ceiling[pool] and (member := self._policy.choose(self._shared, excluded)) is not None:
+            if self._busy < self._ceiling[pool] and (member := self._choose(self._shared, excluded, cached)) is not None:
+                self._note(self._shared, member, excluded, cached)
                 return member, pool
         return None
+
+    def _note(self, candidates: list[Member], chosen: Member, excluded: frozenset[str], cached: Mapping[str, int]) -> None:
+        """Keep what the choice was made from, and ask the shadow."""
+        choice, other = self.choice, ""
+        if choice.shadow is not None:
+            shadow = choice.shadow.choose(candidates, excluded, cached)
+            other = "" if shadow is None else shadow.id
+            if shadow is chosen:
+                self.shadow_agreed += 1
+            else:
+                self.shadow_differed += 1
+        count = len(candidates)
+        if count > MOST_SEEN:
+            candidates = [chosen, *[member for member in candidates[:MOST_SEEN] if member is not chosen][: MOST_SEEN - 1]]
+        self.seen = (
+            choice.name,
+            choice.policy.measure,
+            choice.shadow_name,
+            other,
+            candidates,
+            tuple([member.in_flight for member in candidates]),
+            tuple([member.outstanding_tokens for member in candidates]),
+            tuple([member.limit for member in candidates]),
+            count,
+            cached,
+        )
 
     def has_others(self, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
         """Whether a worker that is not excluded may become free for a request of these pools."""
         candidates = self._shared + [member for pool in pools for member in self._dedicated[pool]]
         return any(member.id not in excluded for member in candidates)
 
+    # what is outstanding
+
+    def expected_output(self, max_tokens: int) -> int:
+        """Tokens that a request will probably make: its own limit, or what this model's requests have made of late."""
+        average = self._average_output
+        return max_tokens if average is None or average > max_tokens else int(average)
+
+    def cached_tokens(self, prefix: Prefix) -> int:
+        """Of a prompt's tokens, those that its likeliest worker has probably kept; 0 when no policy looks at prefixes."""
+        return max(self.prefixes.cached(prefix).values(), default=0) if prefix else 0
+
     def took(self, member: Member, tokens: int) -> None:
-        """A request was sent to `member`; `tokens` is what it may cost there."""
+        """A request was sent to `member`; `tokens` is what it probably has to do there."""
         member.in_flight += 1
         member.outstanding_tokens += tokens
         if member.record.pool is None:
             self._busy += 1
 
-    def gave_back(self, member: Member, tokens: int) -> None:
-        """The request that `took` counted is over."""
-        member.in_flight -= 1
-        member.outstanding_tokens -= tokens
+    def gave_back(self, member: Member, tokens: int, incarnation: int | None = None) -> None:
+        """The request that `took` counted is over; `tokens`: what was still outstanding of it.
+
+        `incarnation`: the worker's when it took the request; a new process has nothing of what an old one had.
+        """
+        if incarnation is None or incarnation == member.incarnation:
+            member.in_flight -= 1
+            member.outstanding_tokens -= tokens
         if member.record.pool is None:
             self._busy -= 1
+
+    def made(self, tokens: int) -> None:
+        """A request of this model has ended and made so many tokens."""
+        average = self._average_output
+        self._average_output = float(tokens) if average is None else average + (tokens - average) * _AVERAGE_WEIGHT

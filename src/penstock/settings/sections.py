@@ -62,6 +62,19 @@ class RoutingSettings(Section):
     retry_floor: Annotated[int, Field(ge=0)] = Field(
         default=3, description="Retries that are always allowed, however few requests there are."
     )
+    policy: str = Field(
+        default="power_of_two",
+        description="How a worker is chosen: power_of_two, least_outstanding_tokens, prefix_affinity, least_requests or round_robin.",
+    )
+    shadow_policy: str = Field(default="", description="A second policy that decides too and is only recorded; empty: none.")
+    policies: dict[str, str] = Field(default_factory=dict, description="Another policy for some models: a table from model to policy.")
+    shadow_policies: dict[str, str] = Field(default_factory=dict, description="Another shadow for some models: a table likewise.")
+    adaptive_limits: bool = Field(
+        default=True, description="Give a worker that becomes slow fewer requests at the same time than its slots."
+    )
+    slow_start_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=10, description="A worker that comes back gets its full share after this; 0: at once."
+    )
 
 
 class UpstreamTimeouts(Section):

@@ -13,7 +13,7 @@ from penstock.domain.ports import Changes
 from penstock.stores import _schema as schema
 from penstock.stores._connection import Connected
 
-KINDS = ("organisation", "plan", "key", "model", "worker", "join_token")
+KINDS = ("organisation", "plan", "policy", "key", "model", "worker", "join_token")
 KEPT_VERSIONS = 10_000
 TOLD_VERSIONS = 9_000  # fewer than are kept: what a slow reader is being told is not pruned under its eyes
 EVERYTHING = frozenset((kind, "*") for kind in KINDS)

@@ -6,6 +6,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, column, inse
 
 from penstock.domain.ports import SchemaOutdated
 from penstock.stores._schema import SCHEMA_VERSION, change_counter, described
+from penstock.stores._schema_tasks import BESIDE
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION_TABLE = "alembic_version"
@@ -41,6 +42,8 @@ def bring_up_to_date(connection: Connection) -> None:
 def create(connection: Connection) -> None:
     """An empty database gets the newest schema at once; a test holds that it is what the migrations add up to."""
     described(connection.dialect.name).create_all(connection)
+    for statement in BESIDE[connection.dialect.name]:
+        connection.exec_driver_sql(statement)
     connection.execute(insert(change_counter).values(id=1, version=0))
     versions = Table(_VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True))
     versions.create(connection)

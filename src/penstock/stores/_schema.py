@@ -7,17 +7,13 @@ and which has processors of its own to keep three indexes up. On SQLite, where e
 serves requests, they are blocks of many records in one value (`usage_block`).
 """
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import JSON, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, true
 
-SCHEMA_VERSION = "0001"
+from penstock.stores import _schema_policy, _schema_tasks  # noqa: F401 - describe their tables in `metadata`
+from penstock.stores._schema_base import NAME, NUMBER, metadata
+
+SCHEMA_VERSION = "0003"
 """The newest migration; as text it sorts like a number."""
-
-# Ids and group names are compared byte by byte on both databases, not by the language of the server.
-NAME = String().with_variant(String(collation="C"), "postgresql")
-# Sums outgrow 32 bits. SQLite's INTEGER has 64 anyway.
-NUMBER = BigInteger()
-
-metadata = MetaData()
 
 plan = Table(
     "plan",
@@ -30,6 +26,7 @@ plan = Table(
     Column("tokens_per_minute", NUMBER, nullable=False),
     Column("concurrency", NUMBER, nullable=False),
     Column("spill", Boolean, nullable=False),
+    Column("downgrade", Boolean, nullable=False, server_default=true()),
 )
 
 organisation = Table(

@@ -72,7 +72,7 @@ class Meter:
             self._model,
             OPERATION_NAMES[call.operation],
             self.tier,
-            _CLASS_NAMES[principal.plan.service_class],
+            _CLASS_NAMES[principal.plan.service_class if call.service_class is None else call.service_class],
             self.worker_id,
             outcome,
             count.prompt,

@@ -44,9 +44,9 @@ async def answer(generator: Generator, operation: Operation, body: bytes, answer
     if not request.stream:
         return await (_collect_chat if chat else _collect_text)(events, head)
     first = await anext(events)
-    prompt_tokens = first[0].prompt_tokens if isinstance(first[0], Started) else 0
+    prompt_tokens = first[0].prompt_tokens if isinstance(first[0], Started) else None
     writer = ChatChunks(head, request) if chat else TextChunks(head, request)
-    headers = [*_EVENTS, (PROMPT_TOKENS, b"%d" % prompt_tokens)]
+    headers = _EVENTS if prompt_tokens is None else [*_EVENTS, (PROMPT_TOKENS, b"%d" % prompt_tokens)]
     return Answer(200, headers, _stream(events, first, writer))
 
 

@@ -98,7 +98,8 @@ class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Started(msgspec.Struct, frozen=True, gc=False):
     """The first event: the prompt is read, the first token comes with it or next."""
 
-    prompt_tokens: int
+    prompt_tokens: int | None
+    """None: the engine tells at the end only."""
     cached_tokens: int = 0
 
 

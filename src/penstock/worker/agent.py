@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from penstock.domain.clock import Clock
-from penstock.worker.identity import Identity
+from penstock.identity import Identity
 from penstock.worker.presence import Presence
 
 FIRST_PAUSE_SECONDS = 0.25

@@ -12,11 +12,10 @@ import httpx
 import structlog
 import uvicorn
 
-from penstock import family
+from penstock import family, identity
 from penstock.domain.clock import SystemClock
 from penstock.domain.workers import WorkerLoad
 from penstock.wire.generation import Engine
-from penstock.worker import identity
 from penstock.worker.agent import Agent
 from penstock.worker.faults import Faults
 from penstock.worker.presence import Presence
@@ -74,7 +73,13 @@ class Worker:
 
     async def open(self) -> None:
         """Serve, then join. Raises IdentityInUse, UnknownMember, the engine's own start-up errors, OSError for a port in use."""
-        plan = self._plan
+        try:
+            await self._open(self._plan)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self, plan: WorkerPlan) -> None:
         self._identity = identity.load(plan.state_dir)
         self.secret = self._identity.secret
         self.engine = family.member("penstock.engines", plan.engine)(plan.engine_options)

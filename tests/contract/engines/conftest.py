@@ -2,7 +2,8 @@
 
     PENSTOCK_FEATURE_MATRIX=matrix.json pytest tests/contract/engines
 
-writes {engine: {feature: "passed" | "failed" | "skipped"}}; a feature counts as passed when all of its tests did.
+writes {engine: {feature: "passed" | "refused" | "failed" | "skipped"}}; a feature counts as passed when all of its tests did, as refused
+when the engine says that it does not have it (`test_refusals.py`), as skipped when it does not apply.
 """
 
 import os
@@ -14,16 +15,18 @@ import pytest
 import pytest_asyncio
 
 from penstock import family
-from tests.contract.engines.subjects import Subject, subject
+from tests.contract.engines.subjects import Subject, lacks, subject
 
 ENGINES = family.names("penstock.engines")
-_ORDER = ["skipped", "passed", "failed"]
+_ORDER = ["skipped", "passed", "refused", "failed"]
 _matrix: dict[str, dict[str, str]] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "feature(name, needs=''): the feature of the matrix that a test shows; skipped without the capability"
+        "markers",
+        "feature(name, needs='', uses=()): the feature of the matrix that a test shows; skipped without the capability, or when the engine "
+        "lacks the feature or one that the test uses beside it",
     )
 
 
@@ -39,21 +42,27 @@ async def shared(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Async
 
 
 @pytest.fixture
-def served(shared: Subject, request: pytest.FixtureRequest) -> Subject:
+def served(shared: Subject, engine: str, request: pytest.FixtureRequest) -> Subject:
     """The engine behind a worker, fast; one for all tests."""
-    needs = next((mark.kwargs.get("needs", "") for mark in request.node.iter_markers("feature")), "")
-    if needs and needs not in shared.offer.capabilities:
-        pytest.skip(f"the model offers no {needs}")
+    for mark in request.node.iter_markers("feature"):
+        needs = mark.kwargs.get("needs", "")
+        if needs and needs not in shared.offer.capabilities:
+            pytest.skip(f"the model offers no {needs}")
+        for feature in (*mark.args, *mark.kwargs.get("uses", ())):
+            if lacks(engine, feature):
+                pytest.skip(f"the engine has no {feature}")
     return shared
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    features = [str(value) for name, value in report.user_properties if name == "feature"]
     found = dict(report.user_properties)
-    if "feature" not in found or (report.when != "call" and report.outcome == "passed"):
+    if not features or (report.when != "call" and report.outcome == "passed"):
         return
     row = _matrix.setdefault(str(found["engine"]), {})
-    feature = str(found["feature"])
-    row[feature] = max(row.get(feature, "skipped"), report.outcome, key=_ORDER.index)
+    outcome = "refused" if "refused" in found and report.outcome == "passed" else report.outcome
+    for feature in features:
+        row[feature] = max(row.get(feature, "skipped"), outcome, key=_ORDER.index)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,9 +70,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent not in item.path.parents or "engine" not in getattr(item, "fixturenames", ()):
             continue
         item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
-        mark = item.get_closest_marker("feature")
-        if mark is not None and isinstance(item, pytest.Function) and hasattr(item, "callspec"):
-            item.user_properties += [("feature", mark.args[0]), ("engine", item.callspec.params.get("engine", ""))]
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec"):
+            item.user_properties += [("feature", mark.args[0]) for mark in item.iter_markers("feature")]
+            item.user_properties.append(("engine", item.callspec.params.get("engine", "")))
 
 
 def pytest_sessionfinish() -> None:

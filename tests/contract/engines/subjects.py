@@ -15,6 +15,7 @@ import msgspec
 
 from penstock.domain.workers import ModelOffer
 from penstock.worker import Worker, WorkerPlan
+from tests.contract.engines.ollama_server import OllamaServer
 
 FAST = {"speed": "1000"}
 
@@ -90,10 +91,40 @@ async def _openai(state_dir: Path, speed: dict[str, str]) -> AsyncIterator[tuple
             yield worker, server
 
 
+@contextlib.asynccontextmanager
+async def _ollama(state_dir: Path, speed: dict[str, str]) -> AsyncIterator[tuple[Worker, ...]]:
+    async with (
+        OllamaServer(speed).serving() as base_url,
+        serving(state_dir, "ollama", {"base_url": base_url, "slots": "64"}) as worker,
+    ):
+        yield (worker,)
+
+
 SUBJECTS: dict[str, Callable[[Path, dict[str, str]], contextlib.AbstractAsyncContextManager[tuple[Worker, ...]]]] = {
     "sim": _sim,
     "openai": _openai,
+    "ollama": _ollama,
 }
+
+
+REFUSED: dict[str, dict[str, dict[str, Any]]] = {
+    "ollama": {
+        "n": {"n": 2},
+        "logit_bias": {"logit_bias": {"1": 5}},
+        "tool_choice": {"tools": [{"type": "function", "function": {"name": "time"}}], "tool_choice": "required"},
+        "ignore_eos": {"ignore_eos": True},
+    },
+}
+"""What an engine has no word for: feature -> the fields of a chat request that ask for it, which it must answer with a clear 400."""
+
+LACKING: dict[str, frozenset[str]] = {
+    "ollama": frozenset({"token ids", "parallel tools", "prompt counted first", "log probabilities of the prompt"}),
+}
+"""What an engine cannot have, and nobody asks for by a field of chat: its tests do not apply."""
+
+
+def lacks(engine: str, feature: str) -> bool:
+    return feature in REFUSED.get(engine, {}) or feature in LACKING.get(engine, frozenset())
 
 
 @contextlib.asynccontextmanager

@@ -37,7 +37,13 @@ async def test_dimensions_are_obeyed(served: Subject) -> None:
     assert len(vector) == 12
 
 
-@pytest.mark.parametrize(("given", "answers"), [("One", 1), (["One", "Two"], 2), ([1, 2, 3], 1), ([[1, 2], [3]], 2)])
+TOKEN_IDS = pytest.mark.feature("token ids")
+
+
+@pytest.mark.parametrize(
+    ("given", "answers"),
+    [("One", 1), (["One", "Two"], 2), pytest.param([1, 2, 3], 1, marks=TOKEN_IDS), pytest.param([[1, 2], [3]], 2, marks=TOKEN_IDS)],
+)
 async def test_input_in_every_form(served: Subject, given: object, answers: int) -> None:
     assert len(await vectors(served, given)) == answers
 

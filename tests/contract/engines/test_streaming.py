@@ -49,6 +49,7 @@ async def test_stream_and_unary_say_the_same(served: Subject) -> None:
     assert stream[-1]["usage"] == unary["usage"]
 
 
+@pytest.mark.feature("prompt counted first")
 async def test_the_prompt_is_counted_before_the_first_byte(served: Subject) -> None:
     response = await served.post("/v1/chat/completions", messages=[{"role": "user", "content": "How many?"}], stream=True, max_tokens=1)
     assert response.headers["content-type"].startswith("text/event-stream")

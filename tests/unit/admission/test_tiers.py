@@ -1,9 +1,12 @@
 """The table of service tiers: what may be asked for, where it goes, what is billed."""
 
+from dataclasses import replace
+
 import pytest
 
 from penstock.admission.tiers import TierChoice, resolve
 from penstock.domain.errors import BadRequest, PermissionDenied
+from penstock.domain.policy import TIERS, TierPolicy
 from penstock.domain.principal import Plan, Pool, ServiceClass, ServiceTier
 
 DEFAULT, PRIORITY, FLEX, SCALE = ServiceTier.DEFAULT, ServiceTier.PRIORITY, ServiceTier.FLEX, ServiceTier.SCALE
@@ -31,7 +34,9 @@ def test_an_explicit_tier_does_not_depend_on_spilling(
     downgrade: ServiceTier | None,
     spill: bool,
 ) -> None:
-    assert resolve(plan(spill=spill), asked) == TierChoice(tier, pools, downgrade)
+    downgraded = frozenset(pools[1:])
+    assert resolve(plan(spill=spill), asked) == TierChoice(tier, pools, downgrade, downgraded)
+    assert resolve(replace(plan(spill=spill), downgrade=False), asked) == TierChoice(tier, pools[:1]), "it waits for its own pool"
 
 
 @pytest.mark.parametrize("asked", [None, "auto"])
@@ -78,3 +83,10 @@ def test_a_name_that_is_no_tier_is_a_bad_request(asked: str) -> None:
     with pytest.raises(BadRequest) as refusal:
         resolve(plan(), asked)
     assert refusal.value.param == "service_tier"
+
+
+def test_policy_says_where_a_tier_leads() -> None:
+    flex = TierPolicy((Pool.OVERFLOW,), (Pool.STANDARD,), (Pool.PRIORITY,), SCALE)
+    choice = resolve(plan(FLEX, spill=True), None, {**TIERS, FLEX: flex})
+    assert choice.pools == (Pool.OVERFLOW, Pool.STANDARD, Pool.PRIORITY)
+    assert [choice.served(pool) for pool in choice.pools] == [FLEX, FLEX, SCALE]

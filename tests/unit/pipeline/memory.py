@@ -17,9 +17,9 @@ from penstock.domain.principal import Plan, Principal, Scope, ServiceClass, Serv
 from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerRecord
 from penstock.pipeline import Pipeline, PipelineRules, Rooms
+from penstock.routing.choice import Policies
 from penstock.routing.fleet import Fleet, FleetRules
 from penstock.routing.health import HealthRules
-from penstock.routing.policies.power_of_two import PowerOfTwo
 from penstock.routing.retry_budget import RetryBudget
 from penstock.state import memory
 from tests.unit.routing.members import worker
@@ -187,7 +187,7 @@ class Bench:
         self.journal = MemoryJournal()
         self.observed = Observed()
         health = HealthRules(eject_after=1000)
-        self.fleet = Fleet(PowerOfTwo(Random(1)), FleetRules(health, priority_reserve=_reserve, overflow_reserve=_reserve), self.clock)
+        self.fleet = Fleet(Policies(Random(1)), FleetRules(health, priority_reserve=_reserve, overflow_reserve=_reserve), self.clock)
         self.rooms = Rooms(
             gate=Gate(memory.MEMBER(self.clock)),
             fleet=self.fleet,

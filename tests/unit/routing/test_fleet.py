@@ -6,10 +6,10 @@ import pytest
 
 from penstock.domain.clock import ManualClock
 from penstock.domain.workers import WorkerLoad, WorkerState
+from penstock.routing.choice import Policies
 from penstock.routing.fleet import Fleet, FleetEvent, FleetRules, ServingKey
 from penstock.routing.health import HealthRules
 from penstock.routing.member import IllegalMove, Member
-from penstock.routing.policies.power_of_two import PowerOfTwo
 from tests.unit.routing.members import worker
 
 READY, SUSPECT, DRAINING, DEAD = WorkerState.READY, WorkerState.SUSPECT, WorkerState.DRAINING, WorkerState.DEAD
@@ -20,7 +20,7 @@ class Watched:
 
     def __init__(self, count: int, **rules: float) -> None:
         self.clock = ManualClock()
-        self.fleet = Fleet(PowerOfTwo(Random(1)), FleetRules(HealthRules(**rules)), self.clock)  # type: ignore[arg-type] # named fields
+        self.fleet = Fleet(Policies(Random(1)), FleetRules(HealthRules(**rules)), self.clock)  # type: ignore[arg-type] # named fields
         self.events: list[FleetEvent] = []
         self.changes: list[frozenset[ServingKey]] = []
         self.fleet.on_event = self.events.append

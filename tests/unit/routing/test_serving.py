@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.principal import Pool
+from penstock.routing.choice import Policies
 from penstock.routing.member import Member
 from penstock.routing.policies.power_of_two import PowerOfTwo
 from penstock.routing.retry_budget import RetryBudget
@@ -18,7 +19,7 @@ PRIORITY, STANDARD, OVERFLOW = (Pool.PRIORITY, Pool.STANDARD), (Pool.STANDARD,),
 
 
 def serving(*members: Member, priority: float = 0.1, overflow: float = 0.3) -> Serving:
-    one = Serving("m", PowerOfTwo(Random(1)), priority, overflow)
+    one = Serving("m", Policies(Random(1)).choice("m"), priority, overflow)
     one.rebuild(members, len(members))
     return one
 

@@ -130,3 +130,60 @@ def test_every_sequence_gets_its_tokens_and_all_memory_comes_back(
     assert (replica.running, replica.waiting, replica.kv_usage) == (0, 0, 0.0)
     replica.submit(-1, 0, SPEED.kv_tokens, now)  # all of the memory is there again
     assert replica.advance(now + 1000)[-1] == SPEED.kv_tokens
+
+
+@given(asked=SEQUENCES, pace=st.integers(1, 24))
+def test_reckoned_steps_are_those_that_would_have_been_walked(asked: list[tuple[int, int, float]], pace: int) -> None:
+    """One replica is asked at the end of every step, the other now and then: who had what, and when, is the same."""
+    walked: Replica[int] = Replica(SPEED)
+    leapt: Replica[int] = Replica(SPEED)
+    for key, (prompt, output, _) in enumerate(asked):
+        walked.submit(key, prompt, output, 0.0)
+        leapt.submit(key, prompt, output, 0.0)
+    now, walked_made, leapt_made = 0.0, dict.fromkeys(range(len(asked)), 0), dict.fromkeys(range(len(asked)), 0)
+    while leapt.next_event() is not None:
+        now += pace
+        while (due := walked.next_event()) is not None and due <= now:
+            for key, tokens in walked.advance(due).items():
+                walked_made[key] += tokens
+        for key, tokens in leapt.advance(now).items():
+            leapt_made[key] += tokens
+        assert leapt_made == walked_made
+    assert walked.next_event() is None
+
+
+@given(asked=SEQUENCES)
+def test_going_from_change_to_change_misses_no_first_and_no_last_token(asked: list[tuple[int, int, float]]) -> None:
+    walked: Replica[int] = Replica(SPEED)
+    hurried: Replica[int] = Replica(SPEED)
+    for key, (prompt, output, _) in enumerate(asked):
+        walked.submit(key, prompt, output, 0.0)
+        hurried.submit(key, prompt, output, 0.0)
+    first: dict[int, float] = {}
+    last: dict[int, float] = {}
+    while (due := walked.next_event()) is not None:
+        for key in walked.advance(due):
+            first.setdefault(key, due)
+            last[key] = due
+    hurried_first: dict[int, float] = {}
+    hurried_last: dict[int, float] = {}
+    while (due := hurried.next_change()) is not None:
+        fresh, gone = hurried.progress(due)
+        hurried_first |= dict.fromkeys(fresh, due)
+        hurried_last |= dict.fromkeys(gone, due)
+    assert hurried_first == pytest.approx(first)
+    assert hurried_last == pytest.approx(last)
+
+
+def test_what_is_cached_is_not_read_again() -> None:
+    replica: Replica[str] = Replica(SPEED)
+    replica.submit("a", 64, 1, now=0.0, cached_tokens=32)
+    assert times(replica) == [(32 / 1024 + 0.3125, {"a": 1})]
+
+
+def test_a_slower_gpu_is_slower_from_the_next_step_on() -> None:
+    replica: Replica[str] = Replica(SPEED)
+    replica.submit("a", 0, 3, now=0.0)
+    replica.become(SPEED.times(0.5))
+    assert times(replica) == [(0.3125, {"a": 1}), (0.9375, {"a": 1}), (1.5625, {"a": 1})]
+    assert replica.made("a") == 0

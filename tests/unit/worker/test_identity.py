@@ -8,7 +8,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from penstock.worker import identity
+from penstock import identity
 
 
 def test_a_worker_that_comes_back_is_the_same(tmp_path: Path) -> None:

@@ -25,9 +25,18 @@ from penstock.domain.ports.durable import (
     UsageQuery,
     WorkerRegistry,
 )
+from penstock.domain.ports.policy import PolicyArchive
 from penstock.domain.ports.shared import (
     Bucket,
     Quotas,
+)
+from penstock.domain.ports.tasks import (
+    Schedules,
+    TaskControl,
+    TaskIntake,
+    TaskLeases,
+    TaskStore,
+    TaskSweep,
 )
 
 __all__ = [
@@ -41,13 +50,20 @@ __all__ = [
     "Inference",
     "JournalSlot",
     "Ledger",
+    "PolicyArchive",
     "Quotas",
     "Reply",
     "ResponseSink",
+    "Schedules",
     "SchemaOutdated",
     "Store",
     "StoreLocked",
     "StoreProblem",
+    "TaskControl",
+    "TaskIntake",
+    "TaskLeases",
+    "TaskStore",
+    "TaskSweep",
     "Transport",
     "TransportFailure",
     "UsageIntake",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from penstock.domain.models import ModelRecord
+from penstock.domain.ports.policy import PolicyArchive
 from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Plan, User
 from penstock.domain.usage import UsageRecord, UsageRow
 from penstock.domain.workers import WorkerLoad, WorkerRecord
@@ -112,7 +113,7 @@ class Ledger(UsageIntake, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was edited since a version: pairs of kind (organisation, plan, key, model, worker, join_token) and id.
+    """What was edited since a version: pairs of kind (organisation, plan, policy, key, model, worker, join_token) and id.
 
     The id `*` means every subject of that kind: the version was too old for the store to tell one by one.
     """
@@ -127,7 +128,7 @@ class ChangeFeed(Protocol):
         ...
 
 
-class Store(Accounts, Catalogue, WorkerRegistry, Ledger, ChangeFeed, Protocol):
+class Store(Accounts, Catalogue, PolicyArchive, WorkerRegistry, Ledger, ChangeFeed, Protocol):
     """One database that is all of them. Constructing does nothing; `open` connects."""
 
     async def open(self, *, migrate: bool = False) -> None:

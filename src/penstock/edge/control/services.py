@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from penstock.accounts.service import AccountService
+from penstock.catalog.policies import Policies
 from penstock.domain.clock import Clock
 from penstock.domain.models import ModelRecord
 from penstock.domain.ports import Store
@@ -111,3 +112,7 @@ class ControlServices:
     slow_request_seconds: float = 30.0
     heartbeat_seconds: float = 5.0
     used_signatures: UsedSignatures = field(default_factory=UsedSignatures)
+
+    @property
+    def policies(self) -> Policies:
+        return Policies(self.store, self.clock)

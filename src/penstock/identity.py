@@ -1,6 +1,6 @@
-"""Who a worker is: an Ed25519 key that signs what it tells a gateway, and the secret that gateways show when they dial it.
+"""Who a worker or runner is: an Ed25519 key that signs what it tells a gateway, and a worker's secret that gateways show when they dial it.
 
-Both live in the worker's state directory, readable by its user alone, so that a worker that comes back is the same worker.
+Both live in its state directory, readable by its user alone, so that whoever comes back is the same.
 """
 
 import base64
@@ -22,7 +22,7 @@ SIGNATURE = "x-penstock-signature"
 
 
 class IdentityInUse(Exception):
-    """Another running worker has this state directory."""
+    """Another running process has this state directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def _lock(path: Path) -> IO[bytes]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise IdentityInUse(f"another worker uses the state directory {path.parent}; give each worker one of its own") from None
+        raise IdentityInUse(f"another process uses the state directory {path.parent}; give each worker and runner one of its own") from None
     return lock
 
 

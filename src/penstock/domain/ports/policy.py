@@ -1,0 +1,25 @@
+"""The policy with its versions, as the store keeps it."""
+
+from typing import Protocol
+
+from penstock.domain.policy import PolicyVersion
+
+
+class PolicyArchive(Protocol):
+    """Versions count up from 1 and are never changed. May raise PortUnavailable."""
+
+    async def policy(self, version: int | None = None) -> PolicyVersion | None:
+        """The newest one, or the one of that number; None: there is none."""
+        ...
+
+    async def policy_versions(self, limit: int, before: int | None = None) -> list[PolicyVersion]:
+        """Newest first; `before`: only older ones."""
+        ...
+
+    async def save_policy(self, new: PolicyVersion) -> bool:
+        """Write it as the newest, with its plans, which then are all there are; False, and nothing is written, when
+        `new.version` is not the next one: somebody else was faster.
+
+        Raises Conflict when an organisation is on a plan that would go.
+        """
+        ...

@@ -1,0 +1,73 @@
+"""Which policy chooses the workers of a model, and which other one is only asked what it would have chosen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+from penstock import family
+from penstock.routing.policies import Policy
+
+FAMILY = "penstock.routing.policies"
+DEFAULT = "power_of_two"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyNames:
+    """Members of the family `policies` by name."""
+
+    default: str = DEFAULT
+    shadow: str | None = None
+    by_model: Mapping[str, str] = field(default_factory=dict)
+    shadow_by_model: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises family.UnknownMember, whose message lists those that exist."""
+        for name in {self.default, self.shadow or self.default, *self.by_model.values(), *self.shadow_by_model.values()}:
+            family.member(FAMILY, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One model's policies, with their names."""
+
+    name: str
+    policy: Policy
+    shadow_name: str = ""
+    shadow: Policy | None = None
+
+
+class Policies:
+    """Makes them: each model has its own, as a policy may remember whose turn it is."""
+
+    def __init__(self, random: Random, names: PolicyNames | None = None) -> None:
+        self._random = random
+        self._names = names or PolicyNames()
+        self._set: dict[str, tuple[str, str | None]] = {}
+
+    def set(self, model: str, name: str, shadow: str | None = None) -> None:
+        """Over whatever the names say. Raises family.UnknownMember."""
+        for each in (name, shadow or name):
+            family.member(FAMILY, each)
+        self._set[model] = name, shadow
+
+    def unset(self, model: str) -> None:
+        self._set.pop(model, None)
+
+    def names(self, model: str) -> tuple[str, str | None]:
+        """The policy and the shadow of a model."""
+        names = self._names
+        by_name = names.by_model.get(model, names.default), names.shadow_by_model.get(model, names.shadow)
+        return self._set.get(model, by_name)
+
+    def choice(self, model: str) -> Choice:
+        """Fresh ones, by the model's names. Raises family.UnknownMember."""
+        name, shadow = self.names(model)
+        policy: Policy = self._make(name)
+        if not shadow or shadow == name:
+            return Choice(name, policy)
+        return Choice(name, policy, shadow, self._make(shadow))
+
+    def _make(self, name: str) -> Policy:
+        # A generator of its own: what a shadow draws must not change what the policy draws.
+        made: Policy = family.member(FAMILY, name)(Random(self._random.getrandbits(64)))  # noqa: S311 - balancing, not security
+        return made
