@@ -14,6 +14,8 @@ otherwise requests that are too large could be tried without limit. Concurrency 
 from collections.abc import Mapping
 from typing import Protocol
 
+import msgspec
+
 from penstock.admission.limits import Buckets, KeyLimits, LimitBook, header_block
 from penstock.admission.tiers import TierChoice
 from penstock.domain.errors import PermissionDenied, RateLimited
@@ -33,18 +35,15 @@ class Check(Protocol):
         ...
 
 
-class Admission:
+class Admission(msgspec.Struct, eq=False):
     """What an admitted request holds until it ends: a place among its key's running requests and reserved tokens."""
 
-    __slots__ = ("_limits", "_open", "_requests", "_tokens", "choice", "reserved_tokens")
-
-    def __init__(self, limits: KeyLimits, choice: TierChoice, requests: Buckets, tokens: Buckets, reserved_tokens: int) -> None:
-        self._limits = limits
-        self._requests = requests
-        self._tokens = tokens
-        self._open = True
-        self.choice = choice
-        self.reserved_tokens = reserved_tokens
+    _limits: KeyLimits
+    choice: TierChoice
+    requests: Buckets
+    tokens: Buckets
+    reserved_tokens: int
+    _open: bool = True
 
     @property
     def tier(self) -> ServiceTier:
@@ -68,16 +67,12 @@ class Admission:
         self._limits.in_flight -= 1
         unused = self.reserved_tokens - total_tokens
         if unused:
-            for bucket in self._tokens:
+            for bucket in self.tokens:
                 bucket.settle(unused)
 
     def release(self) -> None:
         """The request has ended without using a token (shed, refused by every worker). It stays counted as a request."""
         self.settle(0)
-
-    def header_block(self, now: float) -> bytes:
-        """The rate-limit header lines as they stand now, each with its CRLF."""
-        return header_block(self._requests, self._tokens, now)
 
 
 class Gate:
@@ -85,6 +80,7 @@ class Gate:
 
     def __init__(self, quotas: Quotas, checks: tuple[Check, ...] = (), capacity: int = 100_000) -> None:
         self._book = LimitBook(quotas, capacity)
+        self._known = self._book.limits
         self._checks = checks
 
     @property
@@ -94,10 +90,12 @@ class Gate:
 
     def admit(self, principal: Principal, demand: Demand, now: float) -> Admission:
         """Raises PermissionDenied, BadRequest (a tier that is none), RateLimited, or what a check raises. `now`: monotonic."""
-        limits = self._book.of(principal)
+        limits = self._known.get(principal.key_id)
+        if limits is None or limits.principal is not principal:
+            limits = self._book.of(principal)
         if not limits.may_infer:
             raise PermissionDenied("This API key lacks the scope 'inference'.", retry=False)
-        choice = limits.tier(demand.service_tier)
+        choice = limits.choices.get(demand.service_tier) or limits.tier(demand.service_tier)
         if limits.in_flight >= limits.concurrency:
             raise _too_many_running(limits.concurrency)
         requests = limits.requests.take(1, now)

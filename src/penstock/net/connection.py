@@ -148,7 +148,10 @@ class ClientConnection(asyncio.Protocol):
         if first:
             body = self._known.body(data)
             if body is not None:
-                self._rest()
+                self._sink = self._call = None
+                if self.paused:
+                    self.resume()
+                self._home.keep(self)
                 call.answered(200, self._known_headers, body)
                 return
             self._untouched = False
@@ -169,13 +172,6 @@ class ClientConnection(asyncio.Protocol):
         if not self.answering and self._head_bytes > self._largest_head:
             self.fail("protocol", f"response headers of more than {self._largest_head} bytes")
 
-    def _rest(self) -> None:
-        """The answer is here, and another exchange may begin."""
-        self._sink = self._call = None
-        if self.paused:
-            self.resume()
-        self._home.keep(self)
-
     def _hand_over(self) -> None:
         """Once a read: all that was parsed goes to the sink in one piece."""
         if self._body and self._sink is not None:
@@ -185,10 +181,12 @@ class ClientConnection(asyncio.Protocol):
         call = self._call
         if not self._complete or call is None:
             return
+        self._sink = self._call = None
+        if self.paused:
+            self.resume()
         if self._keep_alive and self._framed:
-            self._rest()
+            self._home.keep(self)
         else:
-            self._sink = self._call = None
             self.open = False
             if self._transport is not None:
                 self._transport.close()

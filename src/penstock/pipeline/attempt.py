@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+import msgspec
+
 from penstock.domain.errors import PenstockError
 from penstock.domain.inference import TokenCount
 from penstock.domain.ports import TransportFailure
@@ -34,23 +36,34 @@ class Owner(Protocol):
         ...
 
 
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """Implements `ResponseSink`. After `over` nothing that still comes matters."""
 
-    __slots__ = ("_content_type_wrong", "_largest", "_owner", "_parts", "_size", "_status", "member", "over", "prompt_tokens", "relay")
+    _owner: Owner
+    member: Member
+    relay: Relay | None
+    """None: the reply is wanted whole."""
+    _largest: int
+    """Bytes of a whole reply."""
+    over: bool = False
+    prompt_tokens: int | None = None
+    """The worker's own count at the first byte, when it tells."""
+    _status: int = 0
+    _content_type_wrong: bool = False
+    _size: int = 0
+    _parts: list[bytes] = []
 
-    def __init__(self, owner: Owner, member: Member, relay: Relay | None, largest_reply_bytes: int) -> None:
-        self._owner = owner
-        self._largest = largest_reply_bytes
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._status = 0
-        self._content_type_wrong = False
-        self.member = member
-        self.relay = relay
-        self.prompt_tokens: int | None = None
-        """The worker's own count at the first byte, when it tells."""
-        self.over = False
+    def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        if status == 200 and self.relay is None and len(body) <= self._largest:
+            try:
+                self._owner.whole(body)
+            except GarbledReply as error:
+                self._fail(str(error))
+            return
+        self.head(status, headers)
+        if body:
+            self.data(body)
+        self.end()
 
     def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._status = status
@@ -88,10 +101,7 @@ class Attempt:
         if self._status != 200:
             self._judge(b"".join(self._parts))
         elif self.relay is None:
-            try:
-                self._owner.whole(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
-            except GarbledReply as error:
-                self._fail(str(error))
+            self.answered(200, [], self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
         elif self._content_type_wrong:
             self._fail("a stream was asked for, and something else came with status 200")
         else:

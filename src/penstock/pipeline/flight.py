@@ -4,6 +4,7 @@ import structlog
 
 from penstock.admission.gate import Admission
 from penstock.admission.idempotency import Ticket
+from penstock.admission.limits import header_block
 from penstock.domain.errors import PenstockError
 from penstock.domain.inference import OPERATION_NAMES, OPERATION_PATHS, Call, Operation, TokenCount
 from penstock.domain.ports import Exchange, Reply
@@ -11,7 +12,7 @@ from penstock.domain.principal import Pool, Principal
 from penstock.domain.usage import Outcome
 from penstock.pipeline import heads, intake, request_log
 from penstock.pipeline.attempt import Attempt, settled_count
-from penstock.pipeline.phase import ANSWERING, NEW, OVER, QUEUED, SENT
+from penstock.pipeline.phase import ANSWERING, NEW, OVER, QUEUED, SENT, Phase
 from penstock.pipeline.rooms import Rooms
 from penstock.routing.member import Member
 from penstock.scheduling.line import refuse_unserved
@@ -31,51 +32,57 @@ _ONLY_IDLE = (Pool.OVERFLOW,)
 class Flight:
     """Implements `domain.ports.Flight` for the reply's owner, `scheduling.waiting.Waiting` for the line, `attempt.Owner` for the worker."""
 
+    # What most requests never change costs them nothing: it is looked up on the class.
+    phase: Phase = NEW
+    admission: Admission | None = None
+    attempt: Attempt | None = None
+    exchange: Exchange | None = None
+    ticket: Ticket | None = None
+    excluded = _NOBODY
+    debt: Debt | None = None
+    streaming = False
+    """The client has its status line."""
+    _counted = False
+    """Among the active requests of the retry budget."""
+    _retries_taken = 0
+    _stood = False
+    """It has been in the line, which will want to know what it used."""
+    _paused = False
+
     def __init__(self, rooms: Rooms, principal: Principal, call: Call, reply: Reply) -> None:
         self.rooms = rooms
         self.principal = principal
         self.call = call
         self.reply = reply
-        self.phase = NEW
         self.started = self.last_write = rooms.monotonic()
-        self.admission: Admission | None = None
-        self.attempt: Attempt | None = None
-        self.exchange: Exchange | None = None
-        self.ticket: Ticket | None = None
-        self.excluded = _NOBODY
-        self.debt: Debt | None = None
-        self.streaming = False
-        """The client has its status line."""
-        self._counted = False
-        """Among the active requests of the retry budget."""
-        self._retries_taken = 0
-        self._paused = False
 
     # admission
 
     def begin(self) -> None:
         """Raises the PenstockError that refuses the request."""
-        rooms, call, now = self.rooms, self.call, self.started
+        rooms, call, principal, now = self.rooms, self.call, self.principal, self.started
         self.request = request = requests.decode(call.operation, call.body, rooms.rules.max_json_depth)
-        principal = self.principal
-        route = rooms.route(request.model, principal.org_id)
+        route = rooms.routes.get((request.model, principal.org_id)) or rooms.route(request.model, principal.org_id)
         if route is None:
             raise intake.unknown_model(rooms.catalogue, request.model)
-        self.model = route.model
+        self.model = model = route.model
         self.serving = route.serving
         self.line = route.line
-        self.demand = intake.demand_of(call, request, self.model, now, rooms.rules.default_max_tokens)
+        self.demand = demand = intake.demand_of(call, request, model, now, rooms.rules.default_max_tokens)
         if call.idempotency_key is not None and self._replayed(call.idempotency_key, now):
             return
-        self.meter = Meter(rooms.journal, principal, call, route.model, route.price, now, rooms.time())
-        self.admission = admission = rooms.gate.admit(principal, self.demand, now)
+        self.meter = Meter(rooms.journal, principal, call, model, route.price, now, rooms.time())
+        self.admission = admission = rooms.gate.admit(principal, demand, now)
         rooms.retries.active += 1
         self._counted = True
         self.pools = admission.choice.pools
         asked = call.service_class
         self.service_class = principal.plan.service_class if asked is None else asked
-        self.cost = self.demand.prompt_tokens + self.demand.max_tokens
-        self._enter(now)
+        self.cost = admission.reserved_tokens
+        if not self.line.length and (found := self.serving.place(self.pools, _NOBODY)) is not None:
+            self._send(*found)
+        else:
+            self._wait(now)
 
     def _replayed(self, name: str, now: float) -> bool:
         call = self.call
@@ -90,13 +97,9 @@ class Flight:
 
     # scheduling and routing
 
-    def _enter(self, now: float) -> None:
-        """On to a worker when a slot is free, else into the line."""
-        serving = self.serving
-        if not self.line.length and (found := serving.place(self.pools, self.excluded)) is not None:
-            self._send(*found)
-            return
-        if not serving.available:
+    def _wait(self, now: float) -> None:
+        """No slot is free for it, or others were there before."""
+        if not self.serving.available:
             raise refuse_unserved(self.request.model)
         if self.pools == _ONLY_IDLE:
             raise intake.no_idle_capacity()
@@ -111,6 +114,7 @@ class Flight:
         self.prompt_tokens, self.max_tokens = demand.prompt_tokens, demand.max_tokens
         self.give_up_at = longest if demand.deadline is None else min(longest, demand.deadline)
         self.line.join(self, now)
+        self._stood = True
         self.phase = QUEUED
 
     def placeable(self) -> bool:
@@ -123,27 +127,27 @@ class Flight:
         return True
 
     def _send(self, member: Member, pool: Pool) -> None:
-        rooms, request = self.rooms, self.request
-        assert self.admission is not None
-        engine_name = member.engine_name(self.model)
-        body = requests.for_engine(request, self.call.body, engine_name)
+        rooms, request, call, admission = self.rooms, self.request, self.call, self.admission
+        assert admission is not None
+        engine_name = member.engine_names.get(self.model, self.model)
+        body = requests.for_engine(request, call.body, engine_name)
         self.serving.took(member, self.cost)
         self.pool = pool
         meter = self.meter
         meter.worker_id = member.id
-        meter.tier = tier = self.admission.choice.served_name(pool)
+        meter.tier = tier = admission.choice.names[pool]
         self.phase = SENT
-        self.rename = None if engine_name == self.model else rooms.rename(engine_name, self.model)
+        self.rename = rename = None if engine_name == self.model else rooms.rename(engine_name, self.model)
         relay = None
         if self.demand.stream:
             relay = Relay(
                 usage_wanted=requests.wants_usage(request),
                 service_tier=tier,
-                rename=self.rename,
+                rename=rename,
                 largest_event_bytes=rooms.rules.largest_event_bytes,
             )
         self.attempt = attempt = Attempt(self, member, relay, rooms.rules.largest_reply_bytes)
-        exchange = rooms.transport.send(member.record, OPERATION_PATHS[self.call.operation], self.call.request_id, body, attempt)
+        exchange = rooms.transport.send(member.record, OPERATION_PATHS[call.operation], call.request_id, body, attempt)
         if attempt.over:
             # It failed at once, and what follows from that has happened already.
             return
@@ -154,23 +158,27 @@ class Flight:
     # the worker's answer
 
     def whole(self, body: bytes) -> None:
-        attempt, rooms, operation = self._attempt, self.rooms, self.call.operation
+        attempt, rooms, meter = self.attempt, self.rooms, self.meter
+        assert attempt is not None
         reply = replies.read(body)
         count = replies.token_count(reply, self.demand.prompt_tokens)
-        if isinstance(self.request, requests.EmbeddingBody):
-            body = replies.embeddings_as(body, self.request.encoding_format)
-        body = replies.edited(body, reply, self.meter.tier, self.rename, count)
-        self.phase = ANSWERING
+        if self.call.operation is _EMBEDDING:
+            body = self._embeddings(body)
+        body = replies.edited(body, reply, meter.tier, self.rename, count)
         now = rooms.monotonic()
-        if operation is not _EMBEDDING:
-            self.meter.first_token_at = now
+        if self.call.operation is not _EMBEDDING:
+            meter.first_token_at = now
         rooms.fleet.succeeded(attempt.member)
         self._settle(_COMPLETED, count, now)
-        headers = heads.JSON + heads.placed(attempt.member.id, self.pool)
+        headers = heads.whole(attempt.member.id, self.pool)
         self.reply.send(200, headers + self._common_headers(now), body)
         if self.ticket is not None:
             self.ticket.finish(200, headers, body, now)
         self._free(attempt)
+
+    def _embeddings(self, body: bytes) -> bytes:
+        assert isinstance(self.request, requests.EmbeddingBody)
+        return replies.embeddings_as(body, self.request.encoding_format)
 
     def streamed(self, data: bytes) -> None:
         attempt = self._attempt
@@ -258,7 +266,8 @@ class Flight:
         self.phase = OVER
         assert self.admission is not None
         self.admission.settle(count.prompt + count.completion)
-        self.line.settle(self, count.prompt, count.completion)
+        if self._stood:
+            self.line.settle(self, count.prompt, count.completion)
         self.meter.close(outcome, count, now)
         seconds = now - self.started
         self._observe(200, seconds, count)
@@ -305,7 +314,8 @@ class Flight:
     def _give_back(self) -> None:
         if self.admission is not None:
             self.admission.release()
-            self.line.settle(self, 0, 0)
+            if self._stood:
+                self.line.settle(self, 0, 0)
         if self.ticket is not None:
             self.ticket.abandon()
         self._leave_budget()
@@ -380,10 +390,6 @@ class Flight:
         self.reply.write(KEEPALIVE)
 
     @property
-    def waits_for_stream(self) -> bool:
-        return self.phase is not OVER and self.demand.stream
-
-    @property
     def _attempt(self) -> Attempt:
         assert self.attempt is not None
         return self.attempt
@@ -391,7 +397,8 @@ class Flight:
     def _common_headers(self, now: float) -> bytes:
         assert self.admission is not None
         call = self.call
-        return heads.answered(call.request_id, call.client_request_id, self.started, now, self.admission.header_block(now))
+        limits = header_block(self.admission.requests, self.admission.tokens, now)
+        return heads.answered(call.request_id, call.client_request_id, self.started, now, limits)
 
 
 def place(entry: object) -> bool:

@@ -21,11 +21,17 @@ def placed(worker_id: str, pool: Pool) -> bytes:
     return b"x-penstock-pool: %b\r\nx-penstock-worker: %b\r\n" % (pool.value.encode("ascii"), worker_id.encode("ascii"))
 
 
+@lru_cache(maxsize=4096)
+def whole(worker_id: str, pool: Pool) -> bytes:
+    """Of an answer that is no stream."""
+    return JSON + placed(worker_id, pool)
+
+
 def answered(request_id: str, client_request_id: str, started: float, now: float, limits: bytes) -> bytes:
     """Who it is, how long we took, and what the caller may still do (`limits`: the rate-limit lines)."""
-    own = request_id.encode("ascii")
+    own = request_id.encode()
     return b"x-request-id: %b\r\nx-penstock-decision: %b\r\nopenai-processing-ms: %d\r\n%b" % (
-        client_request_id.encode("ascii") if client_request_id else own,
+        client_request_id.encode() if client_request_id else own,
         own,
         (now - started) * 1000,
         limits,
