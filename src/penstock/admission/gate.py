@@ -14,8 +14,6 @@ otherwise requests that are too large could be tried without limit. Concurrency 
 from collections.abc import Mapping
 from typing import Protocol
 
-import msgspec
-
 from penstock.admission.limits import Buckets, KeyLimits, LimitBook, header_block
 from penstock.admission.tiers import TierChoice
 from penstock.domain.errors import PermissionDenied, RateLimited
@@ -35,15 +33,17 @@ class Check(Protocol):
         ...
 
 
-class Admission(msgspec.Struct, eq=False):
+class Admission:
     """What an admitted request holds until it ends: a place among its key's running requests and reserved tokens."""
 
-    _limits: KeyLimits
-    choice: TierChoice
-    requests: Buckets
-    tokens: Buckets
-    reserved_tokens: int
-    _open: bool = True
+    _open = True
+
+    def __init__(self, limits: KeyLimits, choice: TierChoice, requests: Buckets, tokens: Buckets, reserved_tokens: int) -> None:
+        self._limits = limits
+        self._requests = requests
+        self._tokens = tokens
+        self.choice = choice
+        self.reserved_tokens = reserved_tokens
 
     @property
     def tier(self) -> ServiceTier:
@@ -67,12 +67,16 @@ class Admission(msgspec.Struct, eq=False):
         self._limits.in_flight -= 1
         unused = self.reserved_tokens - total_tokens
         if unused:
-            for bucket in self.tokens:
+            for bucket in self._tokens:
                 bucket.settle(unused)
 
     def release(self) -> None:
         """The request has ended without using a token (shed, refused by every worker). It stays counted as a request."""
         self.settle(0)
+
+    def header_block(self, now: float) -> bytes:
+        """The rate-limit header lines as they stand now, each with its CRLF."""
+        return header_block(self._requests, self._tokens, now)
 
 
 class Gate:

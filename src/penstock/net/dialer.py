@@ -4,24 +4,24 @@ import asyncio
 import ssl
 from urllib.parse import urlsplit
 
-import msgspec
-
 from penstock.domain.ports import ResponseSink, TransportFailure
 from penstock.net.connection import ClientConnection
 
 LARGEST_RESPONSE_HEAD_BYTES = 64 * 1024
 
 
-class DialedCall(msgspec.Struct, eq=False):
+class DialedCall:
     """One request to an address: a connection for it, and one silent second try when a kept connection turned out dead."""
 
-    _dialer: "Dialer"
-    _request: bytes
-    _sink: ResponseSink
     connection: ClientConnection | None = None
     _connecting: asyncio.Task[None] | None = None
-    _cancelled: bool = False
-    _paused: bool = False
+    _cancelled = False
+    _paused = False
+
+    def __init__(self, dialer: "Dialer", request: bytes, sink: ResponseSink) -> None:
+        self._dialer = dialer
+        self._request = request
+        self._sink = sink
 
     def dial(self) -> None:
         """On a fresh connection."""

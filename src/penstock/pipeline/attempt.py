@@ -2,8 +2,6 @@
 
 from typing import Protocol
 
-import msgspec
-
 from penstock.domain.errors import PenstockError
 from penstock.domain.inference import TokenCount
 from penstock.domain.ports import TransportFailure
@@ -36,22 +34,23 @@ class Owner(Protocol):
         ...
 
 
-class Attempt(msgspec.Struct, eq=False):
+class Attempt:
     """Implements `ResponseSink`. After `over` nothing that still comes matters."""
 
-    _owner: Owner
-    member: Member
-    relay: Relay | None
-    """None: the reply is wanted whole."""
-    _largest: int
-    """Bytes of a whole reply."""
-    over: bool = False
+    over = False
     prompt_tokens: int | None = None
     """The worker's own count at the first byte, when it tells."""
-    _status: int = 0
-    _content_type_wrong: bool = False
-    _size: int = 0
-    _parts: list[bytes] = []
+    _status = 0
+    _content_type_wrong = False
+    _size = 0
+    _parts: list[bytes] | None = None
+
+    def __init__(self, owner: Owner, member: Member, relay: Relay | None, largest_reply_bytes: int) -> None:
+        self._owner = owner
+        self.member = member
+        self.relay = relay
+        """None: the reply is wanted whole."""
+        self._largest = largest_reply_bytes
 
     def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         if status == 200 and self.relay is None and len(body) <= self._largest:
@@ -99,9 +98,9 @@ class Attempt(msgspec.Struct, eq=False):
         if self.over:
             return
         if self._status != 200:
-            self._judge(b"".join(self._parts))
+            self._judge(b"".join(self._parts or ()))
         elif self.relay is None:
-            self.answered(200, [], self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+            self.answered(200, [], b"".join(self._parts or ()))
         elif self._content_type_wrong:
             self._fail("a stream was asked for, and something else came with status 200")
         else:
@@ -116,6 +115,8 @@ class Attempt(msgspec.Struct, eq=False):
         if self._size > (self._largest if self._status == 200 else _LARGEST_ERROR_BYTES):
             self._fail("the reply is too large")
             return
+        if self._parts is None:
+            self._parts = []
         self._parts.append(data)
 
     def _close(self, relay: Relay) -> None:

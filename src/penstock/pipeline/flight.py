@@ -4,7 +4,6 @@ import structlog
 
 from penstock.admission.gate import Admission
 from penstock.admission.idempotency import Ticket
-from penstock.admission.limits import header_block
 from penstock.domain.errors import PenstockError
 from penstock.domain.inference import OPERATION_NAMES, OPERATION_PATHS, Call, Operation, TokenCount
 from penstock.domain.ports import Exchange, Reply
@@ -33,12 +32,10 @@ class Flight:
     """Implements `domain.ports.Flight` for the reply's owner, `scheduling.waiting.Waiting` for the line, `attempt.Owner` for the worker."""
 
     # What most requests never change costs them nothing: it is looked up on the class.
-    phase: Phase = NEW
     admission: Admission | None = None
     attempt: Attempt | None = None
     exchange: Exchange | None = None
     ticket: Ticket | None = None
-    excluded = _NOBODY
     debt: Debt | None = None
     streaming = False
     """The client has its status line."""
@@ -55,6 +52,8 @@ class Flight:
         self.call = call
         self.reply = reply
         self.started = self.last_write = rooms.monotonic()
+        self.phase: Phase = NEW
+        self.excluded: frozenset[str] = _NOBODY
 
     # admission
 
@@ -397,8 +396,7 @@ class Flight:
     def _common_headers(self, now: float) -> bytes:
         assert self.admission is not None
         call = self.call
-        limits = header_block(self.admission.requests, self.admission.tokens, now)
-        return heads.answered(call.request_id, call.client_request_id, self.started, now, limits)
+        return heads.answered(call.request_id, call.client_request_id, self.started, now, self.admission.header_block(now))
 
 
 def place(entry: object) -> bool:

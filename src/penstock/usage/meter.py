@@ -1,7 +1,5 @@
 """What one request used: first token, tokens, waiting; noted in the journal while it runs and once at its end."""
 
-import msgspec
-
 from penstock.domain.inference import OPERATION_NAMES, Call, TokenCount
 from penstock.domain.models import Price
 from penstock.domain.ports import JournalSlot, UsageJournal
@@ -12,23 +10,27 @@ from penstock.usage.pricing import cost_micros
 _CLASS_NAMES = {each: each.name.lower() for each in ServiceClass}
 
 
-class Meter(msgspec.Struct, eq=False):
+class Meter:
     """One request's meter. Times are monotonic seconds, but for `started_wall`."""
 
-    _journal: UsageJournal
-    _principal: Principal
-    _call: Call
-    _model: str
-    _price: Price
-    started: float
-    started_wall: float
     first_token_at: float | None = None
-    queue_seconds: float = 0.0
-    retries: int = 0
-    tier: str = ""
-    """The tier served, which is the one reported and billed; known once the request has been placed."""
-    worker_id: str = ""
+    queue_seconds = 0.0
+    retries = 0
     _slot: JournalSlot | None = None
+
+    def __init__(
+        self, journal: UsageJournal, principal: Principal, call: Call, model: str, price: Price, started: float, started_wall: float
+    ) -> None:
+        self._journal = journal
+        self._principal = principal
+        self._call = call
+        self._model = model
+        self._price = price
+        self.started = started
+        self.started_wall = started_wall
+        self.tier = ""
+        """The tier served, which is the one reported and billed; known once the request has been placed."""
+        self.worker_id = ""
 
     def open_stream(self, count: TokenCount, now: float) -> None:
         """Before the first bytes of a stream leave: from here on a crash loses nothing."""
