@@ -180,7 +180,7 @@ class Gateway:
     def _reprice(self, record: UsageRecord) -> UsageRecord:
         count = TokenCount(record.prompt_tokens, record.completion_tokens, record.cached_tokens, record.reasoning_tokens)
         price = self.rooms.catalogue.price(record.model)
-        return replace(record, cost_micros=cost_micros(price, ServiceTier(record.service_tier), count))
+        return replace(record, cost_micros=cost_micros(price, ServiceTier(record.service_tier), count, record.service_class == "batch"))
 
     def _fleet_event(self, event: FleetEvent) -> None:
         if event.what == "ejected":

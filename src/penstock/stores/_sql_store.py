@@ -12,6 +12,7 @@ from penstock.stores import _schema as schema
 from penstock.stores._accounts import SqlAccounts
 from penstock.stores._catalogue import SqlCatalogue
 from penstock.stores._ledger import SqlLedger
+from penstock.stores._objects import SqlObjects
 from penstock.stores._policy import SqlPolicy
 from penstock.stores._sealing import Seal, fingerprint
 from penstock.stores._workers import SqlWorkers
@@ -21,7 +22,7 @@ _FINGERPRINT = "secret-key-fingerprint"
 _SECRET_BYTES = 32
 
 
-class SqlStore(SqlAccounts, SqlCatalogue, SqlPolicy, SqlWorkers, SqlLedger):
+class SqlStore(SqlAccounts, SqlCatalogue, SqlPolicy, SqlWorkers, SqlObjects, SqlLedger):
     """A store at a URL. `secret_key` seals what must be read again; None: the installation's secret, kept in the store itself."""
 
     def __init__(self, url: str, *, secret_key: bytes | None = None) -> None:

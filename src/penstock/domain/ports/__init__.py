@@ -30,6 +30,14 @@ from penstock.domain.ports.shared import (
     Bucket,
     Quotas,
 )
+from penstock.domain.ports.stored_objects import (
+    BatchStore,
+    Blobs,
+    BlobWriter,
+    FileStore,
+    ResponseStore,
+    StoredObjects,
+)
 from penstock.domain.ports.tasks import (
     Schedules,
     TaskControl,
@@ -41,11 +49,15 @@ from penstock.domain.ports.tasks import (
 
 __all__ = [
     "Accounts",
+    "BatchStore",
+    "BlobWriter",
+    "Blobs",
     "Bucket",
     "Catalogue",
     "ChangeFeed",
     "Changes",
     "Exchange",
+    "FileStore",
     "Flight",
     "Inference",
     "JournalSlot",
@@ -54,11 +66,13 @@ __all__ = [
     "Quotas",
     "Reply",
     "ResponseSink",
+    "ResponseStore",
     "Schedules",
     "SchemaOutdated",
     "Store",
     "StoreLocked",
     "StoreProblem",
+    "StoredObjects",
     "TaskControl",
     "TaskIntake",
     "TaskLeases",

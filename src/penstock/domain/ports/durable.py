@@ -6,6 +6,7 @@ from typing import Protocol
 
 from penstock.domain.models import ModelRecord
 from penstock.domain.ports.policy import PolicyArchive
+from penstock.domain.ports.stored_objects import StoredObjects
 from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Plan, User
 from penstock.domain.usage import UsageRecord, UsageRow
 from penstock.domain.workers import WorkerLoad, WorkerRecord
@@ -128,7 +129,7 @@ class ChangeFeed(Protocol):
         ...
 
 
-class Store(Accounts, Catalogue, PolicyArchive, WorkerRegistry, Ledger, ChangeFeed, Protocol):
+class Store(Accounts, Catalogue, PolicyArchive, WorkerRegistry, StoredObjects, Ledger, ChangeFeed, Protocol):
     """One database that is all of them. Constructing does nothing; `open` connects."""
 
     async def open(self, *, migrate: bool = False) -> None:
