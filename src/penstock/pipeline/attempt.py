@@ -5,6 +5,7 @@ from typing import Protocol
 from penstock.domain.errors import PenstockError
 from penstock.domain.inference import TokenCount
 from penstock.domain.ports import TransportFailure
+from penstock.routing.burden import Burden
 from penstock.routing.member import Member
 from penstock.wire.refusals import callers_mistake
 from penstock.wire.relay import EngineReportedError, GarbledStream, Relay
@@ -37,9 +38,21 @@ class Owner(Protocol):
 class Attempt:
     """Implements `ResponseSink`. After `over` nothing that still comes matters."""
 
-    __slots__ = ("_content_type_wrong", "_largest", "_owner", "_parts", "_size", "_status", "member", "over", "prompt_tokens", "relay")
+    __slots__ = (
+        "_content_type_wrong",
+        "_largest",
+        "_owner",
+        "_parts",
+        "_size",
+        "_status",
+        "burden",
+        "member",
+        "over",
+        "prompt_tokens",
+        "relay",
+    )
 
-    def __init__(self, owner: Owner, member: Member, relay: Relay | None, largest_reply_bytes: int) -> None:
+    def __init__(self, owner: Owner, member: Member, burden: Burden, relay: Relay | None, largest_reply_bytes: int) -> None:
         self._owner = owner
         self._largest = largest_reply_bytes
         self._parts: list[bytes] = []
@@ -47,6 +60,7 @@ class Attempt:
         self._status = 0
         self._content_type_wrong = False
         self.member = member
+        self.burden = burden
         self.relay = relay
         self.prompt_tokens: int | None = None
         """The worker's own count at the first byte, when it tells."""

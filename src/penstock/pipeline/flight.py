@@ -5,14 +5,15 @@ import structlog
 from penstock.admission.gate import Admission
 from penstock.admission.idempotency import Ticket
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import OPERATION_NAMES, OPERATION_PATHS, Call, Operation, TokenCount
+from penstock.domain.inference import OPERATION_PATHS, Call, Operation, TokenCount
 from penstock.domain.ports import Exchange, Reply
 from penstock.domain.principal import Pool, Principal
 from penstock.domain.usage import Outcome
-from penstock.pipeline import heads, intake, request_log
+from penstock.pipeline import ending, heads, intake
 from penstock.pipeline.attempt import Attempt, settled_count
 from penstock.pipeline.phase import ANSWERING, NEW, OVER, QUEUED, SENT
 from penstock.pipeline.rooms import Rooms
+from penstock.routing.burden import Burden
 from penstock.routing.member import Member
 from penstock.scheduling.line import refuse_unserved
 from penstock.scheduling.waiting import Debt
@@ -25,10 +26,11 @@ from penstock.wire.sse import DONE, KEEPALIVE
 log = structlog.get_logger("penstock.pipeline")
 _NOBODY: frozenset[str] = frozenset()
 _EMBEDDING, _COMPLETED = Operation.EMBEDDING, Outcome.COMPLETED
+_LONGEST_REASON = 200
 _ONLY_IDLE = (Pool.OVERFLOW,)
 
 
-class Flight:
+class Flight(ending.Trail):
     """Implements `domain.ports.Flight` for the reply's owner, `scheduling.waiting.Waiting` for the line, `attempt.Owner` for the worker."""
 
     def __init__(self, rooms: Rooms, principal: Principal, call: Call, reply: Reply) -> None:
@@ -64,6 +66,8 @@ class Flight:
         self.model = route.model
         self.serving = route.serving
         self.line = route.line
+        if route.serving.wants_prefix:
+            self.prefix = intake.prefix_of(request, principal.org_id, route.model)
         self.demand = intake.demand_of(call, request, self.model, now, rooms.rules.default_max_tokens)
         if call.idempotency_key is not None and self._replayed(call.idempotency_key, now):
             return
@@ -84,6 +88,7 @@ class Flight:
             self.ticket = answer
             return False
         self.phase = OVER
+        ending.replayed(self, answer.status, now)
         own = heads.identity(call.request_id, call.client_request_id) + self.rooms.gate.header_block(self.principal, now)
         self.reply.send(answer.status, answer.headers + own, answer.body)
         return True
@@ -93,7 +98,7 @@ class Flight:
     def _enter(self, now: float) -> None:
         """On to a worker when a slot is free, else into the line."""
         serving = self.serving
-        if not self.line.length and (found := serving.place(self.pools, self.excluded)) is not None:
+        if not self.line.length and (found := serving.place(self.pools, self.excluded, self.prefix)) is not None:
             self._send(*found)
             return
         if not serving.available:
@@ -109,13 +114,14 @@ class Flight:
         demand, longest = self.demand, now + self.rooms.rules.max_wait_seconds
         self.queued_at, self.org_id = now, self.principal.org_id
         self.prompt_tokens, self.max_tokens = demand.prompt_tokens, demand.max_tokens
+        self.cached_tokens = self.serving.cached_tokens(self.prefix)
         self.give_up_at = longest if demand.deadline is None else min(longest, demand.deadline)
         self.line.join(self, now)
-        self.phase = QUEUED
+        self.phase, self.waiting = QUEUED, self.line.length
 
     def placeable(self) -> bool:
         """A slot became free: go there, if it is one that this request may use."""
-        place = self.serving.place(self.pools, self.excluded)
+        place = self.serving.place(self.pools, self.excluded, self.prefix)
         if place is None:
             return False
         self.meter.queue_seconds += self.rooms.monotonic() - self.queued_at
@@ -127,12 +133,13 @@ class Flight:
         assert self.admission is not None
         engine_name = member.engine_name(self.model)
         body = requests.for_engine(request, self.call.body, engine_name)
-        self.serving.took(member, self.cost)
-        self.pool = pool
+        self.pool, self.seen = pool, self.serving.seen
         meter = self.meter
         meter.worker_id = member.id
         meter.tier = tier = self.admission.choice.served_name(pool)
         self.phase = SENT
+        demand, now = self.demand, rooms.monotonic()
+        burden = Burden(rooms.fleet, self.serving, member, demand.prompt_tokens, demand.max_tokens, self.prefix, now)
         self.rename = None if engine_name == self.model else rooms.rename(engine_name, self.model)
         relay = None
         if self.demand.stream:
@@ -142,7 +149,7 @@ class Flight:
                 rename=self.rename,
                 largest_event_bytes=rooms.rules.largest_event_bytes,
             )
-        self.attempt = attempt = Attempt(self, member, relay, rooms.rules.largest_reply_bytes)
+        self.attempt = attempt = Attempt(self, member, burden, relay, rooms.rules.largest_reply_bytes)
         exchange = rooms.transport.send(member.record, OPERATION_PATHS[self.call.operation], self.call.request_id, body, attempt)
         if attempt.over:
             # It failed at once, and what follows from that has happened already.
@@ -164,7 +171,7 @@ class Flight:
         now = rooms.monotonic()
         if operation is not _EMBEDDING:
             self.meter.first_token_at = now
-        rooms.fleet.succeeded(attempt.member)
+        attempt.burden.ended(count.completion, now)
         self._settle(_COMPLETED, count, now)
         headers = heads.JSON + heads.placed(attempt.member.id, self.pool)
         self.reply.send(200, headers + self._common_headers(now), body)
@@ -179,11 +186,13 @@ class Flight:
         now = self.last_write = self.rooms.monotonic()
         if self.meter.first_token_at is None and relay.tokens:
             self.meter.first_token_at = now
+            attempt.burden.first_token(now)
         if self.phase is SENT:
             self._start_answering(attempt, now)
         if relay.done:
             self._complete(attempt, relay, data, now)
             return
+        attempt.burden.streamed(relay.tokens)
         known = attempt.prompt_tokens
         self.meter.progress(self.demand.prompt_tokens if known is None else known, relay.tokens, estimated=known is None)
         self.reply.write(data)
@@ -204,7 +213,7 @@ class Flight:
         if relay.usage is None and requests.wants_usage(self.request):
             chat = self.call.operation is Operation.CHAT
             data += usage_event(self.call.request_id, int(self.meter.started_wall), self.model, self.meter.tier, count, chat=chat)
-        self.rooms.fleet.succeeded(attempt.member)
+        attempt.burden.ended(count.completion, now)
         self._settle(_COMPLETED, count, now)
         self.reply.write(data + DONE)
         self.reply.end()
@@ -222,8 +231,8 @@ class Flight:
             self.exchange.cancel()
         known = {"request_id": self.call.request_id, "worker_id": attempt.member.id, "model": self.model, "phase": self.phase.value}
         log.warning("attempt_failed", reason=detail, **known)
-        if not busy:
-            rooms.fleet.failed(attempt.member)
+        rooms.fleet.failed(attempt.member, busy=busy)
+        self.tries += ((attempt.member.id, detail[:_LONGEST_REASON], rooms.monotonic() - self.started, busy),)
         if self.phase is ANSWERING:
             self._settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), rooms.monotonic())
             self.reply.write(error_event(intake.broke_off()))
@@ -241,7 +250,7 @@ class Flight:
             if self.meter.retries + 1 < rooms.rules.most_attempts and rooms.retries.take():
                 self._retries_taken += 1
                 self.meter.retries += 1
-                if (place := self.serving.place(self.pools, self.excluded)) is not None:
+                if (place := self.serving.place(self.pools, self.excluded, self.prefix)) is not None:
                     self._send(*place)
                     return
                 if self.serving.has_others(self.pools, self.excluded):
@@ -258,13 +267,11 @@ class Flight:
         self.phase = OVER
         assert self.admission is not None
         self.admission.settle(count.prompt + count.completion)
+        if not self.limits:
+            self.limits = self.admission.header_block(now)
         self.line.settle(self, count.prompt, count.completion)
         self.meter.close(outcome, count, now)
-        seconds = now - self.started
-        self._observe(200, seconds, count)
-        rules = self.rooms.rules
-        if (slow := seconds > rules.slow_request_seconds) or rules.log_requests:
-            request_log.finished(self.principal, self.call, self.model, self.meter, outcome, count, seconds, slow=slow)
+        ending.settled(self, outcome, count, now)
 
     def refuse(self, error: PenstockError) -> None:
         """Turned away; whoever waited in line has been let go already."""
@@ -283,24 +290,9 @@ class Flight:
             self.reply.write(error_event(error))
             self.reply.end()
         else:
-            limits = self.rooms.gate.header_block(self.principal, now)
-            self.reply.refuse(error, heads.identity(self.call.request_id, self.call.client_request_id) + limits)
-        if asked:
-            self._observe(error.status, now - self.started, None)
-
-    def _observe(self, status: int, seconds: float, count: TokenCount | None) -> None:
-        meter = self.meter
-        self.rooms.observer.over(
-            self.model,
-            OPERATION_NAMES[self.call.operation],
-            meter.tier,
-            status,
-            seconds,
-            meter.queue_seconds,
-            None if meter.first_token_at is None else meter.first_token_at - self.started,
-            count,
-            meter.retries,
-        )
+            self.limits = self.rooms.gate.header_block(self.principal, now)
+            self.reply.refuse(error, heads.identity(self.call.request_id, self.call.client_request_id) + self.limits)
+        ending.failed(self, error, now, asked=asked)
 
     def _give_back(self) -> None:
         if self.admission is not None:
@@ -321,7 +313,7 @@ class Flight:
         """The attempt is over: its slot goes to who waits for it."""
         attempt.over = True
         rooms = self.rooms
-        self.serving.gave_back(attempt.member, self.cost)
+        attempt.burden.lift()
         if self.phase is OVER:
             # Without these the three hold each other, and only the garbage collector could free them.
             self.attempt = self.exchange = None
@@ -341,6 +333,7 @@ class Flight:
             self.line.leave(self)
             self.phase = OVER
             self._give_back()
+            ending.left(self, self.rooms.monotonic())
             return
         if attempt is None or self.exchange is None:
             self.phase = OVER
@@ -391,7 +384,9 @@ class Flight:
     def _common_headers(self, now: float) -> bytes:
         assert self.admission is not None
         call = self.call
-        return heads.answered(call.request_id, call.client_request_id, self.started, now, self.admission.header_block(now))
+        if not self.limits:
+            self.limits = self.admission.header_block(now)
+        return heads.answered(call.request_id, call.client_request_id, self.started, now, self.limits)
 
 
 def place(entry: object) -> bool:

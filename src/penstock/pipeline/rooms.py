@@ -13,6 +13,7 @@ from penstock.domain.clock import Clock
 from penstock.domain.inference import TokenCount
 from penstock.domain.models import Price
 from penstock.domain.ports import Transport, UsageJournal
+from penstock.explain.decision import Ring
 from penstock.routing.fleet import Fleet
 from penstock.routing.retry_budget import RetryBudget
 from penstock.routing.serving import Serving
@@ -20,6 +21,7 @@ from penstock.scheduling.line import Line
 from penstock.wire.relay import model_pattern
 
 _MOST_ROUTES = 10_000
+DECISION_BYTES = 16 << 20
 
 
 class Observer(Protocol):
@@ -86,6 +88,7 @@ class Rooms:
     observer: Observer
     clock: Clock
     rules: PipelineRules = PipelineRules()
+    decisions: Ring = field(default_factory=lambda: Ring(DECISION_BYTES))
     retries: RetryBudget = field(default_factory=RetryBudget)
     lines: dict[Serving, Line] = field(default_factory=dict)
     routes: dict[tuple[str, str], Route] = field(default_factory=dict)

@@ -149,13 +149,13 @@ class Fleet:
             adaptive.note(kind, seconds / tokens, member.in_flight)
             self._relimit(member)
 
-    def refused(self, member: Member) -> None:
-        """It said that it is full."""
-        if member.adaptive is not None:
+    def failed(self, member: Member, *, busy: bool = False) -> None:
+        """It did not do what it was asked to. `busy`: because it is full, as it says; its limit was too high then, and it is well."""
+        if busy and member.adaptive is not None:
             member.adaptive.refused(member.in_flight)
             self._relimit(member)
-
-    def failed(self, member: Member) -> None:
+        if busy:
+            return
         if note_failure(member, self._members.values(), self._rules.health, self._now()):
             self.on_event(FleetEvent(member.id, member.record.name, "ejected"))
             self._rebuild(_keys(member.record))

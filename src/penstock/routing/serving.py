@@ -131,14 +131,20 @@ class Serving:
 
     # what is outstanding
 
+    def cached_tokens(self, prefix: Prefix) -> int:
+        """Of a prompt's tokens, those that its likeliest worker has probably kept; 0 when no policy looks at prefixes."""
+        return max(self.prefixes.cached(prefix).values(), default=0) if prefix else 0
+
+    def uncached_at(self, member: Member, prompt_tokens: int, prefix: Prefix) -> int:
+        """The part of a prompt that this worker, which is about to get it, has to read; it then holds all of it."""
+        cached = self.prefixes.cached(prefix).get(member.id, 0)
+        self.prefixes.learn(prefix, member.id)
+        return max(1, prompt_tokens - cached)
+
     def expected_output(self, max_tokens: int) -> int:
         """Tokens that a request will probably make: its own limit, or what this model's requests have made of late."""
         average = self._average_output
         return max_tokens if average is None or average > max_tokens else int(average)
-
-    def cached_tokens(self, prefix: Prefix) -> int:
-        """Of a prompt's tokens, those that its likeliest worker has probably kept; 0 when no policy looks at prefixes."""
-        return max(self.prefixes.cached(prefix).values(), default=0) if prefix else 0
 
     def took(self, member: Member, tokens: int) -> None:
         """A request was sent to `member`; `tokens` is what it probably has to do there."""
