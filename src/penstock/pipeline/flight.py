@@ -89,7 +89,8 @@ class Flight(ending.Trail):
             return False
         self.phase = OVER
         ending.replayed(self, answer.status, now)
-        own = heads.identity(call.request_id, call.client_request_id) + self.rooms.gate.header_block(self.principal, now)
+        decision = heads.otherwise(self.principal.plan.service_class, ending.REPLAYED)
+        own = heads.identity(call.request_id, call.client_request_id, decision) + self.rooms.gate.header_block(self.principal, now)
         self.reply.send(answer.status, answer.headers + own, answer.body)
         return True
 
@@ -291,7 +292,7 @@ class Flight(ending.Trail):
             self.reply.end()
         else:
             self.limits = self.rooms.gate.header_block(self.principal, now)
-            self.reply.refuse(error, heads.identity(self.call.request_id, self.call.client_request_id) + self.limits)
+            self.reply.refuse(error, ending.turned_away(self, error, now) + self.limits)
         ending.failed(self, error, now, asked=asked)
 
     def _give_back(self) -> None:
@@ -386,7 +387,7 @@ class Flight(ending.Trail):
         call = self.call
         if not self.limits:
             self.limits = self.admission.header_block(now)
-        return heads.answered(call.request_id, call.client_request_id, self.started, now, self.limits)
+        return heads.answered(call.request_id, call.client_request_id, ending.in_short(self), self.started, now, self.limits)
 
 
 def place(entry: object) -> bool:
