@@ -116,6 +116,8 @@ class Metrics:
         self.refused: Counter[str] = Counter()
         """Requests that admission or the queue turned away, by error code."""
         self.ejections = 0
+        self.policy_version = 0
+        """Of the policy that this gateway follows."""
         self.journal_records = 0
 
     def series(self, model: str, operation: str, tier: str) -> Series:
@@ -211,6 +213,7 @@ class Exposition:
         yield from (refused, control)
         yield CounterMetricFamily("penstock_ejections", "Times that a worker was ejected.", value=self._metrics.ejections)
         yield CounterMetricFamily("penstock_journal_records", "Records appended to the usage journal.", value=self._metrics.journal_records)
+        yield GaugeMetricFamily("penstock_policy_version", "Version of the policy that is followed.", value=self._metrics.policy_version)
         yield GaugeMetricFamily("penstock_uptime_seconds", "Since this gateway started.", value=self._uptime())
         info = GaugeMetricFamily("penstock_build_info", "The version that runs, as a label.", labels=("version",))
         info.add_metric((self._version,), 1)
