@@ -196,6 +196,8 @@ class Flight(ending.Trail):
         attempt.burden.streamed(relay.tokens)
         known = attempt.prompt_tokens
         self.meter.progress(self.demand.prompt_tokens if known is None else known, relay.tokens, estimated=known is None)
+        if (debt := self.debt) is not None and relay.tokens >= debt.due:
+            debt.grow(relay.tokens)
         self.reply.write(data)
 
     def _start_answering(self, attempt: Attempt, now: float) -> None:
@@ -270,7 +272,7 @@ class Flight(ending.Trail):
         self.admission.settle(count.prompt + count.completion)
         if not self.limits:
             self.limits = self.admission.header_block(now)
-        self.line.settle(self, count.prompt, count.completion)
+        self.line.settle(self, count.prompt - count.cached, count.completion)
         self.meter.close(outcome, count, now)
         ending.settled(self, outcome, count, now)
 

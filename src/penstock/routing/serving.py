@@ -42,10 +42,10 @@ class Serving:
     def __init__(self, model: str, choice: Choice, priority_reserve: float, overflow_reserve: float) -> None:
         self.model = model
         self.prefixes = PrefixTable()
-        self._reserved = {Pool.PRIORITY: 0.0, Pool.STANDARD: priority_reserve, Pool.OVERFLOW: overflow_reserve}
         self._shared: list[Member] = []
         self._dedicated: dict[Pool, list[Member]] = {pool: [] for pool in Pool}
         self._ceiling: dict[Pool, int] = dict.fromkeys(Pool, 0)
+        self._reserved: dict[Pool, float] = {}
         self._busy = 0
         """Requests of this model on shared workers."""
         self.known = 0
@@ -56,6 +56,7 @@ class Serving:
         self.shadow_agreed = 0
         self.shadow_differed = 0
         self.follow(choice)
+        self.reserve(priority_reserve, overflow_reserve)
 
     def follow(self, choice: Choice) -> None:
         """Choose by another policy from now on."""
@@ -64,6 +65,11 @@ class Serving:
         shadow = choice.shadow
         self.wants_prefix = choice.policy.wants_prefix or (shadow is not None and shadow.wants_prefix)
         """Whether `place` has any use for a request's prefix."""
+
+    def reserve(self, priority: float, overflow: float) -> None:
+        """Keep other shares of the slots from now on."""
+        self._reserved = {Pool.PRIORITY: 0.0, Pool.STANDARD: priority, Pool.OVERFLOW: overflow}
+        self.recount()
 
     def rebuild(self, members: Iterable[Member], known: int) -> None:
         """`members`: those that may get requests, ejected ones left out."""
@@ -123,6 +129,16 @@ class Serving:
             count,
             cached,
         )
+
+    def has_room(self, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
+        """Whether `place` may find a slot; cheaper, and asks no policy."""
+        for pool in pools:
+            if self._busy < self._ceiling[pool]:
+                return True
+            for member in self._dedicated[pool]:
+                if member.in_flight < member.limit and member.id not in excluded:
+                    return True
+        return False
 
     def has_others(self, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
         """Whether a worker that is not excluded may become free for a request of these pools."""
