@@ -191,7 +191,7 @@ class Gateway:
             apply(found.policy, self.rooms)
         except family.UnknownMember as error:
             # Another gateway has more members installed; the last policy that we could follow stays.
-            log.error("policy_not_applied", version=found.version, reason=str(error))
+            log.warning("policy_not_applied", version=found.version, reason=str(error))
             return
         self.metrics.policy_version = found.version
         log.info("policy_applied", version=found.version)
