@@ -14,6 +14,9 @@ class Candidate(Protocol):
     @property
     def id(self) -> str: ...
 
+    @property
+    def slots(self) -> int: ...
+
 
 class Seen(NamedTuple):
     """What a worker was chosen from. The numbers are in the order of `candidates`, from just before the choice."""

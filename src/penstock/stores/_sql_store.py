@@ -11,6 +11,7 @@ from penstock.stores import _migration as migration
 from penstock.stores import _schema as schema
 from penstock.stores._accounts import SqlAccounts
 from penstock.stores._catalogue import SqlCatalogue
+from penstock.stores._decisions import SqlDecisions
 from penstock.stores._ledger import SqlLedger
 from penstock.stores._objects import SqlObjects
 from penstock.stores._policy import SqlPolicy
@@ -22,8 +23,10 @@ _FINGERPRINT = "secret-key-fingerprint"
 _SECRET_BYTES = 32
 
 
-class SqlStore(SqlAccounts, SqlCatalogue, SqlPolicy, SqlWorkers, SqlObjects, SqlLedger):
+class SqlStore(SqlAccounts, SqlCatalogue, SqlPolicy, SqlWorkers, SqlObjects, SqlDecisions, SqlLedger):
     """A store at a URL. `secret_key` seals what must be read again; None: the installation's secret, kept in the store itself."""
+
+    tasks: SqlTasks
 
     def __init__(self, url: str, *, secret_key: bytes | None = None) -> None:
         self._url = url

@@ -11,6 +11,7 @@ from penstock.domain.ports.data_plane import (
     TransportFailure,
     UsageJournal,
 )
+from penstock.domain.ports.decisions import DecisionLog, DecisionView
 from penstock.domain.ports.durable import (
     Accounts,
     Catalogue,
@@ -56,6 +57,8 @@ __all__ = [
     "Catalogue",
     "ChangeFeed",
     "Changes",
+    "DecisionLog",
+    "DecisionView",
     "Exchange",
     "FileStore",
     "Flight",

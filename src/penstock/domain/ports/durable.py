@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from penstock.domain.models import ModelRecord
+from penstock.domain.ports.decisions import DecisionLog
 from penstock.domain.ports.policy import PolicyArchive
 from penstock.domain.ports.stored_objects import StoredObjects
 from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Plan, User
@@ -129,7 +130,7 @@ class ChangeFeed(Protocol):
         ...
 
 
-class Store(Accounts, Catalogue, PolicyArchive, WorkerRegistry, StoredObjects, Ledger, ChangeFeed, Protocol):
+class Store(Accounts, Catalogue, PolicyArchive, WorkerRegistry, StoredObjects, DecisionLog, Ledger, ChangeFeed, Protocol):
     """One database that is all of them. Constructing does nothing; `open` connects."""
 
     async def open(self, *, migrate: bool = False) -> None:
