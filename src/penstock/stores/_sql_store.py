@@ -16,6 +16,7 @@ from penstock.stores._ledger import SqlLedger
 from penstock.stores._objects import SqlObjects
 from penstock.stores._policy import SqlPolicy
 from penstock.stores._sealing import Seal, fingerprint
+from penstock.stores._tasks.store import SqlTasks
 from penstock.stores._workers import SqlWorkers
 
 INSTALLATION_SECRET = "installation"  # noqa: S105 - the name of one, not a secret
