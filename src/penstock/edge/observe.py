@@ -11,6 +11,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from penstock.domain.inference import TokenCount
 from penstock.domain.workers import WorkerState
+from penstock.edge import observe_lines
+from penstock.scheduling.tally import ClassStanding
 
 BOUNDS = tuple(2.0**power for power in range(-11, 10))
 """Upper bounds of the duration buckets: each twice the one before, from 0.5 ms to 512 s."""
@@ -119,6 +121,8 @@ class Metrics:
         self.policy_version = 0
         """Of the policy that this gateway follows."""
         self.journal_records = 0
+        self.standings: Callable[[], Sequence[ClassStanding]] = lambda: ()
+        """Who waits, by model and class."""
 
     def series(self, model: str, operation: str, tier: str) -> Series:
         """The same object for the same labels. `model` is a known model's id, never what a client typed."""
@@ -162,6 +166,7 @@ class Exposition:
         yield from self._requests()
         yield from self._durations()
         yield from self._fleet_gauges()
+        yield from observe_lines.families(self._metrics.standings())
         yield from self._process()
 
     def _requests(self) -> Iterator[Metric]:

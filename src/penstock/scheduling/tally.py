@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from enum import StrEnum
+from typing import NamedTuple
 
 WAIT_BOUNDS_SECONDS = tuple(2.0**power for power in range(-11, 10))
 """Upper bounds of the buckets of waits: each twice the one before, from 0.5 ms to 512 s."""
@@ -46,6 +47,10 @@ class Tally:
     def lost(self, reason: Shed) -> None:
         self.shed[reason] = self.shed.get(reason, 0) + 1
 
+    @property
+    def touched(self) -> bool:
+        return bool(self.shed or self.preempted or any(self.wait_counts))
+
     def add(self, other: "Tally") -> None:
         for bucket, count in enumerate(other.wait_counts):
             self.wait_counts[bucket] += count
@@ -53,3 +58,12 @@ class Tally:
         self.preempted += other.preempted
         for reason, count in other.shed.items():
             self.shed[reason] = self.shed.get(reason, 0) + count
+
+
+class ClassStanding(NamedTuple):
+    """A class in one model's line."""
+
+    model: str
+    service_class: str
+    waiting: int
+    tally: Tally
