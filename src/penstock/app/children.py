@@ -40,6 +40,11 @@ class Children:
         self.given_up: list[str] = []
         """Names of those that ended because what they were told cannot work."""
 
+    @property
+    def running(self) -> dict[str, int]:
+        """Process ids by name."""
+        return {name: process.pid for name, process in self._running.items() if process.returncode is None}
+
     def start(self, plan: ChildPlan) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(self._keep_running(plan)))
 
