@@ -74,7 +74,7 @@ class Listing(ABC):
 
     def total(self, db: Db, org_id: str, wanted: TaskFilter, where: Conditions) -> tuple[int, bool]:
         """How many there are, and whether that is exact."""
-        statement = f"SELECT count(*) FROM (SELECT 1 {FROM} WHERE {where} LIMIT {COUNTED_AT_MOST + 1}) AS some"
+        statement = f"SELECT count(*) FROM (SELECT 1 {FROM} WHERE {where} LIMIT {COUNTED_AT_MOST + 1}) AS counted"
         row = db.row(statement, *where.values)
         counted = int(row[0]) if row else 0
         return (counted, True) if counted <= COUNTED_AT_MOST else (self.guess(db, org_id, where), False)
