@@ -1,6 +1,8 @@
 """A policy comes into force on gateways that are busy: within a second, without a restart, and nobody who waits is lost."""
 
 import asyncio
+import os
+import sys
 import time
 import tomllib
 from pathlib import Path
@@ -10,7 +12,9 @@ import httpx
 from typer.testing import CliRunner
 
 from penstock.cli.main import app
+from penstock.domain.ports import Store
 from penstock.domain.principal import Principal, Scope
+from penstock.stores import make_store
 from tests import postgres
 from tests.flow.gateway import CHAT, Client, Platform, platform, reply, scripted, until
 
@@ -76,7 +80,12 @@ async def test_weights_change_under_those_who_wait(tmp_path: Path) -> None:
 
 async def test_every_gateway_of_a_store_follows_within_a_second(tmp_path: Path) -> None:
     with postgres.database() as url:
-        async with platform(tmp_path / "a", store_url=url) as one, platform(tmp_path / "b", store_url=url) as other:
+
+        def store(_: object) -> Store:
+            return make_store(url, secret_key=b"of both")
+
+        secret = {"secret_key": "of both"}
+        async with platform(tmp_path / "a", store=store, **secret) as one, platform(tmp_path / "b", store=store, **secret) as other:
             for version, weight in ((1, 40), (2, 50)):
                 began = time.monotonic()
                 await put(one, {"classes": {"free": {"weight": weight}}})
@@ -132,35 +141,39 @@ async def test_a_model_is_routed_by_another_policy_and_shadowed(tmp_path: Path) 
 
 async def test_the_command_line_applies_shows_and_goes_back(tmp_path: Path) -> None:
     async with platform(tmp_path / "gateway") as one:
-        environment = {
-            "PENSTOCK_BASE_URL": one.gateway.base_url,
-            "PENSTOCK_API_KEY": one.first.api_key,
-            "PENSTOCK_PROFILE": str(tmp_path / "profiles"),
-        }
+        ours = {"BASE_URL": one.gateway.base_url, "API_KEY": one.first.api_key, "PROFILE": str(tmp_path / "profiles")}
+        environment = os.environ | {f"PENSTOCK_{name}": value for name, value in ours.items()}
 
-        async def penstock(*arguments: str) -> tuple[int, str, str]:
-            result = await asyncio.to_thread(CliRunner().invoke, app, list(arguments), env=environment)
-            return result.exit_code, result.stdout, result.stderr
+        async def penstock(*arguments: str) -> tuple[int | None, str, str]:
+            """As a process of its own: in this one the gateway's log would be between its lines."""
+            pipe = asyncio.subprocess.PIPE
+            command = [sys.executable, "-m", "penstock", *arguments]
+            process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=environment)
+            out, err = await process.communicate()
+            return process.returncode, out.decode(), err.decode()
 
         file = tmp_path / "policy.toml"
         file.write_text('[classes.free]\nweight = 64\n[models."a/b.c"]\npolicy = "round_robin"\n')
         changes = '~ classes.free.weight: 32 -> 64\n+ models."a/b.c".policy = round_robin\n'
         code, out, err = await penstock("apply", str(file), "--dry-run")
-        assert (code, out) == (0, changes)
-        assert "dry run" in err
+        assert (code, out, "dry run" in err) == (0, changes, True)
         code, out, err = await penstock("apply", str(file), "-m", "more for free")
-        assert (code, out) == (0, changes)
-        assert "version 1 is in force" in err
+        assert (code, out, "version 1 is in force" in err) == (0, changes, True)
         await until_followed(1, one)
-        code, out, _ = await penstock("policy", "show", "--toml")
-        assert tomllib.loads(out)["classes"]["free"]["weight"] == 64
-        file.write_text(out)
+        file.write_text((await penstock("policy", "show", "--toml"))[1])
+        assert tomllib.loads(file.read_text())["classes"]["free"]["weight"] == 64
         assert "says the same already" in (await penstock("apply", str(file)))[2]
-        assert (await penstock("apply", str(file), "--if-version", "0"))[0] != 0
+        code, _, err = await penstock("apply", str(file), "--if-version", "0")
+        assert (code, "at version 1, not 0" in err) == (1, True)
         assert (await penstock("policy", "diff", "0"))[1] == changes
         assert (await penstock("policy", "rollback", "0"))[1].startswith("~ classes.free.weight: 64 -> 32\n")
         assert "more for free" in (await penstock("policy", "versions"))[1]
-        assert "weight = 32" in (await penstock("policy", "show"))[1]
-        file.write_text('[classes.free]\nweight = "64"\n[nothing]\n')
-        code, _, err = await penstock("apply", str(file))
-        assert (code, "classes.free.weight: Input should be a number" in err, "nothing: " in err) == (2, True, True)
+
+
+def test_every_mistake_in_a_file_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text('[classes.free]\nweight = "64"\n[nothing]\n')
+    result = CliRunner().invoke(app, ["apply", str(file), "--base-url", "http://127.0.0.1:9", "--api-key", "none"])
+    assert result.exit_code == 2
+    assert "classes.free.weight: Input should be a number" in result.stderr
+    assert "nothing: Extra inputs" in result.stderr
