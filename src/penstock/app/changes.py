@@ -24,6 +24,7 @@ class ChangePoll:
         every_seconds: float,
         reload_models: Callable[[], Awaitable[None]],
         reload_workers: Callable[[], Awaitable[None]],
+        reload_policy: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._keys = keys
@@ -31,6 +32,7 @@ class ChangePoll:
         self._every = every_seconds
         self._reload_models = reload_models
         self._reload_workers = reload_workers
+        self._reload_policy = reload_policy
         self._version = 0
         self._task: asyncio.Task[None] | None = None
         self.reachable = True
@@ -38,6 +40,7 @@ class ChangePoll:
     async def open(self) -> None:
         """Load everything once, then keep asking."""
         self._version = (await self._store.changes_since(0)).version
+        await self._reload_policy()
         await self._reload_models()
         await self._reload_workers()
         self._task = asyncio.get_running_loop().create_task(self._keep_asking())
@@ -64,6 +67,8 @@ class ChangePoll:
         kinds = {kind for kind, _ in changes.subjects}
         if kinds & {"key", "organisation", "plan"}:
             self._keys.forget(changes.subjects)
+        if "policy" in kinds:
+            await self._reload_policy()
         if "model" in kinds:
             await self._reload_models()
         if "worker" in kinds:

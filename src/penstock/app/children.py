@@ -16,6 +16,8 @@ _FIRST_PAUSE_SECONDS = 0.25
 _LAST_PAUSE_SECONDS = 10.0
 _SOUND_AFTER_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1
+_USAGE = 2
+"""The exit code of a process that was told something impossible: told the same again it would end the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,13 @@ class Children:
         self._tasks: list[asyncio.Task[None]] = []
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._stopping = False
+        self.given_up: list[str] = []
+        """Names of those that ended because what they were told cannot work."""
+
+    @property
+    def running(self) -> dict[str, int]:
+        """Process ids by name."""
+        return {name: process.pid for name, process in self._running.items() if process.returncode is None}
 
     def start(self, plan: ChildPlan) -> None:
         self._tasks.append(asyncio.get_running_loop().create_task(self._keep_running(plan)))
@@ -57,6 +66,10 @@ class Children:
             started = loop.time()
             code = await self._run_once(plan)
             if self._stopping:
+                return
+            if code == _USAGE:
+                log.error("worker_given_up", name=plan.name, log=str(plan.log_file))
+                self.given_up.append(plan.name)
                 return
             pause = _FIRST_PAUSE_SECONDS if loop.time() - started > _SOUND_AFTER_SECONDS else min(pause * 2, _LAST_PAUSE_SECONDS)
             log.warning("worker_ended", name=plan.name, exit_code=code, restart_in_seconds=pause, log=str(plan.log_file))

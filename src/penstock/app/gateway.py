@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 from msgspec.structs import replace
 
-from penstock import __version__
+from penstock import __version__, family
 from penstock.accounts.bootstrap import FirstStart, first_start
 from penstock.accounts.service import AccountService
 from penstock.admission.addresses import AddressLimiter
@@ -21,11 +21,13 @@ from penstock.app import process
 from penstock.app.changes import ChangePoll
 from penstock.app.chores import Chore, Chores, forget_workers
 from penstock.app.fleet_watch import FleetWatch
+from penstock.app.objects import Objects
 from penstock.app.rules import connection_limits, fleet_rules, pipeline_rules, policy_names
 from penstock.app.server import Server, bind
 from penstock.app.upstreams import Discovery, configured
 from penstock.app.views import Counted, LiveFleet, Ready
 from penstock.catalog.models import Catalogue
+from penstock.catalog.policies import in_force
 from penstock.domain.clock import SystemClock
 from penstock.domain.ids import RequestIds, new_id
 from penstock.domain.inference import TokenCount
@@ -40,6 +42,7 @@ from penstock.edge.fastlane import Lane
 from penstock.edge.observe import Metrics
 from penstock.journal.journal import Journal
 from penstock.pipeline import Pipeline, Rooms
+from penstock.pipeline.policy import apply
 from penstock.routing.choice import Policies
 from penstock.routing.fleet import Fleet, FleetEvent
 from penstock.routing.retry_budget import RetryBudget
@@ -115,12 +118,20 @@ class Gateway:
             clock=clock,
             rules=pipeline_rules(settings),
             retries=RetryBudget(settings.routing.retry_share, settings.routing.retry_floor),
+            chance=random.random,
         )
         self.pipeline = Pipeline(self.rooms)
         self.watch = FleetWatch(self.fleet, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
         self.changes = ChangePoll(
-            self.store, self.keys, clock, settings.admission.change_poll_seconds, self._reload_models, self._reload_workers
+            self.store,
+            self.keys,
+            clock,
+            settings.admission.change_poll_seconds,
+            self._reload_models,
+            self._reload_workers,
+            self._reload_policy,
         )
+        self.objects = Objects(settings, self.store, clock)
         self.lane = Lane(self.pipeline, self.keys, self.addresses, RequestIds(), clock, settings.http.max_body_bytes)
 
     async def _start(self) -> None:
@@ -132,6 +143,8 @@ class Gateway:
         await self.changes.open()
         self.pipeline.open()
         self.journal.start()
+        await self.objects.open()
+        self.objects.start(self._chores)
         self._chores.start(Chore("forget workers", _FORGET_EVERY_SECONDS, self._forget_workers))
         if self.settings.discover:
             own = {self.settings.port, self.port}
@@ -146,6 +159,7 @@ class Gateway:
         services = ControlServices(
             store=self.store,
             accounts=self.accounts,
+            files=self.objects.files,
             fleet=LiveFleet(self.rooms, self.pipeline, self.watch, self.clock),
             authenticate=SignIn(self.keys, self.accounts, self.store),
             limiter=self.addresses,
@@ -171,6 +185,17 @@ class Gateway:
     async def _reload_workers(self) -> None:
         self.watch.replace_all(await self.store.workers(), frozenset(record.id for record in self._own))
 
+    async def _reload_policy(self) -> None:
+        found = await in_force(self.store)
+        try:
+            apply(found.policy, self.rooms)
+        except family.UnknownMember as error:
+            # Another gateway has more members installed; the last policy that we could follow stays.
+            log.warning("policy_not_applied", version=found.version, reason=str(error))
+            return
+        self.metrics.policy_version = found.version
+        log.info("policy_applied", version=found.version)
+
     async def _forget_workers(self) -> None:
         if self.clock.monotonic() - self._started < _SETTLED_SECONDS:
             return  # after a long rest of the whole platform its workers are on their way back
@@ -180,7 +205,7 @@ class Gateway:
     def _reprice(self, record: UsageRecord) -> UsageRecord:
         count = TokenCount(record.prompt_tokens, record.completion_tokens, record.cached_tokens, record.reasoning_tokens)
         price = self.rooms.catalogue.price(record.model)
-        return replace(record, cost_micros=cost_micros(price, ServiceTier(record.service_tier), count))
+        return replace(record, cost_micros=cost_micros(price, ServiceTier(record.service_tier), count, record.service_class == "batch"))
 
     def _fleet_event(self, event: FleetEvent) -> None:
         if event.what == "ejected":

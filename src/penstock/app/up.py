@@ -1,16 +1,17 @@
 """`penstock up`: a gateway and its workers on this machine, with one command."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 
-from penstock import family, profiles
+from penstock import profiles
 from penstock.accounts.bootstrap import PLANS, FirstStart
 from penstock.app import process
 from penstock.app.children import ChildPlan, Children
 from penstock.app.gateway import Gateway
+from penstock.app.model_workers import LogNews
 from penstock.domain.principal import Principal, Scope
 from penstock.domain.workers import WorkerState
 from penstock.edge import logs
@@ -21,17 +22,12 @@ _WORKERS_READY_SECONDS = 20.0
 _CHILD_TOKEN_SECONDS = 3600.0
 _PROFILE = "local"
 _MODEL_ENGINE = "transformers"
+_USAGE = 2
 
 
 def run(settings: Settings, json_line: bool) -> int:
     """Until SIGTERM or SIGINT; returns the process's exit code."""
     logs.configure(settings.log.level, settings.log.format)
-    if settings.models and _MODEL_ENGINE not in family.names("penstock.engines"):
-        process.say(
-            f"penstock: --model needs the engine {_MODEL_ENGINE!r}, which this version does not have: serve the model with vLLM, "
-            "llama.cpp or Ollama and name it with --upstream MODEL=URL."
-        )
-        return 2
     if settings.imports:
         log.warning("imports_unused", modules=settings.imports, reason="this version has no runner that would run their functions")
     return process.run(lambda: _up(settings, json_line))
@@ -46,11 +42,14 @@ async def _up(settings: Settings, json_line: bool) -> int:
         process.on_stop(gateway.stop)
         token = await _children_token(gateway) if settings.simulated_workers or settings.models else ""
         serving = asyncio.get_running_loop().create_task(gateway.serve(lambda: _start_children(gateway, children, token)))
-        await _until_workers_are_ready(gateway, serving)
-        if not serving.done():
+        problem = await _until_workers_are_ready(gateway, children, serving)
+        if problem:
+            process.say(f"penstock: {problem}")
+            gateway.stop()
+        elif not serving.done():
             _announce(gateway, first, json_line)
         await serving
-        return 0
+        return _USAGE if problem else 0
     finally:
         await children.stop(settings.http.drain_seconds)
         await gateway.close()
@@ -67,7 +66,7 @@ def _start_children(gateway: Gateway, children: Children, token: str) -> None:
         environment = {"PENSTOCK_WORKER__TOKEN": token}
         if settings.tls_cert is not None:
             environment["SSL_CERT_FILE"] = str(settings.tls_cert)
-        children.start(ChildPlan(name, [*arguments, "--model", model] if model else arguments, environment, state / "worker.log"))
+        children.start(ChildPlan(name, [*arguments, "--model", model] if model else arguments, environment, _log_file(settings, name)))
 
 
 async def _children_token(gateway: Gateway) -> str:
@@ -77,16 +76,34 @@ async def _children_token(gateway: Gateway) -> str:
     return secret
 
 
-async def _until_workers_are_ready(gateway: Gateway, serving: asyncio.Task[None]) -> None:
-    """So that the first request after the ready line finds a worker; a worker that cannot start delays it, but not for ever."""
-    expected = gateway.settings.simulated_workers
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_WORKERS_READY_SECONDS):
-            while not serving.done():
-                ready = [member for member in gateway.fleet.members() if member.state is WorkerState.READY]
-                if gateway.is_serving and sum(member.record.engine == "sim" for member in ready) >= expected:
-                    return
-                await asyncio.sleep(0.01)
+async def _until_workers_are_ready(gateway: Gateway, children: Children, serving: asyncio.Task[None]) -> str:
+    """So that the first request after the ready line finds a worker. Returns why that will never be; empty: it is, or it takes long.
+
+    A simulated worker that cannot start delays it, but not for ever. A model is waited for as long as it takes to fetch and load it.
+    """
+    settings = gateway.settings
+    news = {f"model-{number}": LogNews(f"model-{number}", _log_file(settings, f"model-{number}")) for number in _numbers(settings.models)}
+    patience = asyncio.get_running_loop().time() + _WORKERS_READY_SECONDS
+    while not serving.done():
+        for one in news.values():
+            one.tell(process.say)
+        if lost := next((name for name in children.given_up if name in news), None):
+            return f"{settings.models[int(lost.removeprefix('model-')) - 1]} cannot be served: {news[lost].last_words}"
+        ready = [member for member in gateway.fleet.members() if member.state is WorkerState.READY]
+        sims, models = (sum(member.record.engine == engine for member in ready) for engine in ("sim", _MODEL_ENGINE))
+        late = asyncio.get_running_loop().time() > patience
+        if gateway.is_serving and (late or sims >= settings.simulated_workers) and models >= len(settings.models):
+            break
+        await asyncio.sleep(0.1 if news else 0.01)
+    return ""
+
+
+def _numbers(models: Sequence[str]) -> range:
+    return range(1, len(models) + 1)
+
+
+def _log_file(settings: Settings, name: str) -> Path:
+    return settings.data_dir / "workers" / name / "worker.log"
 
 
 def _announce(gateway: Gateway, first: FirstStart | None, json_line: bool) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from penstock import __version__, worker
 from penstock.app import process
-from penstock.engines import BadOption, ProbeFailed
+from penstock.edge import logs
+from penstock.engines import BadOption, EngineUnavailable, ProbeFailed
 from penstock.identity import IdentityInUse
 from penstock.settings import Settings
 
@@ -14,6 +15,7 @@ _USAGE = 2
 
 def run(settings: Settings, allow_faults: bool, engine_options: Mapping[str, str]) -> int:
     """Until SIGTERM; returns the process's exit code."""
+    logs.configure(settings.log.level, settings.log.format)
     options = dict(engine_options)
     wanted = settings.worker
     for name, value in (
@@ -42,7 +44,7 @@ def run(settings: Settings, allow_faults: bool, engine_options: Mapping[str, str
                 version=__version__,
             )
         )
-    except BadOption as error:
+    except (BadOption, EngineUnavailable) as error:
         process.say(f"penstock: {error}")
         return _USAGE
     except (IdentityInUse, ProbeFailed) as error:

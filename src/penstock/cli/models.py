@@ -56,6 +56,7 @@ def price(
     currency: Annotated[str | None, typer.Option(metavar="CODE", help="Such as USD.")] = None,
     priority_percent: Annotated[int | None, typer.Option(min=0, metavar="N", help="Priority tier, in percent of these prices.")] = None,
     flex_percent: Annotated[int | None, typer.Option(min=0, metavar="N", help="Flex tier, in percent of these prices.")] = None,
+    batch_percent: Annotated[int | None, typer.Option(min=0, metavar="N", help="Batches, in percent of these prices.")] = None,
 ) -> None:
     """Set what a model costs; what is not given stays as it is."""
     changes = {
@@ -65,6 +66,7 @@ def price(
         "currency": currency.upper() if currency else None,
         "priority_percent": priority_percent,
         "flex_percent": flex_percent,
+        "batch_percent": batch_percent,
     }
     given = {name: value for name, value in changes.items() if value is not None}
     if not given:
@@ -132,6 +134,7 @@ def _fields(model: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("currency", price.get("currency")),
         ("priority %", price.get("priority_percent")),
         ("flex %", price.get("flex_percent")),
+        ("batch %", price.get("batch_percent")),
     ]
 
 

@@ -13,6 +13,8 @@ class Operation(StrEnum):
     CHAT = "chat"
     COMPLETION = "text_completion"
     EMBEDDING = "embeddings"
+    INFER = "infer"
+    """Tensors in, tensors out (KServe's protocol); the word is ours, OpenTelemetry has none."""
 
 
 OPERATION_NAMES = {operation: operation.value for operation in Operation}
@@ -23,6 +25,9 @@ OPERATION_PATHS = {
     Operation.COMPLETION: "/v1/completions",
     Operation.EMBEDDING: "/v1/embeddings",
 }
+
+INFER_PATH = "/v1/infer"
+"""Where a worker takes tensors; the model is in the body as everywhere. Clients name it in the path: /v1/models/{model}/infer."""
 
 
 class TokenCount(msgspec.Struct, frozen=True, gc=False):

@@ -67,7 +67,7 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
     lease_seq: int
     kind: FinishKind
     result: str | None = None
-    """JSON text, of a success."""
+    """JSON text; also of a failure, when there is more to say than its error does."""
     error: TaskError | None = None
     retry_at: float = 0.0
 

@@ -14,6 +14,8 @@ class Price:
     currency: str = "USD"
     priority_percent: int = 175
     flex_percent: int = 50
+    batch_percent: int = 50
+    """Of the class batch, whatever its tier."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ class ConnectionLimits:
     write_buffer_bytes: int = 64 << 10
 
 
+_UPLOAD_BYTES_PER_SECOND = 64 << 10
+"""A long body outside the fast lane (a file) may take as long as it needs at this pace, beyond `body_seconds`."""
 _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 _ONCE = frozenset({b"authorization", b"host", b"content-type", b"content-encoding", b"idempotency-key"})
 """Headers that two readers of one request could understand differently when they come twice."""
@@ -64,6 +66,8 @@ class PenstockConnection(HttpToolsProtocol):
         """Loop time at which the sweep first saw the connection in this stage; 0: it has not yet."""
         self._head_read = 0
         """Bytes read since the head began: no less than the head's size."""
+        self._body_read = 0
+        """Of a body that is not for the fast lane."""
         self._condemned = False
         """An answer that ends the connection is on its way: what still comes is not read."""
         self._address = ""
@@ -172,6 +176,7 @@ class PenstockConnection(HttpToolsProtocol):
             return
         self.stage = BODY
         self.since = 0.0
+        self._body_read = 0
         operation = OPERATIONS.get(self.url) or OPERATIONS.get(self.url.partition(b"?")[0])
         headers = dict(self.headers)
         http_11 = True
@@ -230,6 +235,7 @@ class PenstockConnection(HttpToolsProtocol):
         if self._incoming is not None:
             self._incoming.body(body)
         else:
+            self._body_read += len(body)
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -321,7 +327,7 @@ class PenstockConnection(HttpToolsProtocol):
             self.transport.close()
         elif self.stage is HEAD and waited > limits.header_seconds:
             self._reject(RequestTimeout("The request's headers did not arrive in time."))
-        elif self.stage is BODY and waited > limits.body_seconds:
+        elif self.stage is BODY and waited > limits.body_seconds + self._body_read / _UPLOAD_BYTES_PER_SECOND:
             if self.cycle.response_complete:
                 self.transport.close()
                 return

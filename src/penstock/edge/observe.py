@@ -11,6 +11,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from penstock.domain.inference import TokenCount
 from penstock.domain.workers import WorkerState
+from penstock.edge import observe_lines
+from penstock.scheduling.tally import ClassStanding
 
 BOUNDS = tuple(2.0**power for power in range(-11, 10))
 """Upper bounds of the duration buckets: each twice the one before, from 0.5 ms to 512 s."""
@@ -117,7 +119,11 @@ class Metrics:
         self.refused: Counter[str] = Counter()
         """Requests that admission or the queue turned away, by error code."""
         self.ejections = 0
+        self.policy_version = 0
+        """Of the policy that this gateway follows."""
         self.journal_records = 0
+        self.standings: Callable[[], Sequence[ClassStanding]] = lambda: ()
+        """Who waits, by model and class."""
 
     def series(self, model: str, operation: str, tier: str) -> Series:
         """The same object for the same labels. `model` is a known model's id, never what a client typed."""
@@ -161,6 +167,7 @@ class Exposition:
         yield from self._requests()
         yield from self._durations()
         yield from self._fleet_gauges()
+        yield from observe_lines.families(self._metrics.standings())
         yield from self._process()
 
     def _requests(self) -> Iterator[Metric]:
@@ -212,6 +219,7 @@ class Exposition:
         yield from (refused, control)
         yield CounterMetricFamily("penstock_ejections", "Times that a worker was ejected.", value=self._metrics.ejections)
         yield CounterMetricFamily("penstock_journal_records", "Records appended to the usage journal.", value=self._metrics.journal_records)
+        yield GaugeMetricFamily("penstock_policy_version", "Version of the policy that is followed.", value=self._metrics.policy_version)
         yield GaugeMetricFamily("penstock_uptime_seconds", "Since this gateway started.", value=self._uptime())
         info = GaugeMetricFamily("penstock_build_info", "The version that runs, as a label.", labels=("version",))
         info.add_metric((self._version,), 1)

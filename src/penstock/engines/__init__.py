@@ -5,5 +5,6 @@
 
 from penstock.engines._options import BadOption
 from penstock.engines._probe import Probe, ProbeFailed, probe
+from penstock.engines._problems import EngineUnavailable
 
-__all__ = ["BadOption", "Probe", "ProbeFailed", "probe"]
+__all__ = ["BadOption", "EngineUnavailable", "Probe", "ProbeFailed", "probe"]

@@ -8,7 +8,7 @@ LONGEST_LINE_BYTES = 1 << 20
 
 
 async def lines(chunks: AsyncIterable[bytes]) -> AsyncGenerator[list[bytes], None]:
-    """The complete lines that came together, however the bytes were cut; a last one needs no end. Raises UpstreamFailed for one too long."""
+    """The complete lines that came together, however the bytes were cut; a last one needs no end. Raises UpstreamFailed."""
     rest = b""
     async for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")

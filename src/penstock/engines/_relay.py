@@ -7,7 +7,7 @@ import httpx
 import msgspec
 import structlog
 
-from penstock.domain.errors import DeadlineExceeded, InvalidJson, ModelNotFound, UnsupportedParameter, UpstreamFailed
+from penstock.domain.errors import BadRequest, DeadlineExceeded, InvalidJson, ModelNotFound, UnsupportedParameter, UpstreamFailed
 from penstock.domain.inference import OPERATION_PATHS, Operation
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.engines._probe import Probe, ProbeFailed, probe
@@ -93,6 +93,8 @@ class OpenAiRelay:
         return WorkerLoad(running=self._in_flight)
 
     async def answer(self, operation: Operation, body: bytes) -> Answer:
+        if operation is Operation.INFER:
+            raise BadRequest("This model takes text, not tensors.", param="model")
         self._check(body)
         assert self._client is not None
         self._in_flight += 1

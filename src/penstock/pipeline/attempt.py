@@ -5,6 +5,7 @@ from typing import Protocol
 from penstock.domain.errors import PenstockError
 from penstock.domain.inference import TokenCount
 from penstock.domain.ports import TransportFailure
+from penstock.routing.burden import Burden
 from penstock.routing.member import Member
 from penstock.wire.refusals import callers_mistake
 from penstock.wire.relay import EngineReportedError, GarbledStream, Relay
@@ -45,9 +46,10 @@ class Attempt:
     _size = 0
     _parts: list[bytes] | None = None
 
-    def __init__(self, owner: Owner, member: Member, relay: Relay | None, largest_reply_bytes: int) -> None:
+    def __init__(self, owner: Owner, member: Member, burden: Burden, relay: Relay | None, largest_reply_bytes: int) -> None:
         self._owner = owner
         self.member = member
+        self.burden = burden
         self.relay = relay
         """None: the reply is wanted whole."""
         self._largest = largest_reply_bytes

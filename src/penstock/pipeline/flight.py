@@ -5,14 +5,15 @@ import structlog
 from penstock.admission.gate import Admission
 from penstock.admission.idempotency import Ticket
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import OPERATION_NAMES, OPERATION_PATHS, Call, Operation, TokenCount
+from penstock.domain.inference import OPERATION_PATHS, Call, Operation, TokenCount
 from penstock.domain.ports import Exchange, Reply
 from penstock.domain.principal import Pool, Principal
 from penstock.domain.usage import Outcome
-from penstock.pipeline import heads, intake, request_log
+from penstock.pipeline import ending, heads, intake
 from penstock.pipeline.attempt import Attempt, settled_count
 from penstock.pipeline.phase import ANSWERING, NEW, OVER, QUEUED, SENT, Phase
 from penstock.pipeline.rooms import Rooms
+from penstock.routing.burden import Burden
 from penstock.routing.member import Member
 from penstock.scheduling.line import refuse_unserved
 from penstock.scheduling.waiting import Debt
@@ -25,10 +26,11 @@ from penstock.wire.sse import DONE, KEEPALIVE
 log = structlog.get_logger("penstock.pipeline")
 _NOBODY: frozenset[str] = frozenset()
 _EMBEDDING, _COMPLETED = Operation.EMBEDDING, Outcome.COMPLETED
+_LONGEST_REASON = 200
 _ONLY_IDLE = (Pool.OVERFLOW,)
 
 
-class Flight:
+class Flight(ending.Trail):
     """Implements `domain.ports.Flight` for the reply's owner, `scheduling.waiting.Waiting` for the line, `attempt.Owner` for the worker."""
 
     # What most requests never change costs them nothing: it is looked up on the class.
@@ -64,21 +66,23 @@ class Flight:
         route = rooms.routes.get((request.model, principal.org_id)) or rooms.route(request.model, principal.org_id)
         if route is None:
             raise intake.unknown_model(rooms.catalogue, request.model)
-        self.model = model = route.model
+        self.model = route.model
         self.serving = route.serving
         self.line = route.line
-        self.demand = demand = intake.demand_of(call, request, model, now, rooms.rules.default_max_tokens)
+        if route.serving.wants_prefix:
+            self.prefix = intake.prefix_of(request, principal.org_id, route.model)
+        self.demand = intake.demand_of(call, request, self.model, now, rooms.rules.default_max_tokens)
         if call.idempotency_key is not None and self._replayed(call.idempotency_key, now):
             return
-        self.meter = Meter(rooms.journal, principal, call, model, route.price, now, rooms.time())
-        self.admission = admission = rooms.gate.admit(principal, demand, now)
+        self.meter = Meter(rooms.journal, principal, call, route.model, route.price, now, rooms.time())
+        self.admission = admission = rooms.gate.admit(principal, self.demand, now)
         rooms.retries.active += 1
         self._counted = True
         self.pools = admission.choice.pools
         asked = call.service_class
         self.service_class = principal.plan.service_class if asked is None else asked
-        self.cost = admission.reserved_tokens
-        if not self.line.length and (found := self.serving.place(self.pools, _NOBODY)) is not None:
+        self.cost = self.demand.prompt_tokens + self.demand.max_tokens
+        if not self.line.length and (found := self.serving.place(self.pools, self.excluded, self.prefix)) is not None:
             self._send(*found)
         else:
             self._wait(now)
@@ -90,7 +94,9 @@ class Flight:
             self.ticket = answer
             return False
         self.phase = OVER
-        own = heads.identity(call.request_id, call.client_request_id) + self.rooms.gate.header_block(self.principal, now)
+        ending.replayed(self, answer.status, now)
+        decision = heads.otherwise(self.principal.plan.service_class, ending.REPLAYED)
+        own = heads.identity(call.request_id, call.client_request_id, decision) + self.rooms.gate.header_block(self.principal, now)
         self.reply.send(answer.status, answer.headers + own, answer.body)
         return True
 
@@ -111,14 +117,15 @@ class Flight:
         demand, longest = self.demand, now + self.rooms.rules.max_wait_seconds
         self.queued_at, self.org_id = now, self.principal.org_id
         self.prompt_tokens, self.max_tokens = demand.prompt_tokens, demand.max_tokens
+        self.cached_tokens = self.serving.cached_tokens(self.prefix)
         self.give_up_at = longest if demand.deadline is None else min(longest, demand.deadline)
         self.line.join(self, now)
         self._stood = True
-        self.phase = QUEUED
+        self.phase, self.waiting = QUEUED, self.line.length
 
     def placeable(self) -> bool:
         """A slot became free: go there, if it is one that this request may use."""
-        place = self.serving.place(self.pools, self.excluded)
+        place = self.serving.place(self.pools, self.excluded, self.prefix)
         if place is None:
             return False
         self.meter.queue_seconds += self.rooms.monotonic() - self.queued_at
@@ -126,27 +133,28 @@ class Flight:
         return True
 
     def _send(self, member: Member, pool: Pool) -> None:
-        rooms, request, call, admission = self.rooms, self.request, self.call, self.admission
-        assert admission is not None
-        engine_name = member.engine_names.get(self.model, self.model)
-        body = requests.for_engine(request, call.body, engine_name)
-        self.serving.took(member, self.cost)
-        self.pool = pool
+        rooms, request = self.rooms, self.request
+        assert self.admission is not None
+        engine_name = member.engine_name(self.model)
+        body = requests.for_engine(request, self.call.body, engine_name)
+        self.pool, self.seen = pool, self.serving.seen
         meter = self.meter
         meter.worker_id = member.id
-        meter.tier = tier = admission.choice.names[pool]
+        meter.tier = tier = self.admission.choice.names[pool]
         self.phase = SENT
-        self.rename = rename = None if engine_name == self.model else rooms.rename(engine_name, self.model)
+        demand, now = self.demand, rooms.monotonic()
+        burden = Burden(rooms.fleet, self.serving, member, demand.prompt_tokens, demand.max_tokens, self.prefix, now)
+        self.rename = None if engine_name == self.model else rooms.rename(engine_name, self.model)
         relay = None
         if self.demand.stream:
             relay = Relay(
                 usage_wanted=requests.wants_usage(request),
                 service_tier=tier,
-                rename=rename,
+                rename=self.rename,
                 largest_event_bytes=rooms.rules.largest_event_bytes,
             )
-        self.attempt = attempt = Attempt(self, member, relay, rooms.rules.largest_reply_bytes)
-        exchange = rooms.transport.send(member.record, OPERATION_PATHS[call.operation], call.request_id, body, attempt)
+        self.attempt = attempt = Attempt(self, member, burden, relay, rooms.rules.largest_reply_bytes)
+        exchange = rooms.transport.send(member.record, OPERATION_PATHS[self.call.operation], self.call.request_id, body, attempt)
         if attempt.over:
             # It failed at once, and what follows from that has happened already.
             return
@@ -157,27 +165,24 @@ class Flight:
     # the worker's answer
 
     def whole(self, body: bytes) -> None:
-        attempt, rooms, meter = self.attempt, self.rooms, self.meter
+        attempt, rooms, operation = self.attempt, self.rooms, self.call.operation
         assert attempt is not None
         reply = replies.read(body)
         count = replies.token_count(reply, self.demand.prompt_tokens)
-        if self.call.operation is _EMBEDDING:
-            body = self._embeddings(body)
-        body = replies.edited(body, reply, meter.tier, self.rename, count)
+        if operation is _EMBEDDING and isinstance(self.request, requests.EmbeddingBody):
+            body = replies.embeddings_as(body, self.request.encoding_format)
+        body = replies.edited(body, reply, self.meter.tier, self.rename, count)
+        self.phase = ANSWERING
         now = rooms.monotonic()
-        if self.call.operation is not _EMBEDDING:
-            meter.first_token_at = now
-        rooms.fleet.succeeded(attempt.member)
+        if operation is not _EMBEDDING:
+            self.meter.first_token_at = now
+        attempt.burden.ended(count.completion, now)
         self._settle(_COMPLETED, count, now)
         headers = heads.whole(attempt.member.id, self.pool)
         self.reply.send(200, headers + self._common_headers(now), body)
         if self.ticket is not None:
             self.ticket.finish(200, headers, body, now)
         self._free(attempt)
-
-    def _embeddings(self, body: bytes) -> bytes:
-        assert isinstance(self.request, requests.EmbeddingBody)
-        return replies.embeddings_as(body, self.request.encoding_format)
 
     def streamed(self, data: bytes) -> None:
         attempt = self._attempt
@@ -186,13 +191,17 @@ class Flight:
         now = self.last_write = self.rooms.monotonic()
         if self.meter.first_token_at is None and relay.tokens:
             self.meter.first_token_at = now
+            attempt.burden.first_token(now)
         if self.phase is SENT:
             self._start_answering(attempt, now)
         if relay.done:
             self._complete(attempt, relay, data, now)
             return
+        attempt.burden.streamed(relay.tokens)
         known = attempt.prompt_tokens
         self.meter.progress(self.demand.prompt_tokens if known is None else known, relay.tokens, estimated=known is None)
+        if (debt := self.debt) is not None and relay.tokens >= debt.due:
+            debt.grow(relay.tokens)
         self.reply.write(data)
 
     def _start_answering(self, attempt: Attempt, now: float) -> None:
@@ -211,7 +220,7 @@ class Flight:
         if relay.usage is None and requests.wants_usage(self.request):
             chat = self.call.operation is Operation.CHAT
             data += usage_event(self.call.request_id, int(self.meter.started_wall), self.model, self.meter.tier, count, chat=chat)
-        self.rooms.fleet.succeeded(attempt.member)
+        attempt.burden.ended(count.completion, now)
         self._settle(_COMPLETED, count, now)
         self.reply.write(data + DONE)
         self.reply.end()
@@ -229,8 +238,8 @@ class Flight:
             self.exchange.cancel()
         known = {"request_id": self.call.request_id, "worker_id": attempt.member.id, "model": self.model, "phase": self.phase.value}
         log.warning("attempt_failed", reason=detail, **known)
-        if not busy:
-            rooms.fleet.failed(attempt.member)
+        rooms.fleet.failed(attempt.member, busy=busy)
+        self.tries += ((attempt.member.id, detail[:_LONGEST_REASON], rooms.monotonic() - self.started, busy),)
         if self.phase is ANSWERING:
             self._settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), rooms.monotonic())
             self.reply.write(error_event(intake.broke_off()))
@@ -248,7 +257,7 @@ class Flight:
             if self.meter.retries + 1 < rooms.rules.most_attempts and rooms.retries.take():
                 self._retries_taken += 1
                 self.meter.retries += 1
-                if (place := self.serving.place(self.pools, self.excluded)) is not None:
+                if (place := self.serving.place(self.pools, self.excluded, self.prefix)) is not None:
                     self._send(*place)
                     return
                 if self.serving.has_others(self.pools, self.excluded):
@@ -265,14 +274,12 @@ class Flight:
         self.phase = OVER
         assert self.admission is not None
         self.admission.settle(count.prompt + count.completion)
+        if not self.limits:
+            self.limits = self.admission.header_block(now)
         if self._stood:
-            self.line.settle(self, count.prompt, count.completion)
+            self.line.settle(self, count.prompt - count.cached, count.completion)
         self.meter.close(outcome, count, now)
-        seconds = now - self.started
-        self._observe(200, seconds, count)
-        rules = self.rooms.rules
-        if (slow := seconds > rules.slow_request_seconds) or rules.log_requests:
-            request_log.finished(self.principal, self.call, self.model, self.meter, outcome, count, seconds, slow=slow)
+        ending.settled(self, outcome, count, now)
 
     def refuse(self, error: PenstockError) -> None:
         """Turned away; whoever waited in line has been let go already."""
@@ -291,24 +298,9 @@ class Flight:
             self.reply.write(error_event(error))
             self.reply.end()
         else:
-            limits = self.rooms.gate.header_block(self.principal, now)
-            self.reply.refuse(error, heads.identity(self.call.request_id, self.call.client_request_id) + limits)
-        if asked:
-            self._observe(error.status, now - self.started, None)
-
-    def _observe(self, status: int, seconds: float, count: TokenCount | None) -> None:
-        meter = self.meter
-        self.rooms.observer.over(
-            self.model,
-            OPERATION_NAMES[self.call.operation],
-            meter.tier,
-            status,
-            seconds,
-            meter.queue_seconds,
-            None if meter.first_token_at is None else meter.first_token_at - self.started,
-            count,
-            meter.retries,
-        )
+            self.limits = self.rooms.gate.header_block(self.principal, now)
+            self.reply.refuse(error, ending.turned_away(self, error, now) + self.limits)
+        ending.failed(self, error, now, asked=asked)
 
     def _give_back(self) -> None:
         if self.admission is not None:
@@ -330,7 +322,7 @@ class Flight:
         """The attempt is over: its slot goes to who waits for it."""
         attempt.over = True
         rooms = self.rooms
-        self.serving.gave_back(attempt.member, self.cost)
+        attempt.burden.lift()
         if self.phase is OVER:
             # Without these the three hold each other, and only the garbage collector could free them.
             self.attempt = self.exchange = None
@@ -350,6 +342,7 @@ class Flight:
             self.line.leave(self)
             self.phase = OVER
             self._give_back()
+            ending.left(self, self.rooms.monotonic())
             return
         if attempt is None or self.exchange is None:
             self.phase = OVER
@@ -396,7 +389,9 @@ class Flight:
     def _common_headers(self, now: float) -> bytes:
         assert self.admission is not None
         call = self.call
-        return heads.answered(call.request_id, call.client_request_id, self.started, now, self.admission.header_block(now))
+        if not self.limits:
+            self.limits = self.admission.header_block(now)
+        return heads.answered(call.request_id, call.client_request_id, ending.in_short(self), self.started, now, self.limits)
 
 
 def place(entry: object) -> bool:

@@ -1,18 +1,28 @@
-"""The header lines of an answer, each with its CRLF; framing is the edge's."""
+"""The header lines of an answer, each with its CRLF; framing is the edge's.
+
+`x-penstock-decision` is the request's id, under which its decision can be asked for, and the decision in short:
+
+    id;class=C;pool=P;policy=Y;worker=W;wait=SECONDS;tries=N     answered by a worker
+    id;class=C;queued                                            a stream that got its head while it was still waiting
+    id;class=C;refused=CODE;wait=SECONDS;tries=N                 turned away with that error code
+    id;class=C;replayed                                          answered from its Idempotency-Key
+"""
 
 from functools import lru_cache
 
-from penstock.domain.principal import Pool
+from penstock.domain.principal import Pool, ServiceClass
 
 JSON = b"content-type: application/json\r\n"
 EVENTS = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+AT_ONCE = b";wait=0;tries=1"
 
 
-def identity(request_id: str, client_request_id: str) -> bytes:
-    """The request's id as the client knows it, and the id under which its decision can be asked for."""
-    return b"x-request-id: %b\r\nx-penstock-decision: %b\r\n" % (
+def identity(request_id: str, client_request_id: str, decision: bytes) -> bytes:
+    """The request's id as the client knows it, and its decision, which begins with a semicolon."""
+    return b"x-request-id: %b\r\nx-penstock-decision: %b%b\r\n" % (
         (client_request_id or request_id).encode("ascii"),
         request_id.encode("ascii"),
+        decision,
     )
 
 
@@ -27,12 +37,30 @@ def whole(worker_id: str, pool: Pool) -> bytes:
     return JSON + placed(worker_id, pool)
 
 
-def answered(request_id: str, client_request_id: str, started: float, now: float, limits: bytes) -> bytes:
-    """Who it is, how long we took, and what the caller may still do (`limits`: the rate-limit lines)."""
-    own = request_id.encode()
-    return b"x-request-id: %b\r\nx-penstock-decision: %b\r\nopenai-processing-ms: %d\r\n%b" % (
-        client_request_id.encode() if client_request_id else own,
+@lru_cache(maxsize=4096)
+def chosen(service_class: ServiceClass, pool: Pool, policy: str, worker_id: str) -> bytes:
+    """A decision's part that is the same for many requests."""
+    return f";class={service_class.name.lower()};pool={pool.value};policy={policy};worker={worker_id}".encode()
+
+
+def effort(wait_seconds: float, tries: int) -> bytes:
+    """How long it waited in line, and how many workers were asked."""
+    return b";wait=%.3f;tries=%d" % (wait_seconds, tries)
+
+
+@lru_cache(maxsize=64)
+def otherwise(service_class: ServiceClass, what: str) -> bytes:
+    """The decision about a request that no worker has answered (yet)."""
+    return f";class={service_class.name.lower()};{what}".encode()
+
+
+def answered(request_id: str, client_request_id: str, decision: bytes, started: float, now: float, limits: bytes) -> bytes:
+    """Who it is, what was decided, how long we took, and what the caller may still do (`limits`: the rate-limit lines)."""
+    own = request_id.encode("ascii")
+    return b"x-request-id: %b\r\nx-penstock-decision: %b%b\r\nopenai-processing-ms: %d\r\n%b" % (
+        client_request_id.encode("ascii") if client_request_id else own,
         own,
+        decision,
         (now - started) * 1000,
         limits,
     )

@@ -3,8 +3,10 @@
 from penstock.catalog.models import Catalogue
 from penstock.domain.errors import ModelNotFound, Overloaded, PenstockError, ResourceUnavailable, UpstreamFailed
 from penstock.domain.inference import Call, Demand
+from penstock.routing.prefix import Prefix, chain
 from penstock.scheduling.line import refuse_unserved
 from penstock.wire import requests
+from penstock.wire.prompt import prompt_bytes
 
 
 def demand_of(call: Call, request: requests.AnyBody, model: str, started: float, default_max_tokens: int) -> Demand:
@@ -20,6 +22,11 @@ def demand_of(call: Call, request: requests.AnyBody, model: str, started: float,
         None if call.timeout_seconds is None else started + call.timeout_seconds,
         call.retry_count,
     )
+
+
+def prefix_of(request: requests.AnyBody, org_id: str, model: str) -> Prefix:
+    """How the prompt begins. Neither tenants nor adapters, which have model names of their own, share a cache."""
+    return chain(prompt_bytes(request), f"{org_id} {model}".encode())
 
 
 def unknown_model(catalogue: Catalogue, name: str) -> PenstockError:

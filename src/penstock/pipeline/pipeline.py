@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from penstock.domain.errors import DeadlineExceeded, Internal, Overloaded, PenstockError
 from penstock.domain.inference import Call
 from penstock.domain.ports import Reply
-from penstock.domain.principal import Principal
+from penstock.domain.principal import Principal, ServiceClass
 from penstock.pipeline.flight import Flight, log, place
 from penstock.pipeline.phase import OVER
 from penstock.pipeline.rooms import Rooms
 from penstock.routing.fleet import ServingKey
+from penstock.scheduling.tally import ClassStanding
 
 TICK_SECONDS = 0.25
 
@@ -85,6 +86,15 @@ class Pipeline:
         for serving, line in self._rooms.lines.items():
             lengths[serving.model] = lengths.get(serving.model, 0) + len(line)
         return lengths
+
+    def standings(self) -> list[ClassStanding]:
+        """Each class that somebody has waited in, of each model's line."""
+        return [
+            ClassStanding(serving.model, each.name.lower(), line.waiting(each), line.tallies[each])
+            for serving, line in self._rooms.lines.items()
+            for each in ServiceClass
+            if line.tallies[each].touched or line.waiting(each)
+        ]
 
     @property
     def active(self) -> int:

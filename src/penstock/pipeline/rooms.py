@@ -1,6 +1,7 @@
 """What a request needs on its way, in one place: the rooms that `app` introduces to the pipeline, and its rules."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,13 +14,16 @@ from penstock.domain.clock import Clock
 from penstock.domain.inference import TokenCount
 from penstock.domain.models import Price
 from penstock.domain.ports import Transport, UsageJournal
+from penstock.explain.decision import Ring
 from penstock.routing.fleet import Fleet
 from penstock.routing.retry_budget import RetryBudget
 from penstock.routing.serving import Serving
 from penstock.scheduling.line import Line
+from penstock.scheduling.rules import RULES, LineRules
 from penstock.wire.relay import model_pattern
 
 _MOST_ROUTES = 10_000
+DECISION_BYTES = 16 << 20
 
 
 class Observer(Protocol):
@@ -86,11 +90,17 @@ class Rooms:
     observer: Observer
     clock: Clock
     rules: PipelineRules = PipelineRules()
+    decisions: Ring = field(default_factory=lambda: Ring(DECISION_BYTES))
     retries: RetryBudget = field(default_factory=RetryBudget)
     lines: dict[Serving, Line] = field(default_factory=dict)
     routes: dict[tuple[str, str], Route] = field(default_factory=dict)
     """What names have led to, by name and organisation, since anything was last edited."""
     renames: dict[tuple[str, str], tuple[re.Pattern[bytes], bytes]] = field(default_factory=dict)
+    line_rules: LineRules = RULES
+    """By the policy in force (`pipeline/policy.py`)."""
+    preempt_batch: bool = True
+    chance: Callable[[], float] = lambda: 1.0
+    """Draws from [0, 1) whether a batch request is shed before the line is full; without one, none is."""
 
     def __post_init__(self) -> None:
         # Bound once: asked several times for every request.
@@ -119,7 +129,7 @@ class Rooms:
     def line(self, serving: Serving) -> Line:
         line = self.lines.get(serving)
         if line is None:
-            line = self.lines[serving] = Line(self.rules.queue_limit)
+            line = self.lines[serving] = Line(self.rules.queue_limit, rules=self.line_rules, chance=self.chance)
         return line
 
     def rename(self, engine_name: str, model: str) -> tuple[re.Pattern[bytes], bytes]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from penstock import family
-from penstock.routing.policies import Policy
+from penstock.domain.policy import Policy
+from penstock.routing.policies import Policy as Chooser
 
 FAMILY = "penstock.routing.policies"
 DEFAULT = "power_of_two"
@@ -31,9 +32,9 @@ class Choice:
     """One model's policies, with their names."""
 
     name: str
-    policy: Policy
+    policy: Chooser
     shadow_name: str = ""
-    shadow: Policy | None = None
+    shadow: Chooser | None = None
 
 
 class Policies:
@@ -43,6 +44,7 @@ class Policies:
         self._random = random
         self._names = names or PolicyNames()
         self._set: dict[str, tuple[str, str | None]] = {}
+        self._policy = Policy()
 
     def set(self, model: str, name: str, shadow: str | None = None) -> None:
         """Over whatever the names say. Raises family.UnknownMember."""
@@ -50,24 +52,33 @@ class Policies:
             family.member(FAMILY, each)
         self._set[model] = name, shadow
 
+    def adopt(self, policy: Policy) -> None:
+        """What the platform's policy says goes before the settings. Raises family.UnknownMember, and then nothing has changed."""
+        for routing in (policy.routing, *policy.models.values()):
+            for name in (routing.policy, routing.shadow):
+                if name is not None:
+                    family.member(FAMILY, name)
+        self._policy = policy
+
     def unset(self, model: str) -> None:
         self._set.pop(model, None)
 
     def names(self, model: str) -> tuple[str, str | None]:
         """The policy and the shadow of a model."""
-        names = self._names
-        by_name = names.by_model.get(model, names.default), names.shadow_by_model.get(model, names.shadow)
-        return self._set.get(model, by_name)
+        names, routing = self._names, self._policy.routing_of(model)
+        name = routing.policy or names.by_model.get(model, names.default)
+        shadow = routing.shadow or names.shadow_by_model.get(model, names.shadow)
+        return self._set.get(model, (name, shadow))
 
     def choice(self, model: str) -> Choice:
         """Fresh ones, by the model's names. Raises family.UnknownMember."""
         name, shadow = self.names(model)
-        policy: Policy = self._make(name)
+        policy: Chooser = self._make(name)
         if not shadow or shadow == name:
             return Choice(name, policy)
         return Choice(name, policy, shadow, self._make(shadow))
 
-    def _make(self, name: str) -> Policy:
+    def _make(self, name: str) -> Chooser:
         # A generator of its own: what a shadow draws must not change what the policy draws.
-        made: Policy = family.member(FAMILY, name)(Random(self._random.getrandbits(64)))  # noqa: S311 - balancing, not security
+        made: Chooser = family.member(FAMILY, name)(Random(self._random.getrandbits(64)))  # noqa: S311 - balancing, not security
         return made

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from penstock.domain.clock import Clock
+from penstock.domain.policy import Policy
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
 from penstock.routing import slow_start
 from penstock.routing.adaptive_limit import LimitRules, Sample
@@ -45,6 +46,7 @@ class Fleet:
         self._now = clock.monotonic
         self._members: dict[str, Member] = {}
         self._models: dict[ServingKey, Serving] = {}
+        self._reserves: tuple[float | None, float | None] = (None, None)
         self.on_change: Callable[[frozenset[ServingKey]], None] = lambda keys: None
         """Called with the models whose workers changed: those who wait may now be placed."""
         self.on_event: Callable[[FleetEvent], None] = lambda event: None
@@ -88,6 +90,23 @@ class Fleet:
         before = self._policies.names(model)
         self._policies.unset(model)
         self._follow(model, before)
+
+    def adopt(self, policy: Policy) -> None:
+        """Another policy: how workers are chosen, and which share of the slots is kept for whom. Raises family.UnknownMember."""
+        before = {model: self._policies.names(model) for model, _ in self._models}
+        self._policies.adopt(policy)
+        self._reserves = policy.priority_reserve, policy.overflow_reserve
+        for model, names in before.items():
+            self._follow(model, names)
+        for serving in self._models.values():
+            serving.reserve(*self._kept())
+        self.on_change(frozenset(self._models))
+
+    def _kept(self) -> tuple[float, float]:
+        """The reserves of the priority and the overflow pool."""
+        priority, overflow = self._reserves
+        rules = self._rules
+        return rules.priority_reserve if priority is None else priority, rules.overflow_reserve if overflow is None else overflow
 
     def _follow(self, model: str, before: tuple[str, str | None]) -> None:
         if self._policies.names(model) != before:
@@ -149,13 +168,13 @@ class Fleet:
             adaptive.note(kind, seconds / tokens, member.in_flight)
             self._relimit(member)
 
-    def refused(self, member: Member) -> None:
-        """It said that it is full."""
-        if member.adaptive is not None:
+    def failed(self, member: Member, *, busy: bool = False) -> None:
+        """It did not do what it was asked to. `busy`: because it is full, as it says; its limit was too high then, and it is well."""
+        if busy and member.adaptive is not None:
             member.adaptive.refused(member.in_flight)
             self._relimit(member)
-
-    def failed(self, member: Member) -> None:
+        if busy:
+            return
         if note_failure(member, self._members.values(), self._rules.health, self._now()):
             self.on_event(FleetEvent(member.id, member.record.name, "ejected"))
             self._rebuild(_keys(member.record))
@@ -218,8 +237,7 @@ class Fleet:
         for key in keys:
             serving = self._models.get(key)
             if serving is None:
-                rules = self._rules
-                serving = self._models[key] = Serving(key[0], self._policies.choice(key[0]), rules.priority_reserve, rules.overflow_reserve)
+                serving = self._models[key] = Serving(key[0], self._policies.choice(key[0]), *self._kept())
             known = [member for member in self._members.values() if key in _keys(member.record)]
             ready = [member for member in known if member.state is WorkerState.READY]
             # Fail open: when every worker is ejected, a doubtful one is better than none.

@@ -42,10 +42,10 @@ class Serving:
     def __init__(self, model: str, choice: Choice, priority_reserve: float, overflow_reserve: float) -> None:
         self.model = model
         self.prefixes = PrefixTable()
-        self._reserved = {Pool.PRIORITY: 0.0, Pool.STANDARD: priority_reserve, Pool.OVERFLOW: overflow_reserve}
         self._shared: list[Member] = []
         self._dedicated: dict[Pool, list[Member]] = {pool: [] for pool in Pool}
         self._ceiling: dict[Pool, int] = dict.fromkeys(Pool, 0)
+        self._reserved: dict[Pool, float] = {}
         self._busy = 0
         """Requests of this model on shared workers."""
         self.known = 0
@@ -56,6 +56,7 @@ class Serving:
         self.shadow_agreed = 0
         self.shadow_differed = 0
         self.follow(choice)
+        self.reserve(priority_reserve, overflow_reserve)
 
     def follow(self, choice: Choice) -> None:
         """Choose by another policy from now on."""
@@ -64,6 +65,11 @@ class Serving:
         shadow = choice.shadow
         self.wants_prefix = choice.policy.wants_prefix or (shadow is not None and shadow.wants_prefix)
         """Whether `place` has any use for a request's prefix."""
+
+    def reserve(self, priority: float, overflow: float) -> None:
+        """Keep other shares of the slots from now on."""
+        self._reserved = {Pool.PRIORITY: 0.0, Pool.STANDARD: priority, Pool.OVERFLOW: overflow}
+        self.recount()
 
     def rebuild(self, members: Iterable[Member], known: int) -> None:
         """`members`: those that may get requests, ejected ones left out."""
@@ -129,6 +135,16 @@ class Serving:
             cached,
         )
 
+    def has_room(self, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
+        """Whether `place` may find a slot; cheaper, and asks no policy."""
+        for pool in pools:
+            if self._busy < self._ceiling[pool]:
+                return True
+            for member in self._dedicated[pool]:
+                if member.in_flight < member.limit and member.id not in excluded:
+                    return True
+        return False
+
     def has_others(self, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
         """Whether a worker that is not excluded may become free for a request of these pools."""
         candidates = self._shared + [member for pool in pools for member in self._dedicated[pool]]
@@ -136,14 +152,20 @@ class Serving:
 
     # what is outstanding
 
+    def cached_tokens(self, prefix: Prefix) -> int:
+        """Of a prompt's tokens, those that its likeliest worker has probably kept; 0 when no policy looks at prefixes."""
+        return max(self.prefixes.cached(prefix).values(), default=0) if prefix else 0
+
+    def uncached_at(self, member: Member, prompt_tokens: int, prefix: Prefix) -> int:
+        """The part of a prompt that this worker, which is about to get it, has to read; it then holds all of it."""
+        cached = self.prefixes.cached(prefix).get(member.id, 0)
+        self.prefixes.learn(prefix, member.id)
+        return max(1, prompt_tokens - cached)
+
     def expected_output(self, max_tokens: int) -> int:
         """Tokens that a request will probably make: its own limit, or what this model's requests have made of late."""
         average = self._average_output
         return max_tokens if average is None or average > max_tokens else int(average)
-
-    def cached_tokens(self, prefix: Prefix) -> int:
-        """Of a prompt's tokens, those that its likeliest worker has probably kept; 0 when no policy looks at prefixes."""
-        return max(self.prefixes.cached(prefix).values(), default=0) if prefix else 0
 
     def took(self, member: Member, tokens: int) -> None:
         """A request was sent to `member`; `tokens` is what it probably has to do there."""

@@ -12,9 +12,11 @@ class Drain:
         self._tokens = 0
 
     def note(self, tokens: int, now: float) -> None:
-        self._gone.append((now, tokens))
+        gone = self._gone
+        gone.append((now, tokens))
         self._tokens += tokens
-        self._trim(now)
+        if gone[0][0] < now - self._window or len(gone) > 256:
+            self._trim(now)
 
     def seconds_for(self, tokens: float, now: float) -> float:
         """0 when the pace is not known, so that no one is refused on a guess."""

@@ -1,6 +1,6 @@
 """Items in the order of their keys. Taking one out of the middle costs nothing at once: its place is forgotten later."""
 
-import heapq
+from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -24,10 +24,11 @@ class Heap(Generic[Item]):
 
     def put(self, item: Item, key: Key) -> None:
         """Put it in, or move it to a new key."""
-        self._puts += 1
-        self._current[item] = self._puts
-        heapq.heappush(self._places, (key, self._puts, item))
-        if len(self._places) > 2 * len(self._current) + _SLACK:
+        self._puts = puts = self._puts + 1
+        places, current = self._places, self._current
+        current[item] = puts
+        heappush(places, (key, puts, item))
+        if len(places) > 2 * len(current) + _SLACK:
             self._tidy()
 
     def discard(self, item: Item) -> None:
@@ -39,15 +40,16 @@ class Heap(Generic[Item]):
             self._tidy()
 
     def first(self) -> Item | None:
-        places = self._places
+        places, current = self._places, self._current
         while places:
-            _, put, item = places[0]
-            if self._current.get(item) == put:
+            place = places[0]
+            item = place[2]
+            if current.get(item) == place[1]:
                 return item
-            heapq.heappop(places)
+            heappop(places)
         return None
 
     def _tidy(self) -> None:
         # When most places are void: what has left must not be kept alive, and each removal pays for a constant part of this.
         self._places = [place for place in self._places if self._current.get(place[2]) == place[1]]
-        heapq.heapify(self._places)
+        heapify(self._places)

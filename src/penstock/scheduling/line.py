@@ -4,40 +4,52 @@ Classes by weight (`turns.py`), inside a class the tenant that was served least 
 are no queues: who cannot be placed now does not hold up those that may use other slots. Each decision costs O(log n).
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import NamedTuple
+from collections.abc import Callable
 
-from penstock.domain.errors import DeadlineExceeded, Overloaded, RateLimited
+from penstock.domain.errors import DeadlineExceeded, Overloaded, PenstockError, RateLimited
 from penstock.domain.principal import ServiceClass
 from penstock.scheduling.drain import Drain
 from penstock.scheduling.heap import Heap
-from penstock.scheduling.tenants import Tenants, service
+from penstock.scheduling.rules import RULES, LineRules
+from penstock.scheduling.tally import Shed, Tally
+from penstock.scheduling.tenants import Tenants
 from penstock.scheduling.turns import Turn, Turns
 from penstock.scheduling.waiting import Lane, Standing, Waiting
 
-_SYSTEM, _ENTERPRISE, _PREMIUM, _FREE, _BATCH = ServiceClass
-
-WEIGHTS: Mapping[ServiceClass, int] = MappingProxyType({_SYSTEM: 2048, _ENTERPRISE: 512, _PREMIUM: 128, _FREE: 32, _BATCH: 8})
-BOUNDS: Mapping[ServiceClass, int] = MappingProxyType({_SYSTEM: 64, _ENTERPRISE: 256, _PREMIUM: 512, _FREE: 512, _BATCH: 1024})
-PATIENCE_SECONDS: Mapping[ServiceClass, float] = MappingProxyType(
-    {_SYSTEM: 5.0, _ENTERPRISE: 5.0, _PREMIUM: 15.0, _FREE: 30.0, _BATCH: 120.0}
-)
+_BATCH = ServiceClass.BATCH
 _TURNS_BETWEEN_RESCUES = 3
 """Who has waited too long gets at most every fourth slot: in a long rush all have, and the classes' weights must still mean something."""
 _NO_LONGER_THAN_SECONDS = 30.0
+_NEVER = float("inf")
+
+Place = Callable[[Waiting], bool]
 
 
 class Line:
     """A request that could be placed at once never comes here."""
 
-    def __init__(self, limit: int, drain_window_seconds: float = 10.0, weights: Mapping[ServiceClass, int] = WEIGHTS) -> None:
-        """`limit`: the most that may wait in any one class; each has a bound of its own too."""
+    def __init__(
+        self,
+        limit: int,
+        drain_window_seconds: float = 10.0,
+        rules: LineRules = RULES,
+        chance: Callable[[], float] = lambda: 1.0,
+        prefill_seconds: Callable[[int], float] = lambda tokens: 0.0,
+    ) -> None:
+        """`limit`: the most that may wait in any one class; each has a bound of its own too.
+
+        `chance` draws from [0, 1) for what is shed at random (never, without one); `prefill_seconds` says how long the first token of a
+        prompt of so many uncached tokens takes a worker.
+        """
         self.length = 0
-        self._bounds = {each: min(limit, bound) for each, bound in BOUNDS.items()}
-        self._weights = weights
-        self._turns = Turns(weights)
-        self._classes = {each: Tenants() for each in ServiceClass}
+        self.tokens = 0
+        self.tallies = [Tally() for _ in ServiceClass]
+        """By class."""
+        self._limit = limit
+        self._chance = chance
+        self._prefill_seconds = prefill_seconds
+        self._turns = Turns(rules.weights)
+        self._classes = [Tenants(rules.tenant_weights) for _ in ServiceClass]
         self._lanes: dict[object, Lane] = {}
         self._standing: dict[Waiting, Standing] = {}
         self._ends: Heap[Standing] = Heap()
@@ -45,12 +57,27 @@ class Line:
         self._drain = Drain(drain_window_seconds)
         self._arrivals = 0
         self._turns_since_rescue = _TURNS_BETWEEN_RESCUES
-        self._placing: Choice | None = None
+        self._none_too_long_before = _NEVER
+        self._placing: Standing | None = None
         """Being offered to `place`; still noted everywhere, as often there is no slot for it."""
+        self._turn: Turn | None = None
+        """How the classes' turns led to whom is being offered; None: it has waited too long."""
+        self._costs = [0] * len(ServiceClass)
         self._serving = self._again = False
+        self.adopt(rules)
 
     def __len__(self) -> int:
         return self.length
+
+    def adopt(self, rules: LineRules) -> None:
+        """Another policy: weights hold from the next decision on, bounds and patience for who comes next; who waits stays in line."""
+        self._confirm()
+        self.rules = rules
+        self._bounds = [min(self._limit, rules.bounds[each]) for each in ServiceClass]
+        self._patience = [rules.patience_seconds[each] for each in ServiceClass]
+        self._turns.adopt(rules.weights)
+        for tenants in self._classes:
+            tenants.weights = rules.tenant_weights
 
     # coming and leaving
 
@@ -58,22 +85,34 @@ class Line:
         """Stand in line. Raises RateLimited when its class is full, DeadlineExceeded when the deadline cannot be met.
 
         A full class still takes a request of a tenant that has fewer in line than another, and refuses the latest of that one instead.
+        Batch is refused at random before that, the likelier the fuller the fullest class is.
         """
         self._confirm()
-        self.settle(entry, 0, 0)  # it comes back from a worker that did not do it
-        tenants, wait = self._classes[entry.service_class], self.expected_wait(now, entry)
+        service_class = entry.service_class
+        self._give_back(entry)
+        if service_class is _BATCH and self._chance() < self.rules.batch_shed_probability(self.saturation):
+            raise self._lost(entry, Shed.SATURATED, self._full(self.expected_wait(now, entry)))
+        tenants = self._classes[service_class]
         displaced = None
-        if tenants.length >= self._bounds[entry.service_class]:
+        if tenants.length >= self._bounds[service_class]:
             displaced = tenants.expendable(entry.org_id)
             if displaced is None:
-                raise self._full(wait)
-        if now + wait > entry.give_up_at:
-            raise DeadlineExceeded("The request could not be served before its deadline.", retry_after_seconds=_retry_after(wait))
+                raise self._lost(entry, Shed.FULL, self._full(self.expected_wait(now, entry)))
+        if (late := self._too_late(entry, now)) is not None:
+            raise self._lost(entry, Shed.DEADLINE, late)
         if displaced is not None:
             self._remove(displaced)
         self._add(self._stand(entry))
         if displaced is not None:
-            displaced.entry.refuse(self._full(self.expected_wait(now, displaced.entry)))
+            full = self._full(self.expected_wait(now, displaced.entry))
+            displaced.entry.refuse(self._lost(displaced.entry, Shed.DISPLACED, full))
+
+    def rejoin(self, entry: Waiting) -> None:
+        """Back in line after its slot was taken away: it was let in once, so no bound and no deadline refuses it; it owes nothing."""
+        self._confirm()
+        self._give_back(entry)
+        self.tallies[entry.service_class].preempted += 1
+        self._add(self._stand(entry))
 
     def leave(self, entry: Waiting) -> None:
         """Nobody waits for it any more (the client left, the deadline passed)."""
@@ -88,6 +127,7 @@ class Line:
         late: list[Waiting] = []
         while (standing := self._ends.first()) is not None and standing.give_up_at <= now:
             self._remove(standing)
+            self.shed(standing.entry, Shed.EXPIRED)
             late.append(standing.entry)
         return late
 
@@ -97,25 +137,33 @@ class Line:
         everyone = list(self._standing)
         for entry in everyone:
             self.leave(entry)
+            self.shed(entry, Shed.STOPPING)
         return everyone
+
+    def shed(self, entry: Waiting, reason: Shed) -> None:
+        """Count a request that is not served, for a reason that need not be the line's own."""
+        self.tallies[entry.service_class].lost(reason)
 
     # being served
 
-    def serve(self, place: Callable[[Waiting], bool], now: float) -> None:
-        """Offer those whose turn it is to `place`, until nobody who waits can be placed. False from `place`: there is no slot for it."""
+    def serve(self, place: Place, now: float, room: Place | None = None) -> None:
+        """Offer those whose turn it is to `place`, until nobody who waits can be placed. False from `place`: there is no slot for it.
+
+        `room` says cheaply whether there may be a slot for somebody, and for all who may use the same ones, without taking it.
+        """
         if self._serving:
             # A worker failed while its request was being placed: what that set free is given away when the request has been.
             self._again = True
             return
         self._serving = True
         try:
-            self._offer(place, now)
+            self._offer(place, now, room)
         finally:
             self._confirm()
             self._serving = self._again = False
 
     def settle(self, entry: Waiting, prompt: int, completion: int) -> None:
-        """What the request has really used; nothing happens to one that never stood in line."""
+        """What the request has really used, uncached; nothing happens to one that never stood in line."""
         if self._placing is not None:
             self._confirm()
         debt = entry.debt
@@ -123,17 +171,25 @@ class Line:
             entry.debt = None
             debt.settle(prompt, completion)
 
+    # what an operator, a test and a refusal want to know
+
     def expected_wait(self, now: float, entry: Waiting | None = None) -> float:
         """Seconds until the whole line, or `entry` if it came now, would be served; 0 when that is not known."""
-        everything = sum(tenants.tokens for tenants in self._classes.values())
         if entry is None:
-            return self._drain.seconds_for(everything, now)
+            return self._drain.seconds_for(self.tokens, now)
         own = entry.service_class
-        rivals = sum(self._weights[each] for each, tenants in self._classes.items() if tenants.length and each is not own)
-        ahead = self._classes[own].ahead(entry.org_id, entry.give_up_at) * (1 + rivals / self._weights[own])
-        return self._drain.seconds_for(min(everything, ahead), now)
+        weights = self.rules.weights
+        rivals = sum(weights[each] for each in ServiceClass if self._classes[each].length and each is not own)
+        ahead = self._classes[own].ahead(entry.org_id, entry.give_up_at) * (1 + rivals / weights[own])
+        return self._drain.seconds_for(min(self.tokens, ahead), now)
 
-    # what an operator and a test look at
+    @property
+    def saturation(self) -> float:
+        """How full the fullest class is."""
+        return max(tenants.length / bound for tenants, bound in zip(self._classes, self._bounds, strict=True))
+
+    def waiting(self, service_class: ServiceClass) -> int:
+        return self._classes[service_class].length
 
     def counters(self, service_class: ServiceClass) -> dict[str, int]:
         """The weighted tokens that each tenant of the class was served since the rush began; who is behind those is not remembered."""
@@ -146,55 +202,90 @@ class Line:
 
     # a decision
 
-    def _offer(self, place: Callable[[Waiting], bool], now: float) -> None:
+    def _offer(self, place: Place, now: float, room: Place | None) -> None:
         blocked: set[Lane] = set()
-        while (choice := self._choose(now, blocked)) is not None:
-            self._placing = choice
-            if not place(choice.standing.entry):
+        while (standing := self._choose(now, blocked)) is not None:
+            self._placing = standing
+            if not place(standing.entry):
                 self._placing = None
-                blocked.add(choice.standing.lane)
+                blocked.add(standing.lane)
                 continue
             self._confirm()
-            self._drain.note(choice.standing.cost, now)
+            self._drain.note(standing.cost, now)
+            self.tallies[standing.service_class].waited(now - standing.entry.queued_at)
             if self._again:
                 self._again = False
                 blocked.clear()
+            if room is not None and not self._any_room(room, blocked):
+                return
 
-    def _choose(self, now: float, blocked: set[Lane]) -> "Choice | None":
-        if all(lane in blocked for lane in self._lanes.values()):
+    def _any_room(self, room: Place, blocked: set[Lane]) -> bool:
+        """Most often one slot became free, and is gone now: to ask for each lane is cheaper than to choose somebody of it."""
+        found = False
+        for lane in self._lanes.values():
+            if lane in blocked:
+                continue
+            oldest = lane.oldest.first()
+            if oldest is not None and room(oldest.entry):
+                found = True
+            else:
+                blocked.add(lane)
+        return found
+
+    def _choose(self, now: float, blocked: set[Lane]) -> Standing | None:
+        if not self.length or (blocked and all(lane in blocked for lane in self._lanes.values())):
             return None
-        if self._turns_since_rescue >= _TURNS_BETWEEN_RESCUES and (too_long := self._too_long(now, blocked)) is not None:
-            return Choice(too_long)
-        heads = {each: head for each, one in self._classes.items() if one.length and (head := one.first(blocked)) is not None}
-        if not heads:
+        if now >= self._none_too_long_before and self._turns_since_rescue >= _TURNS_BETWEEN_RESCUES:
+            too_long = self._too_long(now, blocked)
+            if too_long is not None:
+                self._turn = None
+                return too_long
+        heads: list[Standing | None] = []
+        costs = self._costs
+        found = False
+        for each, tenants in enumerate(self._classes):
+            # Most classes have not changed since the last decision.
+            head = tenants.head if not blocked and tenants.head is not None else tenants.first(blocked) if tenants.length else None
+            heads.append(head)
+            if head is None:
+                costs[each] = 0
+            else:
+                costs[each] = head.cost
+                found = True
+        if not found:
             return None
-        costs = {each: head.cost for each, head in heads.items()}
-        turn = self._turns.choose(costs)
-        return Choice(heads[turn.winner], turn, costs)
+        self._turn = turn = self._turns.choose(costs)
+        return heads[turn[2]]
 
     def _too_long(self, now: float, blocked: set[Lane]) -> Standing | None:
         found: Standing | None = None
+        soonest = _NEVER
         for lane in self._lanes.values():
-            if lane in blocked or (oldest := lane.oldest.first()) is None or oldest.too_long_at > now:
+            if (oldest := lane.oldest.first()) is None:
+                continue
+            soonest = min(soonest, oldest.too_long_at)
+            if lane in blocked or oldest.too_long_at > now:
                 continue
             if found is None or (oldest.too_long_at, oldest.number) < (found.too_long_at, found.number):
                 found = oldest
+        self._none_too_long_before = soonest
         return found
 
     def _confirm(self) -> None:
         """Who is being placed goes: there was a slot. Before anything else happens to the line: it may fail at once and come back."""
-        choice, self._placing = self._placing, None
-        if choice is None:
+        standing = self._placing
+        if standing is None:
             return
-        standing, turn = choice.standing, choice.turn
-        standing.entry.debt = self._classes[standing.service_class].take(standing)
+        self._placing = None
+        tenants = self._classes[standing.service_class]
+        standing.entry.debt = tenants.take(standing)
         self._drop(standing)
-        if turn is None:
+        if self._turn is None:
             self._turns_since_rescue = 0
         else:
             self._turns_since_rescue += 1
-            self._turns.spend(turn, choice.costs)
-        if not self._classes[standing.service_class].length:
+            self._turns.spend(self._turn, self._costs)
+        if not tenants.length:
             self._turns.emptied(standing.service_class)
 
     # what is noted where
@@ -202,26 +293,19 @@ class Line:
     def _stand(self, entry: Waiting) -> Standing:
         self._arrivals += 1
         key = (entry.pools, entry.excluded)
-        return Standing(
-            entry,
-            self._arrivals,
-            self._lanes.get(key) or Lane(key),
-            entry.service_class,
-            entry.org_id,
-            entry.give_up_at,
-            entry.queued_at + PATIENCE_SECONDS[entry.service_class],
-            max(entry.prompt_tokens + entry.max_tokens, 1),
-            service(entry.prompt_tokens, entry.max_tokens),
-        )
+        return Standing(entry, self._arrivals, self._lanes.get(key) or Lane(key), self._patience[entry.service_class])
 
     def _add(self, standing: Standing) -> None:
         self._classes[standing.service_class].add(standing)
         lane = standing.lane
         self._lanes[lane.key] = lane
         lane.oldest.put(standing, (standing.too_long_at, standing.number))
+        if standing.too_long_at < self._none_too_long_before:
+            self._none_too_long_before = standing.too_long_at
         self._ends.put(standing, (standing.give_up_at, standing.number))
         self._standing[standing.entry] = standing
         self.length += 1
+        self.tokens += standing.cost
 
     def _remove(self, standing: Standing) -> None:
         tenants = self._classes[standing.service_class]
@@ -238,17 +322,31 @@ class Line:
         self._ends.discard(standing)
         del self._standing[standing.entry]
         self.length -= 1
+        self.tokens -= standing.cost
+
+    def _give_back(self, entry: Waiting) -> None:
+        """It comes back from a worker that did not do it."""
+        if entry.debt is not None:
+            self.settle(entry, 0, 0)
+
+    # who is turned away
+
+    def _too_late(self, entry: Waiting, now: float) -> PenstockError | None:
+        """The refusal of one that would be served after its deadline, if it can be told."""
+        time_left = entry.give_up_at - now - self._prefill_seconds(entry.prompt_tokens - entry.cached_tokens)
+        if self._drain.seconds_for(self.tokens, now) <= time_left:
+            return None  # it would even be in time behind everybody
+        wait = self.expected_wait(now, entry)
+        if wait <= time_left:
+            return None
+        return DeadlineExceeded("The request could not be served before its deadline.", retry_after_seconds=_retry_after(wait))
+
+    def _lost(self, entry: Waiting, reason: Shed, error: PenstockError) -> PenstockError:
+        self.shed(entry, reason)
+        return error
 
     def _full(self, wait: float) -> RateLimited:
         return RateLimited("The queue of this model is full.", retry_after_seconds=_retry_after(wait))
-
-
-class Choice(NamedTuple):
-    """Who is next, and how the classes' turns led there; no turn: it has waited too long."""
-
-    standing: Standing
-    turn: Turn | None = None
-    costs: Mapping[ServiceClass, int] = MappingProxyType({})
 
 
 def _retry_after(wait: float) -> float:

@@ -1,16 +1,18 @@
 """Who is next inside a class: the tenant that was served least (virtual token counters, Sheng et al., arXiv 2401.00588).
 
-A request is charged in full when it goes to a worker, and settled when its true number of tokens is known. A tenant that comes back is
-lifted to the least of those that wait: nobody saves up service by staying away.
+A request's prompt is charged when it goes to a worker, its output as it comes, in coarse steps; at its end the charge is settled to the
+true number. A tenant that comes back is lifted to the least of those that wait: nobody saves up service by staying away. A tenant's
+weight divides what it is charged.
 """
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
 
 from penstock.scheduling.heap import Heap
 from penstock.scheduling.waiting import Lane, Standing
 
 PROMPT_WEIGHT, COMPLETION_WEIGHT = 1, 2
+STEP_TOKENS = 32
+"""Output is charged once in so many tokens: the counters of others move no faster."""
 
 
 class Tenant:
@@ -24,8 +26,8 @@ class Tenant:
         self.running = 0
         """Charged and not settled."""
         self.tokens = 0
-        self.waiting: Heap[Standing] = Heap()
-        """The latest arrival first."""
+        self.waiting: dict[Standing, None] = {}
+        """In the order of their arrival."""
         self.queues: dict[Lane, Heap[Standing]] = {}
         """Earliest deadline first."""
 
@@ -33,21 +35,28 @@ class Tenant:
 class Tenants:
     """The waiting requests of one class."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Mapping[str, float]) -> None:
         self.length = 0
         self.tokens = 0
+        self.weights = weights
+        """Of organisations; may be replaced at any time."""
         self._known: dict[str, Tenant] = {}
         self._ranks: dict[Lane, Heap[Tenant]] = {}
         """For each lane the tenants with somebody in it, by counter."""
-        self._longest: Heap[Tenant] = Heap()
+        self._by_length: list[dict[Tenant, None]] = [{}]
+        """Tenants by how many of theirs wait; the last one is not empty while anybody waits."""
         self._idle: Heap[Tenant] = Heap()
         """Neither waiting nor running, remembered until the others have caught up."""
         self._level = 0
-        """The least counter when somebody was last let go."""
+        """The counter of whoever was last alone in line."""
+        self.head: Standing | None = None
+        """What `first` said of all lanes, while nothing has changed."""
+        self._waiting_tenants = 0
 
     # in and out
 
     def add(self, standing: Standing) -> None:
+        self.head = None
         tenant = self._known.get(standing.org_id)
         if tenant is None:
             tenant = self._known[standing.org_id] = Tenant(standing.org_id)
@@ -55,14 +64,22 @@ class Tenants:
             tenant.counter = max(tenant.counter, self._least())
             tenant.active_since = standing.number
             self._idle.discard(tenant)
+            self._waiting_tenants += 1
         lane = standing.lane
         queue = tenant.queues.get(lane)
         if queue is None:
             queue = tenant.queues[lane] = Heap()
-            self._ranks.setdefault(lane, Heap()).put(tenant, (tenant.counter, tenant.active_since))
+            rank = self._ranks.get(lane)
+            if rank is None:
+                rank = self._ranks[lane] = Heap()
+            rank.put(tenant, (tenant.counter, tenant.active_since))
         queue.put(standing, (standing.give_up_at, standing.number))
-        tenant.waiting.put(standing, (-standing.number, 0.0))
-        self._resize(tenant, 1, standing.cost)
+        count = len(tenant.waiting)
+        tenant.waiting[standing] = None
+        self._move(tenant, count, count + 1)
+        self.length += 1
+        self.tokens += standing.cost
+        tenant.tokens += standing.cost
 
     def remove(self, standing: Standing) -> None:
         tenant = self._known[standing.org_id]
@@ -72,16 +89,26 @@ class Tenants:
     def take(self, standing: Standing) -> "Charge":
         """Let it go to a worker, at its tenant's expense."""
         tenant = self._known[standing.org_id]
-        self._level = self._least()
         self._extract(tenant, standing)
         tenant.running += 1
-        self._count(tenant, standing.service)
-        return Charge(self, tenant, standing.service)
+        weight = self.weights.get(standing.org_id, 1.0) if self.weights else 1.0
+        charge = Charge(self, tenant, standing.service, weight)
+        self.count(tenant, charge.charged)
+        return charge
 
-    def settle(self, charge: "Charge", service: int) -> None:
-        charge.tenant.running -= 1
-        self._count(charge.tenant, service - charge.service)
-        self._forget(charge.tenant)
+    def settle(self, charge: "Charge", amount: int) -> None:
+        tenant = charge.tenant
+        tenant.running -= 1
+        if amount != charge.charged:
+            self.count(tenant, amount - charge.charged)
+        if not tenant.waiting or self._idle:
+            self._forget(tenant)
+
+    def count(self, tenant: Tenant, amount: int) -> None:
+        self.head = None
+        tenant.counter += amount
+        for lane in tenant.queues:
+            self._ranks[lane].put(tenant, (tenant.counter, tenant.active_since))
 
     # who
 
@@ -95,14 +122,17 @@ class Tenants:
             order = (tenant.counter, head.give_up_at, head.number)
             if best is None or order < least:
                 best, least = head, order
+        if not blocked:
+            self.head = best
         return best
 
     def expendable(self, org_id: str) -> Standing | None:
         """The latest of the tenant with most in line, when even without it that one has no less than `org_id` would have."""
-        longest, own = self._longest.first(), self._known.get(org_id)
-        if longest is None or len(longest.waiting) - 1 < (len(own.waiting) if own else 0) + 1:
+        most, own = len(self._by_length) - 1, self._known.get(org_id)
+        if most - 1 < (len(own.waiting) if own else 0) + 1:
             return None
-        return longest.waiting.first()
+        longest = next(iter(self._by_length[most]))
+        return next(reversed(longest.waiting))
 
     def ahead(self, org_id: str, give_up_at: float) -> int:
         """About how many tokens of the class would go before a request that came now."""
@@ -112,7 +142,7 @@ class Tenants:
         heads = [head for queue in tenant.queues.values() if (head := queue.first()) is not None]
         if all(give_up_at < head.give_up_at for head in heads):
             return 0
-        return min(self.tokens, tenant.tokens * len(self._longest))
+        return min(self.tokens, tenant.tokens * self._waiting_tenants)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -122,6 +152,9 @@ class Tenants:
     # inside
 
     def _extract(self, tenant: Tenant, standing: Standing) -> None:
+        self.head = None
+        if self.length == 1:
+            self._level = tenant.counter
         lane = standing.lane
         queue = tenant.queues[lane]
         queue.discard(standing)
@@ -131,22 +164,26 @@ class Tenants:
             rank.discard(tenant)
             if not len(rank):
                 del self._ranks[lane]
-        tenant.waiting.discard(standing)
-        self._resize(tenant, -1, -standing.cost)
+        del tenant.waiting[standing]
+        count = len(tenant.waiting)
+        self._move(tenant, count + 1, count)
+        if not count:
+            self._waiting_tenants -= 1
+        self.length -= 1
+        self.tokens -= standing.cost
+        tenant.tokens -= standing.cost
 
-    def _resize(self, tenant: Tenant, entries: int, tokens: int) -> None:
-        self.length += entries
-        self.tokens += tokens
-        tenant.tokens += tokens
-        if tenant.waiting:
-            self._longest.put(tenant, (-len(tenant.waiting), 0.0))
-        else:
-            self._longest.discard(tenant)
-
-    def _count(self, tenant: Tenant, service: int) -> None:
-        tenant.counter += service
-        for lane in tenant.queues:
-            self._ranks[lane].put(tenant, (tenant.counter, tenant.active_since))
+    def _move(self, tenant: Tenant, before: int, after: int) -> None:
+        """Its length has changed by one."""
+        by_length = self._by_length
+        if before:
+            del by_length[before][tenant]
+        if after:
+            if after == len(by_length):
+                by_length.append({})
+            by_length[after][tenant] = None
+        if len(by_length) > 1 and not by_length[-1]:
+            by_length.pop()
 
     def _least(self) -> int:
         firsts = [tenant.counter for rank in self._ranks.values() if (tenant := rank.first()) is not None]
@@ -154,28 +191,47 @@ class Tenants:
 
     def _forget(self, tenant: Tenant) -> None:
         """Whom a return would lift anyway, and everybody when the rush is over."""
+        idle = self._idle
         if not tenant.waiting and not tenant.running:
-            self._idle.put(tenant, (tenant.counter, 0.0))
-        if len(self._idle) == len(self._known):
+            idle.put(tenant, (tenant.counter, 0.0))
+        if len(idle) == len(self._known):
             self._known.clear()
             self._idle, self._level = Heap(), 0
             return
+        if not idle:
+            return
         least = self._least() if self.length else -1
-        while (idle := self._idle.first()) is not None and idle.counter <= least:
-            self._idle.discard(idle)
-            del self._known[idle.org_id]
+        while (oldest := idle.first()) is not None and oldest.counter <= least:
+            idle.discard(oldest)
+            del self._known[oldest.org_id]
 
 
-@dataclass(slots=True)
 class Charge:
-    """Implements `waiting.Debt`."""
+    """Implements `waiting.Debt`. Its tenant's weight is that of the moment when it began."""
 
-    tenants: Tenants
-    tenant: Tenant
-    service: int
+    __slots__ = ("_prompt", "_tenants", "_weight", "charged", "due", "tenant")
+
+    def __init__(self, tenants: Tenants, tenant: Tenant, prompt: int, weight: float) -> None:
+        self._tenants = tenants
+        self._prompt = prompt
+        self._weight = weight
+        self.tenant = tenant
+        self.charged = self._weighted(prompt, 0)
+        self.due = STEP_TOKENS
+
+    def grow(self, completion: int) -> None:
+        self.due = completion + STEP_TOKENS
+        amount = self._weighted(self._prompt, completion)
+        if amount > self.charged:
+            more, self.charged = amount - self.charged, amount
+            self._tenants.count(self.tenant, more)
 
     def settle(self, prompt: int, completion: int) -> None:
-        self.tenants.settle(self, service(prompt, completion))
+        self._tenants.settle(self, self._weighted(prompt, completion))
+
+    def _weighted(self, prompt: int, completion: int) -> int:
+        amount = service(prompt, completion)
+        return amount if self._weight == 1.0 else round(amount / self._weight)
 
 
 def service(prompt: int, completion: int) -> int:

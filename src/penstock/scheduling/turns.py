@@ -1,21 +1,14 @@
 """Which class is next: deficit round robin (Shreedhar and Varghese, 1995) over the classes that have somebody to place."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import gcd
-from typing import NamedTuple
 
 from penstock.domain.principal import ServiceClass
 
 _COUNT = len(ServiceClass)
 
-
-class Turn(NamedTuple):
-    """How far the round must go until `winner` can pay for its first entry."""
-
-    rounds: int
-    offset: int
-    """Classes after the current one."""
-    winner: ServiceClass
+Turn = tuple[int, int, int]
+"""How far the round must go until the winner can pay for its first entry: whole rounds, then classes after the current one; the winner."""
 
 
 class Turns:
@@ -26,30 +19,48 @@ class Turns:
     """
 
     def __init__(self, weights: Mapping[ServiceClass, int]) -> None:
-        divisor = gcd(*weights.values())
-        self._quanta = [weights[each] // divisor for each in ServiceClass]
         self.deficits = [0] * _COUNT
         self._current = 0
+        self.adopt(weights)
 
-    def choose(self, costs: Mapping[ServiceClass, int]) -> Turn:
-        """`costs`: of the first entry of each class that has one to place; not empty. Changes nothing."""
-        return min(self._turn(each, cost) for each, cost in costs.items())
+    def adopt(self, weights: Mapping[ServiceClass, int]) -> None:
+        """From the next visit on; what was granted stays."""
+        divisor = gcd(*weights.values())
+        self._quanta = [weights[each] // divisor for each in ServiceClass]
 
-    def _turn(self, service_class: ServiceClass, cost: int) -> Turn:
-        offset = (service_class - self._current) % _COUNT
-        grants = max(0, -((self.deficits[service_class] - cost) // self._quanta[service_class]))
-        if offset == 0:
-            # It has had the grant of the visit that goes on.
-            return Turn(grants, 0, service_class)
-        return Turn(max(grants, 1) - 1, offset, service_class)
+    def choose(self, costs: Sequence[int]) -> Turn:
+        """`costs`: by class, of the first entry that could be placed; 0 where there is none, not everywhere. Changes nothing."""
+        current, deficits, quanta = self._current, self.deficits, self._quanta
+        best_rounds = best_offset = winner = -1
+        for each in range(_COUNT):
+            cost = costs[each]
+            if not cost:
+                continue
+            offset = each - current
+            if offset < 0:
+                offset += _COUNT
+            missing = cost - deficits[each]
+            rounds = -(-missing // quanta[each]) if missing > 0 else 0
+            if offset and rounds:
+                # Its grant of the current round is still to come; who is current has had it.
+                rounds -= 1
+            if winner < 0 or rounds < best_rounds or (rounds == best_rounds and offset < best_offset):
+                best_rounds, best_offset, winner = rounds, offset, each
+        return best_rounds, best_offset, winner
 
-    def spend(self, turn: Turn, costs: Mapping[ServiceClass, int]) -> None:
+    def spend(self, turn: Turn, costs: Sequence[int]) -> None:
         """`choose` was followed: everybody who was passed gets the quanta, the winner pays."""
-        for each in costs:
-            offset = (each - self._current) % _COUNT
-            self.deficits[each] += (turn.rounds + (0 < offset <= turn.offset)) * self._quanta[each]
-        self.deficits[turn.winner] -= costs[turn.winner]
-        self._current = turn.winner
+        rounds, last, winner = turn
+        current, deficits, quanta = self._current, self.deficits, self._quanta
+        if rounds or last:
+            for each in range(_COUNT):
+                if costs[each]:
+                    offset = each - current
+                    if offset < 0:
+                        offset += _COUNT
+                    deficits[each] += (rounds + (0 < offset <= last)) * quanta[each]
+        deficits[winner] -= costs[winner]
+        self._current = winner
 
-    def emptied(self, service_class: ServiceClass) -> None:
+    def emptied(self, service_class: int) -> None:
         self.deficits[service_class] = 0

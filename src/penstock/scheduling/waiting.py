@@ -1,6 +1,5 @@
 """What stands in line, and what the line notes of it."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from penstock.domain.errors import PenstockError
@@ -10,6 +9,13 @@ from penstock.scheduling.heap import Heap
 
 class Debt(Protocol):
     """What a tenant was charged when its request went to a worker, until the true number is known."""
+
+    due: int
+    """The tokens of output from which on it wants to be told again."""
+
+    def grow(self, completion: int) -> None:
+        """So many tokens of output have come so far."""
+        ...
 
     def settle(self, prompt: int, completion: int) -> None: ...
 
@@ -23,6 +29,8 @@ class Waiting(Protocol):
     excluded: frozenset[str]
     """The workers that it must not be sent to."""
     prompt_tokens: int
+    cached_tokens: int
+    """Those of the prompt that a worker is likely to have in its cache; they cost nothing."""
     max_tokens: int
     """The most that it may answer."""
     queued_at: float
@@ -48,19 +56,22 @@ class Lane:
         """By the moment after which they have waited too long."""
 
 
-@dataclass(eq=False, slots=True)
 class Standing:
     """One stay in line; what decides about it is frozen here when it begins."""
 
-    entry: Waiting
-    number: int
-    """Of its arrival."""
-    lane: Lane
-    service_class: ServiceClass
-    org_id: str
-    give_up_at: float
-    too_long_at: float
-    cost: int
-    """Tokens, as the classes' turns count them."""
-    service: int
-    """Tokens by weight, as the tenants' counters count them."""
+    __slots__ = ("cost", "entry", "give_up_at", "lane", "number", "org_id", "service", "service_class", "too_long_at")
+
+    def __init__(self, entry: Waiting, number: int, lane: Lane, patience_seconds: float) -> None:
+        self.entry = entry
+        self.number = number
+        """Of its arrival."""
+        self.lane = lane
+        self.service_class = entry.service_class
+        self.org_id = entry.org_id
+        self.give_up_at = entry.give_up_at
+        self.too_long_at = entry.queued_at + patience_seconds
+        uncached = max(entry.prompt_tokens - entry.cached_tokens, 0)
+        self.cost = uncached + entry.max_tokens or 1
+        """Tokens that a worker must compute at most, as the classes' turns count them."""
+        self.service = uncached
+        """Those of the prompt, which its tenant is charged when it goes to a worker; its output is charged as it comes."""

@@ -7,6 +7,7 @@ Precedence: flags > environment > TOML file > defaults. In the environment a nes
 from penstock.settings.load import CONFIG_NAME, CONFIG_VARIABLE, SettingsError, load
 from penstock.settings.sections import (
     AdmissionSettings,
+    FilesSettings,
     HttpSettings,
     LogSettings,
     RoutingSettings,
@@ -23,6 +24,7 @@ __all__ = [
     "CONFIG_VARIABLE",
     "ENVIRONMENT_PREFIX",
     "AdmissionSettings",
+    "FilesSettings",
     "HttpSettings",
     "LogSettings",
     "RoutingSettings",

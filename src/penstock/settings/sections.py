@@ -95,6 +95,15 @@ class UsageSettings(Section):
     flush_seconds: Seconds = Field(default=0.25, description="How often finished requests are written to the ledger.")
 
 
+class FilesSettings(Section):
+    """What organisations keep with us: batch files, uploads, answers."""
+
+    directory: LocalPath | None = Field(
+        default=None, description="Where their contents lie; gateways of one store share it. Unset: `files` in the data directory."
+    )
+    max_bytes: Count = Field(default=200 * MIB, description="Largest file.")
+
+
 class LogSettings(Section):
     """What is written to stderr."""
 

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from penstock.settings.kinds import LocalPath, Names, Port, split
 from penstock.settings.sections import (
     AdmissionSettings,
+    FilesSettings,
     HttpSettings,
     LogSettings,
     RoutingSettings,
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     routing: RoutingSettings = RoutingSettings()
     upstream: UpstreamTimeouts = UpstreamTimeouts()
     usage: UsageSettings = UsageSettings()
+    files: FilesSettings = FilesSettings()
     log: LogSettings = LogSettings()
     worker: WorkerSettings = WorkerSettings()
 

@@ -7,8 +7,7 @@ bounds what has to be looked at. A block's own sums lie beside its records, for 
 """
 
 import asyncio
-from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -97,10 +96,6 @@ class BlockLedger(SqlLedger):
                     inside = [record for record in _decode(block.records) if edge[0] <= record.started_at < edge[1]]
                     _add(hours, block.org_id, edge, query, sums(inside).items())
         return [_table(hours.rows())] if edges else []
-
-    @abstractmethod
-    async def _transact(self, work: Callable[[DBAPICursor], bool]) -> bool:
-        """Run it inside a transaction. Raises PortUnavailable."""
 
 
 def blocks_query(query: UsageQuery, end: tuple[float, str] | None) -> Select[Any]:

@@ -2,12 +2,13 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Insert, Row, Select, Table
 from sqlalchemy import exc as sql_errors
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from penstock.domain.errors import Conflict, NotFound, PortUnavailable
@@ -15,12 +16,15 @@ from penstock.domain.errors import Conflict, NotFound, PortUnavailable
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
+T = TypeVar("T")
+
 
 class Connected(ABC):
     """What the parts of a store share: two engines (one engine twice on Postgres) and the dialect's peculiarities."""
 
     _reader: AsyncEngine | None = None
     _writer: AsyncEngine | None = None
+    _driver_errors: type[Exception]
     _limit_seconds: float | None = None
     """The longest that a transaction may take, for a server that neither answers nor breaks the connection; None: any time."""
 
@@ -41,6 +45,27 @@ class Connected(ABC):
         async with self._read() as connection:
             found: Row[Any] | None = (await connection.execute(query)).one_or_none()
             return found
+
+    async def _transact(self, work: Callable[[DBAPICursor], T]) -> T:
+        """Run statements of the driver's own dialect inside a transaction. Raises PortUnavailable, Conflict."""
+        return await self._raw(self._write(), work)
+
+    async def _look(self, work: Callable[[DBAPICursor], T]) -> T:
+        """Run queries of the driver's own dialect. Raises PortUnavailable."""
+        return await self._raw(self._read(), work)
+
+    async def _raw(self, context: AbstractAsyncContextManager[AsyncConnection], work: Callable[[DBAPICursor], T]) -> T:
+        try:
+            async with context as connection:
+                return await connection.run_sync(lambda inner: work(inner.connection.cursor()))
+        except self._driver_errors as error:
+            raise self._meaning(error) from error
+
+    def _meaning(self, error: Exception) -> Exception:
+        """Of an error of the driver, which did not pass through SQLAlchemy; the error itself when it can only be our own mistake."""
+        if self._constraint(error) == "unique":
+            return Conflict("There is one already.")
+        return PortUnavailable(f"store: {error}") if self._unavailable(error) else error
 
     def _upsert(self, table: Table) -> Insert:
         """INSERT that replaces every column of the row with the same primary key."""

@@ -9,10 +9,10 @@ serves requests, they are blocks of many records in one value (`usage_block`).
 
 from sqlalchemy import JSON, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, true
 
-from penstock.stores import _schema_policy, _schema_tasks  # noqa: F401 - describe their tables in `metadata`
+from penstock.stores import _schema_decisions, _schema_objects, _schema_policy, _schema_tasks  # noqa: F401 - describe their tables in `metadata`
 from penstock.stores._schema_base import NAME, NUMBER, metadata
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0005"
 """The newest migration; as text it sorts like a number."""
 
 plan = Table(
@@ -92,6 +92,7 @@ model = Table(
     Column("currency", Text, nullable=False),
     Column("priority_percent", NUMBER, nullable=False),
     Column("flex_percent", NUMBER, nullable=False),
+    Column("batch_percent", NUMBER, nullable=False, server_default="50"),
     Column("aliases", JSON, nullable=False),
     Column("context_length", NUMBER),
     Column("created_at", Double, nullable=False),

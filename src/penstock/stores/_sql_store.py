@@ -11,9 +11,12 @@ from penstock.stores import _migration as migration
 from penstock.stores import _schema as schema
 from penstock.stores._accounts import SqlAccounts
 from penstock.stores._catalogue import SqlCatalogue
+from penstock.stores._decisions import SqlDecisions
 from penstock.stores._ledger import SqlLedger
+from penstock.stores._objects import SqlObjects
 from penstock.stores._policy import SqlPolicy
 from penstock.stores._sealing import Seal, fingerprint
+from penstock.stores._tasks.store import SqlTasks
 from penstock.stores._workers import SqlWorkers
 
 INSTALLATION_SECRET = "installation"  # noqa: S105 - the name of one, not a secret
@@ -21,8 +24,10 @@ _FINGERPRINT = "secret-key-fingerprint"
 _SECRET_BYTES = 32
 
 
-class SqlStore(SqlAccounts, SqlCatalogue, SqlPolicy, SqlWorkers, SqlLedger):
+class SqlStore(SqlAccounts, SqlCatalogue, SqlPolicy, SqlWorkers, SqlObjects, SqlDecisions, SqlLedger):
     """A store at a URL. `secret_key` seals what must be read again; None: the installation's secret, kept in the store itself."""
+
+    tasks: SqlTasks
 
     def __init__(self, url: str, *, secret_key: bytes | None = None) -> None:
         self._url = url

@@ -5,8 +5,10 @@ from sqlalchemy import Table, make_url, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from penstock.domain.clock import Clock
 from penstock.stores._records import RecordLedger
 from penstock.stores._sql_store import SqlStore
+from penstock.stores._tasks.on_postgres import PostgresTasks
 
 _POOL_SIZE = 8
 _WAIT_SECONDS = 5
@@ -29,6 +31,17 @@ _CONNECT_ARGS = {
 
 
 class PostgresStore(RecordLedger, SqlStore):
+    _driver_errors = psycopg.Error
+
+    def __init__(self, url: str, *, secret_key: bytes | None = None, clock: Clock | None = None) -> None:
+        super().__init__(url, secret_key=secret_key)
+        address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self.tasks: PostgresTasks = PostgresTasks(self, address, clock)
+
+    async def close(self) -> None:
+        await self.tasks.close()
+        await super().close()
+
     _limit_seconds = 10.0  # the server's own limits come first, when it can still keep them
 
     def _connect(self) -> None:

@@ -17,12 +17,14 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from penstock.domain.errors import PortUnavailable
+from penstock.domain.clock import Clock
 from penstock.domain.ports import StoreProblem
 from penstock.stores._blocks import BlockLedger
+from penstock.stores._connection import T
 from penstock.stores._connection_thread import ConnectionThread
 from penstock.stores._file_lock import FileLock
 from penstock.stores._sql_store import SqlStore
+from penstock.stores._tasks.on_sqlite import SqliteTasks
 
 _READERS = 4
 _WAIT_SECONDS = 5.0
@@ -44,8 +46,13 @@ _PRAGMAS = (
 
 
 class SqliteStore(BlockLedger, SqlStore):
+    _driver_errors = sqlite3.Error
     _lock: FileLock | None = None
     _thread: ConnectionThread | None = None
+
+    def __init__(self, url: str, *, secret_key: bytes | None = None, clock: Clock | None = None) -> None:
+        super().__init__(url, secret_key=secret_key)
+        self.tasks = SqliteTasks(self, clock)
 
     def _connect(self) -> None:
         file = self._file()
@@ -76,16 +83,13 @@ class SqliteStore(BlockLedger, SqlStore):
     def _insert(self, table: Table) -> Insert:
         return insert(table)
 
-    async def _transact(self, work: Callable[[DBAPICursor], bool]) -> bool:
+    async def _transact(self, work: Callable[[DBAPICursor], T]) -> T:
         if self._thread is None:
-            async with self._write() as connection:
-                return await connection.run_sync(lambda inner: work(inner.connection.cursor()))
+            return await super()._transact(work)
         try:
             return await self._thread.transact(work)
         except sqlite3.Error as error:
-            if self._unavailable(error):
-                raise PortUnavailable(f"store: {error}") from error
-            raise
+            raise self._meaning(error) from error
 
     def _unavailable(self, error: BaseException) -> bool:
         if isinstance(error, sqlite3.Error):

@@ -6,7 +6,7 @@ from random import Random
 import msgspec
 from msgspec.structs import replace
 
-from penstock.domain.leases import Finish, Lease
+from penstock.domain.leases import Finish, Lease, RunnerRecord
 from penstock.domain.ports import TaskStore
 from penstock.tasks import references
 from penstock.tasks.limits import RESOLVED_BYTES
@@ -38,6 +38,14 @@ class Handout:
         if refused:
             await self._store.finish(runner_id, refused)
         return given
+
+    async def claim_or_wait(self, runner: RunnerRecord, limit: int, queues: Collection[str], wait_seconds: float) -> list[Lease]:
+        """A claim that waits until there may be something for it; empty after that time."""
+        ticket = self._store.ticket()
+        leases = await self.claim(runner.id, limit, queues, runner.kinds, runner.org_id)
+        if leases or wait_seconds <= 0 or not await self._store.wait(ticket, queues, wait_seconds):
+            return leases
+        return await self.claim(runner.id, limit, queues, runner.kinds, runner.org_id)
 
     async def _prepared(self, lease: Lease) -> Lease | Broke:
         owner = await self._principals.of(lease.org_id, lease.key_id)

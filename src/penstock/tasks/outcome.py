@@ -71,8 +71,8 @@ def finish_of(lease: Leased, ended: Ended, now: float, random: Random) -> Finish
             return _failed(lease, TaskError("result_too_large", what), None)
         case Cancelled():
             return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.CANCELLED)
-        case GivenBack(rest):
-            retry_at = now + rest if rest else 0.0
+        case GivenBack(pause):
+            retry_at = now + pause if pause else 0.0
             return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.RELEASED, retry_at=retry_at)
     error = TaskError(ended.code, shortened(ended.message))
     if ended.final or lease.attempt >= lease.max_attempts:

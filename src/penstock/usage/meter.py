@@ -7,6 +7,7 @@ from penstock.domain.principal import Principal, ServiceClass
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.usage.pricing import cost_micros
 
+_BATCH = ServiceClass.BATCH
 _CLASS_NAMES = {each: each.name.lower() for each in ServiceClass}
 
 
@@ -50,6 +51,7 @@ class Meter:
 
     def record(self, outcome: Outcome, count: TokenCount, now: float) -> UsageRecord:
         principal, call = self._principal, self._call
+        service_class = principal.plan.service_class if call.service_class is None else call.service_class
         return UsageRecord(
             call.request_id,
             principal.org_id,
@@ -57,7 +59,7 @@ class Meter:
             self._model,
             OPERATION_NAMES[call.operation],
             self.tier,
-            _CLASS_NAMES[principal.plan.service_class if call.service_class is None else call.service_class],
+            _CLASS_NAMES[service_class],
             self.worker_id,
             outcome,
             count.prompt,
@@ -65,7 +67,7 @@ class Meter:
             count.cached,
             count.reasoning,
             count.estimated,
-            cost_micros(self._price, self.tier, count),
+            cost_micros(self._price, self.tier, count, service_class is _BATCH),
             self.started_wall,
             self.started_wall + (now - self.started),
             0.0 if self.first_token_at is None else (self.first_token_at - self.started) * 1000,

@@ -21,8 +21,8 @@ def tier_percent(price: Price, tier: str) -> int:
     return _PERCENT
 
 
-def cost_micros(price: Price, tier: str, tokens: TokenCount) -> int:
-    """Micro-units of the price's currency for one request at the tier that was served.
+def cost_micros(price: Price, tier: str, tokens: TokenCount, batch: bool = False) -> int:
+    """Micro-units of the price's currency for one request at the tier that was served; `batch`: at the class batch, whatever its tier.
 
     `tokens.prompt` includes the cached ones and `tokens.completion` the reasoning ones, as in OpenAI's usage. The parts are summed
     exactly and rounded half up at the very end, so that a request's cost is never more than half a micro-unit off.
@@ -33,4 +33,5 @@ def cost_micros(price: Price, tier: str, tokens: TokenCount) -> int:
     # An engine that reports more cached than prompt tokens must not earn a discount.
     cached = tokens.cached if tokens.cached < tokens.prompt else tokens.prompt
     exact = (tokens.prompt - cached) * price.input_per_million + cached * cached_price + tokens.completion * price.output_per_million
-    return (exact * tier_percent(price, tier) + _DIVISOR // 2) // _DIVISOR
+    percent = price.batch_percent if batch else tier_percent(price, tier)
+    return (exact * percent + _DIVISOR // 2) // _DIVISOR

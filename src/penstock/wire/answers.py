@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.domain.errors import BadRequest
 from penstock.domain.inference import Operation, TokenCount
 from penstock.wire import sse
 from penstock.wire.generation import (
@@ -34,6 +35,8 @@ _EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-cont
 
 async def answer(generator: Generator, operation: Operation, body: bytes, answer_id: str, created: int) -> Answer:
     """Read the body, let the generator work, write its events. Raises the domain's errors before the first byte."""
+    if operation is Operation.INFER:
+        raise BadRequest("This model takes text, not tensors.", param="model")
     if operation is Operation.EMBEDDING:
         return await _embeddings(generator, embedding_request(body))
     request = generation_request(operation, body)
@@ -105,7 +108,7 @@ class ChatChunks:
             return self._delta(event.choice, _encode({"tool_calls": [{"index": event.index, "function": {"arguments": event.text}}]}))
         if isinstance(event, Finished):
             return b'%b{},"logprobs":null,"finish_reason":"%b"%b' % (self._before[event.choice], event.reason.encode(), self._tail)
-        return _usage_chunk(self._head, event) if self._include_usage and isinstance(event, TokenCount) else b""
+        return _usage_chunk(self._head, event, self._include_usage) if isinstance(event, TokenCount) else b""
 
     def _delta(self, choice: int, delta: bytes) -> bytes:
         return self._before[choice] + delta + self._plain_end
@@ -187,7 +190,7 @@ class TextChunks:
             return self._choice(event.choice, _encode(event.text), logprobs, b"null")
         if isinstance(event, Finished):
             return self._choice(event.choice, b'""', b"null", b'"%b"' % event.reason.encode())
-        return _usage_chunk(self._head, event) if self._include_usage and isinstance(event, TokenCount) else b""
+        return _usage_chunk(self._head, event, self._include_usage) if isinstance(event, TokenCount) else b""
 
     def _choice(self, choice: int, text: bytes, logprobs: bytes, reason: bytes) -> bytes:
         body = b'{"index":%d,"text":%b,"logprobs":%b,"finish_reason":%b' % (choice, text, logprobs, reason)
@@ -237,13 +240,16 @@ def _text_logprobs(tokens: Sequence[TokenLogprob], offset: int) -> dict[str, Any
 # --- shared --------------------------------------------------------------------------------------------------------
 
 
-def _usage_chunk(head: bytes, count: TokenCount) -> bytes:
+def _usage_chunk(head: bytes, count: TokenCount, wanted: bool) -> bytes:
+    if not wanted or count.estimated:
+        return b""
     return b'data: %b,"choices":[],"usage":%b}\n\n' % (head, _encode(usage(count)))
 
 
 def _document(head: dict[str, Any], kind: str, choices: list[dict[str, Any]], count: TokenCount | None) -> Answer:
     body: dict[str, Any] = {"id": head["id"], "object": kind, "created": head["created"], "model": head["model"], "choices": choices}
-    if count is not None:
+    if count is not None and not count.estimated:
+        # What we only guess, the gateway guesses as well, and says so.
         body["usage"] = usage(count)
     return Answer(200, _JSON, _encode(body))
 

@@ -75,7 +75,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """None: no log probabilities wanted; 0: only those of the chosen tokens."""
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
-    parallel_tool_calls: bool = False
+    parallel_tool_calls: bool | None = None
+    """None: nothing was said, which OpenAI reads as yes."""
     json_schema: Mapping[str, Any] | None = None
     """The answer must be JSON of this schema (`json_object`: any object)."""
     echo: bool = False

@@ -149,7 +149,7 @@ def _chat_request(call: ChatCall) -> g.GenerationRequest:
         top_logprobs=_top_logprobs(call),
         tools=tools,
         tool_choice=_tool_choice(call, tools),
-        parallel_tool_calls=bool(call.parallel_tool_calls),
+        parallel_tool_calls=call.parallel_tool_calls,
         json_schema=_schema(call.response_format),
     )
 

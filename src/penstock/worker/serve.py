@@ -22,7 +22,7 @@ from penstock.domain.errors import (
     TooLarge,
     Unauthenticated,
 )
-from penstock.domain.inference import OPERATION_PATHS, Operation
+from penstock.domain.inference import INFER_PATH, OPERATION_PATHS, Operation
 from penstock.domain.workers import WorkerLoad
 from penstock.wire.errors import error_body, error_event
 from penstock.wire.generation import Answer, Engine
@@ -52,7 +52,7 @@ class WorkerApp:
         self._presence = presence
         self._faults = faults
         self._answered: Counter[tuple[str, int]] = Counter()
-        self._operations = {path: operation for operation, path in OPERATION_PATHS.items()}
+        self._operations = {path: operation for operation, path in OPERATION_PATHS.items()} | {INFER_PATH: Operation.INFER}
         self._pages: dict[str, tuple[str, Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]]] = {
             "/v1/models": ("GET", self._models),
             "/health": ("GET", self._health),

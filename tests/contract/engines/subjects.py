@@ -16,6 +16,8 @@ import msgspec
 from penstock.domain.workers import ModelOffer
 from penstock.worker import Worker, WorkerPlan
 from tests.contract.engines.ollama_server import OllamaServer
+from tests.contract.engines.triton_server import TritonServer
+from tests.tiny.place import tiny_model
 
 FAST = {"speed": "1000"}
 
@@ -29,9 +31,12 @@ class Subject:
     offer: ModelOffer
     workers: tuple[Worker, ...] = field(repr=False)
     """The one that is asked, then those behind it."""
+    seed: int | None = None
+    """Sent unless a test sends another: a real model says something else each time. The simulator needs none."""
 
     async def post(self, path: str, **body: Any) -> httpx.Response:
-        return await self.http.post(path, content=msgspec.json.encode({"model": self.model, **body}))
+        sampled = {} if self.seed is None or path == "/v1/embeddings" else {"seed": self.seed}
+        return await self.http.post(path, content=msgspec.json.encode({"model": self.model, **sampled, **body}))
 
     async def chat(self, content: Any = "Tell me about water.", **body: Any) -> dict[str, Any]:
         """A unary chat answer; anything but 200 fails the test."""
@@ -100,14 +105,42 @@ async def _ollama(state_dir: Path, speed: dict[str, str]) -> AsyncIterator[tuple
         yield (worker,)
 
 
+@contextlib.asynccontextmanager
+async def _triton(state_dir: Path, speed: dict[str, str]) -> AsyncIterator[tuple[Worker, ...]]:
+    """With its OpenAI front end, which is a simulator; what Triton does without one is in `test_triton.py`."""
+    async with (
+        TritonServer(speed).serving() as (base_url, _),
+        serving(state_dir / "server", "sim", speed) as server,
+        serving(
+            state_dir / "worker",
+            "triton",
+            {"base_url": base_url, "model": "sim-small", "openai_url": server.base_url, "openai_secret": server.secret},
+        ) as worker,
+    ):
+        yield worker, server
+
+
+@contextlib.asynccontextmanager
+async def _transformers(state_dir: Path, speed: dict[str, str]) -> AsyncIterator[tuple[Worker, ...]]:
+    """With a model of a hundred thousand weights, which knows no hurry."""
+    async with serving(state_dir, "transformers", {"model": str(tiny_model()), "threads": "1"}) as worker:
+        yield (worker,)
+
+
 SUBJECTS: dict[str, Callable[[Path, dict[str, str]], contextlib.AbstractAsyncContextManager[tuple[Worker, ...]]]] = {
     "sim": _sim,
     "openai": _openai,
     "ollama": _ollama,
+    "triton": _triton,
+    "transformers": _transformers,
 }
 
 
 REFUSED: dict[str, dict[str, dict[str, Any]]] = {
+    "transformers": {
+        "tool_choice": {"tools": [{"type": "function", "function": {"name": "time"}}], "tool_choice": "required"},
+        "json_schema": {"response_format": {"type": "json_object"}},
+    },
     "ollama": {
         "n": {"n": 2},
         "logit_bias": {"logit_bias": {"1": 5}},
@@ -115,12 +148,16 @@ REFUSED: dict[str, dict[str, dict[str, Any]]] = {
         "ignore_eos": {"ignore_eos": True},
     },
 }
-"""What an engine has no word for: feature -> the fields of a chat request that ask for it, which it must answer with a clear 400."""
+"""What an engine has no word for: feature -> the fields of a chat request that ask for it, which it must answer with a clear 400 that
+names the last of them."""
 
 LACKING: dict[str, frozenset[str]] = {
     "ollama": frozenset({"token ids", "parallel tools", "prompt counted first", "log probabilities of the prompt"}),
 }
 """What an engine cannot have, and nobody asks for by a field of chat: its tests do not apply."""
+
+
+SEEDS = {"transformers": 11}
 
 
 def lacks(engine: str, feature: str) -> bool:
@@ -136,7 +173,7 @@ async def subject(engine: str, state_dir: Path, speed: dict[str, str] | None = N
         offer = min(await asked.engine.models(), key=lambda one: one.context_length or 0)
         headers = {"authorization": f"Bearer {asked.secret}", "content-type": "application/json"}
         async with httpx.AsyncClient(base_url=asked.base_url, headers=headers, timeout=10, trust_env=False) as http:
-            yield Subject(http, offer.id, offer, workers)
+            yield Subject(http, offer.id, offer, workers, SEEDS.get(engine))
 
 
 async def within(seconds: float, what: Awaitable[None]) -> None:

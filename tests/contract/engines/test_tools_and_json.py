@@ -69,7 +69,7 @@ async def test_tool_choice_is_obeyed(served: Subject, choice: object, called: st
 @tools
 @pytest.mark.feature("parallel tools")
 async def test_parallel_calls_have_an_index_each(served: Subject) -> None:
-    stream = await served.stream(tools=TOOLS, parallel_tool_calls=True)
+    stream = await served.stream("All of them.", tools=TOOLS, parallel_tool_calls=True)
     pieces = [piece for chunk in stream for choice in chunk["choices"] for piece in choice["delta"].get("tool_calls", ())]
     assert [(piece["index"], piece["function"]["name"]) for piece in pieces if "id" in piece] == [(0, "weather"), (1, "time")]
     assert len({piece["id"] for piece in pieces if "id" in piece}) == 2

@@ -33,6 +33,7 @@ FREE = {
     "currency": "USD",
     "priority_percent": 175,
     "flex_percent": 50,
+    "batch_percent": 50,
 }
 MODELS = ("sim-small", "sim-large")
 

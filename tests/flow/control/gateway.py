@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from penstock.accounts.service import AccountService
 from penstock.admission.addresses import AddressLimiter
 from penstock.admission.keyring import KeyRing
+from penstock.blobs.memory import MemoryBlobs
 from penstock.domain import keys
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import UpstreamFailed
@@ -29,6 +30,7 @@ from penstock.edge.control.services import LiveWorker, ServedModel
 from penstock.edge.control.sign_in import SignIn
 from penstock.edge.control.signatures import NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signed_bytes
 from penstock.edge.observe import Metrics
+from penstock.files.service import FileService
 from penstock.stores import open_store
 
 SECRET_KEY = b"a secret of the installation, for tests"
@@ -151,6 +153,7 @@ async def gateway(**options: Any) -> AsyncIterator[Gateway]:
         services = ControlServices(
             store=store,
             accounts=accounts,
+            files=FileService(store, MemoryBlobs(), clock),
             fleet=fleet,
             authenticate=SignIn(ring, accounts, store),
             limiter=AddressLimiter(clock, unauthenticated_per_minute=1_000_000, api_per_minute=1_000_000),

@@ -16,6 +16,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/keys"): {"name": "new", "scopes": []},  # each test fills in scopes that its role has
     ("post", "/api/join-tokens"): {"role": "worker"},
     ("put", "/api/models/{model_id}"): {"context_length": 4096},
+    ("put", "/api/policy"): {"policy": {"shedding": {"batch_factor": 299}}},
+    ("post", "/api/policy/rollback"): {"version": 0},
     ("post", "/api/workers"): {"name": "upstream", "base_url": "http://127.0.0.1:9"},
     ("patch", "/api/workers/{worker_id}"): {"slots": 3},
 }

@@ -67,7 +67,7 @@ async def test_a_key_in_another_header_does_not_count(gate: Gateway, header: str
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 async def test_unknown_paths(gate: Gateway, method: str) -> None:
-    for path in ("/api/nothing", "/api", "/api/", "/api/keys/", "/v1/nothing", "/v1", "/v1/files", "/nothing"):
+    for path in ("/api/nothing", "/api", "/api/", "/api/keys/", "/v1/nothing", "/v1", "/v1/audio/speech", "/nothing"):
         check(await gate.client.request(method, path, headers=gate.admin), path, 404, "not_found")
 
 

@@ -14,6 +14,7 @@ FOREIGN_TEXT = "canary-of-the-other-organisation"
 
 # Which roles may call a route at all; everybody else gets 403. A route that is missing here fails the test.
 EVERYBODY = frozenset(ROLES)
+INFERENCE = frozenset({"inference", "owner", "admin"})
 ALLOWED: dict[str, frozenset[str]] = {
     "get /api/me": EVERYBODY,
     "get /api/status": EVERYBODY,
@@ -42,6 +43,11 @@ ALLOWED: dict[str, frozenset[str]] = {
     "get /api/usage": frozenset({"usage", "owner", "admin"}),
     "get /api/usage/records": frozenset({"usage", "owner", "admin"}),
     "get /api/usage/records/{request_id}": frozenset({"usage", "owner", "admin"}),
+    "get /v1/files": INFERENCE,
+    "post /v1/files": INFERENCE,
+    "get /v1/files/{file_id}": INFERENCE,
+    "delete /v1/files/{file_id}": INFERENCE,
+    "get /v1/files/{file_id}/content": INFERENCE,
     "get /v1/models": EVERYBODY,
     "get /v1/models/{model}": EVERYBODY,
 }
@@ -64,6 +70,9 @@ async def foreign(gate: Gateway) -> Foreign:
     )
     await gate.store.save_worker(worker)
     gate.fleet.worker_joined(worker)
+    file = await gate.client.post(
+        "/v1/files", headers=theirs.headers("owner"), data={"purpose": "batch"}, files={"file": (FOREIGN_TEXT, b"{}")}
+    )
     await gate.store.append(
         "foreign", [usage_record(request_id="req_foreign", org_id=theirs.org_id, key_id=key.json()["id"], model=FOREIGN_TEXT)]
     )
@@ -73,6 +82,7 @@ async def foreign(gate: Gateway) -> Foreign:
         "token_id": token.json()["id"],
         "worker_id": worker.id,
         "request_id": "req_foreign",
+        "file_id": file.json()["id"],
         "model": FOREIGN_TEXT,
         "model_id": FOREIGN_TEXT,
     }

@@ -106,7 +106,7 @@ async def test_an_ambiguous_request_is_refused(roomy: Platform, server: Scripted
 @pytest.mark.parametrize("lines", SMUGGLING.values(), ids=SMUGGLING.keys())
 async def test_a_good_head_before_it_changes_nothing(roomy: Platform, server: ScriptedServer, lines: list[str]) -> None:
     """The same head is not parsed again on a connection; one that is only like it is."""
-    body = b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
+    body = b'{"model":"scripted","messages":[{"role":"user","content":"x"}]}'
     async with raw(roomy.port) as client:
         for text in (body, body + b" ", body):
             await client.send(head(roomy, f"Content-Length: {len(text)}") + text)

@@ -21,6 +21,7 @@ class Entry:
     org_id: str = "org"
     excluded: frozenset[str] = frozenset()
     prompt_tokens: int = 100
+    cached_tokens: int = 0
     max_tokens: int = 28
     debt: Debt | None = field(default=None, init=False)
     error: PenstockError | None = field(default=None, init=False)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from penstock.domain.errors import DeadlineExceeded, RateLimited
 from penstock.domain.principal import ServiceClass
-from penstock.scheduling.line import BOUNDS, PATIENCE_SECONDS, Line
+from penstock.scheduling.line import Line
+from penstock.scheduling.rules import RULES
 from tests.unit.scheduling.entries import PRIORITY, STANDARD, Entry, joined, serve
 
 
@@ -60,7 +61,7 @@ def test_a_place_that_was_not_to_be_had_changes_nothing() -> None:
 @pytest.mark.parametrize("service_class", ServiceClass)
 def test_each_class_has_its_bound(service_class: ServiceClass) -> None:
     line = Line(2000)
-    joined(line, *(Entry(number, service_class) for number in range(BOUNDS[service_class])))
+    joined(line, *(Entry(number, service_class) for number in range(RULES.bounds[service_class])))
     with pytest.raises(RateLimited):
         line.join(Entry(service_class=service_class), 0.0)
     joined(line, *(Entry(service_class=each) for each in ServiceClass if each is not service_class))
@@ -81,7 +82,7 @@ def test_a_full_class_gives_a_place_of_the_longest_tenant_to_one_with_less() -> 
 @pytest.mark.parametrize("service_class", ServiceClass)
 def test_who_has_waited_too_long_is_promoted(service_class: ServiceClass) -> None:
     """Nothing else would serve it: its deadline is the last, it costs very much, and there is always somebody of the system."""
-    line, patience = Line(5000), PATIENCE_SECONDS[service_class]
+    line, patience = Line(5000), RULES.patience_seconds[service_class]
     (old,) = joined(line, Entry(0, service_class, give_up_at=1e9, max_tokens=10**9, org_id="other"))
     for seconds in (patience - 0.1, patience):
         joined(line, *(Entry(number, ServiceClass.SYSTEM, queued_at=seconds, give_up_at=1e8, org_id="other") for number in range(20)))

@@ -5,7 +5,8 @@ from random import Random
 import pytest
 
 from penstock.domain.principal import ServiceClass
-from penstock.scheduling.line import WEIGHTS, Line
+from penstock.scheduling.line import Line
+from penstock.scheduling.rules import RULES, LineRules
 from penstock.scheduling.turns import Turns
 from tests.unit.scheduling.entries import Entry, joined, serve
 
@@ -32,8 +33,8 @@ def tokens_of(entries: list[Entry], service_class: ServiceClass) -> int:
 
 @pytest.mark.parametrize("tokens", [1, 3, 100, 128, 640, 5000])
 def test_quanta_of_512_and_128_give_four_fifths(tokens: int) -> None:
-    weights = {**WEIGHTS, PREMIUM: 512, FREE: 128}
-    line = Line(1000, weights=weights)
+    weights = {**RULES.weights, PREMIUM: 512, FREE: 128}
+    line = Line(1000, rules=LineRules(weights))
     entries = [Entry(number, PREMIUM if number % 2 else FREE, prompt_tokens=tokens, max_tokens=0) for number in range(800)]
     served = serve_one_by_one(line, joined(line, *entries), 320)
     wanted = sum(entry.service_class is PREMIUM for entry in weighted_fair_order(entries, weights)[:320])
@@ -47,7 +48,7 @@ def test_with_requests_of_any_length_no_class_is_ever_far_from_its_share(seed: i
     longest = 4000
     entries = [Entry(n, random.choice(list(ServiceClass)[1:4]), prompt_tokens=random.randint(1, longest), max_tokens=0) for n in range(600)]
     served = serve_one_by_one(line, joined(line, *entries), 300)
-    wanted = weighted_fair_order(entries, dict(WEIGHTS))
+    wanted = weighted_fair_order(entries, dict(RULES.weights))
     last = min(max(wanted.index(one) for one in entries if one.service_class is each) for each in {one.service_class for one in entries})
     for count in range(1, min(300, last)):
         for each in (ServiceClass.ENTERPRISE, PREMIUM, FREE):
@@ -68,8 +69,8 @@ def test_a_class_saves_nothing_up_while_nobody_of_it_waits() -> None:
 
 
 def test_a_decision_changes_nothing_until_it_is_followed() -> None:
-    turns = Turns(WEIGHTS)
-    costs = {PREMIUM: 700, FREE: 30}
+    turns = Turns(RULES.weights)
+    costs = [0, 0, 700, 30, 0]
     assert turns.choose(costs) == turns.choose(costs)
     assert turns.deficits == [0] * len(ServiceClass)
     turns.spend(turns.choose(costs), costs)

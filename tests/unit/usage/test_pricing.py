@@ -31,6 +31,7 @@ def test_a_bill_by_hand() -> None:
     assert cost_micros(price, "priority", tokens) == 735
     assert cost_micros(price, "flex", tokens) == 210
     assert cost_micros(price, "scale", tokens) == 420
+    assert cost_micros(price, "default", tokens, True) == cost_micros(price, "priority", tokens, True) == 210
 
 
 @pytest.mark.parametrize(("tokens", "micros"), [(0, 0), (1, 0), (49, 0), (50, 1), (149, 1), (150, 2)])

@@ -11,6 +11,7 @@ from penstock.domain.ports.data_plane import (
     TransportFailure,
     UsageJournal,
 )
+from penstock.domain.ports.decisions import DecisionLog, DecisionView
 from penstock.domain.ports.durable import (
     Accounts,
     Catalogue,
@@ -30,6 +31,14 @@ from penstock.domain.ports.shared import (
     Bucket,
     Quotas,
 )
+from penstock.domain.ports.stored_objects import (
+    BatchStore,
+    Blobs,
+    BlobWriter,
+    FileStore,
+    ResponseStore,
+    StoredObjects,
+)
 from penstock.domain.ports.tasks import (
     Schedules,
     TaskControl,
@@ -41,11 +50,17 @@ from penstock.domain.ports.tasks import (
 
 __all__ = [
     "Accounts",
+    "BatchStore",
+    "BlobWriter",
+    "Blobs",
     "Bucket",
     "Catalogue",
     "ChangeFeed",
     "Changes",
+    "DecisionLog",
+    "DecisionView",
     "Exchange",
+    "FileStore",
     "Flight",
     "Inference",
     "JournalSlot",
@@ -54,11 +69,13 @@ __all__ = [
     "Quotas",
     "Reply",
     "ResponseSink",
+    "ResponseStore",
     "Schedules",
     "SchemaOutdated",
     "Store",
     "StoreLocked",
     "StoreProblem",
+    "StoredObjects",
     "TaskControl",
     "TaskIntake",
     "TaskLeases",

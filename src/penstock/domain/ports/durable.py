@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from penstock.domain.models import ModelRecord
+from penstock.domain.ports.decisions import DecisionLog
 from penstock.domain.ports.policy import PolicyArchive
+from penstock.domain.ports.stored_objects import StoredObjects
+from penstock.domain.ports.tasks import TaskStore
 from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Plan, User
 from penstock.domain.usage import UsageRecord, UsageRow
 from penstock.domain.workers import WorkerLoad, WorkerRecord
@@ -128,8 +131,13 @@ class ChangeFeed(Protocol):
         ...
 
 
-class Store(Accounts, Catalogue, PolicyArchive, WorkerRegistry, Ledger, ChangeFeed, Protocol):
+class Store(Accounts, Catalogue, PolicyArchive, WorkerRegistry, StoredObjects, DecisionLog, Ledger, ChangeFeed, Protocol):
     """One database that is all of them. Constructing does nothing; `open` connects."""
+
+    @property
+    def tasks(self) -> TaskStore:
+        """The durable task queue in the same database."""
+        ...
 
     async def open(self, *, migrate: bool = False) -> None:
         """Connect; with `migrate`, first bring the schema up to date under a lock.

@@ -1,9 +1,14 @@
-"""Where OpenAI's stored objects lie: files, and (beside this) what is known of them. Asynchronous; raises PortUnavailable."""
+"""Where OpenAI's stored objects lie: the contents of files, and what is known of files, batches and answers.
+
+Asynchronous; raises PortUnavailable. Objects of another organisation are objects that there are not.
+"""
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
+from penstock.domain.batches import Batch, BatchStatus
 from penstock.domain.files import FileQuery, FileRecord
+from penstock.domain.responses import StoredResponse
 
 
 class BlobWriter(Protocol):
@@ -49,9 +54,7 @@ class FileStore(Protocol):
 
     async def add_file(self, record: FileRecord) -> None: ...
 
-    async def file(self, org_id: str, file_id: str) -> FileRecord | None:
-        """None also for another organisation's."""
-        ...
+    async def file(self, org_id: str, file_id: str) -> FileRecord | None: ...
 
     async def files(self, query: FileQuery) -> list[FileRecord]: ...
 
@@ -64,3 +67,53 @@ class FileStore(Protocol):
     async def known_files(self, ids: Collection[str]) -> set[str]:
         """Which of these there are, in any organisation; at most 1,000 at once."""
         ...
+
+
+class BatchStore(Protocol):
+    """For batches. Every change is made from a status that the batch must still have, so that each happens once."""
+
+    async def add_batch(self, batch: Batch) -> None: ...
+
+    async def batch(self, org_id: str, batch_id: str) -> Batch | None: ...
+
+    async def batches(self, org_id: str, limit: int, after: str | None = None) -> list[Batch]:
+        """Newest first."""
+        ...
+
+    async def change_batch(self, batch: Batch, was: BatchStatus, files: Sequence[FileRecord] = ()) -> bool:
+        """Replace it, and add its files, in one transaction; False, and nothing is written, when its status is not `was` any more."""
+        ...
+
+    async def claim_batches(self, owner: str, now: float, until: float, limit: int) -> list[Batch]:
+        """Of every organisation: those that are not over and that nobody else works on; they are the owner's until then."""
+        ...
+
+
+class ResponseStore(Protocol):
+    """For kept answers."""
+
+    async def add_response(self, response: StoredResponse) -> None: ...
+
+    async def response(self, org_id: str, response_id: str) -> StoredResponse | None: ...
+
+    async def response_chain(self, org_id: str, response_id: str, limit: int) -> list[StoredResponse]:
+        """It and those that it continues, the oldest first; the first has no `previous_id`, unless the chain is broken or longer."""
+        ...
+
+    async def finish_response(self, response: StoredResponse) -> bool:
+        """Replace one that is not over yet; False, and nothing is written, when it is, or is gone."""
+        ...
+
+    async def remove_response(self, org_id: str, response_id: str) -> bool: ...
+
+    async def unfinished_responses(self, limit: int) -> list[StoredResponse]:
+        """Of every organisation: those that a task makes and that are not over, oldest first."""
+        ...
+
+    async def forget_responses(self, now: float, limit: int) -> int:
+        """Remove those that have expired; how many that were."""
+        ...
+
+
+class StoredObjects(FileStore, BatchStore, ResponseStore, Protocol):
+    """All of it."""

@@ -19,7 +19,7 @@ class TaskIntake(Protocol):
 
         A known idempotency key gives the task that has it, and children of the same call get that one as their parent. Parents
         that are over already decide at once. Raises IdempotencyConflict (a known key with another payload), NotFound (no such
-        organisation or parent), Conflict (an id is taken: make new ids), ValueError (a parent after its child).
+        parent in the organisation), Conflict (an id is taken: make new ids), ValueError (a parent after its child).
         """
         ...
 
@@ -115,7 +115,13 @@ class TaskControl(Protocol):
         """Exactly."""
         ...
 
-    async def dag(self, org_id: str, dag_id: str) -> Dag | None: ...
+    async def dag(self, org_id: str, dag_id: str) -> Dag | None:
+        """At most 10,000 of its tasks, without bodies."""
+        ...
+
+    async def dag_counts(self, org_id: str, dag_id: str) -> dict[TaskStatus, int]:
+        """How many of its tasks have which status."""
+        ...
 
     async def cancel(self, org_id: str, task_ids: Sequence[str]) -> dict[str, TaskStatus]:
         """The status of each that there is: waiting ones are cancelled, running ones asked to stop, others stay as they are."""

@@ -15,6 +15,7 @@ from penstock.domain.errors import MethodNotAllowed, NotFound
 from penstock.domain.inference import OPERATION_PATHS
 from penstock.edge.control import (
     document,
+    file_routes,
     joining,
     key_routes,
     model_routes,
@@ -48,6 +49,7 @@ ROUTERS = (
     worker_routes.router,
     usage_routes.router,
     openai_pages.router,
+    file_routes.router,
     probes.router,
 )
 

@@ -33,6 +33,7 @@ def _needs(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
     return check
 
 
+InferenceCaller = Annotated[Principal, Depends(_needs(Scope.INFERENCE))]
 Admin = Annotated[Principal, Depends(_needs(Scope.ADMIN))]
 KeyWriter = Annotated[Principal, Depends(_needs(Scope.KEYS_WRITE))]
 UsageReader = Annotated[Principal, Depends(_needs(Scope.USAGE_READ))]

@@ -8,6 +8,8 @@ from penstock.domain.errors import BadRequest, InvalidJson, TooLarge
 from penstock.edge.control.doorkeeper import is_signed_by_worker
 from penstock.wire.requests import deeper_than
 
+_STREAMED = frozenset({("POST", "/v1/files")})
+"""Bodies that go to the disk as they come in, within a limit of their own."""
 _WORKER_BODY_BYTES = 1024 * 1024
 """A join names the worker's models; no more is read from a caller who has not yet shown who it is."""
 
@@ -21,7 +23,7 @@ class BodyLimit:
         self.max_depth = max_depth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS") or _is_streamed(scope):
             await self.app(scope, receive, send)
             return
         limit = min(self.max_bytes, _WORKER_BODY_BYTES) if is_signed_by_worker(scope["method"], scope["path"]) else self.max_bytes
@@ -29,6 +31,10 @@ class BodyLimit:
         if deeper_than(body, self.max_depth):
             raise InvalidJson(f"The JSON in the request body is nested deeper than {self.max_depth} levels.")
         await self.app(scope, _Replay(body, receive), send)
+
+
+def _is_streamed(scope: Scope) -> bool:
+    return (scope["method"], scope["path"]) in _STREAMED
 
 
 async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:

@@ -12,12 +12,14 @@ _MEANING = {
     403: "The key lacks the scope, or may not be used from this address.",
     404: "There is no such thing, or it belongs to another organisation.",
     409: "It is there already, or in a state that does not allow this.",
-    413: "The body is larger than 10 MiB.",
+    413: "The body is larger than 10 MiB, or a file larger than it may be.",
+    416: "No byte of the file is in that range.",
     422: "A field has a wrong value, is missing, or is unknown; `param` names it.",
     429: "Too many requests from this address; `Retry-After` says when to come back.",
     500: "Our mistake; the log has it under the request id.",
     502: "The upstream did not answer as an OpenAI-compatible server does.",
     503: "The store cannot be reached; `Retry-After` says when to come back.",
+    507: "There is no room left on the disk of the files.",
 }
 
 Documented = dict[int | str, dict[str, Any]]

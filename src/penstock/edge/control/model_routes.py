@@ -26,6 +26,7 @@ class PriceBody(Body):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     priority_percent: Percent = 175
     flex_percent: Percent = 50
+    batch_percent: Percent = 50
 
 
 class ModelBody(Body):
@@ -44,6 +45,7 @@ class PriceView(View):
     currency: str
     priority_percent: int
     flex_percent: int
+    batch_percent: int
 
 
 class ModelView(View):

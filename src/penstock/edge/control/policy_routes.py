@@ -8,7 +8,6 @@ from pydantic import Field
 from penstock.catalog.policies import Edit
 from penstock.catalog.policy_changes import Change, changes
 from penstock.catalog.policy_document import PolicyDocument, document_of, policy_of
-from penstock.domain.errors import BadRequest
 from penstock.domain.policy import PolicyVersion
 from penstock.edge.control.access import Admin, Services
 from penstock.edge.control.errors import body_problems, problems
@@ -20,7 +19,12 @@ _HIGHEST = 2**53
 Version = Annotated[int, Path(ge=0, le=_HIGHEST)]
 VersionQuery = Annotated[int | None, Query(ge=0, le=_HIGHEST)]
 IfMatch = Annotated[
-    str | None, Header(alias="if-match", max_length=64, description="The `ETag` of what was looked at: 412 when it is no longer in force.")
+    str | None,
+    Header(
+        alias="if-match",
+        pattern=r'^(\*|"?[0-9]{1,15}"?)$',
+        description="The `ETag` of what was looked at: 412 when it is no longer in force.",
+    ),
 ]
 DryRun = Annotated[bool, Query(description="Only say what would change.")]
 Comment = Annotated[str, Field(max_length=1000, description="Why; kept with the version.")]
@@ -121,13 +125,7 @@ async def diff_policy(
 
 
 def _expected(if_match: str | None) -> int | None:
-    """Raises BadRequest."""
-    if if_match is None or if_match == "*":
-        return None
-    tag = if_match.strip('"')
-    if not (tag.isascii() and tag.isdigit() and len(tag) < 16):
-        raise BadRequest("If-Match holds the ETag of a policy, or *.", param="if-match")
-    return int(tag)
+    return None if if_match is None or if_match == "*" else int(if_match.strip('"'))
 
 
 def _view(found: PolicyVersion, response: Response) -> PolicyView:

@@ -13,6 +13,7 @@ from penstock.domain.principal import Principal
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
 from penstock.edge.control.signatures import UsedSignatures
 from penstock.edge.observe import Metrics
+from penstock.files.service import FileService
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class ControlServices:
 
     store: Store
     accounts: AccountService
+    files: FileService
     fleet: FleetView
     authenticate: Authenticate
     limiter: Limiter

@@ -1,7 +1,7 @@
 """The vocabulary of bodies and answers: bounded types, and bases that refuse unknown fields and leak no private ones."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Path, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -44,6 +44,8 @@ KeyFilter = Annotated[str | None, Query(alias="key", min_length=1, max_length=64
 ModelFilter = Annotated[str | None, Query(alias="model", min_length=1, max_length=256, pattern=PRINTABLE)]
 TimeFilter = Annotated[float | None, Query(ge=0, le=_LAST_SECOND, allow_inf_nan=False, description="Unix seconds.")]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
+StoredId = Annotated[str, Path(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
+Order = Annotated[Literal["asc", "desc"], Query(description="By the time of creation.")]
 After = Annotated[str | None, Query(min_length=1, max_length=256, pattern=PRINTABLE, description="The id where the last page ended.")]
 
 

@@ -1,0 +1,30 @@
+"""OpenAI's stored objects, assembled: where their contents lie, their rules, and who tidies up."""
+
+from penstock.app.chores import Chore, Chores
+from penstock.blobs import make_blobs
+from penstock.domain.clock import Clock
+from penstock.domain.ports import Store
+from penstock.files.service import FileService
+from penstock.settings import Settings
+
+_SWEEP_EVERY_SECONDS = 600.0
+_ABANDONED_SECONDS = 3600.0
+
+
+class Objects:
+    """Files, so far. `open` before anybody uses them."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
+        self._blobs = make_blobs("local", settings.files.directory or settings.data_dir / "files")
+        self._is_ours_alone = settings.store_url.startswith("sqlite")
+        self.files = FileService(store, self._blobs, clock, max_bytes=settings.files.max_bytes)
+
+    async def open(self) -> None:
+        """Raises PortUnavailable."""
+        await self._blobs.open()
+        if self._is_ours_alone:
+            # What a crash left behind is nobody's: this process alone writes here.
+            await self.files.sweep(idle_seconds=0.0)
+
+    def start(self, chores: Chores) -> None:
+        chores.start(Chore("sweep files", _SWEEP_EVERY_SECONDS, lambda: self.files.sweep(_ABANDONED_SECONDS)))

@@ -1,0 +1,1 @@
+"""What would happen: traffic through the real pipeline, with simulated workers, on a virtual clock."""

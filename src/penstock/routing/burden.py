@@ -1,0 +1,62 @@
+"""What one try of a request puts on its worker: counted when it is sent, less with every token, nothing when it is over; and what its
+times tell of the worker."""
+
+from penstock.routing.adaptive_limit import Sample
+from penstock.routing.fleet import Fleet
+from penstock.routing.member import Member
+from penstock.routing.prefix import BLOCK_TOKENS, Prefix
+from penstock.routing.serving import Serving
+
+_STEP_TOKENS = 16
+"""A stream's share of the outstanding tokens is brought up to date after so many, not with every read."""
+
+
+class Burden:
+    __slots__ = ("_expected", "_first_token_at", "_fleet", "_incarnation", "_left", "_member", "_sent_at", "_serving", "uncached_tokens")
+
+    def __init__(
+        self, fleet: Fleet, serving: Serving, member: Member, prompt_tokens: int, max_tokens: int, prefix: Prefix, now: float
+    ) -> None:
+        """The request is about to be sent to `member`, which is taken to hold its prefix from now on. The tokens are estimates."""
+        self._fleet = fleet
+        self._serving = serving
+        self._member = member
+        self._incarnation = member.incarnation
+        self._sent_at = now
+        self._first_token_at: float | None = None
+        self.uncached_tokens = serving.uncached_at(member, prompt_tokens, prefix) if prefix else prompt_tokens
+        self._expected = serving.expected_output(max_tokens)
+        self._left = self.uncached_tokens + self._expected
+        serving.took(member, self._left)
+
+    def first_token(self, now: float) -> None:
+        """The prompt has been read."""
+        self._first_token_at = now
+        # A prompt shorter than a block counts as one: its time is not spent on reading.
+        self._fleet.timed(self._member, Sample.FIRST_TOKEN, now - self._sent_at, max(BLOCK_TOKENS, self.uncached_tokens))
+        self._fall(self._expected)
+
+    def streamed(self, tokens: int) -> None:
+        """So many tokens have come so far."""
+        left = self._expected - tokens
+        if self._left - left >= _STEP_TOKENS:
+            self._fall(left if left > 0 else 0)
+
+    def ended(self, tokens: int, now: float) -> None:
+        """The worker did all of it, and made so many tokens."""
+        fleet, member = self._fleet, self._member
+        fleet.succeeded(member)
+        if self._first_token_at is not None:
+            fleet.timed(member, Sample.OUTPUT_TOKEN, now - self._first_token_at, tokens - 1)
+        else:
+            fleet.timed(member, Sample.WHOLE, now - self._sent_at, tokens or self.uncached_tokens)
+        self._serving.made(tokens)
+
+    def lift(self) -> None:
+        """It is over, however it went."""
+        self._serving.gave_back(self._member, self._left, self._incarnation)
+
+    def _fall(self, left: int) -> None:
+        if left < self._left and self._incarnation == self._member.incarnation:
+            self._member.outstanding_tokens -= self._left - left
+        self._left = min(left, self._left)

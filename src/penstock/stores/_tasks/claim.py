@@ -1,0 +1,158 @@
+"""Handing out tasks: what waits where, who may have how much of it, and the leases."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from penstock.domain.leases import Lease
+from penstock.stores._tasks.db import Db, Row
+from penstock.stores._tasks.rows import lease_of
+from penstock.stores._tasks.shares import Lane, Turns
+
+
+class _Queue(NamedTuple):
+    """What an operator said about a queue of an organisation."""
+
+    paused: int
+    max_running: int | None
+    rate_per_second: float | None
+    next_start_at: float
+
+
+class Claims(ABC):
+    """The dialect's statements, and whose turn it is."""
+
+    def __init__(self) -> None:
+        self._turns = Turns()
+
+    def claim(self, db: Db, runner_id: str, limit: int, queues: Collection[str], org_id: str | None, now: float) -> list[Lease]:
+        if limit < 1 or db.row("SELECT 1 FROM runner WHERE id = ? AND draining = 0", runner_id) is None:
+            return []
+        said = _said(db)
+        lanes = []
+        for lane_org, queue in self.waiting(db, queues, org_id):
+            most = _allowance(db, lane_org, queue, said, limit, now)
+            if most > 0:
+                lanes.append(Lane(lane_org, queue, self.keys(db, lane_org, queue, most)))
+        takes = self._turns.shares(lanes, limit)
+        if not takes:
+            return []
+        leases = [lease_of(row) for row in self.take(db, [(org, queue, n) for (org, queue), n in takes.items()], runner_id, now)]
+        _spend(db, leases, said, now)
+        return leases
+
+    @abstractmethod
+    def waiting(self, db: Db, queues: Collection[str], org_id: str | None) -> list[tuple[str, str]]:
+        """The (organisation, queue) pairs in which something is ready; empty queues: any, no organisation: all."""
+
+    def keys(self, db: Db, org_id: str, queue: str, most: int) -> list[int]:
+        """The sort keys of the next tasks there."""
+        return [row[0] for row in db.rows(KEYS, org_id, queue, most)]
+
+    @abstractmethod
+    def take(self, db: Db, takes: Sequence[tuple[str, str, int]], runner_id: str, now: float) -> list[Row]:
+        """Lease up to so many of each (organisation, queue); rows as `lease_of` takes them, by sort key."""
+
+
+KEYS = "SELECT sort_key FROM task_hot WHERE state = 1 AND org_id = ? AND queue = ? ORDER BY sort_key, task LIMIT ?"
+_LEASED = (
+    "h.task, h.lease_seq, t.org_id, t.key_id, t.queue, t.kind, t.name, t.priority, t.payload, h.attempt, t.max_attempts, "
+    "t.timeout_seconds, t.backoff_seconds, t.backoff_cap_seconds, t.parents, h.ready_at, h.started_at, t.traceparent"
+)
+
+
+class SqliteClaims(Claims):
+    NEXT = "SELECT org_id, queue FROM task_hot WHERE state = 1 AND (org_id, queue) > (?, ?) ORDER BY org_id, queue LIMIT 1"
+    NEXT_OF_ONE = "SELECT org_id, queue FROM task_hot WHERE state = 1 AND org_id = ? AND queue > ? ORDER BY queue LIMIT 1"
+    LEASE = (
+        "UPDATE task_hot SET state = 2, attempt = attempt + 1, lease_seq = lease_seq + 1, runner_id = ?, started_at = ? WHERE task IN "
+        "(SELECT task FROM task_hot WHERE state = 1 AND org_id = ? AND queue = ? ORDER BY sort_key, task LIMIT ?) "
+        "AND state = 1 RETURNING task"
+    )
+
+    def waiting(self, db: Db, queues: Collection[str], org_id: str | None) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        lane = ("", "") if org_id is None else (org_id, "")
+        while True:
+            row = db.row(self.NEXT if org_id is None else self.NEXT_OF_ONE, *lane)
+            if row is None:
+                return found
+            lane = (row[0], row[1])
+            if not queues or lane[1] in queues:
+                found.append(lane)
+
+    def take(self, db: Db, takes: Sequence[tuple[str, str, int]], runner_id: str, now: float) -> list[Row]:
+        numbers = [row[0] for org_id, queue, most in takes for row in db.rows(self.LEASE, runner_id, now, org_id, queue, most)]
+        return db.rows(
+            f"SELECT {_LEASED} FROM task_hot h JOIN task t ON t.number = h.task WHERE {db.any_of('h.task')} ORDER BY h.sort_key, h.task",
+            db.listed(numbers),
+        )
+
+
+class PostgresClaims(Claims):
+    # A loose scan of the index: from one lane to the next, however many tasks lie between. (The planner knows no such scan.)
+    WAITING = (
+        "WITH RECURSIVE lane AS ("
+        "(SELECT org_id, queue FROM task_hot WHERE state = 1 AND org_id >= ? AND org_id <= ? ORDER BY org_id, queue LIMIT 1) "
+        "UNION ALL SELECT beyond.org_id, beyond.queue FROM lane CROSS JOIN LATERAL ("
+        "SELECT org_id, queue FROM task_hot WHERE state = 1 AND (org_id, queue) > (lane.org_id, lane.queue) AND org_id <= ? "
+        "ORDER BY org_id, queue LIMIT 1) beyond) SELECT org_id, queue FROM lane"
+    )
+    TAKE = (
+        "WITH picked AS MATERIALIZED (SELECT next.task FROM unnest(?::text[], ?::text[], ?::int[]) AS lane(org_id, queue, most) "
+        "CROSS JOIN LATERAL (SELECT task FROM task_hot WHERE state = 1 AND org_id = lane.org_id AND queue = lane.queue "
+        "ORDER BY sort_key, task LIMIT lane.most FOR UPDATE SKIP LOCKED) next), "
+        "leased AS (UPDATE task_hot SET state = 2, attempt = attempt + 1, lease_seq = lease_seq + 1, runner_id = ?, started_at = ? "
+        "FROM picked WHERE task_hot.task = picked.task RETURNING task_hot.task, lease_seq, attempt, ready_at, started_at, sort_key) "
+        f"SELECT {_LEASED} FROM leased h JOIN task t ON t.number = h.task ORDER BY h.sort_key, h.task"
+    )
+    _LAST = "\U0010ffff"
+
+    def waiting(self, db: Db, queues: Collection[str], org_id: str | None) -> list[tuple[str, str]]:
+        first, last = ("", self._LAST) if org_id is None else (org_id, org_id)
+        return [(org, queue) for org, queue in db.rows(self.WAITING, first, last, last) if not queues or queue in queues]
+
+    def take(self, db: Db, takes: Sequence[tuple[str, str, int]], runner_id: str, now: float) -> list[Row]:
+        organisations, queues, counts = zip(*takes, strict=True)
+        return db.rows(self.TAKE, list(organisations), list(queues), list(counts), runner_id, now)
+
+
+def _said(db: Db) -> dict[tuple[str, str], _Queue]:
+    rows = db.rows("SELECT org_id, queue, paused, max_running, rate_per_second, next_start_at FROM task_queue")
+    return {(org_id, queue): _Queue(*said) for org_id, queue, *said in rows}
+
+
+def _allowance(db: Db, org_id: str, queue: str, said: dict[tuple[str, str], _Queue], limit: int, now: float) -> int:
+    """How many more may start there now."""
+    found = said.get((org_id, queue))
+    if found is None:
+        return limit
+    if found.paused:
+        return 0
+    if found.max_running is None and found.rate_per_second is None:
+        return limit
+    # Locked: of two claims from a queue with limits, the second sees what the first has started.
+    locked = db.row(
+        f"SELECT paused, max_running, rate_per_second, next_start_at FROM task_queue WHERE org_id = ? AND queue = ?{db.lock}", org_id, queue
+    )
+    said[org_id, queue] = found = _Queue(*locked) if locked else found
+    most: float = limit
+    if found.max_running is not None:
+        running = db.row("SELECT count(*) FROM task_hot WHERE state = 2 AND org_id = ? AND queue = ?", org_id, queue)
+        most = min(most, found.max_running - (running[0] if running else 0))
+    if found.rate_per_second is not None:
+        # Starts are spent up to `next_start_at`; a second's worth, and at least one, may be spent at once.
+        burst_seconds = max(1.0, 1.0 / found.rate_per_second)
+        most = min(most, (now - max(found.next_start_at, now - burst_seconds)) * found.rate_per_second + 1e-6)
+    return int(most)
+
+
+def _spend(db: Db, leases: Sequence[Lease], said: dict[tuple[str, str], _Queue], now: float) -> None:
+    """Note the starts in queues with a rate (GCRA)."""
+    for (org_id, queue), count in Counter((lease.org_id, lease.queue) for lease in leases).items():
+        found = said.get((org_id, queue))
+        if found is None or found.rate_per_second is None:
+            continue
+        spent = max(found.next_start_at, now - max(1.0, 1.0 / found.rate_per_second)) + count / found.rate_per_second
+        db.run("UPDATE task_queue SET next_start_at = ? WHERE org_id = ? AND queue = ?", spent, org_id, queue)

@@ -1,0 +1,194 @@
+"""A transaction as the statements of tasks see it: the same calls on both databases.
+
+Statements are written once, with `?` for values. What the databases say differently is a method here, as are the ways of giving
+many rows at one go: SQLite is quickest with a statement repeated in place, PostgreSQL with all rows in one JSON text.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import islice
+from typing import Any
+
+import msgspec
+from sqlalchemy import Table
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+Row = tuple[Any, ...]
+Given = dict[str, Any]
+_ROWS_AT_ONCE = 1000
+_TYPES = {
+    "String": "text",
+    "Text": "text",
+    "BigInteger": "bigint",
+    "Integer": "integer",
+    "SmallInteger": "smallint",
+    "Double": "double precision",
+}
+
+
+class Db(ABC):
+    """One open transaction."""
+
+    lock: str
+    """Ends a SELECT whose rows this transaction will change."""
+
+    def __init__(self, cursor: DBAPICursor) -> None:
+        self._cursor = cursor
+
+    def rows(self, statement: str, *values: Any) -> list[Row]:
+        self._cursor.execute(self._text(statement), values)
+        return list(self._cursor.fetchall())
+
+    def row(self, statement: str, *values: Any) -> Row | None:
+        self._cursor.execute(self._text(statement), values)
+        found: Row | None = self._cursor.fetchone()
+        return found
+
+    def run(self, statement: str, *values: Any) -> int:
+        """How many rows it touched."""
+        self._cursor.execute(self._text(statement), values)
+        return self._cursor.rowcount
+
+    @abstractmethod
+    def any_of(self, column: str) -> str:
+        """A condition on a column with one value, `listed`."""
+
+    @abstractmethod
+    def listed(self, values: Iterable[Any]) -> Any:
+        """Numbers or texts as the one value of `any_of`."""
+
+    @abstractmethod
+    def insert(self, table: Table, rows: Sequence[Given]) -> None:
+        """Add rows that all have the same columns."""
+
+    @abstractmethod
+    def update(self, table: Table, key: str, rows: Sequence[Given]) -> None:
+        """Set the columns of many rows, each found by its own `key`."""
+
+    @abstractmethod
+    def words(self, rows: Sequence[tuple[int, str, str]]) -> None:
+        """Make tasks findable: number, organisation, normalised words."""
+
+    @abstractmethod
+    def more_words(self, rows: Sequence[tuple[int, str]]) -> None:
+        """Add words to tasks that are findable already."""
+
+    @abstractmethod
+    def forget_words(self, numbers: Sequence[int]) -> None: ...
+
+    @abstractmethod
+    def _text(self, statement: str) -> str:
+        """The statement with the driver's own marks for values."""
+
+
+class SqliteDb(Db):
+    lock = ""
+
+    def any_of(self, column: str) -> str:
+        return f"{column} IN (SELECT value FROM json_each(?))"
+
+    def listed(self, values: Iterable[Any]) -> Any:
+        return msgspec.json.encode(list(values)).decode()
+
+    def insert(self, table: Table, rows: Sequence[Given]) -> None:
+        if rows:
+            names = tuple(rows[0])
+            statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+            self._cursor.executemany(statement, [tuple(row.values()) for row in rows])
+
+    def update(self, table: Table, key: str, rows: Sequence[Given]) -> None:
+        if not rows:
+            return
+        names = [name for name in rows[0] if name != key]
+        statement = f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in names)} WHERE {key} = ?"
+        self._cursor.executemany(statement, [(*(row[name] for name in names), row[key]) for row in rows])
+
+    def words(self, rows: Sequence[tuple[int, str, str]]) -> None:
+        self._cursor.executemany("INSERT INTO task_search (rowid, org, document) VALUES (?, ?, ?)", rows)
+
+    def more_words(self, rows: Sequence[tuple[int, str]]) -> None:
+        added = [(words, number) for number, words in rows]
+        self._cursor.executemany("UPDATE task_search SET document = document || ' ' || ? WHERE rowid = ?", added)
+
+    def forget_words(self, numbers: Sequence[int]) -> None:
+        self._cursor.executemany("DELETE FROM task_search WHERE rowid = ?", [(number,) for number in numbers])
+
+    def _text(self, statement: str) -> str:
+        return statement
+
+
+class PostgresDb(Db):
+    lock = " FOR UPDATE"
+
+    def any_of(self, column: str) -> str:
+        return f"{column} = ANY(?)"
+
+    def listed(self, values: Iterable[Any]) -> Any:
+        return list(values)
+
+    def insert(self, table: Table, rows: Sequence[Given]) -> None:
+        for part in _parts(rows):
+            names = tuple(part[0])
+            self.run(
+                _recordset(f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {', '.join(names)} FROM ", table, names), _json(part)
+            )
+
+    def update(self, table: Table, key: str, rows: Sequence[Given]) -> None:
+        for part in _parts(rows):
+            names = tuple(part[0])
+            sets = ", ".join(f"{name} = given.{name}" for name in names if name != key)
+            statement = _recordset(f"UPDATE {table.name} SET {sets} FROM ", table, names)
+            self.run(f"{statement} WHERE {table.name}.{key} = given.{key}", _json(part))
+
+    def words(self, rows: Sequence[tuple[int, str, str]]) -> None:
+        for part in _parts(rows):
+            numbers, organisations, texts = zip(*part, strict=True)
+            self.run(
+                "INSERT INTO task_search (task, document) SELECT task, to_tsvector('simple', words) || array_to_tsvector(ARRAY[org]) "
+                "FROM unnest(?::bigint[], ?::text[], ?::text[]) AS given(task, org, words)",
+                list(numbers),
+                list(organisations),
+                list(texts),
+            )
+
+    def more_words(self, rows: Sequence[tuple[int, str]]) -> None:
+        for part in _parts(rows):
+            numbers, texts = zip(*part, strict=True)
+            self.run(
+                "UPDATE task_search SET document = document || to_tsvector('simple', words) "
+                "FROM unnest(?::bigint[], ?::text[]) AS given(number, words) WHERE task = number",
+                list(numbers),
+                list(texts),
+            )
+
+    def forget_words(self, numbers: Sequence[int]) -> None:
+        self.run("DELETE FROM task_search WHERE task = ANY(?)", list(numbers))
+
+    def _text(self, statement: str) -> str:
+        return _with_percent(statement)
+
+
+@cache
+def _with_percent(statement: str) -> str:
+    return statement.replace("%", "%%").replace("?", "%s")
+
+
+@cache
+def _recordset(beginning: str, table: Table, names: tuple[str, ...]) -> str:
+    columns = ", ".join(f"{name} {_TYPES[_type(table, name)]}" for name in names)
+    return f"{beginning}json_to_recordset(?::json) AS given({columns})"
+
+
+def _type(table: Table, name: str) -> str:
+    return type(table.c[name].type).__name__
+
+
+def _json(rows: Sequence[Given]) -> str:
+    return msgspec.json.encode(rows).decode()
+
+
+def _parts(rows: Sequence[Any]) -> Iterable[list[Any]]:
+    remaining = iter(rows)
+    while part := list(islice(remaining, _ROWS_AT_ONCE)):
+        yield part

@@ -1,0 +1,184 @@
+"""Pages of tasks: which conditions a filter means, which index a page walks, where the next one begins."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from penstock.domain.errors import BadRequest
+from penstock.domain.task_search import TaskFilter, TaskPage, TaskQuery, TaskSort
+from penstock.domain.tasks import TaskStatus
+from penstock.stores._tasks.db import Db, Row
+from penstock.stores._tasks.rows import BODIES, FROM, HOT, HOT_STATUSES, TASK, listed_numbers, number_of, task_of
+from penstock.stores._tasks.words import Term, asked, for_postgres, for_sqlite
+
+COUNTED_AT_MOST = 10_000
+"""A page's total is exact up to here."""
+_STATES = {status: state for state, status in HOT_STATUSES.items()}
+_SORTED_BY = {TaskSort.CREATED: "t.number", TaskSort.FINISHED: "t.finished_at", TaskSort.PRIORITY: "t.priority"}
+_STARTED = "COALESCE(h.started_at, t.started_at)"
+
+
+class Conditions:
+    """Parts of a WHERE and their values, in the same order."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.values: list[Any] = []
+
+    def add(self, text: str, *values: Any) -> None:
+        self.texts.append(text)
+        self.values += values
+
+    def __str__(self) -> str:
+        return " AND ".join(self.texts)
+
+
+class Listing(ABC):
+    """What the dialects say differently: words, tags, and guesses."""
+
+    def page(self, db: Db, org_id: str, query: TaskQuery) -> TaskPage:
+        where = self.conditions(db, org_id, query.filter)
+        if query.sort is TaskSort.FINISHED:
+            where.add("t.finished_at IS NOT NULL")
+        total, exact = self.total(db, org_id, query.filter, where) if query.with_total else (None, True)
+        statement, values = self.statement(where, query)
+        rows = db.rows(statement, *values, query.limit + 1)
+        tasks = tuple(task_of(row) for row in rows[: query.limit])
+        more = len(rows) > query.limit
+        return TaskPage(tasks, _mark(rows[query.limit - 1], query.sort) if more else None, total, exact)
+
+    def statement(self, where: Conditions, query: TaskQuery) -> tuple[str, list[Any]]:
+        """The page's query without its limit's value. Raises BadRequest for a place that no page gave."""
+        column, way, than = _SORTED_BY[query.sort], "ASC" if query.ascending else "DESC", ">" if query.ascending else "<"
+        after, values = "", list(where.values)
+        place = None if query.after is None else _place(query.after, query.sort)
+        bodies = f", {BODIES}" if query.bodies else ""
+        if query.sort is TaskSort.CREATED:
+            if place is not None:
+                after = f" AND t.number {than} ?"
+                values.append(place[1])
+            order = f"t.number {way}"
+        else:
+            if place is not None:
+                after = f" AND ({column}, t.number) {than} (?, ?)"
+                values += place
+            order = f"{column} {way}, t.number {way}"
+        return f"SELECT {TASK}{bodies} {FROM} WHERE {where}{after} ORDER BY {order} LIMIT ?", values
+
+    def count(self, db: Db, org_id: str, wanted: TaskFilter) -> int:
+        where = self.conditions(db, org_id, wanted)
+        row = db.row(f"SELECT count(*) {FROM} WHERE {where}", *where.values)
+        return int(row[0]) if row else 0
+
+    def total(self, db: Db, org_id: str, wanted: TaskFilter, where: Conditions) -> tuple[int, bool]:
+        """How many there are, and whether that is exact."""
+        statement = f"SELECT count(*) FROM (SELECT 1 {FROM} WHERE {where} LIMIT {COUNTED_AT_MOST + 1}) AS counted"
+        row = db.row(statement, *where.values)
+        counted = int(row[0]) if row else 0
+        return (counted, True) if counted <= COUNTED_AT_MOST else (self.guess(db, org_id, where), False)
+
+    def conditions(self, db: Db, org_id: str, wanted: TaskFilter) -> Conditions:
+        where = Conditions()
+        where.add("t.org_id = ?", org_id)
+        if wanted.ids:
+            where.add(db.any_of("t.number"), db.listed(listed_numbers(wanted.ids)))
+        for column, value in (("queue", wanted.queue), ("kind", wanted.kind), ("name", wanted.name)):
+            if value is not None:
+                where.add(f"t.{column} = ?", value)
+        if wanted.dag_id is not None:
+            where.add("t.dag = ?", number_of(wanted.dag_id))
+        if wanted.statuses:
+            _of_status(where, wanted.statuses)
+        for tag in wanted.tags:
+            self.tagged(where, tag)
+        _between(where, wanted)
+        terms = asked(wanted.text)
+        if terms:
+            self.found(where, terms, org_id)
+        return where
+
+    @abstractmethod
+    def found(self, where: Conditions, terms: Sequence[Term], org_id: str) -> None:
+        """Tasks with these words."""
+
+    @abstractmethod
+    def tagged(self, where: Conditions, tag: str) -> None: ...
+
+    @abstractmethod
+    def guess(self, db: Db, org_id: str, where: Conditions) -> int:
+        """About how many there are, when there are too many to count."""
+
+
+class SqliteListing(Listing):
+    def found(self, where: Conditions, terms: Sequence[Term], org_id: str) -> None:
+        where.add("t.number IN (SELECT rowid FROM task_search WHERE task_search MATCH ?)", for_sqlite(list(terms), org_id))
+
+    def tagged(self, where: Conditions, tag: str) -> None:
+        where.add("EXISTS (SELECT 1 FROM json_each(t.tags) WHERE value = ?)", tag)
+
+    def guess(self, db: Db, org_id: str, where: Conditions) -> int:
+        return COUNTED_AT_MOST
+
+
+class PostgresListing(Listing):
+    def found(self, where: Conditions, terms: Sequence[Term], org_id: str) -> None:
+        where.add("t.number IN (SELECT task FROM task_search WHERE document @@ ?::tsquery)", for_postgres(list(terms), org_id))
+
+    def tagged(self, where: Conditions, tag: str) -> None:
+        where.add("t.tags::jsonb @> ?::jsonb", msgspec.json.encode([tag]).decode())
+
+    def guess(self, db: Db, org_id: str, where: Conditions) -> int:
+        row = db.row(f"EXPLAIN (FORMAT JSON) SELECT 1 {FROM} WHERE {where}", *where.values)
+        plan = row[0] if row else []
+        plan = msgspec.json.decode(plan) if isinstance(plan, str) else plan
+        return max(COUNTED_AT_MOST, int(plan[0]["Plan"]["Plan Rows"])) if plan else COUNTED_AT_MOST
+
+
+def _of_status(where: Conditions, statuses: frozenset[TaskStatus]) -> None:
+    states = sorted(_STATES[status] for status in statuses if status in _STATES)
+    kept = sorted(status.value for status in statuses if status not in _STATES)
+    parts = []
+    if states:
+        parts.append(f"(t.status = '{HOT}' AND h.state IN ({', '.join(map(str, states))}))")
+    if kept:
+        # Written out, so that the planner sees which partial index has them.
+        parts.append(f"t.status IN ({', '.join(repr(status) for status in kept)})")
+    where.add(f"({' OR '.join(parts)})")
+
+
+def _between(where: Conditions, wanted: TaskFilter) -> None:
+    for text, value in (
+        ("t.priority >= ?", wanted.priority_from),
+        ("t.priority <= ?", wanted.priority_to),
+        ("t.created_at >= ?", wanted.created_from),
+        ("t.created_at < ?", wanted.created_until),
+        (f"{_STARTED} >= ?", wanted.started_from),
+        (f"{_STARTED} < ?", wanted.started_until),
+        ("t.finished_at >= ?", wanted.finished_from),
+        ("t.finished_at < ?", wanted.finished_until),
+    ):
+        if value is not None:
+            where.add(text, value)
+
+
+def _mark(row: Row, sort: TaskSort) -> str:
+    """Where the next page begins: the sorted value and the id of the last task of this one."""
+    task = task_of(row)
+    if sort is TaskSort.CREATED:
+        return task.id
+    value = task.finished_at if sort is TaskSort.FINISHED else task.priority
+    return f"{task.id}.{value!r}"
+
+
+def _place(mark: str, sort: TaskSort) -> tuple[float, int]:
+    id_, _, value = mark.partition(".")
+    number = number_of(id_)
+    try:
+        place = (0.0 if sort is TaskSort.CREATED else float(value), number)
+    except ValueError:
+        number = -1
+    if number < 0 or (sort is TaskSort.CREATED and value):
+        raise BadRequest("No page of tasks ended there.", param="after")
+    return place

@@ -1,0 +1,108 @@
+"""Tasks on PostgreSQL: the server's clock, and its NOTIFY for the news of other processes."""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+
+import msgspec
+import psycopg
+
+from penstock.domain.clock import Clock, SystemClock
+from penstock.domain.errors import PortUnavailable
+from penstock.stores._connection import Connected
+from penstock.stores._tasks import minutes
+from penstock.stores._tasks.claim import PostgresClaims
+from penstock.stores._tasks.db import Db, PostgresDb
+from penstock.stores._tasks.listing import PostgresListing
+from penstock.stores._tasks.store import SqlTasks, T
+from penstock.stores._tasks.time import StoreTime
+from penstock.stores._tasks.wakeups import ANY
+
+CHANNEL = "penstock_tasks"
+NOTIFY_EVERY_SECONDS = 0.05
+_LISTEN_AGAIN_SECONDS = 1.0
+_CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
+_ROLL_UP_LOCK = 0x726F6C6C7570  # "rollup"
+
+
+class PostgresTasks(SqlTasks):
+    def __init__(self, store: Connected, address: str, clock: Clock | None) -> None:
+        """`address` is the server's, as libpq takes it."""
+        super().__init__(StoreTime(clock or SystemClock(), follow=clock is not None), PostgresClaims(), PostgresListing())
+        self._store = store
+        self._address = address
+        self._learned = clock is not None
+        self._untold: set[str] = set()
+        self._teller: asyncio.Task[None] | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._listening = asyncio.Event()
+
+    async def close(self) -> None:
+        for task in (self._teller, self._listener):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        self._teller = self._listener = None
+
+    async def wait(self, ticket: int, queues: Collection[str], timeout_seconds: float) -> bool:
+        if self._listener is None:
+            self._listener = asyncio.create_task(self._listen(), name="penstock-task-news")
+        return await super().wait(ticket, queues, timeout_seconds)
+
+    async def roll_up(self) -> int:
+        def alone(db: Db) -> int:
+            free = db.row("SELECT pg_try_advisory_xact_lock(?)", _ROLL_UP_LOCK)
+            return minutes.roll_up(db) if free and free[0] else 0
+
+        return await self._write(alone)
+
+    async def _write(self, work: Callable[[Db], T]) -> T:
+        return await self._store._transact(lambda cursor: work(self._timed(PostgresDb(cursor))))
+
+    async def _read(self, work: Callable[[Db], T]) -> T:
+        return await self._store._look(lambda cursor: work(self._timed(PostgresDb(cursor))))
+
+    def _timed(self, db: Db) -> Db:
+        """What is written and compared has the server's time: of many processes, each on a machine with a clock of its own."""
+        if not self._learned or self._time.stale:
+            row = db.row(_CLOCK)
+            if row is not None:
+                self._time.observe(row[0], first=not self._learned)
+                self._learned = True
+        return db
+
+    def _tell(self, ready: Iterable[str]) -> None:
+        told = set(ready)
+        super()._tell(told)
+        if not told:
+            return
+        self._untold |= told
+        if self._teller is None or self._teller.done():
+            self._teller = asyncio.create_task(self._notify(), name="penstock-task-notify")
+
+    async def _notify(self) -> None:
+        """At once for the first, then at most every 50 ms: each NOTIFY takes a lock of the whole server at its commit."""
+        while self._untold:
+            told, self._untold = sorted(self._untold), set()
+            try:
+                await self._store._transact(
+                    lambda cursor: PostgresDb(cursor).rows("SELECT pg_notify(?, ?)", CHANNEL, msgspec.json.encode(told).decode())  # noqa: B023
+                )
+            except PortUnavailable:
+                pass  # whoever waits looks by itself now and then
+            await asyncio.sleep(NOTIFY_EVERY_SECONDS)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._hear()
+            except (psycopg.Error, OSError):
+                pass  # the server is away; the news that come meanwhile are made up for below
+            await asyncio.sleep(_LISTEN_AGAIN_SECONDS)
+
+    async def _hear(self) -> None:
+        async with await psycopg.AsyncConnection.connect(self._address, autocommit=True) as connection:
+            await connection.execute(f"LISTEN {CHANNEL}")
+            self._listening.set()
+            self._wakeups.tell((ANY,))  # what came while nobody listened
+            async for news in connection.notifies():
+                self._wakeups.tell(msgspec.json.decode(news.payload, type=list[str]))

@@ -1,0 +1,98 @@
+"""The words of tasks, and what people ask for, in the one form that both databases get.
+
+Each database has ideas of its own about what a word is. So a text comes to them as words already, lower case, without accents, between
+spaces; and a question as the same words, none of which can be mistaken for an operator.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+import msgspec
+
+MOST_CHARACTERS = 32_768
+"""Of each text of a task; what comes later is not found by its words."""
+_BETWEEN = re.compile(r"[\W_]+")
+_ASKED = re.compile(r'(-?)(?:"([^"]*)"|(\S+))')
+_LONGEST = 256
+
+
+def normalised(*texts: str) -> str:
+    return " ".join(filter(None, (_plain(text) for text in texts)))
+
+
+def of_json(text: str | None) -> str:
+    """The words of a JSON text, names of fields included; what is escaped in it is read."""
+    if not text or text == "null":
+        return ""
+    if "\\" in text and len(text) <= 4 * MOST_CHARACTERS:
+        try:
+            text = " ".join(_leaves(msgspec.json.decode(text)))
+        except (msgspec.DecodeError, RecursionError):
+            pass  # not JSON after all: its characters are words, too
+    return _plain(text)
+
+
+def org_word(org_id: str) -> str:
+    """A word for an organisation that no text can hold, so that nobody's search walks through the words of others."""
+    return "0org" + org_id.encode().hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    words: tuple[str, ...]
+    """More than one: a phrase."""
+    excluded: bool = False
+    beginning: bool = False
+    """The last word may go on."""
+
+
+def asked(text: str) -> list[Term]:
+    """What `TaskFilter.text` asks for; empty when there is no word in it."""
+    terms = []
+    for minus, phrase, word in _ASKED.findall(text):
+        words = tuple(_plain(phrase or word).split())
+        if words:
+            terms.append(Term(words, bool(minus), not phrase and word.endswith("*")))
+    return terms
+
+
+def for_sqlite(terms: list[Term], org_id: str) -> str:
+    """As an FTS5 expression."""
+    found = f'org : "{org_word(org_id)}"'
+    wanted = [found, *(f"document : {_fts5(term)}" for term in terms if not term.excluded)]
+    excluded = "".join(f" NOT (document : {_fts5(term)})" for term in terms if term.excluded)
+    return f"({' AND '.join(wanted)}){excluded}"
+
+
+def for_postgres(terms: list[Term], org_id: str) -> str:
+    """As a tsquery; to be cast, not parsed."""
+    return " & ".join([f"'{org_word(org_id)}'", *(_tsquery(term) for term in terms)])
+
+
+def _fts5(term: Term) -> str:
+    return '"' + " ".join(term.words) + '"' + (" *" if term.beginning else "")
+
+
+def _tsquery(term: Term) -> str:
+    words = [f"'{word}'" for word in term.words]
+    if term.beginning:
+        words[-1] += ":*"
+    phrase = f"({' <-> '.join(words)})"
+    return f"!{phrase}" if term.excluded else phrase
+
+
+def _plain(text: str) -> str:
+    text = text[:MOST_CHARACTERS]
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    words = _BETWEEN.sub(" ", text.lower()).strip()
+    return words if len(words) <= _LONGEST else " ".join(word[:_LONGEST] for word in words.split())
+
+
+def _leaves(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [leaf for key, inner in value.items() for leaf in (str(key), *_leaves(inner))]
+    if isinstance(value, list):
+        return [leaf for inner in value for leaf in _leaves(inner)]
+    return [] if value is None else [str(value)]
