@@ -17,13 +17,14 @@ from penstock.admission.addresses import AddressLimiter
 from penstock.admission.gate import Gate
 from penstock.admission.idempotency import IdempotentAnswers
 from penstock.admission.keyring import KeyRing
-from penstock.app import process
+from penstock.app import decisions, process
 from penstock.app.changes import ChangePoll
 from penstock.app.chores import Chore, Chores, forget_workers
 from penstock.app.fleet_watch import FleetWatch
 from penstock.app.objects import Objects
 from penstock.app.rules import connection_limits, fleet_rules, pipeline_rules, policy_names
 from penstock.app.server import Server, bind
+from penstock.app.tasks import desk, start_sweeping
 from penstock.app.upstreams import Discovery, configured
 from penstock.app.views import Counted, LiveFleet, Ready
 from penstock.catalog.models import Catalogue
@@ -40,6 +41,8 @@ from penstock.edge.control import ControlServices, control_app
 from penstock.edge.control.sign_in import SignIn
 from penstock.edge.fastlane import Lane
 from penstock.edge.observe import Metrics
+from penstock.explain.decision import Ring
+from penstock.explain.view import RingView
 from penstock.journal.journal import Journal
 from penstock.pipeline import Pipeline, Rooms
 from penstock.pipeline.policy import apply
@@ -69,6 +72,8 @@ class Gateway:
         key = settings.secret_key.get_secret_value()
         self.store = make_store(settings.store_url, secret_key=key.encode() if key else None)
         self.port = settings.port
+        self.on_fleet_event: Callable[[FleetEvent], None] = lambda event: None
+        """Told of every change of a worker, after the log."""
         self._server: Server | None = None
         self._socket: socket.socket | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -118,9 +123,11 @@ class Gateway:
             clock=clock,
             rules=pipeline_rules(settings),
             retries=RetryBudget(settings.routing.retry_share, settings.routing.retry_floor),
+            decisions=Ring(settings.explain.memory_bytes),
             chance=random.random,
         )
         self.pipeline = Pipeline(self.rooms)
+        self.metrics.standings = self.pipeline.standings
         self.watch = FleetWatch(self.fleet, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
         self.changes = ChangePoll(
             self.store,
@@ -133,6 +140,7 @@ class Gateway:
         )
         self.objects = Objects(settings, self.store, clock)
         self.lane = Lane(self.pipeline, self.keys, self.addresses, RequestIds(), clock, settings.http.max_body_bytes)
+        self.desk = desk(self.store, self.pipeline, self.secret_key, clock, self.lane.ids)
 
     async def _start(self) -> None:
         self.transport.open()
@@ -145,6 +153,8 @@ class Gateway:
         self.journal.start()
         await self.objects.open()
         self.objects.start(self._chores)
+        start_sweeping(self.desk.sweeper, self._chores)
+        decisions.start(self.settings, self.rooms.decisions, self.store, self.clock.time, self._chores)
         self._chores.start(Chore("forget workers", _FORGET_EVERY_SECONDS, self._forget_workers))
         if self.settings.discover:
             own = {self.settings.port, self.port}
@@ -160,11 +170,13 @@ class Gateway:
             store=self.store,
             accounts=self.accounts,
             files=self.objects.files,
+            tasks=self.desk,
             fleet=LiveFleet(self.rooms, self.pipeline, self.watch, self.clock),
             authenticate=SignIn(self.keys, self.accounts, self.store),
             limiter=self.addresses,
             readiness=Ready(self.changes, self.pipeline, lambda: self.journal.failing),
             metrics=self.metrics,
+            decisions=RingView(self.rooms.decisions),
             clock=self.clock,
             new_id=new_id,
             next_request_id=self.lane.ids.next,
@@ -211,6 +223,7 @@ class Gateway:
         if event.what == "ejected":
             self.metrics.ejections += 1
         log.info("worker", worker=event.worker_id, name=event.name, state=event.what)
+        self.on_fleet_event(event)
 
     # life
 

@@ -1,20 +1,25 @@
 """`penstock up`: a gateway and its workers on this machine, with one command."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 
 import structlog
 
 from penstock import profiles
 from penstock.accounts.bootstrap import PLANS, FirstStart
 from penstock.app import process
+from penstock.app.chaos import Chaos, Tally, Victim
 from penstock.app.children import ChildPlan, Children
 from penstock.app.gateway import Gateway
 from penstock.app.model_workers import LogNews
+from penstock.app.runner import OwnRunner
 from penstock.domain.principal import Principal, Scope
 from penstock.domain.workers import WorkerState
 from penstock.edge import logs
+from penstock.runner.children import CannotImport
 from penstock.settings import Settings
 
 log = structlog.get_logger("penstock.up")
@@ -28,18 +33,24 @@ _USAGE = 2
 def run(settings: Settings, json_line: bool) -> int:
     """Until SIGTERM or SIGINT; returns the process's exit code."""
     logs.configure(settings.log.level, settings.log.format)
-    if settings.imports:
-        log.warning("imports_unused", modules=settings.imports, reason="this version has no runner that would run their functions")
-    return process.run(lambda: _up(settings, json_line))
+    try:
+        return process.run(lambda: _up(settings, json_line))
+    except CannotImport as error:
+        process.say(f"penstock: {error}")
+        return 1
 
 
 async def _up(settings: Settings, json_line: bool) -> int:
     gateway = Gateway(settings)
     children = Children()
+    own: OwnRunner | None = None
     try:
         gateway.listen()
         first = await gateway.open(migrate=True)
-        process.on_stop(gateway.stop)
+        own = OwnRunner(settings, gateway.desk)
+        await own.open()
+        process.on_stop(lambda: _stop(gateway, own))
+        own.start()
         token = await _children_token(gateway) if settings.simulated_workers or settings.models else ""
         serving = asyncio.get_running_loop().create_task(gateway.serve(lambda: _start_children(gateway, children, token)))
         problem = await _until_workers_are_ready(gateway, children, serving)
@@ -48,11 +59,52 @@ async def _up(settings: Settings, json_line: bool) -> int:
             gateway.stop()
         elif not serving.done():
             _announce(gateway, first, json_line)
-        await serving
+        async with _chaos(gateway, children):
+            await serving
         return _USAGE if problem else 0
     finally:
+        if own is not None:
+            await own.close()
         await children.stop(settings.http.drain_seconds)
         await gateway.close()
+
+
+def _stop(gateway: Gateway, own: OwnRunner) -> None:
+    own.stop()
+    gateway.stop()
+
+
+@asynccontextmanager
+async def _chaos(gateway: Gateway, children: Children) -> AsyncIterator[None]:
+    """Harm, while the body runs, when the settings want it."""
+    settings = gateway.settings.chaos
+    if not settings.on:
+        yield
+        return
+
+    def victims() -> list[Victim]:
+        running = children.running
+        return [
+            Victim(record.name, running[record.name], record.base_url, record.secret)
+            for record in (member.record for member in gateway.fleet.members() if member.state is WorkerState.READY)
+            if record.name in running
+        ]
+
+    random = Random(settings.seed)  # noqa: S311 - to be repeated, not to be secret
+    chaos = Chaos(victims, lambda: _tally(gateway), process.say, random, gateway.clock, settings.every_seconds)
+    gateway.on_fleet_event = chaos.heard
+    task = asyncio.create_task(chaos.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _tally(gateway: Gateway) -> Tally:
+    series = gateway.metrics.all_series().values()
+    answered = sum(one.by_status[2] for one in series)
+    return Tally(answered, sum(sum(one.by_status[4:]) for one in series), sum(one.retries for one in series))
 
 
 def _start_children(gateway: Gateway, children: Children, token: str) -> None:
@@ -66,6 +118,8 @@ def _start_children(gateway: Gateway, children: Children, token: str) -> None:
         environment = {"PENSTOCK_WORKER__TOKEN": token}
         if settings.tls_cert is not None:
             environment["SSL_CERT_FILE"] = str(settings.tls_cert)
+        if settings.chaos.on:
+            arguments.append("--allow-faults")
         children.start(ChildPlan(name, [*arguments, "--model", model] if model else arguments, environment, _log_file(settings, name)))
 
 

@@ -37,8 +37,8 @@ class Link(Protocol):
         """Returns the runner's id, a new one."""
         ...
 
-    async def claim(self, limit: int, queues: Collection[str], wait_seconds: float) -> list[Lease]:
-        """As soon as there is something; empty after that time."""
+    async def claim(self, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float) -> list[Lease]:
+        """As soon as there is something for these abilities; empty after that time."""
         ...
 
     async def news(self, wait_seconds: float) -> bool:
@@ -89,9 +89,9 @@ class DirectLink:
         await self._store.register(self._card)
         return self._id
 
-    async def claim(self, limit: int, queues: Collection[str], wait_seconds: float) -> list[Lease]:
+    async def claim(self, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float) -> list[Lease]:
         assert self._card is not None
-        return await self._handout.claim_or_wait(self._card, limit, queues, wait_seconds)
+        return await self._handout.claim_or_wait(self._card, limit, queues, kinds, wait_seconds)
 
     async def news(self, wait_seconds: float) -> bool:
         return await self._store.wait(self._ticket, (CANCELLATIONS,), wait_seconds)

@@ -13,7 +13,8 @@ from penstock.domain.leases import BEAT_SECONDS, Beat, Finish, Held, Lease, Prog
 from penstock.domain.tasks import TaskStatus
 from penstock.identity import Identity
 from penstock.runner.link import Card
-from penstock.runner.work import Answer, Unreachable
+from penstock.runner.work import Unreachable
+from penstock.tasks.inference import WholeAnswer
 from penstock.wire import runners as wire
 
 T = TypeVar("T")
@@ -73,8 +74,8 @@ class RemoteLink:
         self._grants.clear()
         return self._id
 
-    async def claim(self, limit: int, queues: Collection[str], wait_seconds: float) -> list[Lease]:
-        body = wire.Claim(min(limit, wire.MOST_LEASES), tuple(queues), wait_seconds)
+    async def claim(self, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float) -> list[Lease]:
+        body = wire.Claim(min(limit, wire.MOST_LEASES), tuple(queues), tuple(kinds), wait_seconds)
         claimed = await self._post("claim", body, wire.Claimed, wait_seconds)
         if claimed is None:
             return []
@@ -104,7 +105,7 @@ class RemoteLink:
     async def leave(self) -> None:
         await self._post("leave", None, wire.Told)
 
-    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> Answer:
+    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> WholeAnswer:
         """Raises Unreachable."""
         question = wire.Ask(self._grants.get(lease.task_id, ""), url, body.decode(), own_class)
         try:
@@ -113,7 +114,7 @@ class RemoteLink:
             raise Unreachable(str(error)) from error
         if asked is None:
             raise Unreachable("the gateway does not know this runner any more")
-        return Answer(asked.status, asked.request_id, asked.body.encode(), asked.retry_after_seconds, asked.worth_retrying)
+        return WholeAnswer(asked.status, asked.request_id, asked.body.encode(), asked.retry_after_seconds, asked.worth_retrying)
 
     async def _post(
         self, what: str, body: Any, answer: type[T], wait_seconds: float = 0.0, timeout_seconds: float = _TIMEOUT_SECONDS

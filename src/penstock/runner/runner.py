@@ -121,10 +121,13 @@ class Runner:
     def _card(self) -> Card:
         queues = {queue for group in self._groups for queue in group.plan.queues}
         every = any(not group.plan.queues for group in self._groups)
-        kinds = tuple(ability for kind in self._kinds.values() for ability in kind.abilities)
+        kinds = self._abilities(tuple(self._kinds))
         functions = next((kind.offers for kind in self._kinds.values() if kind.offers != "[]"), "[]")
         slots = sum(group.plan.slots for group in self._groups)
         return Card(self._name, () if every else tuple(sorted(queues)), slots, kinds, functions, self._version)
+
+    def _abilities(self, kinds: Sequence[str]) -> tuple[str, ...]:
+        return tuple(ability for kind in kinds if kind in self._kinds for ability in self._kinds[kind].abilities)
 
     async def _rejoin(self) -> None:
         """Given up: whatever we hold runs somewhere else by now, or will."""
@@ -139,6 +142,7 @@ class Runner:
 
     async def _keep_claiming(self, group: Slots) -> None:
         freed, pause = self._freed[group], 0.1
+        abilities = self._abilities(group.plan.kinds)
         while True:
             await self._joined.wait()
             freed.clear()
@@ -147,7 +151,7 @@ class Runner:
                 await freed.wait()
                 continue
             try:
-                for lease in await self._link.claim(wanted, group.plan.queues, CLAIM_WAIT_SECONDS):
+                for lease in await self._link.claim(wanted, group.plan.queues, abilities, CLAIM_WAIT_SECONDS):
                     self._take(group, lease)
                 pause = 0.1
             except PortUnavailable as error:

@@ -8,9 +8,12 @@ _MEMORY = 0.9
 
 @dataclass(frozen=True, slots=True)
 class SlotPlan:
-    """One group of slots: the queues that it serves (none named: all of them), and its size."""
+    """One group of slots: what it serves, and its size."""
 
+    kinds: tuple[str, ...]
+    """Members of the family `kinds`: functions have slots of their own, because each needs a process."""
     queues: tuple[str, ...]
+    """None named: all of them."""
     slots: int
     most_prefetched: int
 

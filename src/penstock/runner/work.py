@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from penstock.domain.leases import Lease
+from penstock.tasks.inference import WholeAnswer
 from penstock.tasks.outcome import Ended
 
 Report = Callable[[str], None]
@@ -33,22 +34,10 @@ class Kind(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an inference call answered."""
-
-    status: int
-    request_id: str
-    body: bytes
-    retry_after_seconds: float | None = None
-    worth_retrying: bool | None = None
-    """What the gateway said of it (`x-should-retry`); None: nothing."""
-
-
 class Inferences(Protocol):
     """Makes `/v1` calls on behalf of a task's submitter: through the pipeline of this process, or through a gateway's."""
 
-    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> Answer:
+    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> WholeAnswer:
         """`own_class`: at the class of the submitter's plan instead of batch. Raises Unreachable."""
         ...
 

@@ -258,6 +258,9 @@ class Line:
         return heads[turn[2]]
 
     def _too_long(self, now: float, blocked: set[Lane]) -> Standing | None:
+        """The class of whoever has waited too long the longest is promoted. In it the tenants take their turns as always, or the one with
+        the longest queue would gain; and of that tenant who came first, not who has the earliest deadline.
+        """
         found: Standing | None = None
         soonest = _NEVER
         for lane in self._lanes.values():
@@ -269,7 +272,13 @@ class Line:
             if found is None or (oldest.too_long_at, oldest.number) < (found.too_long_at, found.number):
                 found = oldest
         self._none_too_long_before = soonest
-        return found
+        if found is None:
+            return None
+        tenants = self._classes[found.service_class]
+        head = tenants.first(blocked)
+        assert head is not None
+        oldest = tenants.oldest_beside(head)
+        return head if oldest.lane in blocked or oldest.too_long_at > now else oldest
 
     def _confirm(self) -> None:
         """Who is being placed goes: there was a slot. Before anything else happens to the line: it may fail at once and come back."""

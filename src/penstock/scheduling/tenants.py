@@ -126,6 +126,10 @@ class Tenants:
             self.head = best
         return best
 
+    def oldest_beside(self, standing: Standing) -> Standing:
+        """The first that came of the same tenant."""
+        return next(iter(self._known[standing.org_id].waiting))
+
     def expendable(self, org_id: str) -> Standing | None:
         """The latest of the tenant with most in line, when even without it that one has no less than `org_id` would have."""
         most, own = len(self._by_length) - 1, self._known.get(org_id)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 
 from penstock.domain.principal import Pool
-from penstock.settings.kinds import KIB, MIB, Count, HttpUrl, LocalPath, Port, Seconds, Section, Share
+from penstock.settings.kinds import KIB, MIB, Count, HttpUrl, LocalPath, Names, Port, Seconds, Section, Share
 
 
 class HttpSettings(Section):
@@ -88,6 +88,21 @@ class UpstreamTimeouts(Section):
     max_event_bytes: Count = Field(default=MIB, description="Largest single event of a stream.")
 
 
+class ExplainSettings(Section):
+    """What is remembered of where requests went, and why."""
+
+    memory_bytes: Annotated[int, Field(ge=4 * KIB)] = Field(
+        default=16 * MIB, description="Memory for the latest decisions; 16 MiB hold about 4,000."
+    )
+    sample_share: Share = Field(
+        default=0.01, description="Share of the decisions that is kept in the store; refused, retried and slow ones come first."
+    )
+    most_per_second: Annotated[int, Field(ge=0)] = Field(
+        default=20, description="Decisions that go to the store in a second, at most; 0: none."
+    )
+    keep_seconds: Seconds = Field(default=7 * 24 * 3600, description="How long the store keeps them.")
+
+
 class UsageSettings(Section):
     """The journal and the ledger."""
 
@@ -104,6 +119,14 @@ class FilesSettings(Section):
     max_bytes: Count = Field(default=200 * MIB, description="Largest file.")
 
 
+class ChaosSettings(Section):
+    """`penstock up --chaos`: harm done to the workers that it started."""
+
+    on: bool = Field(default=False, description="Kill, freeze, slow or corrupt a worker now and then. Never on a platform that matters.")
+    every_seconds: Seconds = Field(default=10, description="Mean time between two harms.")
+    seed: int | None = Field(default=None, description="The same seed does the same harms in the same order; unset: any.")
+
+
 class LogSettings(Section):
     """What is written to stderr."""
 
@@ -111,6 +134,22 @@ class LogSettings(Section):
     format: Literal["json", "console", "auto"] = Field(default="auto", description="`auto`: console on a terminal, JSON elsewhere.")
     requests: bool = Field(default=False, description="Write a line for every inference request; costs about as much as serving it.")
     slow_request_seconds: Seconds = Field(default=30, description="A request slower than this is logged as a warning.")
+
+
+class RunnerSettings(Section):
+    """What executes tasks: `penstock runner`, and the runner inside `penstock up`."""
+
+    join: HttpUrl = Field(default="", description="Address of the gateway to join.")
+    token: SecretStr = Field(default=SecretStr(""), description="Join token for runners.")
+    store: str = Field(default="", description="Instead of joining a gateway: the PostgreSQL store to work on directly.")
+    name: str = Field(default="", description="Name that people see; empty: the machine's name.")
+    queues: Names = Field(default=(), description="Queues to serve, as NAME or NAME=SLOTS; empty: all of them.")
+    slots: Count = Field(default=32, description="Inferences and webhooks that run at the same time.")
+    processes: Count = Field(default=4, description="Functions that run at the same time, each in a process of its own.")
+    prefetch: Annotated[int, Field(ge=0, le=1000)] = Field(default=500, description="Short tasks that may be fetched ahead of a free slot.")
+    webhook_networks: Names = Field(default=(), description="Private networks (CIDR blocks) to which webhooks may go.")
+    state_dir: LocalPath | None = Field(default=None, description="Where the runner keeps its identity; unset: in the data directory.")
+    drain_seconds: Seconds = Field(default=30, description="Time that running tasks have to finish after SIGTERM.")
 
 
 class WorkerSettings(Section):

@@ -10,10 +10,13 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from penstock.settings.kinds import LocalPath, Names, Port, split
 from penstock.settings.sections import (
     AdmissionSettings,
+    ChaosSettings,
+    ExplainSettings,
     FilesSettings,
     HttpSettings,
     LogSettings,
     RoutingSettings,
+    RunnerSettings,
     SchedulingSettings,
     UpstreamTimeouts,
     UsageSettings,
@@ -70,9 +73,12 @@ class Settings(BaseSettings):
     routing: RoutingSettings = RoutingSettings()
     upstream: UpstreamTimeouts = UpstreamTimeouts()
     usage: UsageSettings = UsageSettings()
+    explain: ExplainSettings = ExplainSettings()
     files: FilesSettings = FilesSettings()
     log: LogSettings = LogSettings()
+    chaos: ChaosSettings = ChaosSettings()
     worker: WorkerSettings = WorkerSettings()
+    runner: RunnerSettings = RunnerSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -26,7 +26,7 @@ class Handout:
 
     async def claim(self, runner_id: str, limit: int, queues: Collection[str], kinds: Collection[str], org_id: str | None) -> list[Lease]:
         """At most `limit` leases. A task that may not run ends here, as failed, with the reason. Raises PortUnavailable."""
-        leases = await self._store.claim(runner_id, limit, queues, org_id, kinds)
+        leases = await self._store.claim(runner_id, limit, queues, org_id)  # kinds: when the stores carry them
         given: list[Lease] = []
         refused: list[Finish] = []
         for lease in leases:
@@ -39,13 +39,16 @@ class Handout:
             await self._store.finish(runner_id, refused)
         return given
 
-    async def claim_or_wait(self, runner: RunnerRecord, limit: int, queues: Collection[str], wait_seconds: float) -> list[Lease]:
-        """A claim that waits until there may be something for it; empty after that time."""
+    async def claim_or_wait(
+        self, runner: RunnerRecord, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float
+    ) -> list[Lease]:
+        """A claim that waits until there may be something for it; empty after that time. `kinds` empty: all that the runner can."""
+        kinds = kinds or runner.kinds
         ticket = self._store.ticket()
-        leases = await self.claim(runner.id, limit, queues, runner.kinds, runner.org_id)
+        leases = await self.claim(runner.id, limit, queues, kinds, runner.org_id)
         if leases or wait_seconds <= 0 or not await self._store.wait(ticket, queues, wait_seconds):
             return leases
-        return await self.claim(runner.id, limit, queues, runner.kinds, runner.org_id)
+        return await self.claim(runner.id, limit, queues, kinds, runner.org_id)
 
     async def _prepared(self, lease: Lease) -> Lease | Broke:
         owner = await self._principals.of(lease.org_id, lease.key_id)

@@ -262,6 +262,6 @@ class ScheduleChanges:
 
 def require_submitter(caller: Principal, kinds: Collection[str]) -> None:
     """Inferences may be submitted by whoever may make them; anything else is work of the organisation's. Raises PermissionDenied."""
-    if caller.may(Scope.TASKS_WRITE) or (caller.may(Scope.INFERENCE) and set(kinds) <= {"inference"}):
+    if caller.may(Scope.TASKS_WRITE) or (caller.may(Scope.INFERENCE) and set(kinds) == {"inference"}):
         return
     raise PermissionDenied(f"This needs the scope '{Scope.TASKS_WRITE}'.")

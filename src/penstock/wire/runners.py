@@ -38,6 +38,7 @@ class Joined(msgspec.Struct, frozen=True):
 class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=MOST_LEASES)]
     queues: Annotated[tuple[Text, ...], Meta(max_length=100)] = ()
+    kinds: Annotated[tuple[Text, ...], Meta(max_length=10_000)] = ()
     wait_seconds: Wait = 0.0
 
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Any
 
 import httpx
@@ -20,9 +21,10 @@ from penstock.domain import keys
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import UpstreamFailed
 from penstock.domain.ids import RequestIds, new_id
+from penstock.domain.inference import Call
 from penstock.domain.models import ModelRecord, Price
-from penstock.domain.ports import Store
-from penstock.domain.principal import KeyRecord, Organisation, Plan, Scope, ServiceClass, ServiceTier
+from penstock.domain.ports import Flight, Reply, Store
+from penstock.domain.principal import KeyRecord, Organisation, Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
 from penstock.edge.control import ControlServices, control_app
@@ -32,6 +34,15 @@ from penstock.edge.control.signatures import NONCE_HEADER, SIGNATURE_HEADER, TIM
 from penstock.edge.observe import Metrics
 from penstock.files.service import FileService
 from penstock.stores import open_store
+from penstock.tasks.desk import make_desk
+
+
+class NoInference:
+    """There is no pipeline behind this application: calls of inference tasks are tested where there is one."""
+
+    def run(self, principal: Principal, call: Call, reply: Reply) -> Flight:
+        raise AssertionError("no inference here")
+
 
 SECRET_KEY = b"a secret of the installation, for tests"
 PLAN = Plan("enterprise", ServiceClass.ENTERPRISE, ServiceTier.DEFAULT, tuple(ServiceTier), 1_000_000, 10**9, 1000)
@@ -82,6 +93,9 @@ class MemoryFleet:
     def beat(self, worker_id: str, load: WorkerLoad, draining: bool) -> None:
         state = WorkerState.DRAINING if draining else WorkerState.READY
         self.live[worker_id] = replace(self.live[worker_id], load=load, state=state)
+
+    async def log_tail(self, record: WorkerRecord, lines: int) -> Sequence[str]:
+        raise NotFound(f"{record.name} has no log here.")
 
     async def probe_upstream(self, url: str, secret: str) -> Sequence[ModelOffer]:
         self.probed.append((url, secret))
@@ -154,6 +168,7 @@ async def gateway(**options: Any) -> AsyncIterator[Gateway]:
             store=store,
             accounts=accounts,
             files=FileService(store, MemoryBlobs(), clock),
+            tasks=make_desk(store.tasks, store, NoInference(), SECRET_KEY, clock, Random(1), new_id, RequestIds().next),
             fleet=fleet,
             authenticate=SignIn(ring, accounts, store),
             limiter=AddressLimiter(clock, unauthenticated_per_minute=1_000_000, api_per_minute=1_000_000),

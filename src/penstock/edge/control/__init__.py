@@ -14,6 +14,7 @@ from starlette.responses import Response
 from penstock.domain.errors import MethodNotAllowed, NotFound
 from penstock.domain.inference import OPERATION_PATHS
 from penstock.edge.control import (
+    decision_routes,
     document,
     file_routes,
     joining,
@@ -23,7 +24,11 @@ from penstock.edge.control import (
     org_routes,
     policy_routes,
     probes,
+    queue_routes,
+    runner_calls,
+    runner_routes,
     status_routes,
+    task_routes,
     token_routes,
     usage_routes,
     worker_routes,
@@ -48,8 +53,13 @@ ROUTERS = (
     joining.router,
     worker_routes.router,
     usage_routes.router,
+    decision_routes.router,
     openai_pages.router,
     file_routes.router,
+    task_routes.router,
+    queue_routes.router,
+    runner_calls.router,
+    runner_routes.router,
     probes.router,
 )
 

@@ -33,7 +33,16 @@ def _needs(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
     return check
 
 
+async def _submitter(caller: Caller) -> Principal:
+    """Whoever may submit a task of some kind; which kinds is the service's to say."""
+    if not (caller.may(Scope.TASKS_WRITE) or caller.may(Scope.INFERENCE)):
+        raise PermissionDenied(f"This needs the scope '{Scope.TASKS_WRITE}'.")
+    return caller
+
+
+TaskCaller = Annotated[Principal, Depends(_submitter)]
 InferenceCaller = Annotated[Principal, Depends(_needs(Scope.INFERENCE))]
+TaskWriter = Annotated[Principal, Depends(_needs(Scope.TASKS_WRITE))]
 Admin = Annotated[Principal, Depends(_needs(Scope.ADMIN))]
 KeyWriter = Annotated[Principal, Depends(_needs(Scope.KEYS_WRITE))]
 UsageReader = Annotated[Principal, Depends(_needs(Scope.USAGE_READ))]

@@ -1,5 +1,7 @@
 """A body is read whole, within a size and a depth, before anything interprets it."""
 
+import re
+
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,6 +12,7 @@ from penstock.wire.requests import deeper_than
 
 _STREAMED = frozenset({("POST", "/v1/files")})
 """Bodies that go to the disk as they come in, within a limit of their own."""
+_RESULTS = re.compile(r"/api/runners/[^/]+/(finish|progress|call)")
 _WORKER_BODY_BYTES = 1024 * 1024
 """A join names the worker's models; no more is read from a caller who has not yet shown who it is."""
 
@@ -26,7 +29,8 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS") or _is_streamed(scope):
             await self.app(scope, receive, send)
             return
-        limit = min(self.max_bytes, _WORKER_BODY_BYTES) if is_signed_by_worker(scope["method"], scope["path"]) else self.max_bytes
+        small = is_signed_by_worker(scope["method"], scope["path"]) and not _RESULTS.fullmatch(scope["path"])
+        limit = min(self.max_bytes, _WORKER_BODY_BYTES) if small else self.max_bytes
         body = await _read(scope, receive, limit)
         if deeper_than(body, self.max_depth):
             raise InvalidJson(f"The JSON in the request body is nested deeper than {self.max_depth} levels.")

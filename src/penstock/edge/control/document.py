@@ -19,7 +19,14 @@ Every answer has an `x-request-id`.
 """.strip()
 _METHODS = ("get", "put", "post", "delete", "patch")
 _REQUEST_ID = {"description": "Finds the request in the log; a valid one that the client sent is kept.", "schema": {"type": "string"}}
-_SIGNED = ("/api/workers/join", "/api/workers/{worker_id}/heartbeat", "/api/workers/{worker_id}/leave")
+_RUNNERS_SAY = ("claim", "news", "beat", "finish", "progress", "call", "leave")
+_SIGNED = (
+    "/api/workers/join",
+    "/api/workers/{worker_id}/heartbeat",
+    "/api/workers/{worker_id}/leave",
+    "/api/runners/join",
+    *(f"/api/runners/{{runner_id}}/{what}" for what in _RUNNERS_SAY),
+)
 _SIGNATURE_HEADERS = {
     "x-penstock-timestamp": "Unix seconds; at most 300 s from the gateway's clock.",
     "x-penstock-nonce": "16 to 64 printable characters, new for each call.",

@@ -9,11 +9,12 @@ from penstock.domain.errors import Unauthenticated
 from penstock.domain.principal import Principal
 from penstock.edge.control.services import ControlServices
 
-_SIGNED_BY_WORKERS = re.compile(r"/api/workers/(join|[^/]+/(heartbeat|leave))")
+_RUNNERS_SAY = "claim|news|beat|finish|progress|call|leave"
+_SIGNED_BY_WORKERS = re.compile(rf"/api/(workers/(join|[^/]+/(heartbeat|leave))|runners/(join|[^/]+/({_RUNNERS_SAY})))")
 
 
 def is_signed_by_worker(method: str, path: str) -> bool:
-    """The calls that a worker signs with its own key; they are verified where the body is known."""
+    """The calls that a worker or runner signs with its own key; they are verified where the body is known."""
     return method == "POST" and _SIGNED_BY_WORKERS.fullmatch(path) is not None
 
 

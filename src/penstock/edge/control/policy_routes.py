@@ -19,7 +19,7 @@ _HIGHEST = 2**53
 Version = Annotated[int, Path(ge=0, le=_HIGHEST)]
 VersionQuery = Annotated[int | None, Query(ge=0, le=_HIGHEST)]
 IfMatch = Annotated[
-    str | None,
+    str,
     Header(
         alias="if-match",
         pattern=r'^(\*|"?[0-9]{1,15}"?)$',
@@ -79,7 +79,7 @@ async def get_policy(caller: Admin, services: Services, response: Response) -> P
 
 @router.put("", responses=body_problems(409, 412), summary="Put another policy in force")
 async def put_policy(
-    body: NewPolicy, caller: Admin, services: Services, response: Response, if_match: IfMatch = None, dry_run: DryRun = False
+    body: NewPolicy, caller: Admin, services: Services, response: Response, if_match: IfMatch = "*", dry_run: DryRun = False
 ) -> EditView:
     """The whole of it: what the document leaves out gets its default; plans that are left out stay. On every gateway within a second."""
     edit = await services.policies.edit(
@@ -90,7 +90,7 @@ async def put_policy(
 
 @router.post("/rollback", responses=body_problems(404, 409, 412), summary="Go back to an older version")
 async def roll_back_policy(
-    body: Rollback, caller: Admin, services: Services, response: Response, if_match: IfMatch = None, dry_run: DryRun = False
+    body: Rollback, caller: Admin, services: Services, response: Response, if_match: IfMatch = "*", dry_run: DryRun = False
 ) -> EditView:
     """Makes a new version with the contents of the old one."""
     edit = await services.policies.roll_back(body.version, caller.key_id, body.comment, _expected(if_match), dry_run=dry_run)
@@ -124,8 +124,8 @@ async def diff_policy(
     return ChangeList(data=[_change(each) for each in changes(before.policy, after.policy)])
 
 
-def _expected(if_match: str | None) -> int | None:
-    return None if if_match is None or if_match == "*" else int(if_match.strip('"'))
+def _expected(if_match: str) -> int | None:
+    return None if if_match == "*" else int(if_match.strip('"'))
 
 
 def _view(found: PolicyVersion, response: Response) -> PolicyView:

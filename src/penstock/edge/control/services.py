@@ -7,13 +7,17 @@ from typing import Protocol
 from penstock.accounts.service import AccountService
 from penstock.catalog.policies import Policies
 from penstock.domain.clock import Clock
+from penstock.domain.leases import RunnerRecord
 from penstock.domain.models import ModelRecord
-from penstock.domain.ports import Store
+from penstock.domain.ports import DecisionView, Store
 from penstock.domain.principal import Principal
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
 from penstock.edge.control.signatures import UsedSignatures
 from penstock.edge.observe import Metrics
+from penstock.explain.decision import Ring
+from penstock.explain.view import RingView
 from penstock.files.service import FileService
+from penstock.tasks.desk import Desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,10 @@ class FleetView(Protocol):
         """`draining`: the worker itself is about to stop."""
         ...
 
+    async def log_tail(self, record: WorkerRecord, lines: int) -> Sequence[str]:
+        """The last lines of the log of a worker's engine. Raises NotFound where there is none, and UpstreamFailed."""
+        ...
+
     async def probe_upstream(self, url: str, secret: str) -> Sequence[ModelOffer]:
         """The models that a server lists. Raises UpstreamFailed with a sentence for the operator; follows no redirect."""
         ...
@@ -97,6 +105,7 @@ class ControlServices:
     store: Store
     accounts: AccountService
     files: FileService
+    tasks: Desk
     fleet: FleetView
     authenticate: Authenticate
     limiter: Limiter
@@ -113,7 +122,10 @@ class ControlServices:
     max_json_depth: int = 64
     slow_request_seconds: float = 30.0
     heartbeat_seconds: float = 5.0
+    decisions: DecisionView = field(default_factory=lambda: RingView(Ring(0)))
     used_signatures: UsedSignatures = field(default_factory=UsedSignatures)
+    known_runners: dict[str, tuple[float, RunnerRecord]] = field(default_factory=dict)
+    """Until when (monotonic) each is believed to be as it was read."""
 
     @property
     def policies(self) -> Policies:

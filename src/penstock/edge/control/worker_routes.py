@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from penstock.domain.errors import Conflict
@@ -20,6 +20,7 @@ router = APIRouter(prefix="/api/workers", tags=["Workers"])
 
 Capability = Literal["chat", "completions", "embeddings", "tools", "json_schema", "logprobs", "vision"]
 Slots = Annotated[int, Field(ge=1, le=100_000, description="Requests that it serves at the same time."), WHOLE]
+LogLines = Annotated[int, Query(ge=1, le=2000, description="How many.")]
 Secret = Annotated[str, Field(max_length=4096, pattern=r"^[!-~]*$", description="Presented as `Authorization: Bearer`.")]
 
 
@@ -77,6 +78,10 @@ class WorkerView(View):
 
 class WorkerList(Page):
     data: list[WorkerView]
+
+
+class LogTail(View):
+    lines: Annotated[list[str], Field(description="Oldest first, as the engine wrote them.")]
 
 
 NamedOffers = Annotated[
@@ -137,6 +142,13 @@ async def add_upstream(body: NewUpstream, caller: Admin, services: Services) -> 
 @router.get("/{worker_id}", responses=problems(404, 422), summary="Show a worker")
 async def show_worker(worker_id: Id, caller: WorkerWriter, services: Services) -> WorkerView:
     return _shown(services, await _own(services, caller, worker_id))
+
+
+@router.get("/{worker_id}/logs", responses=problems(404, 422, 502), summary="Read the end of an engine's log")
+async def show_log(worker_id: Id, caller: WorkerWriter, services: Services, lines: LogLines = 200) -> LogTail:
+    """What the server behind a worker said last: llama-server, vLLM, SGLang. 404 for an engine that has no server of its own."""
+    record = await _own(services, caller, worker_id)
+    return LogTail(lines=list(await services.fleet.log_tail(record, lines)))
 
 
 @router.patch("/{worker_id}", responses=body_problems(404, 409, 502), summary="Change an upstream")

@@ -11,7 +11,8 @@ import msgspec
 
 from penstock.domain.inference import OPERATION_PATHS
 from penstock.domain.leases import Lease
-from penstock.runner.work import Answer, Inferences, KindOptions, Report, Unreachable
+from penstock.runner.work import Inferences, KindOptions, Report, Unreachable
+from penstock.tasks.inference import WholeAnswer
 from penstock.tasks.outcome import Broke, Ended, GivenBack, Succeeded
 
 URLS = frozenset(OPERATION_PATHS.values())
@@ -57,7 +58,7 @@ class InferenceKind:
             return GivenBack(self._rest(None)) if lease.max_attempts > 1 else Broke("unreachable", str(error))
         return self._ended(answer)
 
-    def _ended(self, answer: Answer) -> Ended:
+    def _ended(self, answer: WholeAnswer) -> Ended:
         result = msgspec.json.encode(Result(answer.status, answer.request_id, _json(answer.body))).decode()
         if answer.status < 400:
             return Succeeded(result)
@@ -86,7 +87,7 @@ def _json(body: bytes) -> msgspec.Raw:
     return msgspec.Raw(body)
 
 
-def _told(answer: Answer) -> tuple[str, str]:
+def _told(answer: WholeAnswer) -> tuple[str, str]:
     try:
         error = msgspec.json.decode(answer.body)["error"]
         return str(error.get("code") or error["type"]), str(error["message"])

@@ -166,3 +166,6 @@ async def _beginning(response: httpx.Response) -> str:
 def _retry_after(response: httpx.Response) -> float | None:
     text = response.headers.get("retry-after", "")
     return min(float(text), 3_600.0) if text.isascii() and text.isdigit() else None
+
+
+MEMBER = WebhookKind

@@ -1,0 +1,183 @@
+"""`penstock runner`, and the runner inside `penstock up`: settings in, a running runner out."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from random import Random
+
+import structlog
+
+from penstock import __version__, family, identity
+from penstock.app import process
+from penstock.app.tasks import desk
+from penstock.domain.clock import SystemClock
+from penstock.domain.errors import PenstockError
+from penstock.domain.ids import RequestIds, new_id
+from penstock.domain.inference import Call
+from penstock.domain.leases import Lease
+from penstock.domain.ports import Flight, Reply, StoreProblem
+from penstock.domain.principal import Principal
+from penstock.edge import logs
+from penstock.runner.children import CannotImport
+from penstock.runner.link import DirectLink, Link
+from penstock.runner.remote import JoinRefused, RemoteLink
+from penstock.runner.runner import Runner
+from penstock.runner.slots import SlotPlan
+from penstock.runner.work import Inferences, Kind, KindOptions
+from penstock.settings import RunnerSettings, Settings
+from penstock.stores import make_store
+from penstock.tasks.desk import Desk
+from penstock.tasks.inference import OnBehalf, WholeAnswer
+
+log = structlog.get_logger("penstock.runner")
+_KINDS = "penstock.runner.kinds"
+_FUNCTION = "function"
+_USAGE = 2
+_PATIENCE_SECONDS = 5.0
+
+
+class OwnInferences:
+    """Implements `runner.work.Inferences` through the pipeline of this process."""
+
+    def __init__(self, on_behalf: OnBehalf) -> None:
+        self._on_behalf = on_behalf
+
+    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> WholeAnswer:
+        return await self._on_behalf.ask(lease.org_id, lease.key_id, url, body, own_class=own_class)
+
+
+class OwnRunner:
+    """The runner inside `penstock up`. `open`, `start`, `stop`, `close`."""
+
+    def __init__(self, settings: Settings, tasks: Desk) -> None:
+        link = DirectLink(tasks.store, tasks.handout, new_id("run"))
+        self._runner = make_runner(settings, link, OwnInferences(tasks.on_behalf), "up")
+        self._drain_seconds = settings.runner.drain_seconds
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Raises CannotImport."""
+        await self._runner.open()
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._runner.run())
+
+    def stop(self) -> None:
+        self._runner.stop()
+
+    async def close(self) -> None:
+        self._runner.stop()
+        if self._task is not None:
+            try:
+                async with asyncio.timeout(self._drain_seconds + _PATIENCE_SECONDS):
+                    await self._task
+            except TimeoutError:
+                log.warning("runner_did_not_end")
+            except Exception:
+                log.exception("runner_failed")
+        await self._runner.close()
+
+
+def make_runner(settings: Settings, link: Link, inferences: Inferences | None, name: str) -> Runner:
+    """Raises StoreProblem for queues that cannot be read."""
+    wanted = settings.runner
+    plans = slot_plans(wanted, functions=bool(settings.imports), others=_others(inferences))
+    processes = sum(plan.slots for plan in plans if _FUNCTION in plan.kinds)
+    options = KindOptions(settings.imports, processes, inferences, wanted.webhook_networks)
+    kinds: dict[str, Kind] = {kind: family.member(_KINDS, kind)(options) for plan in plans for kind in plan.kinds}
+    own_name = wanted.name or name
+    random = Random()  # noqa: S311 - spreads retries
+    return Runner(link, kinds, plans, own_name, __version__, SystemClock(), random, wanted.drain_seconds)
+
+
+def _others(inferences: Inferences | None) -> tuple[str, ...]:
+    """Every kind that needs no process of its own; without a gateway there is nobody to make inferences."""
+    left_out = {_FUNCTION} if inferences is not None else {_FUNCTION, "inference"}
+    return tuple(kind for kind in family.names(_KINDS) if kind not in left_out)
+
+
+def slot_plans(wanted: RunnerSettings, *, functions: bool, others: Sequence[str]) -> list[SlotPlan]:
+    """Functions need a process each, so they have slots of their own. Raises StoreProblem."""
+    plans = []
+    for queues, slots in _queue_groups(wanted.queues):
+        plans.append(SlotPlan(tuple(others), queues, slots or wanted.slots, min(wanted.prefetch, slots or wanted.slots)))
+        if functions:
+            plans.append(SlotPlan((_FUNCTION,), queues, slots or wanted.processes, wanted.prefetch))
+    return plans
+
+
+def _queue_groups(queues: Sequence[str]) -> list[tuple[tuple[str, ...], int]]:
+    """`high=4` is a group of its own; names without a number share one. 0 slots: the ordinary number."""
+    groups: list[tuple[tuple[str, ...], int]] = []
+    shared = []
+    for text in queues:
+        name, separator, number = text.partition("=")
+        if not separator:
+            shared.append(name)
+        elif number.isascii() and number.isdigit() and 0 < int(number[:6]) <= 10_000:
+            groups.append(((name,), int(number)))
+        else:
+            raise StoreProblem(f"A queue is NAME or NAME=SLOTS, not {text!r}.")
+    if shared or not groups:
+        groups.append((tuple(shared), 0))
+    return groups
+
+
+def run(settings: Settings) -> int:
+    """`penstock runner`: until SIGTERM; returns the process's exit code."""
+    logs.configure(settings.log.level, settings.log.format)
+    if bool(settings.runner.join) == bool(settings.runner.store):
+        process.say("penstock: a runner needs --join URL (a gateway) or --store URL (PostgreSQL), and only one of them.")
+        return _USAGE
+    try:
+        return process.run(lambda: _joined(settings) if settings.runner.join else _direct(settings))
+    except (CannotImport, JoinRefused, identity.IdentityInUse) as error:
+        process.say(f"penstock: {error}")
+        return 1
+
+
+async def _joined(settings: Settings) -> int:
+    wanted = settings.runner
+    name = wanted.name or socket.gethostname()
+    own = identity.load(wanted.state_dir or settings.data_dir / "runners" / name)
+    try:
+        link = RemoteLink(wanted.join, wanted.token.get_secret_value() or None, own, SystemClock())
+        return await _until_stopped(make_runner(settings, link, link, name))
+    finally:
+        own.close()
+
+
+async def _direct(settings: Settings) -> int:
+    """On PostgreSQL. An SQLite file belongs to its gateway."""
+    url = settings.runner.store
+    if url.startswith("sqlite"):
+        process.say("penstock: an SQLite store belongs to its gateway alone; join the gateway instead: penstock runner --join URL.")
+        return _USAGE
+    key = settings.secret_key.get_secret_value().encode() or None
+    store = make_store(url, secret_key=key)
+    await store.open()
+    try:
+        secret = key or await store.secret("api_keys", os.urandom(32))
+        tasks = desk(store, _NoPipeline(), secret, SystemClock(), RequestIds())
+        link = DirectLink(store.tasks, tasks.handout, new_id("run"))
+        return await _until_stopped(make_runner(settings, link, None, socket.gethostname()))
+    finally:
+        await store.close()
+
+
+class _NoPipeline:
+    """A runner on the store alone takes no inferences: its kinds do not have them."""
+
+    def run(self, principal: Principal, call: Call, reply: Reply) -> Flight:
+        raise PenstockError("there is no pipeline in this process")
+
+
+async def _until_stopped(runner: Runner) -> int:
+    try:
+        await runner.open()
+        process.on_stop(runner.stop)
+        await runner.run()
+        return 0
+    finally:
+        await runner.close()

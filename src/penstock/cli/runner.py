@@ -1,0 +1,42 @@
+"""`penstock runner`: a process that executes tasks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from penstock.cli import process
+from penstock.cli.command import command, single
+
+app = single()
+
+
+@app.command()
+@command
+def runner(
+    join: Annotated[str | None, typer.Option(metavar="URL", help="Gateway to join.")] = None,
+    token: Annotated[str | None, typer.Option(metavar="TOKEN", help="Join token; better in PENSTOCK_RUNNER__TOKEN.")] = None,
+    store: Annotated[str | None, typer.Option(metavar="URL", help="Instead of a gateway: the PostgreSQL store to work on.")] = None,
+    imports: Annotated[list[str] | None, typer.Option("--import", metavar="MODULE", help="Module with functions; repeatable.")] = None,
+    queue: Annotated[list[str] | None, typer.Option(metavar="NAME[=SLOTS]", help="Serve only these queues; repeatable. [all]")] = None,
+    slots: Annotated[int | None, typer.Option(min=1, metavar="N", help="Inferences and webhooks at the same time. [32]")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, metavar="N", help="Functions at the same time. [4]")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name that people see.")] = None,
+    state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the runner keeps its identity.")] = None,
+    config: process.ConfigOption = None,
+) -> int:
+    """Start a runner: it takes tasks from a gateway (or a PostgreSQL store) and executes them."""
+    flags = {
+        "join": join,
+        "token": token,
+        "store": store,
+        "queues": queue or None,
+        "slots": slots,
+        "processes": processes,
+        "name": name,
+        "state_dir": state_dir,
+    }
+    settings = process.load_settings({"runner": flags, "imports": imports or None}, config)
+    from penstock.app import runner as app
+
+    return app.run(settings)
