@@ -111,8 +111,7 @@ class Counted:
         retries: int,
     ) -> None:
         metrics = self._metrics
-        series = metrics.known.get((model, operation, tier)) or metrics.series(model, operation, tier)
-        series.add(status, seconds, queue_seconds, ttft_seconds, count, retries)
+        metrics.series(model, operation, tier).add(status, seconds, queue_seconds, ttft_seconds, count, retries)
         if count is not None:
             metrics.journal_records += 1
 
