@@ -36,13 +36,12 @@ class Check(Protocol):
 class Admission:
     """What an admitted request holds until it ends: a place among its key's running requests and reserved tokens."""
 
-    __slots__ = ("_limits", "_open", "_requests", "_tokens", "choice", "reserved_tokens")
+    _open = True
 
     def __init__(self, limits: KeyLimits, choice: TierChoice, requests: Buckets, tokens: Buckets, reserved_tokens: int) -> None:
         self._limits = limits
         self._requests = requests
         self._tokens = tokens
-        self._open = True
         self.choice = choice
         self.reserved_tokens = reserved_tokens
 
@@ -85,6 +84,7 @@ class Gate:
 
     def __init__(self, quotas: Quotas, checks: tuple[Check, ...] = (), capacity: int = 100_000) -> None:
         self._book = LimitBook(quotas, capacity)
+        self._known = self._book.limits
         self._checks = checks
 
     @property
@@ -94,10 +94,12 @@ class Gate:
 
     def admit(self, principal: Principal, demand: Demand, now: float) -> Admission:
         """Raises PermissionDenied, BadRequest (a tier that is none), RateLimited, or what a check raises. `now`: monotonic."""
-        limits = self._book.of(principal)
+        limits = self._known.get(principal.key_id)
+        if limits is None or limits.principal is not principal:
+            limits = self._book.of(principal)
         if not limits.may_infer:
             raise PermissionDenied("This API key lacks the scope 'inference'.", retry=False)
-        choice = limits.tier(demand.service_tier)
+        choice = limits.choices.get(demand.service_tier) or limits.tier(demand.service_tier)
         if limits.in_flight >= limits.concurrency:
             raise _too_many_running(limits.concurrency)
         requests = limits.requests.take(1, now)

@@ -121,6 +121,8 @@ class KeyRing:
             return self._find_unseen(authorization, address)
         if self._monotonic() > self._fresh_until:
             raise _store_silent()
+        if accepted.expires_at is None and accepted.networks is None:
+            return accepted.principal
         return self._admit(accepted, address)
 
     async def identify(self, authorization: bytes | None, address: str) -> Principal:

@@ -20,7 +20,7 @@ Buckets = tuple[Bucket, ...]
 class Limit:
     """Requests or tokens per minute: the organisation's limit, and the key's own below it where it has one."""
 
-    __slots__ = ("_bucket", "_org_limit", "_org_name", "_own_limit", "_own_name", "_what")
+    __slots__ = ("_bucket", "_org", "_org_limit", "_org_name", "_own", "_own_limit", "_own_name", "_what")
 
     def __init__(self, quotas: Quotas, what: str, principal: Principal, org_limit: int, own_limit: int | None) -> None:
         self._bucket = quotas.bucket
@@ -29,15 +29,21 @@ class Limit:
         self._org_limit = org_limit
         self._own_name = f"key:{principal.key_id}:{what}"
         self._own_limit = own_limit
+        self._org, self._own = self._fetch()
+
+    def _fetch(self) -> tuple[Bucket, Bucket | None]:
+        own = None if self._own_limit is None else self._bucket(self._own_name, self._own_limit)
+        return self._bucket(self._org_name, self._org_limit), own
 
     def take(self, amount: int, now: float) -> Buckets:
         """Take units of both or of none. Raises RateLimited. A refusal costs nothing: who keeps knocking does not wait longer."""
-        bucket = self._bucket(self._org_name, self._org_limit)
+        bucket, own = self._org, self._own
+        if bucket.forgotten or (own is not None and own.forgotten):
+            bucket, own = self._org, self._own = self._fetch()
         if wait := bucket.reserve(amount, now):
             raise _too_many(self._what, "organisation", bucket, amount, wait)
-        if self._own_limit is None:
+        if own is None:
             return (bucket,)
-        own = self._bucket(self._own_name, self._own_limit)
         if wait := own.reserve(amount, now):
             bucket.settle(amount)
             raise _too_many(self._what, "API key", own, amount, wait)
@@ -45,14 +51,14 @@ class Limit:
 
     def buckets(self) -> Buckets:
         """To be read."""
-        bucket = self._bucket(self._org_name, self._org_limit)
-        return (bucket,) if self._own_limit is None else (bucket, self._bucket(self._own_name, self._own_limit))
+        bucket, own = self._fetch()
+        return (bucket,) if own is None else (bucket, own)
 
 
 class KeyLimits:
     """What one key may still do. The organisation's buckets are shared by all its keys."""
 
-    __slots__ = ("_choices", "_quotas", "concurrency", "in_flight", "may_infer", "principal", "requests", "tiers", "tokens")
+    __slots__ = ("_quotas", "choices", "concurrency", "in_flight", "may_infer", "principal", "requests", "tiers", "tokens")
 
     def __init__(self, quotas: Quotas, principal: Principal, tiers: Mapping[ServiceTier, TierPolicy] = TIERS) -> None:
         self._quotas = quotas
@@ -68,13 +74,14 @@ class KeyLimits:
         self.may_infer = principal.may(Scope.INFERENCE)
         self.requests = Limit(self._quotas, "requests", principal, plan.requests_per_minute, principal.requests_per_minute)
         self.tokens = Limit(self._quotas, "tokens", principal, plan.tokens_per_minute, principal.tokens_per_minute)
-        self._choices: dict[str | None, TierChoice] = {}
+        self.choices: dict[str | None, TierChoice] = {}
+        """What `tier` has answered: only names that it accepts, so there are never more than a few."""
 
     def tier(self, asked: str | None) -> TierChoice:
-        """`tiers.resolve`, remembered: only names that it accepts, so there are never more than a few."""
-        choice = self._choices.get(asked)
+        """`tiers.resolve`, remembered."""
+        choice = self.choices.get(asked)
         if choice is None:
-            choice = self._choices[asked] = resolve(self.principal.plan, asked, self.tiers)
+            choice = self.choices[asked] = resolve(self.principal.plan, asked, self.tiers)
         return choice
 
 
@@ -84,24 +91,24 @@ class LimitBook:
     def __init__(self, quotas: Quotas, capacity: int = 100_000) -> None:
         self._quotas = quotas
         self._capacity = capacity
-        self._limits: OrderedDict[str, KeyLimits] = OrderedDict()
+        self.limits: OrderedDict[str, KeyLimits] = OrderedDict()
         self._tiers: Mapping[ServiceTier, TierPolicy] = TIERS
 
     def adopt(self, tiers: Mapping[ServiceTier, TierPolicy]) -> None:
         """Tiers lead to other pools from here on; who has been admitted goes where it was admitted to."""
         self._tiers = tiers
-        for limits in self._limits.values():
+        for limits in self.limits.values():
             limits.tiers = tiers
             limits.adopt(limits.principal)
 
     def __len__(self) -> int:
-        return len(self._limits)
+        return len(self.limits)
 
     def of(self, principal: Principal) -> KeyLimits:
-        limits = self._limits.get(principal.key_id)
+        limits = self.limits.get(principal.key_id)
         if limits is None:
             self._make_room()
-            limits = self._limits[principal.key_id] = KeyLimits(self._quotas, principal, self._tiers)
+            limits = self.limits[principal.key_id] = KeyLimits(self._quotas, principal, self._tiers)
         elif limits.principal is not principal:
             limits.adopt(principal)
         return limits
@@ -109,11 +116,11 @@ class LimitBook:
     def _make_room(self) -> None:
         """Forget the oldest key that has nothing running; its buckets live on with the quotas. Looks at a few only."""
         for _ in range(4):
-            if len(self._limits) < self._capacity:
+            if len(self.limits) < self._capacity:
                 return
-            key_id, limits = self._limits.popitem(last=False)
+            key_id, limits = self.limits.popitem(last=False)
             if limits.in_flight:
-                self._limits[key_id] = limits
+                self.limits[key_id] = limits
 
 
 def _too_many(what: str, whose: str, bucket: Bucket, amount: float, wait: float) -> RateLimited:

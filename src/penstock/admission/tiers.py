@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 
 from penstock.domain.errors import BadRequest, PermissionDenied
 from penstock.domain.policy import TIERS, TierPolicy
@@ -17,7 +17,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TierChoice:
     """What a request's tier means. `pools` in order of preference; a later one only when the earlier ones have no slot."""
 
@@ -27,18 +27,14 @@ class TierChoice:
     """The tier that is served and billed in the pools of `downgraded`."""
     downgraded: frozenset[Pool] = frozenset()
 
-    def served_name(self, pool: Pool) -> str:
-        """`served` as a plain string, prepared once: it goes into every answer and record."""
-        return _served_names(self)[pool]
+    @cached_property
+    def names(self) -> Mapping[Pool, str]:
+        """`served` as plain strings, prepared once: one goes into every answer and record."""
+        return {pool: self.served(pool).value for pool in Pool}
 
     def served(self, pool: Pool) -> ServiceTier:
         """The tier that the response names and the ledger bills."""
         return self.tier if self.downgrade is None or pool not in self.downgraded else self.downgrade
-
-
-@cache
-def _served_names(choice: TierChoice) -> dict[Pool, str]:
-    return {pool: choice.served(pool).value for pool in Pool}
 
 
 def resolve(plan: Plan, asked: str | None, tiers: Mapping[ServiceTier, TierPolicy] = TIERS) -> TierChoice:

@@ -26,9 +26,7 @@ def up(
     discover: Annotated[bool | None, typer.Option("--discover/--no-discover", help="Look for inference servers on this machine.")] = None,
     tls_cert: process.TlsCertOption = None,
     tls_key: process.TlsKeyOption = None,
-    chaos: Annotated[
-        bool, typer.Option("--chaos", help="Harm a worker now and then, and say what follows.")
-    ] = False,
+    chaos: Annotated[bool, typer.Option("--chaos", help="Harm a worker now and then, and say what follows.")] = False,
     chaos_every: Annotated[float | None, typer.Option(metavar="SECONDS", help="Mean time between two harms. [10]")] = None,
     chaos_seed: Annotated[int | None, typer.Option(metavar="N", help="Do the same harms in the same order again.")] = None,
     config: process.ConfigOption = None,

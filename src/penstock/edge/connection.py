@@ -16,9 +16,10 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from penstock.domain.errors import BadHttp, HeadersTooLarge, PenstockError, RequestTimeout
-from penstock.edge.fastlane import OPERATIONS, Exchange, Lane
+from penstock.edge.fastlane import OPERATIONS, Exchange, Head, Lane
 from penstock.edge.problems import PROBLEM_TYPE, problem
 from penstock.edge.status_lines import STATUS_LINES
+from penstock.net.known_head import KnownHead
 from penstock.wire.errors import error_body, error_headers
 
 
@@ -78,6 +79,10 @@ class PenstockConnection(HttpToolsProtocol):
         """The head that has come offers an upgrade and announces a body."""
         self._answering: Exchange | None = None
         """The exchange whose turn it is, or was last; `cycle` may be a later one, of which the head has come already."""
+        self._known = KnownHead()
+        self._known_head: Head | None = None
+        self._first_read = b""
+        """What the parser is given from the begin of a request; empty when it is in the middle of one."""
 
     # uvicorn's `cycle` is an ASGI request or one of our exchanges; its annotations know only the former.
 
@@ -101,6 +106,12 @@ class PenstockConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._condemned:
             return
+        if self.stage is IDLE:
+            body = self._known.body(data)
+            if body is not None:
+                self._begin_known(body)
+                return
+        self._first_read = data if self.stage is IDLE or not self._head_read else b""
         self._head_read += len(data)
         try:
             self.parser.feed_data(data)
@@ -116,6 +127,15 @@ class PenstockConnection(HttpToolsProtocol):
         if self.stage is HEAD and self._head_read > self.limits.max_header_bytes:
             # The head has not ended: a single line without an end would never reach `on_header`.
             self._reject_head()
+
+    def _begin_known(self, body: bytes) -> None:
+        """A whole request, with a head that the parser has accepted on this connection before."""
+        assert self._known_head is not None
+        exchange = Exchange(self.lane, self, self._known_head, self._address)
+        self.cycle = exchange  # type: ignore[assignment]  # see above
+        self._incoming = self._answering = exchange
+        self.stage = ANSWER
+        exchange.whole(body)
 
     def _without_upgrade(self) -> bytes:
         """The head of a request with a body and an offer that we do not take up, as it would be without it; else nothing."""
@@ -182,9 +202,12 @@ class PenstockConnection(HttpToolsProtocol):
             self._incoming = None
             self._hand_to_asgi()
             return
-        exchange = Exchange(self.lane, self, operation, headers, self._address)
+        head = Head(operation, headers)
+        exchange = Exchange(self.lane, self, head, self._address)
         if not http_11 or not self.parser.should_keep_alive():
             exchange.last_on_connection(http_11=http_11)
+        elif not self.expect_100_continue and self._first_read and self._known.learn(self._first_read, self.headers):
+            self._known_head = head
         previous: RequestResponseCycle | None = self.cycle
         self.cycle = exchange  # type: ignore[assignment]  # see above
         self._incoming = exchange

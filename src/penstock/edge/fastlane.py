@@ -22,7 +22,6 @@ OPERATIONS: Mapping[bytes, Operation] = {path.encode("ascii"): operation for ope
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _JSON = b"content-type: application/json\r\n"
 _CLOSE = b"connection: close\r\n"
-_NO_HEADERS: Mapping[bytes, bytes] = {}
 _TELLING = frozenset(
     {
         b"content-encoding",
@@ -64,54 +63,48 @@ class Connection(Protocol):
     def on_response_complete(self) -> None: ...
 
 
+class Head:
+    """What the edge takes from the head of an inference request; the same object when the same head comes again."""
+
+    __slots__ = ("authorization", "headers", "operation", "tells")
+
+    def __init__(self, operation: Operation, headers: Mapping[bytes, bytes]) -> None:
+        self.operation = operation
+        self.headers = headers
+        self.authorization = headers.get(b"authorization")
+        self.tells = not headers.keys().isdisjoint(_TELLING)
+        """Whether it says more than who asks and what."""
+
+
 class Exchange:
     """One request and its answer on a connection; implements `domain.ports.Reply`.
 
     It also wears the few attributes by which uvicorn's connection handling knows a request: `response_complete`, `keep_alive`.
     """
 
-    __slots__ = (
-        "_address",
-        "_body",
-        "_chunked",
-        "_complete",
-        "_connection",
-        "_flight",
-        "_head",
-        "_headers",
-        "_lane",
-        "_more",
-        "_operation",
-        "_paused",
-        "_refusal",
-        "_resolving",
-        "_size",
-        "its_turn",
-        "keep_alive",
-        "response_complete",
-    )
+    # What most requests never set costs them nothing: it is looked up on the class.
+    _body = b""
+    _more: list[bytes] | None = None
+    """What came after the first read; most bodies come in one."""
+    _size = 0
+    _refusal: PenstockError | None = None
+    _flight: Flight | None = None
+    _resolving: asyncio.Task[None] | None = None
+    _start = b""
+    """The head of the answer, kept back until the first bytes of its body."""
+    _chunked = True
+    _complete = False
+    _paused = False
+    its_turn = False
+    """Whether the requests before it on this connection have been answered."""
+    keep_alive = True
+    response_complete = False
 
-    def __init__(self, lane: Lane, connection: Connection, operation: Operation, headers: Mapping[bytes, bytes], address: str) -> None:
+    def __init__(self, lane: Lane, connection: Connection, head: Head, address: str) -> None:
         self._lane = lane
         self._connection = connection
-        self._operation = operation
-        self._headers = headers
+        self._head = head
         self._address = address
-        self._chunked = True
-        self._body = b""
-        self._more: list[bytes] | None = None
-        """What came after the first read; most bodies come in one."""
-        self._size = 0
-        self._complete = False
-        self.its_turn = False
-        """Whether the requests before it on this connection have been answered."""
-        self._refusal: PenstockError | None = None
-        self._flight: Flight | None = None
-        self._resolving: asyncio.Task[None] | None = None
-        self._head = b""
-        self._paused = False
-        self.keep_alive = True
-        self.response_complete = False
 
     def last_on_connection(self, *, http_11: bool) -> None:
         """The client wants the connection to end with the answer; before HTTP/1.1 it does not know chunks either."""
@@ -139,6 +132,16 @@ class Exchange:
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The request body is larger than {self._lane.max_body_bytes} bytes.", retry=False)
 
+    def whole(self, body: bytes) -> None:
+        """The request came in one piece, and it is its turn."""
+        self.its_turn = True
+        self._complete = True
+        if len(body) <= self._lane.max_body_bytes:
+            self._body = body
+        else:
+            self._refusal = self._too_large()
+        self._run()
+
     def complete(self) -> None:
         """The whole body is here."""
         self._complete = True
@@ -158,7 +161,7 @@ class Exchange:
         try:
             if self._refusal is not None:
                 raise self._refusal
-            found = lane.keys.find(self._headers.get(b"authorization"), self._address)
+            found = lane.keys.find(self._head.authorization, self._address)
             if isinstance(found, Pending):
                 self._ask(found)
             else:
@@ -195,12 +198,13 @@ class Exchange:
     def _fly(self, principal: Principal) -> None:
         """Raises PenstockError for what the headers say wrong."""
         lane = self._lane
+        head = self._head
         body = self._body if self._more is None else b"".join((self._body, *self._more))
-        call = Call(lane.ids.next(lane.clock.time()), self._operation, body)
-        if self._headers.keys() & _TELLING:
+        call = Call(lane.ids.next(lane.clock.time()), head.operation, body)
+        if head.tells:
             self._add_what_headers_tell(call)
         # The flight has what it needs: a stream may last for minutes.
-        self._headers, self._body, self._more = _NO_HEADERS, b"", None
+        self._body, self._more = b"", None
         flight = lane.inference.run(principal, call, self)
         if not self.response_complete:
             self._flight = flight
@@ -208,7 +212,7 @@ class Exchange:
                 flight.pause()
 
     def _add_what_headers_tell(self, call: Call) -> None:
-        headers = self._headers
+        headers = self._head.headers
         encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding != b"identity":
             call.body = inflated(call.body, encoding, self._lane.max_inflated_bytes)
@@ -224,7 +228,7 @@ class Exchange:
             call.idempotency_key = name.decode("latin-1")
 
     def _client_request_id(self) -> str:
-        given = self._headers.get(b"x-request-id")
+        given = self._head.headers.get(b"x-request-id")
         return given.decode("ascii") if given is not None and VALID_REQUEST_ID.fullmatch(given) else ""
 
     # the answer goes out
@@ -251,27 +255,28 @@ class Exchange:
             self.keep_alive = False
         framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
         close = b"" if self.keep_alive else _CLOSE
-        # Kept back until the first bytes of the body, which follow at once: one packet instead of two.
-        self._head = b"%b%b%b%b%b\r\n" % (STATUS_LINES[status], self._lane.date, headers, framing, close)
+        # Those follow at once: one packet instead of two.
+        self._start = b"%b%b%b%b%b\r\n" % (STATUS_LINES[status], self._lane.date, headers, framing, close)
 
     def write(self, data: bytes) -> None:
         if not data:
             return
         if self._chunked:
-            data = b"%b%x\r\n%b\r\n" % (self._head, len(data), data)
-        elif self._head:
-            data = self._head + data
-        self._head = b""
+            data = b"%b%x\r\n%b\r\n" % (self._start, len(data), data)
+        elif self._start:
+            data = self._start + data
+        self._start = b""
         self._connection.send(data)
 
     def end(self) -> None:
-        if self._chunked or self._head:
-            self._connection.send(self._head + (b"0\r\n\r\n" if self._chunked else b""))
+        if self._chunked or self._start:
+            self._connection.send(self._start + (b"0\r\n\r\n" if self._chunked else b""))
         self._over()
 
     def _over(self) -> None:
         self.response_complete = True
-        self._flight = None
+        if self._flight is not None:
+            self._flight = None
         if not (self.keep_alive and self._complete):
             # A body that is still coming cannot be told from the next request.
             self._connection.hang_up()

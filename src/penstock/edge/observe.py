@@ -113,7 +113,8 @@ class Metrics:
     """Everything that this process counts. No key, user or organisation is a label, ever."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[str, str, str], Series] = {}
+        self.known: dict[tuple[str, str, str], Series] = {}
+        """What `series` has answered, by model, operation and tier served."""
         self._control: Counter[tuple[str, str, str]] = Counter()
         self.refused: Counter[str] = Counter()
         """Requests that admission or the queue turned away, by error code."""
@@ -127,11 +128,11 @@ class Metrics:
     def series(self, model: str, operation: str, tier: str) -> Series:
         """The same object for the same labels. `model` is a known model's id, never what a client typed."""
         key = (model, operation, tier)
-        found = self._series.get(key)
+        found = self.known.get(key)
         if found is None:
-            if len(self._series) >= LONGEST_SERIES_LIST:
+            if len(self.known) >= LONGEST_SERIES_LIST:
                 key = (OTHER, operation, tier)
-            found = self._series.setdefault(key, Series())
+            found = self.known.setdefault(key, Series())
         return found
 
     def control_request(self, method: str, route: str, status: int) -> None:
@@ -139,7 +140,7 @@ class Metrics:
         self._control[(method if method.isalpha() and len(method) < 8 else OTHER, route, f"{status // 100}xx")] += 1
 
     def all_series(self) -> Mapping[tuple[str, str, str], Series]:
-        return self._series
+        return self.known
 
     def control_requests(self) -> Mapping[tuple[str, str, str], int]:
         return self._control

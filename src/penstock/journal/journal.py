@@ -57,6 +57,8 @@ class Journal:
             for record in segments.read(batch.path) if cut and batch.path else ():
                 cut.pop(record.request_id, None)
         self._segments = Segments(directory, self._segment_bytes)
+        self.finish: Callable[[UsageRecord], None] = self._segments.append
+        """Before the last bytes leave. The caller then clears its slot."""
         for record in cut.values():
             self._segments.append(reprice(replace(record, outcome=Outcome.RECOVERED)))
         self._slots = Slots(directory, self._slots_per_file)
@@ -105,10 +107,6 @@ class Journal:
             return None
         slot.fill(record)
         return slot
-
-    def finish(self, record: UsageRecord) -> None:
-        """Before the last bytes leave. The caller then clears its slot."""
-        self._segments.append(record)
 
     @property
     def backlog(self) -> int:

@@ -6,12 +6,22 @@ from typing import Protocol, cast
 import httptools
 
 from penstock.domain.ports import ResponseSink, TransportFailure
+from penstock.net.known_head import KnownHead
+
+_PLAIN = b"HTTP/1.1 200 "
+"""What an answer begins with whose head may be known when it comes again."""
 
 
 class Call(Protocol):
-    """On whose behalf a connection works. Exactly one of the two comes, last, unless the exchange was abandoned."""
+    """On whose behalf a connection works. Exactly one of the three comes, last, unless the exchange was abandoned."""
 
-    def end(self) -> None: ...
+    def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """The answer came in one piece; the sink has heard nothing of it."""
+        ...
+
+    def end(self) -> None:
+        """The sink has heard everything."""
+        ...
 
     def failed(self, reason: TransportFailure) -> None: ...
 
@@ -32,18 +42,23 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, home: Home, largest_head: int) -> None:
         self._home = home
         self._largest_head = largest_head
-        self._now = asyncio.get_running_loop().time
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
+        self._known = KnownHead()
+        self._known_headers: list[tuple[bytes, bytes]] = []
         self._sink: ResponseSink | None = None
         self._call: Call | None = None
-        self._begin_exchange()
+        self._begin_answer()
+        self._untouched = True
+        """No byte of the answer has come."""
+        self.open = False
+        """Nobody has begun to close it, neither the server nor we."""
         self.exchanges = 0
-        self.last_read = 0.0
-        """Loop time of the last bytes, or of the request when none have come."""
+        self.silent_since = 0.0
+        """Loop time at which whoever watches for silence first looked after the last bytes; 0: not yet. No clock is read for a read."""
         self.paused = False
 
-    def _begin_exchange(self) -> None:
+    def _begin_answer(self) -> None:
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
         self._framed = False
@@ -55,26 +70,26 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        return self._transport is not None and self._sink is None and not self._transport.is_closing()
+        return self.open and self._call is None
 
     @property
     def busy(self) -> bool:
-        return self._sink is not None
+        return self._call is not None
 
     def start(self, request: bytes, call: Call, sink: ResponseSink) -> None:
         """Send a request; the head and body of its answer go to `sink`, its end to `call`. Only on a usable connection."""
-        assert self._transport is not None
-        if self.exchanges:
-            self._begin_exchange()
         self.exchanges += 1
         self._sink = sink
         self._call = call
-        self.last_read = self._now()
-        self._transport.write(request)
+        self._untouched = True
+        self.answering = False
+        self.silent_since = 0.0
+        self._write(request)
 
     def abandon(self) -> None:
         """Close at once; nobody hears anything more."""
         self._sink = self._call = None
+        self.open = False
         if self._transport is not None:
             self._transport.abort()
 
@@ -94,7 +109,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None and self.paused and not self._transport.is_closing():
             self.paused = False
             # Silence counts from here: until now it was we who did not read.
-            self.last_read = self._now()
+            self.silent_since = 0.0
             self._transport.resume_reading()
 
     # asyncio's side
@@ -102,9 +117,15 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast, because uvloop's transports are no subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
+        self._write = self._transport.write
+        self.open = True
+
+    def eof_received(self) -> None:
+        self.open = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self.open = False
         self._home.gone(self)
         call = self._call
         self._sink = self._call = None
@@ -117,11 +138,30 @@ class ClientConnection(asyncio.Protocol):
             call.failed(TransportFailure("reset", f"connection lost: {exc or 'closed by the peer'}"))
 
     def data_received(self, data: bytes) -> None:
-        if self._sink is None:
+        call = self._call
+        if call is None:
             # Bytes that nobody asked for: this connection can no longer be trusted.
             self.abandon()
             return
-        self.last_read = self._now()
+        self.silent_since = 0.0
+        first = self._untouched
+        if first:
+            body = self._known.body(data)
+            if body is not None:
+                self._sink = self._call = None
+                if self.paused:
+                    self.resume()
+                self._home.keep(self)
+                call.answered(200, self._known_headers, body)
+                return
+            self._untouched = False
+            self._begin_answer()
+        self._parse(data)
+        if first and self._complete and self._keep_alive and data.startswith(_PLAIN) and self._known.learn(data, self._headers):
+            self._known_headers = self._headers
+        self._hand_over()
+
+    def _parse(self, data: bytes) -> None:
         if not self.answering:
             self._head_bytes += len(data)
         try:
@@ -131,8 +171,6 @@ class ClientConnection(asyncio.Protocol):
             return
         if not self.answering and self._head_bytes > self._largest_head:
             self.fail("protocol", f"response headers of more than {self._largest_head} bytes")
-            return
-        self._hand_over()
 
     def _hand_over(self) -> None:
         """Once a read: all that was parsed goes to the sink in one piece."""
@@ -148,8 +186,10 @@ class ClientConnection(asyncio.Protocol):
             self.resume()
         if self._keep_alive and self._framed:
             self._home.keep(self)
-        elif self._transport is not None:
-            self._transport.close()
+        else:
+            self.open = False
+            if self._transport is not None:
+                self._transport.close()
         call.end()
 
     # the parser's side

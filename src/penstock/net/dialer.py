@@ -13,16 +13,15 @@ LARGEST_RESPONSE_HEAD_BYTES = 64 * 1024
 class DialedCall:
     """One request to an address: a connection for it, and one silent second try when a kept connection turned out dead."""
 
-    __slots__ = ("_cancelled", "_connecting", "_dialer", "_paused", "_request", "_sink", "connection")
+    connection: ClientConnection | None = None
+    _connecting: asyncio.Task[None] | None = None
+    _cancelled = False
+    _paused = False
 
     def __init__(self, dialer: "Dialer", request: bytes, sink: ResponseSink) -> None:
         self._dialer = dialer
         self._request = request
         self._sink = sink
-        self.connection: ClientConnection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._cancelled = False
-        self._paused = False
 
     def dial(self) -> None:
         """On a fresh connection."""
@@ -70,6 +69,10 @@ class DialedCall:
 
     # the connection
 
+    def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.connection = None  # as in `end`
+        self._sink.answered(status, headers, body)
+
     def end(self) -> None:
         # It may be carrying another request already: a late `cancel` must not touch it.
         self.connection = None
@@ -107,7 +110,7 @@ class Dialer:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.usable:
+            if connection.open:
                 call.connection = connection
                 connection.start(request, call, sink)
                 return call
@@ -145,8 +148,11 @@ class Dialer:
         """
         now = asyncio.get_running_loop().time()
         for connection in [each for each in self._open if each.busy and not each.paused]:
+            if not connection.silent_since:
+                connection.silent_since = now
+                continue
             allowed = between_chunks_seconds if connection.answering else first_byte_seconds
-            if now - connection.last_read > allowed:
+            if now - connection.silent_since > allowed:
                 where = "in mid-answer" if connection.answering else "before the first byte"
                 connection.fail("timeout", f"silent for {allowed:g} s {where}")
 

@@ -38,33 +38,33 @@ class Owner(Protocol):
 class Attempt:
     """Implements `ResponseSink`. After `over` nothing that still comes matters."""
 
-    __slots__ = (
-        "_content_type_wrong",
-        "_largest",
-        "_owner",
-        "_parts",
-        "_size",
-        "_status",
-        "burden",
-        "member",
-        "over",
-        "prompt_tokens",
-        "relay",
-    )
+    over = False
+    prompt_tokens: int | None = None
+    """The worker's own count at the first byte, when it tells."""
+    _status = 0
+    _content_type_wrong = False
+    _size = 0
+    _parts: list[bytes] | None = None
 
     def __init__(self, owner: Owner, member: Member, burden: Burden, relay: Relay | None, largest_reply_bytes: int) -> None:
         self._owner = owner
-        self._largest = largest_reply_bytes
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._status = 0
-        self._content_type_wrong = False
         self.member = member
         self.burden = burden
         self.relay = relay
-        self.prompt_tokens: int | None = None
-        """The worker's own count at the first byte, when it tells."""
-        self.over = False
+        """None: the reply is wanted whole."""
+        self._largest = largest_reply_bytes
+
+    def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        if status == 200 and self.relay is None and len(body) <= self._largest:
+            try:
+                self._owner.whole(body)
+            except GarbledReply as error:
+                self._fail(str(error))
+            return
+        self.head(status, headers)
+        if body:
+            self.data(body)
+        self.end()
 
     def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._status = status
@@ -100,12 +100,9 @@ class Attempt:
         if self.over:
             return
         if self._status != 200:
-            self._judge(b"".join(self._parts))
+            self._judge(b"".join(self._parts or ()))
         elif self.relay is None:
-            try:
-                self._owner.whole(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
-            except GarbledReply as error:
-                self._fail(str(error))
+            self.answered(200, [], b"".join(self._parts or ()))
         elif self._content_type_wrong:
             self._fail("a stream was asked for, and something else came with status 200")
         else:
@@ -120,6 +117,8 @@ class Attempt:
         if self._size > (self._largest if self._status == 200 else _LARGEST_ERROR_BYTES):
             self._fail("the reply is too large")
             return
+        if self._parts is None:
+            self._parts = []
         self._parts.append(data)
 
     def _close(self, relay: Relay) -> None:

@@ -11,7 +11,7 @@ from penstock.domain.principal import Pool, Principal
 from penstock.domain.usage import Outcome
 from penstock.pipeline import ending, heads, intake
 from penstock.pipeline.attempt import Attempt, settled_count
-from penstock.pipeline.phase import ANSWERING, NEW, OVER, QUEUED, SENT
+from penstock.pipeline.phase import ANSWERING, NEW, OVER, QUEUED, SENT, Phase
 from penstock.pipeline.rooms import Rooms
 from penstock.routing.burden import Burden
 from penstock.routing.member import Member
@@ -33,34 +33,37 @@ _ONLY_IDLE = (Pool.OVERFLOW,)
 class Flight(ending.Trail):
     """Implements `domain.ports.Flight` for the reply's owner, `scheduling.waiting.Waiting` for the line, `attempt.Owner` for the worker."""
 
+    # What most requests never change costs them nothing: it is looked up on the class.
+    admission: Admission | None = None
+    attempt: Attempt | None = None
+    exchange: Exchange | None = None
+    ticket: Ticket | None = None
+    debt: Debt | None = None
+    streaming = False
+    """The client has its status line."""
+    _counted = False
+    """Among the active requests of the retry budget."""
+    _retries_taken = 0
+    _stood = False
+    """It has been in the line, which will want to know what it used."""
+    _paused = False
+
     def __init__(self, rooms: Rooms, principal: Principal, call: Call, reply: Reply) -> None:
         self.rooms = rooms
         self.principal = principal
         self.call = call
         self.reply = reply
-        self.phase = NEW
         self.started = self.last_write = rooms.monotonic()
-        self.admission: Admission | None = None
-        self.attempt: Attempt | None = None
-        self.exchange: Exchange | None = None
-        self.ticket: Ticket | None = None
-        self.excluded = _NOBODY
-        self.debt: Debt | None = None
-        self.streaming = False
-        """The client has its status line."""
-        self._counted = False
-        """Among the active requests of the retry budget."""
-        self._retries_taken = 0
-        self._paused = False
+        self.phase: Phase = NEW
+        self.excluded: frozenset[str] = _NOBODY
 
     # admission
 
     def begin(self) -> None:
         """Raises the PenstockError that refuses the request."""
-        rooms, call, now = self.rooms, self.call, self.started
+        rooms, call, principal, now = self.rooms, self.call, self.principal, self.started
         self.request = request = requests.decode(call.operation, call.body, rooms.rules.max_json_depth)
-        principal = self.principal
-        route = rooms.route(request.model, principal.org_id)
+        route = rooms.routes.get((request.model, principal.org_id)) or rooms.route(request.model, principal.org_id)
         if route is None:
             raise intake.unknown_model(rooms.catalogue, request.model)
         self.model = route.model
@@ -79,7 +82,10 @@ class Flight(ending.Trail):
         asked = call.service_class
         self.service_class = principal.plan.service_class if asked is None else asked
         self.cost = self.demand.prompt_tokens + self.demand.max_tokens
-        self._enter(now)
+        if not self.line.length and (found := self.serving.place(self.pools, self.excluded, self.prefix)) is not None:
+            self._send(*found)
+        else:
+            self._wait(now)
 
     def _replayed(self, name: str, now: float) -> bool:
         call = self.call
@@ -96,13 +102,9 @@ class Flight(ending.Trail):
 
     # scheduling and routing
 
-    def _enter(self, now: float) -> None:
-        """On to a worker when a slot is free, else into the line."""
-        serving = self.serving
-        if not self.line.length and (found := serving.place(self.pools, self.excluded, self.prefix)) is not None:
-            self._send(*found)
-            return
-        if not serving.available:
+    def _wait(self, now: float) -> None:
+        """No slot is free for it, or others were there before."""
+        if not self.serving.available:
             raise refuse_unserved(self.request.model)
         if self.pools == _ONLY_IDLE:
             raise intake.no_idle_capacity()
@@ -118,6 +120,7 @@ class Flight(ending.Trail):
         self.cached_tokens = self.serving.cached_tokens(self.prefix)
         self.give_up_at = longest if demand.deadline is None else min(longest, demand.deadline)
         self.line.join(self, now)
+        self._stood = True
         self.phase, self.waiting = QUEUED, self.line.length
 
     def placeable(self) -> bool:
@@ -137,7 +140,7 @@ class Flight(ending.Trail):
         self.pool, self.seen = pool, self.serving.seen
         meter = self.meter
         meter.worker_id = member.id
-        meter.tier = tier = self.admission.choice.served_name(pool)
+        meter.tier = tier = self.admission.choice.names[pool]
         self.phase = SENT
         demand, now = self.demand, rooms.monotonic()
         burden = Burden(rooms.fleet, self.serving, member, demand.prompt_tokens, demand.max_tokens, self.prefix, now)
@@ -162,10 +165,11 @@ class Flight(ending.Trail):
     # the worker's answer
 
     def whole(self, body: bytes) -> None:
-        attempt, rooms, operation = self._attempt, self.rooms, self.call.operation
+        attempt, rooms, operation = self.attempt, self.rooms, self.call.operation
+        assert attempt is not None
         reply = replies.read(body)
         count = replies.token_count(reply, self.demand.prompt_tokens)
-        if isinstance(self.request, requests.EmbeddingBody):
+        if operation is _EMBEDDING and isinstance(self.request, requests.EmbeddingBody):
             body = replies.embeddings_as(body, self.request.encoding_format)
         body = replies.edited(body, reply, self.meter.tier, self.rename, count)
         self.phase = ANSWERING
@@ -174,7 +178,7 @@ class Flight(ending.Trail):
             self.meter.first_token_at = now
         attempt.burden.ended(count.completion, now)
         self._settle(_COMPLETED, count, now)
-        headers = heads.JSON + heads.placed(attempt.member.id, self.pool)
+        headers = heads.whole(attempt.member.id, self.pool)
         self.reply.send(200, headers + self._common_headers(now), body)
         if self.ticket is not None:
             self.ticket.finish(200, headers, body, now)
@@ -272,7 +276,8 @@ class Flight(ending.Trail):
         self.admission.settle(count.prompt + count.completion)
         if not self.limits:
             self.limits = self.admission.header_block(now)
-        self.line.settle(self, count.prompt - count.cached, count.completion)
+        if self._stood:
+            self.line.settle(self, count.prompt - count.cached, count.completion)
         self.meter.close(outcome, count, now)
         ending.settled(self, outcome, count, now)
 
@@ -300,7 +305,8 @@ class Flight(ending.Trail):
     def _give_back(self) -> None:
         if self.admission is not None:
             self.admission.release()
-            self.line.settle(self, 0, 0)
+            if self._stood:
+                self.line.settle(self, 0, 0)
         if self.ticket is not None:
             self.ticket.abandon()
         self._leave_budget()
@@ -374,10 +380,6 @@ class Flight(ending.Trail):
         if not self.streaming:
             self._start_stream(b"", now)
         self.reply.write(KEEPALIVE)
-
-    @property
-    def waits_for_stream(self) -> bool:
-        return self.phase is not OVER and self.demand.stream
 
     @property
     def _attempt(self) -> Attempt:

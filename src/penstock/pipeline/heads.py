@@ -32,6 +32,12 @@ def placed(worker_id: str, pool: Pool) -> bytes:
 
 
 @lru_cache(maxsize=4096)
+def whole(worker_id: str, pool: Pool) -> bytes:
+    """Of an answer that is no stream."""
+    return JSON + placed(worker_id, pool)
+
+
+@lru_cache(maxsize=4096)
 def chosen(service_class: ServiceClass, pool: Pool, policy: str, worker_id: str) -> bytes:
     """A decision's part that is the same for many requests."""
     return f";class={service_class.name.lower()};pool={pool.value};policy={policy};worker={worker_id}".encode()

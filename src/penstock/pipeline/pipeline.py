@@ -38,7 +38,7 @@ class Pipeline:
             log.exception("request_failed", request_id=call.request_id)
             flight.refuse(Internal("The server had an error while processing your request."))
         else:
-            if flight.waits_for_stream:
+            if flight.phase is not OVER and flight.demand.stream:
                 self._streams.add(flight)
         return flight
 

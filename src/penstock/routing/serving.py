@@ -115,6 +115,11 @@ class Serving:
             else:
                 self.shadow_differed += 1
         count = len(candidates)
+        if count == 1:
+            # The usual case of a small installation, in which this is a good part of the decision's cost.
+            numbers = (chosen.in_flight,), (chosen.outstanding_tokens,), (chosen.limit,)
+            self.seen = (choice.name, choice.policy.measure, choice.shadow_name, other, candidates, *numbers, count, cached)
+            return
         if count > MOST_SEEN:
             candidates = [chosen, *[member for member in candidates[:MOST_SEEN] if member is not chosen][: MOST_SEEN - 1]]
         self.seen = (

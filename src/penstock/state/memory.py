@@ -19,11 +19,12 @@ _EXAMINED = 4  # old buckets looked at for every new one: more than one, so that
 class MemoryBucket:
     """A `Bucket`. `_level` is what was used and has not come back, as of `_at`."""
 
-    __slots__ = ("_at", "_ceiling", "_level", "_per_second", "limit")
+    __slots__ = ("_at", "_ceiling", "_level", "_per_second", "forgotten", "limit")
 
     def __init__(self, limit: int, now: float) -> None:
         self._at = now
         self._level = 0.0
+        self.forgotten = False
         self.resize(limit)
 
     def resize(self, limit: int) -> None:
@@ -84,7 +85,7 @@ class MemoryBucket:
 
 
 class MemoryQuotas:
-    """`Quotas` of one process. Take a bucket from here for every request: one that is kept elsewhere may have been replaced.
+    """`Quotas` of one process. Whoever keeps a bucket asks it whether it is `forgotten` before each use.
 
     Idle buckets leave a few at a time as new ones come, so that no request ever waits for a sweep and memory follows the number
     of subjects that were active within a minute.
@@ -122,7 +123,7 @@ class MemoryQuotas:
             if not self._buckets[name].idle(now):
                 self._hand += 1
                 continue
-            del self._buckets[name]
+            self._buckets.pop(name).forgotten = True
             last = self._names.pop()
             if last != name:
                 self._names[self._hand] = last

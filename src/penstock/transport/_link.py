@@ -84,6 +84,11 @@ class WorkerLink:
 
     # ResponseSink
 
+    def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.head(status, headers)
+        self.data(body)
+        self.end()
+
     def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._status = status
 

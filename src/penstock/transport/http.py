@@ -25,13 +25,13 @@ class _Route:
             self.worker = worker
         return same
 
-    def request(self, path: str, request_id: str, body: bytes) -> bytes:
+    def head(self, path: str) -> bytes:
         head = self._heads.get(path)
         if head is None:
-            head = self._heads[path] = self._head(path)
-        return b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (head, request_id.encode("ascii"), len(body), body)
+            head = self._heads[path] = self._write_head(path)
+        return head
 
-    def _head(self, path: str) -> bytes:
+    def _write_head(self, path: str) -> bytes:
         lines = [
             f"POST {self.dialer.path_prefix}{path} HTTP/1.1",
             f"host: {self.dialer.host_header}",
@@ -76,7 +76,8 @@ class HttpTransport:
         route = self._routes.get(worker.id)
         if route is None or (route.worker is not worker and not route.adopt(worker)):
             route = self._new_route(worker)
-        return route.dialer.call(route.request(path, request_id, body), sink)
+        request = b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (route.head(path), request_id.encode("ascii"), len(body), body)
+        return route.dialer.call(request, sink)
 
     def forget(self, worker_id: str) -> None:
         route = self._routes.pop(worker_id, None)

@@ -14,21 +14,10 @@ _CLASS_NAMES = {each: each.name.lower() for each in ServiceClass}
 class Meter:
     """One request's meter. Times are monotonic seconds, but for `started_wall`."""
 
-    __slots__ = (
-        "_call",
-        "_journal",
-        "_model",
-        "_price",
-        "_principal",
-        "_slot",
-        "first_token_at",
-        "queue_seconds",
-        "retries",
-        "started",
-        "started_wall",
-        "tier",
-        "worker_id",
-    )
+    first_token_at: float | None = None
+    queue_seconds = 0.0
+    retries = 0
+    _slot: JournalSlot | None = None
 
     def __init__(
         self, journal: UsageJournal, principal: Principal, call: Call, model: str, price: Price, started: float, started_wall: float
@@ -38,12 +27,8 @@ class Meter:
         self._call = call
         self._model = model
         self._price = price
-        self._slot: JournalSlot | None = None
         self.started = started
         self.started_wall = started_wall
-        self.first_token_at: float | None = None
-        self.queue_seconds = 0.0
-        self.retries = 0
         self.tier = ""
         """The tier served, which is the one reported and billed; known once the request has been placed."""
         self.worker_id = ""

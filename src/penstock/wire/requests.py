@@ -108,14 +108,15 @@ _top_level = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 def decode(operation: Operation, body: bytes, max_depth: int) -> AnyBody:
     """The typed view of a body. Raises InvalidJson, or BadRequest with the field at fault as `param`."""
-    if deeper_than(body, max_depth):
+    if body.count(b"{") + body.count(b"[") > max_depth and deeper_than(body, max_depth):
         raise InvalidJson(f"The JSON in the request body is nested deeper than {max_depth} levels.")
     try:
         if not body.isascii():
             # msgspec does not look into values that we leave raw, and an edit decodes the names of fields.
             body.decode("utf-8")
         request = _DECODERS[operation].decode(body)
-        _require_text(request)
+        if type(request) is not ChatBody or not request.messages:
+            _require_text(request)
     except msgspec.ValidationError as error:
         raise explained(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -166,7 +167,7 @@ def _reason(error: Exception) -> str:
 
 
 def deeper_than(body: bytes, limit: int) -> bool:
-    """Whether JSON nests deeper than `limit` (or has more than MOST_CONTAINERS, which nobody needs).
+    """Whether JSON nests deeper than `limit` (or has more than MOST_CONTAINERS, which nobody needs). Not asked for the usual body.
 
     Cheap for the usual body, and a few hundredths of a second for the worst of 10 MiB: everything is one pass of C over the bytes.
     """

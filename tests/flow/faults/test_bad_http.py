@@ -103,6 +103,20 @@ async def test_an_ambiguous_request_is_refused(roomy: Platform, server: Scripted
     assert server.requests == []
 
 
+@pytest.mark.parametrize("lines", SMUGGLING.values(), ids=SMUGGLING.keys())
+async def test_a_good_head_before_it_changes_nothing(roomy: Platform, server: ScriptedServer, lines: list[str]) -> None:
+    """The same head is not parsed again on a connection; one that is only like it is."""
+    body = b'{"model":"scripted","messages":[{"role":"user","content":"x"}]}'
+    async with raw(roomy.port) as client:
+        for text in (body, body + b" ", body):
+            await client.send(head(roomy, f"Content-Length: {len(text)}") + text)
+            assert (await client.answer()).status == 200
+        await client.send(head(roomy, *lines) + b"hello")
+        in_shape(await client.answer(), 400, "bad_http_request")
+        assert await client.closed()
+    assert len(server.requests) == 3
+
+
 @pytest.mark.parametrize("lines", [SMUGGLING["length and chunked"], SMUGGLING["two keys"]])
 async def test_the_control_api_refuses_in_its_own_shape(roomy: Platform, lines: list[str]) -> None:
     answer = await ask(roomy, head(roomy, *lines).replace(CHAT.encode(), b"/api/keys") + b"hello")

@@ -75,6 +75,12 @@ class Heard:
         assert data
         self.body += data
 
+    def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.head(status, headers)
+        if body:
+            self.data(body)
+        self.end()
+
     def end(self) -> None:
         self.endings.append("end")
         self.over.set()

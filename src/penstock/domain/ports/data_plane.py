@@ -22,7 +22,11 @@ class Exchange(Protocol):
 
 
 class ResponseSink(Protocol):
-    """Hears what a worker answers. Exactly one of `end` and `failed` comes last, unless the exchange was cancelled."""
+    """Hears what a worker answers. Exactly one of `answered`, `end` and `failed` comes last, unless the exchange was cancelled."""
+
+    def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """All of it at once: `head`, `data` and `end` in one."""
+        ...
 
     def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Header names in lower case."""

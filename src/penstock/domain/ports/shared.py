@@ -8,6 +8,8 @@ class Bucket(Protocol):
 
     limit: int
     """Units a minute."""
+    forgotten: bool
+    """The quotas have let go of it: there is, or will be, another of its name. Whoever keeps one looks here before using it."""
 
     def reserve(self, amount: float, now: float) -> float:
         """Take `amount` units and return 0.0, or take nothing and return the seconds to wait; inf: never possible."""
