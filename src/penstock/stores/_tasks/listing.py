@@ -173,12 +173,12 @@ def _mark(row: Row, sort: TaskSort) -> str:
 
 
 def _place(mark: str, sort: TaskSort) -> tuple[float, int]:
-    id_, _, value = mark.partition(".")
+    id_, dot, value = mark.partition(".")
     number = number_of(id_)
     try:
         place = (0.0 if sort is TaskSort.CREATED else float(value), number)
     except ValueError:
         number = -1
-    if number < 0 or (sort is TaskSort.CREATED and value):
+    if number < 0 or (sort is TaskSort.CREATED and dot):
         raise BadRequest("No page of tasks ended there.", param="after")
     return place

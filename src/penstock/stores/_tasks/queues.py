@@ -8,7 +8,7 @@ from penstock.stores._tasks.db import Db
 from penstock.stores._tasks.rows import HOT_STATUSES, SCHEDULE, schedule_of
 
 
-def limit(db: Db, org_id: str, queue: str, limits: QueueLimits, now: float) -> None:
+def limit(db: Db, org_id: str, queue: str, limits: QueueLimits) -> None:
     db.run("DELETE FROM task_queue WHERE org_id = ? AND queue = ?", org_id, queue)
     if limits == QueueLimits():
         return
@@ -18,7 +18,7 @@ def limit(db: Db, org_id: str, queue: str, limits: QueueLimits, now: float) -> N
         "paused": int(limits.paused),
         "max_running": limits.max_running,
         "rate_per_second": limits.rate_per_second,
-        "next_start_at": now,
+        "next_start_at": 0.0,
     }
     db.insert(schema.task_queue, [row])
 

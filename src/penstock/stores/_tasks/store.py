@@ -152,7 +152,7 @@ class SqlTasks(ABC):
         return await self._read(lambda db: queues.states(db, org_id))
 
     async def limit_queue(self, org_id: str, queue: str, limits: QueueLimits) -> None:
-        await self._write(lambda db: queues.limit(db, org_id, queue, limits, self.now()))
+        await self._write(lambda db: queues.limit(db, org_id, queue, limits))
         self._tell({queue})
 
     async def runners(self) -> list[RunnerRecord]:

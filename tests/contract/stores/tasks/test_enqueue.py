@@ -79,10 +79,10 @@ async def test_another_organisation_does_not_see_it(desk: Desk) -> None:
         await desk.submit("child", [task], org_id=OTHER)
 
 
-@pytest.mark.parametrize("id_", ["", "task_", "task_zz", "task_000000000000000G", "task_ffffffffffffffff", "org_one"])
-async def test_what_is_no_id_is_no_task(desk: Desk, id_: str) -> None:
-    assert await desk.tasks.task(ORG, id_) is None
-    assert await desk.tasks.cancel(ORG, [id_]) == {}
+async def test_what_is_no_id_is_no_task(desk: Desk) -> None:
+    for id_ in ("", "task_", "task_zz", "task_000000000000000G", "task_ffffffffffffffff", "org_one"):
+        assert await desk.tasks.task(ORG, id_) is None
+        assert await desk.tasks.cancel(ORG, [id_]) == {}
 
 
 async def test_the_same_key_is_the_same_task(desk: Desk) -> None:
