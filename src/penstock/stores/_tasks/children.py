@@ -12,8 +12,8 @@ from penstock.stores._tasks.rows import HOT, given_hot
 
 PARENT_FAILED = TaskError("parent_failed", "A task that this one waits for did not succeed.")
 _COLUMNS = (
-    "number", "org_id", "queue", "priority", "run_at", "expires_at", "keep_seconds", "timeout_seconds", "attempt", "lease_seq",
-    "pending_parents", "has_children",
+    "number", "org_id", "queue", "kind", "name", "priority", "run_at", "expires_at", "keep_seconds", "timeout_seconds",
+    "attempt", "lease_seq", "pending_parents", "has_children",
 )  # fmt: skip
 
 

@@ -78,6 +78,24 @@ async def test_a_runner_may_serve_some_queues_or_one_organisation(desk: Desk) ->
     assert await desk.claim(0) == []
 
 
+async def test_a_runner_is_given_what_it_can_run(desk: Desk) -> None:
+    await desk.runner()
+    for kind, name in (("function", "resize"), ("function", "crop"), ("webhook", "crop"), ("inference", "")):
+        await desk.submit(name or kind, kind=kind)
+    await desk.tasks.limit_queue(ORG, "medium", QueueLimits(max_running=2))
+    assert await order(desk, 10, kinds=["function:rotate"]) == []
+    assert await order(desk, 10, kinds=["function:crop", "inference"]) == ["crop", "inference"]
+    assert [lease.name for lease in await desk.claim(10)] == ["resize", "crop"]
+    assert await desk.claim(10, kinds=["webhook"]) == []
+
+
+async def test_lanes_of_one_queue_share_what_it_allows(desk: Desk) -> None:
+    await desk.runner()
+    await desk.tasks.limit_queue(ORG, "medium", QueueLimits(max_running=3))
+    await desk.tasks.enqueue([desk.new(f"f{place % 4}") for place in range(12)])
+    assert [lease.name for lease in await desk.claim(10)] == ["f0", "f1", "f2"]
+
+
 async def test_a_paused_queue_starts_nothing_new(desk: Desk) -> None:
     await desk.runner()
     await desk.submit("a")
