@@ -111,6 +111,7 @@ task_dep = Table(
     Column("child", NUMBER, nullable=False),
     Column("place", Integer, nullable=False),  # the child's parents in the order in which it named them
     Column("on_failure", NAME, nullable=False),
+    Column("settled", _FLAG, nullable=False),  # the parent has ended once: it may run again, but not count again
     PrimaryKeyConstraint("parent", "child"),
     Index("task_dep_child", "child", "place"),
 )

@@ -43,7 +43,9 @@ def settle(db: Db, parents: Mapping[int, TaskStatus], now: float) -> Settled:
 
 def _generation(db: Db, parents: Mapping[int, TaskStatus], settled: Settled, now: float) -> dict[int, TaskStatus]:
     """Settle the children; those that ended are the parents of the next generation, as far as they have children."""
-    deps = db.rows(f"SELECT parent, child, on_failure FROM task_dep WHERE {db.any_of('parent')}", db.listed(parents))
+    unsettled = f"{db.any_of('parent')} AND settled = 0"
+    deps = db.rows(f"SELECT parent, child, on_failure FROM task_dep WHERE {unsettled}", db.listed(parents))
+    db.run(f"UPDATE task_dep SET settled = 1 WHERE {unsettled}", db.listed(parents))
     waiting = _waiting(db, sorted({child for _, child, _ in deps}))
     over: Counter[int] = Counter()
     fates: dict[int, TaskStatus] = {}

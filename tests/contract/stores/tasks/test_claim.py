@@ -151,7 +151,7 @@ async def test_the_state_of_queues(desk: Desk) -> None:
     await desk.submit("e", org_id=OTHER, queue="mine")
     await desk.tasks.limit_queue(ORG, "mine", QueueLimits(max_running=2, rate_per_second=1.5))
     await desk.claim(1, org_id=ORG)
-    empty = {"limits": QueueLimits(), "blocked": 0, "scheduled": 0, "ready": 0, "running": 0, "oldest_ready_at": None}
+    empty: dict[str, Any] = {"limits": QueueLimits(), "blocked": 0, "scheduled": 0, "ready": 0, "running": 0, "oldest_ready_at": None}
     limits = QueueLimits(max_running=2, rate_per_second=1.5)
     mine = QueueState("mine", limits, blocked=1, scheduled=1, ready=1, running=1, oldest_ready_at=START + 1)
     named = {name: QueueState(name, **empty) for name in ("high", "low", "medium")}

@@ -152,6 +152,7 @@ def _around_them() -> None:
         sa.Column("child", sa.BigInteger(), nullable=False),
         sa.Column("place", sa.Integer(), nullable=False),
         sa.Column("on_failure", NAME, nullable=False),
+        sa.Column("settled", sa.SmallInteger(), nullable=False),
         sa.PrimaryKeyConstraint("parent", "child"),
     )
     op.create_index("task_dep_child", "task_dep", ["child", "place"])
