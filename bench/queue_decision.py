@@ -23,7 +23,7 @@ _REQUESTS = 500
 """In one sample."""
 _CLASSES = (ServiceClass.ENTERPRISE, ServiceClass.PREMIUM, ServiceClass.FREE)
 _SHARES = (2, 4, 4)
-_POOLS = ((Pool.STANDARD,), (Pool.PRIORITY, Pool.STANDARD), (Pool.STANDARD, Pool.OVERFLOW))
+_POOLS: tuple[tuple[Pool, ...], ...] = ((Pool.STANDARD,), (Pool.PRIORITY, Pool.STANDARD), (Pool.STANDARD, Pool.OVERFLOW))
 
 
 class Request:

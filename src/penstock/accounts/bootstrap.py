@@ -77,4 +77,4 @@ def _first_key(secret: str, secret_key: bytes, org_id: str, now: float) -> KeyRe
 
 def _first_token(secret: str, secret_key: bytes, now: float) -> JoinToken:
     """For workers of the platform."""
-    return JoinToken(new_id("jtk"), "worker", keys.digest(secret_key, secret), keys.hint(secret), None, now)
+    return JoinToken(new_id("jtk"), "any", keys.digest(secret_key, secret), keys.hint(secret), None, now)

@@ -169,7 +169,9 @@ class Gateway:
         services = ControlServices(
             store=self.store,
             accounts=self.accounts,
+            inference=self.pipeline,
             files=self.objects.files,
+            responses=self.objects.responses,
             tasks=self.desk,
             fleet=LiveFleet(self.rooms, self.pipeline, self.watch, self.clock),
             authenticate=SignIn(self.keys, self.accounts, self.store),

@@ -5,19 +5,22 @@ from penstock.blobs import make_blobs
 from penstock.domain.clock import Clock
 from penstock.domain.ports import Store
 from penstock.files.service import FileService
+from penstock.responses.service import ResponseService
 from penstock.settings import Settings
 
 _SWEEP_EVERY_SECONDS = 600.0
 _ABANDONED_SECONDS = 3600.0
+_SETTLE_EVERY_SECONDS = 5.0
 
 
 class Objects:
-    """Files, so far. `open` before anybody uses them."""
+    """Files and kept answers. `open` before anybody uses them."""
 
     def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
         self._blobs = make_blobs("local", settings.files.directory or settings.data_dir / "files")
         self._is_ours_alone = settings.store_url.startswith("sqlite")
         self.files = FileService(store, self._blobs, clock, max_bytes=settings.files.max_bytes)
+        self.responses = ResponseService(store, store.tasks, clock)
 
     async def open(self) -> None:
         """Raises PortUnavailable."""
@@ -28,3 +31,5 @@ class Objects:
 
     def start(self, chores: Chores) -> None:
         chores.start(Chore("sweep files", _SWEEP_EVERY_SECONDS, lambda: self.files.sweep(_ABANDONED_SECONDS)))
+        chores.start(Chore("settle answers", _SETTLE_EVERY_SECONDS, self.responses.settle_all))
+        chores.start(Chore("forget answers", _SWEEP_EVERY_SECONDS, self.responses.forget_expired))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from penstock.app import worker_logs
 from penstock.app.changes import ChangePoll
 from penstock.app.fleet_watch import FleetWatch
 from penstock.domain.clock import Clock
@@ -65,6 +66,9 @@ class LiveFleet:
 
     def beat(self, worker_id: str, load: WorkerLoad, draining: bool) -> None:
         self._rooms.fleet.alive(worker_id, load, draining=draining)
+
+    async def log_tail(self, record: WorkerRecord, lines: int) -> Sequence[str]:
+        return await worker_logs.tail(record, lines)
 
     async def probe_upstream(self, url: str, secret: str) -> Sequence[ModelOffer]:
         try:

@@ -75,6 +75,10 @@ class Api:
     def patch(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._json("PATCH", path, body=body)
 
+    def change(self, path: str, body: Mapping[str, Any]) -> Any:
+        """As `patch`, where null is a value: it takes a limit away."""
+        return self._json("PATCH", path, body=body, keep_none=True)
+
     def delete(self, path: str) -> Any:
         return self._json("DELETE", path)
 
@@ -85,6 +89,7 @@ class Api:
         *,
         params: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        keep_none: bool = False,
         if_match: str | None = None,
     ) -> Any:
         """The decoded answer, None when it has no body. Raises Refused, Failed."""
@@ -92,7 +97,7 @@ class Api:
         given = {name: value for name, value in (params or {}).items() if value is not None}
         with network_problems(self.connection.root):
             response = self.client.request(
-                method, path, params=given, json=without_none(body) if body is not None else None, headers=headers
+                method, path, params=given, json=body if body is None or keep_none else without_none(body), headers=headers
             )
         if not response.is_success:
             raise refusal(response.status_code, response.headers, response.content)

@@ -22,6 +22,8 @@ COMMANDS = {
     "policy": "The policy: show, versions, diff, rollback.",
     "workers": "Workers and upstreams: list, show, add, remove, drain, resume.",
     "tokens": "Join tokens for workers and runners: create, list, revoke.",
+    "tasks": "Tasks: submit, list, show, watch, cancel, retry, clone, export.",
+    "queues": "Queues of tasks: list, pause, resume, limit.",
     "usage": "Tokens, requests and cost by model, key, tier or day.",
     "explain": "Why a request went where it went: explain ID, or --last.",
     "doctor": "Check gateway, store, workers, port, disk, clock and profiles.",

@@ -110,7 +110,7 @@ class JoinToken:
 
     id: str
     role: str
-    """`worker` or `runner`."""
+    """`worker`, `runner`, or `any` for the one that the first start makes."""
     digest: bytes = field(repr=False)
     hint: str
     org_id: str | None

@@ -42,3 +42,23 @@ def whole(options: Options, name: str, default: int) -> int:
     if not value.is_integer():
         raise BadOption(f"{name} must be a whole number, not {options[name]!r}")
     return int(value)
+
+
+def needed(engine: str, options: Options, name: str) -> None:
+    if not options.get(name):
+        raise BadOption(f"the engine {engine!r} needs the option {name!r}")
+
+
+def yes(options: Options, name: str) -> bool:
+    return choice(options, name, ("no", "yes")) == "yes"
+
+
+def pairs(options: Options, name: str) -> dict[str, str]:
+    """NAME=VALUE,NAME=VALUE."""
+    found: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in options.get(name, "").split(","))):
+        key, equals, value = part.partition("=")
+        if not (key and equals and value):
+            raise BadOption(f"{name} must be written NAME=VALUE,NAME=VALUE; {part!r} is not")
+        found[key] = value
+    return found

@@ -7,24 +7,16 @@ import httpx
 import msgspec
 import structlog
 
-from penstock.domain.errors import BadRequest, DeadlineExceeded, InvalidJson, ModelNotFound, UnsupportedParameter, UpstreamFailed
+from penstock.domain.errors import BadRequest, DeadlineExceeded, InvalidJson, ModelNotFound, UpstreamFailed
 from penstock.domain.inference import OPERATION_PATHS, Operation
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.engines._probe import Probe, ProbeFailed, probe
 from penstock.wire.generation import Answer
+from penstock.wire.unsupported import needed
 
 _PASSED_HEADERS = frozenset(
     {"content-type", "retry-after", "retry-after-ms", "x-should-retry", "x-penstock-prompt-tokens", "cache-control"}
 )
-_NEUTRAL: dict[str, tuple[object, ...]] = {
-    "n": (1,),
-    "tool_choice": ("auto",),
-    "logit_bias": ({},),
-    "user": ("",),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-}
-"""Values that ask for nothing: whoever ignores the parameter does what they say. (null always is one.)"""
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _log = structlog.get_logger()
 
@@ -92,6 +84,10 @@ class OpenAiRelay:
             return self._known.load
         return WorkerLoad(running=self._in_flight)
 
+    def model_of(self, body: bytes) -> object:
+        """The model that a body names. Raises InvalidJson."""
+        return _value(_decoded(body), "model")
+
     async def answer(self, operation: Operation, body: bytes) -> Answer:
         if operation is Operation.INFER:
             raise BadRequest("This model takes text, not tensors.", param="model")
@@ -134,15 +130,11 @@ class OpenAiRelay:
 
     def _check(self, body: bytes) -> None:
         """What the server would get wrong without a word."""
-        try:
-            fields = _fields.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise InvalidJson("The request body is not a JSON object.") from None
+        fields = _decoded(body)
         if self._only and _value(fields, "model") != self._only:
             raise ModelNotFound(f"The model '{_value(fields, 'model')}' does not exist on this worker.", param="model")
-        for name in self._known.unsupported if self._known is not None else ():
-            if name in fields and (value := _value(fields, name)) is not None and value not in _NEUTRAL.get(name, ()):
-                raise UnsupportedParameter(f"The engine of this model does not support '{name}'.", param=name)
+        if self._known is not None and (refusal := needed(body, self._known.unsupported)) is not None:
+            raise refusal
 
     async def _look(self) -> Probe:
         timeout = min(5.0, self._timeout.connect or 5.0)
@@ -155,6 +147,13 @@ class OpenAiRelay:
                 self._known = await self._look()
             except ProbeFailed as error:
                 _log.warning("the engine does not answer", reason=str(error))
+
+
+def _decoded(body: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return _fields.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidJson("The request body is not a JSON object.") from None
 
 
 def _value(fields: dict[str, msgspec.Raw], name: str) -> object:

@@ -4,6 +4,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from penstock.domain.inference import Demand
+from penstock.domain.principal import Pool, Principal, ServiceClass
+
 BYTES_PER_DECISION = 4096
 """More than any one takes, with its eight candidates (a test measures it); so the ring's length bounds its memory."""
 
@@ -19,23 +22,36 @@ class Candidate(Protocol):
 
 
 class Seen(NamedTuple):
-    """What a worker was chosen from. The numbers are in the order of `candidates`, from just before the choice."""
+    """What a worker was chosen from."""
 
-    policy: str
-    measure: str
-    """What the policy compares: `outstanding_tokens`, `in_flight`, `cached_tokens` or `turn`."""
-    shadow: str
-    """The policy that was only asked; empty: none."""
+    labels: tuple[str, str, str]
+    """The policy; what it compares (`outstanding_tokens`, `in_flight`, `cached_tokens` or `turn`); the policy that was only asked."""
     shadow_choice: str
-    """The worker that it would have chosen; empty: none."""
+    """The worker that the other one would have chosen; empty: none."""
     candidates: Sequence[Candidate]
     """The first few of those that there were."""
-    in_flight: Sequence[int]
-    outstanding_tokens: Sequence[int]
-    limits: Sequence[int]
+    numbers: Sequence[int]
+    """Three for each candidate, from just before the choice: requests in flight, outstanding tokens, its limit."""
     available: int
     """How many there were."""
     cached: Mapping[str, int]
+
+    @property
+    def policy(self) -> str:
+        return self.labels[0]
+
+    @property
+    def measure(self) -> str:
+        return self.labels[1]
+
+    @property
+    def shadow(self) -> str:
+        """Empty: none."""
+        return self.labels[2]
+
+    @property
+    def limits(self) -> Sequence[int]:
+        return self.numbers[2::3]
 
 
 class Try(NamedTuple):
@@ -52,15 +68,14 @@ class Decision(NamedTuple):
     """One request. The data plane appends plain tuples of this shape, nested ones for `seen` and `tries` too."""
 
     request_id: str
-    org_id: str
-    key_id: str
-    plan: str
-    service_class: int
+    principal: Principal
+    service_class: ServiceClass
     model: str
-    asked_tier: str | None
-    pools: tuple[str, ...]
-    """Where it might have been placed; empty: it was refused before that was known."""
-    pool: str
+    demand: Demand | None
+    """None: it was refused before that was known."""
+    pools: tuple[Pool, ...]
+    """Where it might have been placed, in order of preference."""
+    pool: Pool | None
     tier: str
     """As served; empty: it was not."""
     worker_id: str
@@ -69,23 +84,38 @@ class Decision(NamedTuple):
     """Requests in the model's line, itself included, when it began to wait; 0: it did not wait."""
     queue_seconds: float
     tries: tuple[Try, ...]
+    arrived: float
+    """Monotonic seconds, as the next two."""
+    first_token_at: float | None
+    ended: float
     started_at: float
     """Unix seconds."""
-    ttft_seconds: float | None
-    seconds: float
     status: int
     """0: the client left before there was an answer."""
     code: str
     """The error's; empty: none."""
     message: str
-    prompt_tokens: int
-    """Our estimate."""
-    max_tokens: int
     completion_tokens: int
     limits: bytes
     """The rate-limit lines as the client got them."""
     timeout_seconds: float | None
     """How long the client would have waited, as it said."""
+
+    @property
+    def org_id(self) -> str:
+        return self.principal.org_id
+
+    @property
+    def asked_tier(self) -> str | None:
+        return None if self.demand is None else self.demand.service_tier
+
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.arrived
+
+    @property
+    def ttft_seconds(self) -> float | None:
+        return None if self.first_token_at is None else self.first_token_at - self.arrived
 
 
 class Ring:
@@ -109,8 +139,9 @@ class Ring:
         for entry in reversed(self._entries):
             if len(found) == count:
                 break
-            if org_id is None or entry[1] == org_id:
-                found.append(decided(entry))
+            decision = decided(entry)
+            if org_id is None or decision.org_id == org_id:
+                found.append(decision)
         return found
 
     def news(self) -> list[tuple[object, ...]]:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 
 from penstock.domain.decisions import CandidateView, Explanation, FailedTry, LimitStanding, ShadowChoice, Step
-from penstock.domain.principal import ServiceClass
 from penstock.explain.advice import advice_for
 from penstock.explain.decision import Decision, Seen
 
@@ -14,17 +13,17 @@ _OUTCOMES = {"": "answered", "client_left": "client_left", "replayed": "replayed
 
 
 def explanation(decision: Decision) -> Explanation:
-    seen = decision.seen
+    seen, demand = decision.seen, decision.demand
     return Explanation(
         id=decision.request_id,
         org_id=decision.org_id,
-        key_id=decision.key_id,
-        plan=decision.plan,
-        service_class=ServiceClass(decision.service_class).name.lower(),
+        key_id=decision.principal.key_id,
+        plan=decision.principal.plan.name,
+        service_class=decision.service_class.name.lower(),
         model=decision.model,
         asked_tier=decision.asked_tier,
         pools=tuple(map(str, decision.pools)),
-        pool=str(decision.pool),
+        pool="" if decision.pool is None else str(decision.pool),
         tier=decision.tier,
         policy="" if seen is None else seen.policy,
         worker_id=decision.worker_id,
@@ -38,8 +37,8 @@ def explanation(decision: Decision) -> Explanation:
         waiting=decision.waiting,
         ttft_seconds=decision.ttft_seconds,
         timeout_seconds=decision.timeout_seconds,
-        prompt_tokens=decision.prompt_tokens,
-        max_tokens=decision.max_tokens,
+        prompt_tokens=0 if demand is None else demand.prompt_tokens,
+        max_tokens=0 if demand is None else demand.max_tokens,
         completion_tokens=decision.completion_tokens,
         limits=limits(decision.limits),
         candidates=() if seen is None else candidates(seen, decision),
@@ -70,7 +69,7 @@ def limits(block: bytes) -> tuple[LimitStanding, ...]:
 def candidates(seen: Seen, decision: Decision) -> tuple[CandidateView, ...]:
     failed = {each.worker_id for each in decision.tries}
     views = []
-    numbers = zip(seen.candidates, seen.in_flight, seen.outstanding_tokens, seen.limits, strict=True)
+    numbers = zip(seen.candidates, seen.numbers[0::3], seen.numbers[1::3], seen.limits, strict=True)
     for worker, in_flight, tokens, limit in numbers:
         cached = seen.cached.get(worker.id, 0)
         measured: Mapping[str, int] = {"outstanding_tokens": tokens, "in_flight": in_flight, "cached_tokens": cached}
@@ -97,7 +96,7 @@ def shadow(seen: Seen | None, chosen: str) -> ShadowChoice | None:
 
 
 def timeline(decision: Decision) -> tuple[Step, ...]:
-    steps = [Step(0.0, f"came in for {decision.model or 'a model'}, class {ServiceClass(decision.service_class).name.lower()}")]
+    steps = [Step(0.0, f"came in for {decision.model or 'a model'}, class {decision.service_class.name.lower()}")]
     if decision.waiting:
         steps.append(Step(0.0, f"no free slot in {' or '.join(decision.pools)}: stood in line as number {decision.waiting}"))
     steps += [Step(each.at_seconds, f"{each.worker_id} {'was full' if each.busy else 'failed'}: {each.reason}") for each in decision.tries]

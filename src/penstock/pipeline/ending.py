@@ -7,6 +7,7 @@ from penstock.domain.usage import Outcome
 from penstock.pipeline import heads, request_log
 from penstock.pipeline.rooms import Rooms
 from penstock.routing.prefix import NO_PREFIX, Prefix
+from penstock.routing.serving import Serving
 from penstock.usage.meter import Meter
 
 CLIENT_LEFT = "client_left"
@@ -25,7 +26,9 @@ class Trail:
     meter: Meter
     demand: Demand
     service_class: ServiceClass
+    serving: Serving
     pool: Pool
+    queued_at: float
     model = ""
     prefix: Prefix = NO_PREFIX
     pools: tuple[Pool, ...] = ()
@@ -41,32 +44,59 @@ class Trail:
 
 def in_short(request: Trail) -> bytes:
     """The decision as its header tells it, when the answer begins."""
-    seen, meter = request.seen, request.meter
-    if seen is None:
+    meter = request.meter
+    if not meter.queue_seconds and not request.tries and request.seen is not None:
+        return heads.at_once(request.service_class, request.pool, request.serving.choice.name, meter.worker_id)
+    if request.seen is None:
         return heads.otherwise(request.service_class, "queued")
-    decision = heads.chosen(request.service_class, request.pool, str(seen[0]), meter.worker_id)
-    if not meter.queue_seconds and not request.tries:
-        return decision + heads.AT_ONCE
+    decision = heads.chosen(request.service_class, request.pool, request.serving.choice.name, meter.worker_id)
     return decision + heads.effort(meter.queue_seconds, len(request.tries) + 1)
 
 
 def turned_away(request: Trail, error: PenstockError, now: float) -> bytes:
     """The lines of identity for a request that is refused."""
     call = request.call
-    decision = heads.otherwise(request.principal.plan.service_class, f"refused={error.code}")
-    meter: Meter | None = getattr(request, "meter", None)
-    decision += heads.effort(now - request.started if meter is not None else 0.0, len(request.tries))
+    decision = heads.otherwise(_class(request), f"refused={error.code}")
+    decision += heads.effort(now - request.queued_at if request.waiting else 0.0, len(request.tries))
     return heads.identity(call.request_id, call.client_request_id, decision)
 
 
 def settled(request: Trail, outcome: Outcome, count: TokenCount, now: float) -> None:
     """A worker was at it: done, broken off, or left by the client."""
-    rooms, meter, seconds = request.rooms, request.meter, now - request.started
-    _observe(request, meter, 200, seconds, count)
+    rooms, meter, started = request.rooms, request.meter, request.started
+    _observe(request, meter, 200, now - started, count)
     rules = rooms.rules
-    if (slow := seconds > rules.slow_request_seconds) or rules.log_requests:
-        request_log.finished(request.principal, request.call, request.model, meter, outcome, count, seconds, slow=slow)
-    _note(request, meter, request.demand, 200, _CODES[outcome], "", count.completion, seconds)
+    if (slow := now - started > rules.slow_request_seconds) or rules.log_requests:
+        request_log.finished(request.principal, request.call, request.model, meter, outcome, count, now - started, slow=slow)
+    call = request.call
+    # In the shape of `explain.decision.Decision`; a plain tuple, as this is done for every request.
+    rooms.decisions.note(
+        (
+            call.request_id,
+            request.principal,
+            request.service_class,
+            request.model,
+            request.demand,
+            request.pools,
+            request.pool,
+            meter.tier,
+            meter.worker_id,
+            request.seen,
+            request.waiting,
+            meter.queue_seconds,
+            request.tries,
+            started,
+            meter.first_token_at,
+            now,
+            meter.started_wall,
+            200,
+            _CODES[outcome],
+            "",
+            count.completion,
+            request.limits,
+            call.timeout_seconds,
+        )
+    )
 
 
 def failed(request: Trail, error: PenstockError, now: float, *, asked: bool) -> None:
@@ -74,18 +104,17 @@ def failed(request: Trail, error: PenstockError, now: float, *, asked: bool) -> 
     meter: Meter | None = getattr(request, "meter", None)
     if asked and meter is not None:
         _observe(request, meter, error.status, now - request.started, None)
-    demand: Demand | None = getattr(request, "demand", None)
-    _note(request, meter, demand, error.status, error.code, error.message, 0, now - request.started)
+    _note(request, error.status, error.code, error.message, now)
 
 
 def replayed(request: Trail, status: int, now: float) -> None:
     """It was answered with what the first request of its Idempotency-Key got."""
-    _note(request, None, request.demand, status, REPLAYED, "", 0, now - request.started)
+    _note(request, status, REPLAYED, "", now)
 
 
 def left(request: Trail, now: float) -> None:
     """The client left while its request was waiting."""
-    _note(request, request.meter, request.demand, 0, CLIENT_LEFT, "", 0, now - request.started)
+    _note(request, 0, CLIENT_LEFT, "", now)
 
 
 def _observe(request: Trail, meter: Meter, status: int, seconds: float, count: TokenCount | None) -> None:
@@ -102,39 +131,40 @@ def _observe(request: Trail, meter: Meter, status: int, seconds: float, count: T
     )
 
 
-def _note(
-    request: Trail, meter: Meter | None, demand: Demand | None, status: int, code: str, message: str, completion: int, seconds: float
-) -> None:
-    """In the shape of `explain.decision.Decision`; a plain tuple, as this is done for every request."""
-    principal, call = request.principal, request.call
-    first = None if meter is None else meter.first_token_at
-    request.rooms.decisions.note(
+def _note(request: Trail, status: int, code: str, message: str, now: float) -> None:
+    """Of a request that no worker has served; it may not have come as far as to have a demand or a meter."""
+    rooms, call = request.rooms, request.call
+    meter: Meter | None = getattr(request, "meter", None)
+    rooms.decisions.note(
         (
             call.request_id,
-            principal.org_id,
-            principal.key_id,
-            principal.plan.name,
-            getattr(request, "service_class", principal.plan.service_class),
+            request.principal,
+            _class(request),
             request.model,
-            None if demand is None else demand.service_tier,
+            getattr(request, "demand", None),
             request.pools,
-            getattr(request, "pool", ""),
-            "" if meter is None else meter.tier,
+            getattr(request, "pool", None),
+            "",
             "" if meter is None else meter.worker_id,
             request.seen,
             request.waiting,
-            0.0 if meter is None else meter.queue_seconds,
+            # Whoever was turned away from the line has waited until then.
+            0.0 if meter is None else meter.queue_seconds or (now - request.queued_at if request.waiting else 0.0),
             request.tries,
-            request.rooms.time() - seconds,
-            None if first is None else first - request.started,
-            seconds,
+            request.started,
+            None,
+            now,
+            rooms.time() - (now - request.started),
             status,
             code,
             message,
-            0 if demand is None else demand.prompt_tokens,
-            0 if demand is None else demand.max_tokens,
-            completion,
+            0,
             request.limits,
             call.timeout_seconds,
         )
     )
+
+
+def _class(request: Trail) -> ServiceClass:
+    asked = request.call.service_class
+    return request.principal.plan.service_class if asked is None else asked

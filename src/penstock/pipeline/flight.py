@@ -2,21 +2,19 @@
 
 import structlog
 
-from penstock.admission.gate import Admission
 from penstock.admission.idempotency import Ticket
-from penstock.domain.errors import PenstockError
-from penstock.domain.inference import OPERATION_PATHS, Call, Operation, TokenCount
-from penstock.domain.ports import Exchange, Reply
-from penstock.domain.principal import Pool, Principal
+from penstock.domain.errors import PenstockError, UnsupportedParameter
+from penstock.domain.inference import NO_TOKENS, OPERATION_PATHS, Call, Operation, TokenCount
+from penstock.domain.ports import Reply
+from penstock.domain.principal import Pool, Principal, ServiceClass
 from penstock.domain.usage import Outcome
 from penstock.pipeline import ending, heads, intake
 from penstock.pipeline.attempt import Attempt, settled_count
 from penstock.pipeline.phase import ANSWERING, NEW, OVER, QUEUED, SENT, Phase
+from penstock.pipeline.queued import Queued, place, room
 from penstock.pipeline.rooms import Rooms
 from penstock.routing.burden import Burden
 from penstock.routing.member import Member
-from penstock.scheduling.line import refuse_unserved
-from penstock.scheduling.waiting import Debt
 from penstock.usage.meter import Meter
 from penstock.wire import replies, requests
 from penstock.wire.errors import error_event
@@ -25,27 +23,21 @@ from penstock.wire.sse import DONE, KEEPALIVE
 
 log = structlog.get_logger("penstock.pipeline")
 _NOBODY: frozenset[str] = frozenset()
-_EMBEDDING, _COMPLETED = Operation.EMBEDDING, Outcome.COMPLETED
+_EMBEDDING, _INFER, _COMPLETED = Operation.EMBEDDING, Operation.INFER, Outcome.COMPLETED
 _LONGEST_REASON = 200
-_ONLY_IDLE = (Pool.OVERFLOW,)
+_BATCH = ServiceClass.BATCH
 
 
-class Flight(ending.Trail):
+class Flight(Queued):
     """Implements `domain.ports.Flight` for the reply's owner, `scheduling.waiting.Waiting` for the line, `attempt.Owner` for the worker."""
 
     # What most requests never change costs them nothing: it is looked up on the class.
-    admission: Admission | None = None
-    attempt: Attempt | None = None
-    exchange: Exchange | None = None
     ticket: Ticket | None = None
-    debt: Debt | None = None
     streaming = False
     """The client has its status line."""
     _counted = False
     """Among the active requests of the retry budget."""
     _retries_taken = 0
-    _stood = False
-    """It has been in the line, which will want to know what it used."""
     _paused = False
 
     def __init__(self, rooms: Rooms, principal: Principal, call: Call, reply: Reply) -> None:
@@ -102,36 +94,6 @@ class Flight(ending.Trail):
 
     # scheduling and routing
 
-    def _wait(self, now: float) -> None:
-        """No slot is free for it, or others were there before."""
-        if not self.serving.available:
-            raise refuse_unserved(self.request.model)
-        if self.pools == _ONLY_IDLE:
-            raise intake.no_idle_capacity()
-        self._queue(now)
-        if self.line.length > 1:
-            # Those before it may wait for slots that this one need not wait for: those that are kept for its pool.
-            self.line.serve(place, now)
-
-    def _queue(self, now: float) -> None:
-        demand, longest = self.demand, now + self.rooms.rules.max_wait_seconds
-        self.queued_at, self.org_id = now, self.principal.org_id
-        self.prompt_tokens, self.max_tokens = demand.prompt_tokens, demand.max_tokens
-        self.cached_tokens = self.serving.cached_tokens(self.prefix)
-        self.give_up_at = longest if demand.deadline is None else min(longest, demand.deadline)
-        self.line.join(self, now)
-        self._stood = True
-        self.phase, self.waiting = QUEUED, self.line.length
-
-    def placeable(self) -> bool:
-        """A slot became free: go there, if it is one that this request may use."""
-        place = self.serving.place(self.pools, self.excluded, self.prefix)
-        if place is None:
-            return False
-        self.meter.queue_seconds += self.rooms.monotonic() - self.queued_at
-        self._send(*place)
-        return True
-
     def _send(self, member: Member, pool: Pool) -> None:
         rooms, request = self.rooms, self.request
         assert self.admission is not None
@@ -154,11 +116,18 @@ class Flight(ending.Trail):
                 largest_event_bytes=rooms.rules.largest_event_bytes,
             )
         self.attempt = attempt = Attempt(self, member, burden, relay, rooms.rules.largest_reply_bytes)
+        if (member.unsupported or self.call.operation is _INFER) and (refusal := intake.unfit(member, self.call, self.model)) is not None:
+            attempt.over = True
+            self.mistaken(refusal)
+            return
         exchange = rooms.transport.send(member.record, OPERATION_PATHS[self.call.operation], self.call.request_id, body, attempt)
         if attempt.over:
-            # It failed at once, and what follows from that has happened already.
+            # It failed at once, and what follows from that has happened already; or the client left at that moment.
+            exchange.cancel()
             return
         self.exchange = exchange
+        if self.service_class is _BATCH:
+            rooms.note_batch(self.serving, self)
         if self._paused:
             exchange.pause()
 
@@ -167,14 +136,17 @@ class Flight(ending.Trail):
     def whole(self, body: bytes) -> None:
         attempt, rooms, operation = self.attempt, self.rooms, self.call.operation
         assert attempt is not None
-        reply = replies.read(body)
-        count = replies.token_count(reply, self.demand.prompt_tokens)
-        if operation is _EMBEDDING and isinstance(self.request, requests.EmbeddingBody):
-            body = replies.embeddings_as(body, self.request.encoding_format)
-        body = replies.edited(body, reply, self.meter.tier, self.rename, count)
+        if operation is _INFER:
+            body, count = replies.tensors(body, self.model), NO_TOKENS
+        else:
+            reply = replies.read(body)
+            count = replies.token_count(reply, self.demand.prompt_tokens)
+            if operation is _EMBEDDING and isinstance(self.request, requests.EmbeddingBody):
+                body = replies.embeddings_as(body, self.request.encoding_format)
+            body = replies.edited(body, reply, self.meter.tier, self.rename, count)
         self.phase = ANSWERING
         now = rooms.monotonic()
-        if operation is not _EMBEDDING:
+        if operation is not _EMBEDDING and operation is not _INFER:
             self.meter.first_token_at = now
         attempt.burden.ended(count.completion, now)
         self._settle(_COMPLETED, count, now)
@@ -229,8 +201,22 @@ class Flight(ending.Trail):
     def mistaken(self, error: PenstockError) -> None:
         attempt = self._attempt
         self.rooms.fleet.succeeded(attempt.member)
-        self._fail(error)
+        if not (self.phase is SENT and isinstance(error, UnsupportedParameter) and self._asked_elsewhere(attempt, error)):
+            self._fail(error)
         self._free(attempt)
+
+    def _asked_elsewhere(self, attempt: Attempt, error: UnsupportedParameter) -> bool:
+        """Another worker of the model may have an engine that can; nothing has failed, so no retry is spent on it."""
+        excluded, now = self.excluded | {attempt.member.id}, self.rooms.monotonic()
+        if not self.serving.has_others(self.pools, excluded):
+            return False
+        self.excluded = excluded
+        self.tries += ((attempt.member.id, error.message[:_LONGEST_REASON], now - self.started, False),)
+        if (found := self.serving.place(self.pools, excluded, self.prefix)) is not None:
+            self._send(*found)
+        else:
+            self._queue(now)
+        return True
 
     def unsuccessful(self, detail: str, *, busy: bool) -> None:
         attempt, rooms = self._attempt, self.rooms
@@ -330,7 +316,7 @@ class Flight(ending.Trail):
             if self.ticket is not None:
                 self.ticket.abandon()
         if self.line.length:
-            self.line.serve(place, rooms.monotonic())
+            self.line.serve(place, rooms.monotonic(), room)
 
     # the reply's owner
 
@@ -346,6 +332,9 @@ class Flight(ending.Trail):
             return
         if attempt is None or self.exchange is None:
             self.phase = OVER
+            self._give_back()
+            if attempt is not None:
+                self._free(attempt)
             return
         self.exchange.cancel()
         now = self.rooms.monotonic()
@@ -392,9 +381,3 @@ class Flight(ending.Trail):
         if not self.limits:
             self.limits = self.admission.header_block(now)
         return heads.answered(call.request_id, call.client_request_id, ending.in_short(self), self.started, now, self.limits)
-
-
-def place(entry: object) -> bool:
-    """What the line calls for its first entry when a slot is free."""
-    assert isinstance(entry, Flight)
-    return entry.placeable()

@@ -14,7 +14,6 @@ from penstock.domain.principal import Pool, ServiceClass
 
 JSON = b"content-type: application/json\r\n"
 EVENTS = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
-AT_ONCE = b";wait=0;tries=1"
 
 
 def identity(request_id: str, client_request_id: str, decision: bytes) -> bytes:
@@ -41,6 +40,12 @@ def whole(worker_id: str, pool: Pool) -> bytes:
 def chosen(service_class: ServiceClass, pool: Pool, policy: str, worker_id: str) -> bytes:
     """A decision's part that is the same for many requests."""
     return f";class={service_class.name.lower()};pool={pool.value};policy={policy};worker={worker_id}".encode()
+
+
+@lru_cache(maxsize=4096)
+def at_once(service_class: ServiceClass, pool: Pool, policy: str, worker_id: str) -> bytes:
+    """The whole of the usual decision."""
+    return chosen(service_class, pool, policy, worker_id) + b";wait=0;tries=1"
 
 
 def effort(wait_seconds: float, tries: int) -> bytes:

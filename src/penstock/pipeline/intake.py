@@ -1,12 +1,14 @@
 """From a body to what the other rooms need to know of it, and the sentences for those that are turned away."""
 
 from penstock.catalog.models import Catalogue
-from penstock.domain.errors import ModelNotFound, Overloaded, PenstockError, ResourceUnavailable, UpstreamFailed
-from penstock.domain.inference import Call, Demand
+from penstock.domain.errors import ModelNotFound, Overloaded, PenstockError, ResourceUnavailable, UnsupportedParameter, UpstreamFailed
+from penstock.domain.inference import Call, Demand, Operation
+from penstock.routing.member import Member
 from penstock.routing.prefix import Prefix, chain
 from penstock.scheduling.line import refuse_unserved
 from penstock.wire import requests
 from penstock.wire.prompt import prompt_bytes
+from penstock.wire.unsupported import needed
 
 
 def demand_of(call: Call, request: requests.AnyBody, model: str, started: float, default_max_tokens: int) -> Demand:
@@ -27,6 +29,13 @@ def demand_of(call: Call, request: requests.AnyBody, model: str, started: float,
 def prefix_of(request: requests.AnyBody, org_id: str, model: str) -> Prefix:
     """How the prompt begins. Neither tenants nor adapters, which have model names of their own, share a cache."""
     return chain(prompt_bytes(request), f"{org_id} {model}".encode())
+
+
+def unfit(member: Member, call: Call, model: str) -> PenstockError | None:
+    """Why this worker cannot do it, which is known before it is asked; None: it can, as far as we know."""
+    if call.operation is Operation.INFER and model not in member.tensor_models:
+        return UnsupportedParameter("This model takes text, not tensors.", param="model")
+    return needed(call.body, member.unsupported) if member.unsupported else None
 
 
 def unknown_model(catalogue: Catalogue, name: str) -> PenstockError:

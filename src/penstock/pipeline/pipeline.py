@@ -7,8 +7,9 @@ from penstock.domain.errors import DeadlineExceeded, Internal, Overloaded, Penst
 from penstock.domain.inference import Call
 from penstock.domain.ports import Reply
 from penstock.domain.principal import Principal, ServiceClass
-from penstock.pipeline.flight import Flight, log, place
+from penstock.pipeline.flight import Flight, log
 from penstock.pipeline.phase import OVER
+from penstock.pipeline.queued import place, room
 from penstock.pipeline.rooms import Rooms
 from penstock.routing.fleet import ServingKey
 from penstock.scheduling.tally import ClassStanding
@@ -73,7 +74,7 @@ class Pipeline:
             serving = self._rooms.fleet.serving(*key)
             line = None if serving is None else self._rooms.lines.get(serving)
             if line:
-                line.serve(place, now)
+                line.serve(place, now, room)
 
     # what an operator sees, and how it ends
 

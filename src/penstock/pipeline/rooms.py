@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -14,6 +15,7 @@ from penstock.domain.clock import Clock
 from penstock.domain.inference import TokenCount
 from penstock.domain.models import Price
 from penstock.domain.ports import Transport, UsageJournal
+from penstock.domain.principal import Pool
 from penstock.explain.decision import Ring
 from penstock.routing.fleet import Fleet
 from penstock.routing.retry_budget import RetryBudget
@@ -46,6 +48,14 @@ class Observer(Protocol):
 
     def refused(self, code: str) -> None:
         """A request was turned away before any worker saw it."""
+        ...
+
+
+class Preemptible(Protocol):
+    """A batch request, as those see it for whom it may have to make room."""
+
+    def preempt_for(self, pools: tuple[Pool, ...], excluded: frozenset[str], now: float) -> bool:
+        """Give its slot back, if nothing of its answer has come and a request of these pools could be there; False: it stays."""
         ...
 
 
@@ -96,6 +106,8 @@ class Rooms:
     routes: dict[tuple[str, str], Route] = field(default_factory=dict)
     """What names have led to, by name and organisation, since anything was last edited."""
     renames: dict[tuple[str, str], tuple[re.Pattern[bytes], bytes]] = field(default_factory=dict)
+    batch: dict[Serving, WeakKeyDictionary["Preemptible", None]] = field(default_factory=dict)
+    """Batch requests that were sent to a worker, by when; those that are over vanish by themselves."""
     line_rules: LineRules = RULES
     """By the policy in force (`pipeline/policy.py`)."""
     preempt_batch: bool = True
@@ -120,6 +132,14 @@ class Rooms:
             self.routes.clear()
         route = self.routes[name, org_id] = Route(model, serving, self.line(serving), self.catalogue.price(model))
         return route
+
+    def note_batch(self, serving: Serving, flight: "Preemptible") -> None:
+        """It is at a worker; the last that was noted is the newest."""
+        running = self.batch.get(serving)
+        if running is None:
+            running = self.batch[serving] = WeakKeyDictionary()
+        running.pop(flight, None)
+        running[flight] = None
 
     def adopt(self, catalogue: Catalogue) -> None:
         """Models were edited."""

@@ -12,7 +12,8 @@ _STEP_TOKENS = 16
 
 
 class Burden:
-    __slots__ = ("_expected", "_first_token_at", "_fleet", "_incarnation", "_left", "_member", "_sent_at", "_serving", "uncached_tokens")
+    # Most requests are whole replies: what only a stream changes is looked up on the class.
+    _first_token_at: float | None = None
 
     def __init__(
         self, fleet: Fleet, serving: Serving, member: Member, prompt_tokens: int, max_tokens: int, prefix: Prefix, now: float
@@ -23,10 +24,11 @@ class Burden:
         self._member = member
         self._incarnation = member.incarnation
         self._sent_at = now
-        self._first_token_at: float | None = None
-        self.uncached_tokens = serving.uncached_at(member, prompt_tokens, prefix) if prefix else prompt_tokens
-        self._expected = serving.expected_output(max_tokens)
-        self._left = self.uncached_tokens + self._expected
+        self.uncached_tokens = prompt_tokens = serving.uncached_at(member, prompt_tokens, prefix) if prefix else prompt_tokens
+        # Its own limit, or what the model's requests have made of late.
+        average = serving.average_output
+        self._expected = expected = max_tokens if average is None or average > max_tokens else int(average)
+        self._left = prompt_tokens + expected
         serving.took(member, self._left)
 
     def first_token(self, now: float) -> None:
@@ -45,11 +47,13 @@ class Burden:
     def ended(self, tokens: int, now: float) -> None:
         """The worker did all of it, and made so many tokens."""
         fleet, member = self._fleet, self._member
-        fleet.succeeded(member)
-        if self._first_token_at is not None:
-            fleet.timed(member, Sample.OUTPUT_TOKEN, now - self._first_token_at, tokens - 1)
-        else:
-            fleet.timed(member, Sample.WHOLE, now - self._sent_at, tokens or self.uncached_tokens)
+        if member.failures_in_a_row or member.ejections:
+            fleet.succeeded(member)
+        if member.in_flight * 2 >= member.limit:
+            if self._first_token_at is not None:
+                fleet.timed(member, Sample.OUTPUT_TOKEN, now - self._first_token_at, tokens - 1)
+            else:
+                fleet.timed(member, Sample.WHOLE, now - self._sent_at, tokens or self.uncached_tokens)
         self._serving.made(tokens)
 
     def lift(self) -> None:

@@ -35,6 +35,11 @@ class Choice:
     policy: Chooser
     shadow_name: str = ""
     shadow: Chooser | None = None
+    labels: tuple[str, str, str] = field(init=False)
+    """The policy's name, what it compares, and its shadow's name."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", (self.name, self.policy.measure, self.shadow_name))
 
 
 class Policies:

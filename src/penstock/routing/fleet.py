@@ -151,6 +151,12 @@ class Fleet:
         if member.state is not state:
             self._move(member, state)
 
+    def engine_lacks(self, worker_id: str, parameters: frozenset[str]) -> None:
+        """What the engine there drops without a word, as a probe found out."""
+        member = self._members.get(worker_id)
+        if member is not None:
+            member.unsupported = parameters
+
     def lost(self, worker_id: str) -> None:
         """Its connection broke: nothing new for it until it gives a sign of life."""
         member = self._members.get(worker_id)

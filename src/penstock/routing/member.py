@@ -27,6 +27,8 @@ class Member:
         "record",
         "slots",
         "state",
+        "tensor_models",
+        "unsupported",
         "warming_since",
     )
 
@@ -50,6 +52,8 @@ class Member:
         self.ejections = 0
         self.ejected_until = 0.0
         """Monotonic seconds; 0: not ejected."""
+        self.unsupported: frozenset[str] = frozenset()
+        """Parameters that its engine is known to drop without a word."""
         self.warming_since: float | None = None
         """Monotonic seconds since when it is back; None: it gets as much as any other."""
 
@@ -91,3 +95,4 @@ class Member:
             self.adaptive.resize(record.slots)
         self.relimit()
         self.engine_names = {offer.id: offer.engine_name for offer in record.models if offer.engine_name}
+        self.tensor_models = frozenset(offer.id for offer in record.models if "infer" in offer.capabilities)

@@ -1,35 +1,16 @@
 """One model's workers, and which of them a request may use: pools as reserved shares of the model's slots."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 from penstock.domain.principal import Pool
 from penstock.routing.choice import Choice
 from penstock.routing.member import Member
+from penstock.routing.policies import Policy
 from penstock.routing.prefix import NO_PREFIX, NOTHING_CACHED, Prefix, PrefixTable
 
 MOST_SEEN = 8
 """Candidates of which a decision keeps the numbers: those of a large fleet would cost more than the decision."""
 _AVERAGE_WEIGHT = 0.05
-
-
-class Seen(NamedTuple):
-    """What a choice was made from, for whoever asks later. The data plane makes plain tuples of this shape."""
-
-    policy: str
-    measure: str
-    shadow: str
-    """The policy that was only asked; empty: none."""
-    shadow_choice: str
-    """The worker that it would have chosen."""
-    candidates: Sequence[Member]
-    """The first of those that were there, MOST_SEEN at most; the numbers are in the same order, from just before the choice."""
-    in_flight: tuple[int, ...]
-    outstanding_tokens: tuple[int, ...]
-    limits: tuple[int, ...]
-    available: int
-    """Of all candidates."""
-    cached: Mapping[str, int]
 
 
 class Serving:
@@ -50,9 +31,10 @@ class Serving:
         """Requests of this model on shared workers."""
         self.known = 0
         """Workers that serve the model in whatever state."""
-        self._average_output: float | None = None
+        self.average_output: float | None = None
+        """Tokens that this model's requests have made of late; None: none has ended yet."""
         self.seen: tuple[object, ...] | None = None
-        """What the latest choice was made from, in the shape of `Seen`."""
+        """What the latest choice was made from."""
         self.shadow_agreed = 0
         self.shadow_differed = 0
         self.follow(choice)
@@ -105,35 +87,26 @@ class Serving:
         return None
 
     def _note(self, candidates: list[Member], chosen: Member, excluded: frozenset[str], cached: Mapping[str, int]) -> None:
-        """Keep what the choice was made from, and ask the shadow."""
-        choice, other = self.choice, ""
-        if choice.shadow is not None:
-            shadow = choice.shadow.choose(candidates, excluded, cached)
-            other = "" if shadow is None else shadow.id
-            if shadow is chosen:
-                self.shadow_agreed += 1
-            else:
-                self.shadow_differed += 1
+        """Keep what the choice was made from, in the shape of `explain.decision.Seen`, and ask the shadow."""
+        choice = self.choice
+        other = "" if choice.shadow is None else self._ask_shadow(choice.shadow, candidates, chosen, excluded, cached)
         count = len(candidates)
-        if count == 1:
-            # The usual case of a small installation, in which this is a good part of the decision's cost.
-            numbers = (chosen.in_flight,), (chosen.outstanding_tokens,), (chosen.limit,)
-            self.seen = (choice.name, choice.policy.measure, choice.shadow_name, other, candidates, *numbers, count, cached)
-            return
         if count > MOST_SEEN:
             candidates = [chosen, *[member for member in candidates[:MOST_SEEN] if member is not chosen][: MOST_SEEN - 1]]
-        self.seen = (
-            choice.name,
-            choice.policy.measure,
-            choice.shadow_name,
-            other,
-            candidates,
-            tuple([member.in_flight for member in candidates]),
-            tuple([member.outstanding_tokens for member in candidates]),
-            tuple([member.limit for member in candidates]),
-            count,
-            cached,
-        )
+        numbers: list[int] = []
+        for member in candidates:
+            numbers += (member.in_flight, member.outstanding_tokens, member.limit)
+        self.seen = (choice.labels, other, candidates, numbers, count, cached)
+
+    def _ask_shadow(
+        self, shadow: Policy, candidates: list[Member], chosen: Member, excluded: frozenset[str], cached: Mapping[str, int]
+    ) -> str:
+        other = shadow.choose(candidates, excluded, cached)
+        if other is chosen:
+            self.shadow_agreed += 1
+        else:
+            self.shadow_differed += 1
+        return "" if other is None else other.id
 
     def has_room(self, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
         """Whether `place` may find a slot; cheaper, and asks no policy."""
@@ -144,6 +117,14 @@ class Serving:
                 if member.in_flight < member.limit and member.id not in excluded:
                     return True
         return False
+
+    def room_without(self, member: Member, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
+        """Whether a request of these pools could be where one of `member`'s is now, were that one not there."""
+        if member.id in excluded:
+            return False
+        if member.record.pool is not None:
+            return member.record.pool in pools
+        return any(self._busy - 1 < self._ceiling[pool] for pool in pools)
 
     def has_others(self, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
         """Whether a worker that is not excluded may become free for a request of these pools."""
@@ -161,11 +142,6 @@ class Serving:
         cached = self.prefixes.cached(prefix).get(member.id, 0)
         self.prefixes.learn(prefix, member.id)
         return max(1, prompt_tokens - cached)
-
-    def expected_output(self, max_tokens: int) -> int:
-        """Tokens that a request will probably make: its own limit, or what this model's requests have made of late."""
-        average = self._average_output
-        return max_tokens if average is None or average > max_tokens else int(average)
 
     def took(self, member: Member, tokens: int) -> None:
         """A request was sent to `member`; `tokens` is what it probably has to do there."""
@@ -187,5 +163,5 @@ class Serving:
 
     def made(self, tokens: int) -> None:
         """A request of this model has ended and made so many tokens."""
-        average = self._average_output
-        self._average_output = float(tokens) if average is None else average + (tokens - average) * _AVERAGE_WEIGHT
+        average = self.average_output
+        self.average_output = float(tokens) if average is None else average + (tokens - average) * _AVERAGE_WEIGHT

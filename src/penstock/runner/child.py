@@ -18,7 +18,7 @@ import msgspec
 
 from penstock.runner import frames, functions
 from penstock.runner.frames import Done, FromChild, Hello, Raised, Report
-from penstock.runner.functions import REGISTERED, Function, RetryLater
+from penstock.runner.functions import REGISTERED, Current, Function, RetryLater
 
 _PR_SET_PDEATHSIG = 1
 _BETWEEN_REPORTS_SECONDS = 0.1
@@ -34,9 +34,9 @@ def main(arguments: list[str]) -> int:
     with asyncio.Runner() as runner:
         while (data := _frame(connection)) is not None:
             run = frames.to_run(data)
-            functions.report_to(_Reports(connection).send)
+            functions.begin(Current(run.task_id, run.attempt), _Reports(connection).send)
             answer = _outcome(runner, run)
-            functions.report_to(None)
+            functions.begin(None, None)
             connection.sendall(frames.packed(answer))
     return 0
 

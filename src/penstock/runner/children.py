@@ -17,7 +17,7 @@ from typing import cast
 import structlog
 
 from penstock.runner import frames
-from penstock.runner.frames import LENGTH, Done, FromChild, Hello, Raised, Report
+from penstock.runner.frames import LENGTH, Done, FromChild, Hello, Raised, Report, Run
 
 log = structlog.get_logger("penstock.runner")
 START_SECONDS = 60.0
@@ -57,11 +57,11 @@ class Children:
             child.kill()
         await asyncio.gather(*(child.ended.wait() for child in list(self._alive)))
 
-    async def run(self, function: str, payload: bytes, report: Callable[[bytes], None]) -> Done | Raised:
+    async def run(self, work: Run, report: Callable[[bytes], None]) -> Done | Raised:
         """Raises Crashed, CannotImport. Whoever cancels this kills the child."""
         child = await self._take()
         try:
-            return await child.run(function, payload, report)
+            return await child.run(work, report)
         except BaseException:
             child.kill()
             raise
@@ -148,13 +148,13 @@ class Child(asyncio.Protocol):
             raise CannotImport(hello.problem)
         self.functions = bytes(hello.functions)
 
-    async def run(self, function: str, payload: bytes, report: Callable[[bytes], None]) -> Done | Raised:
+    async def run(self, work: Run, report: Callable[[bytes], None]) -> Done | Raised:
         """Raises Crashed."""
         if self._transport is None:
             raise Crashed("The process for functions has ended.")
         self._report = report
         self._waiting = asyncio.get_running_loop().create_future()
-        self._transport.write(frames.packed(frames.Run(function, frames.raw(payload))))
+        self._transport.write(frames.packed(work))
         try:
             answer = await self._waiting
         finally:

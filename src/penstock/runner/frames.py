@@ -10,6 +10,8 @@ LENGTH = struct.Struct(">I")
 class Run(msgspec.Struct, frozen=True, tag="run"):
     """To the child: run this."""
 
+    task_id: str
+    attempt: int
     function: str
     payload: msgspec.Raw
 

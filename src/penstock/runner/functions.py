@@ -74,7 +74,22 @@ def task(
     return register
 
 
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The task that runs in this process. Its id stays the same over all attempts: a good key for what must not happen twice."""
+
+    id: str
+    attempt: int
+    """From 1."""
+
+
+_current: Current | None = None
 _report: Callable[[Any], None] | None = None
+
+
+def current() -> Current | None:
+    """Which task is running; None outside of a runner."""
+    return _current
 
 
 def progress(value: Any) -> None:
@@ -83,7 +98,7 @@ def progress(value: Any) -> None:
         _report(value)
 
 
-def report_to(report: Callable[[Any], None] | None) -> None:
-    """Where `progress` goes while a task runs; for the process that runs it."""
-    global _report
-    _report = report
+def begin(task: Current | None, report: Callable[[Any], None] | None) -> None:
+    """What is running now, and where its `progress` goes; for the process that runs it."""
+    global _current, _report
+    _current, _report = task, report

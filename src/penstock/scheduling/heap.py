@@ -31,13 +31,17 @@ class Heap(Generic[Item]):
         if len(places) > 2 * len(current) + _SLACK:
             self._tidy()
 
-    def discard(self, item: Item) -> None:
-        if self._current.pop(item, None) is None:
-            return
-        if not self._current:
+    def discard(self, item: Item) -> bool:
+        """Whether it is empty now."""
+        current = self._current
+        if current.pop(item, None) is None:
+            return not current
+        if not current:
             self._places.clear()
-        elif len(self._places) > 2 * len(self._current) + _SLACK:
+            return True
+        if len(self._places) > 2 * len(current) + _SLACK:
             self._tidy()
+        return False
 
     def first(self) -> Item | None:
         places, current = self._places, self._current

@@ -225,8 +225,7 @@ class Line:
         for lane in self._lanes.values():
             if lane in blocked:
                 continue
-            oldest = lane.oldest.first()
-            if oldest is not None and room(oldest.entry):
+            if room(lane.sample):
                 found = True
             else:
                 blocked.add(lane)
@@ -302,7 +301,7 @@ class Line:
     def _stand(self, entry: Waiting) -> Standing:
         self._arrivals += 1
         key = (entry.pools, entry.excluded)
-        return Standing(entry, self._arrivals, self._lanes.get(key) or Lane(key), self._patience[entry.service_class])
+        return Standing(entry, self._arrivals, self._lanes.get(key) or Lane(key, entry), self._patience[entry.service_class])
 
     def _add(self, standing: Standing) -> None:
         self._classes[standing.service_class].add(standing)
@@ -325,8 +324,7 @@ class Line:
 
     def _drop(self, standing: Standing) -> None:
         lane = standing.lane
-        lane.oldest.discard(standing)
-        if not len(lane.oldest):
+        if lane.oldest.discard(standing):
             del self._lanes[lane.key]
         self._ends.discard(standing)
         del self._standing[standing.entry]

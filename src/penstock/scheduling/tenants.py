@@ -115,13 +115,17 @@ class Tenants:
     def first(self, blocked: Set[Lane]) -> Standing | None:
         """The next of those that are in other lanes."""
         best: Standing | None = None
-        least = (0, 0.0, 0)
+        least = 0
         for lane, rank in self._ranks.items():
-            if lane in blocked or (tenant := rank.first()) is None or (head := tenant.queues[lane].first()) is None:
+            if (blocked and lane in blocked) or (tenant := rank.first()) is None:
                 continue
-            order = (tenant.counter, head.give_up_at, head.number)
-            if best is None or order < least:
-                best, least = head, order
+            counter = tenant.counter
+            if best is not None and counter > least:
+                continue
+            head = tenant.queues[lane].first()
+            assert head is not None
+            if best is None or counter < least or (head.give_up_at, head.number) < (best.give_up_at, best.number):
+                best, least = head, counter
         if not blocked:
             self.head = best
         return best
@@ -160,13 +164,9 @@ class Tenants:
         if self.length == 1:
             self._level = tenant.counter
         lane = standing.lane
-        queue = tenant.queues[lane]
-        queue.discard(standing)
-        if not len(queue):
+        if tenant.queues[lane].discard(standing):
             del tenant.queues[lane]
-            rank = self._ranks[lane]
-            rank.discard(tenant)
-            if not len(rank):
+            if self._ranks[lane].discard(tenant):
                 del self._ranks[lane]
         del tenant.waiting[standing]
         count = len(tenant.waiting)

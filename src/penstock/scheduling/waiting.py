@@ -48,10 +48,12 @@ class Waiting(Protocol):
 class Lane:
     """Those that may use exactly the same slots: when there is none for one of them, there is none for any."""
 
-    __slots__ = ("key", "oldest")
+    __slots__ = ("key", "oldest", "sample")
 
-    def __init__(self, key: tuple[tuple[Pool, ...], frozenset[str]]) -> None:
+    def __init__(self, key: tuple[tuple[Pool, ...], frozenset[str]], sample: Waiting) -> None:
         self.key = key
+        self.sample = sample
+        """Whoever came first; to ask about slots, one is as good as another."""
         self.oldest: Heap[Standing] = Heap()
         """By the moment after which they have waited too long."""
 

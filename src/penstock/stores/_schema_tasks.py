@@ -85,6 +85,7 @@ task_hot = Table(
     Column("task", _ROW, primary_key=True, autoincrement=False),
     Column("org_id", NAME, nullable=False),
     Column("queue", NAME, nullable=False),
+    Column("ability", NAME, nullable=False),  # what a runner must be able to do for it
     Column("state", _FLAG, nullable=False),  # 0 scheduled, 1 ready, 2 running
     Column("sort_key", NUMBER, nullable=False),
     Column("head_start_seconds", Double, nullable=False),
@@ -97,7 +98,7 @@ task_hot = Table(
     Column("expires_at", Double),
     Column("cancel", _FLAG, nullable=False),
     Column("progress", Text),
-    _where("task_hot_ready", "state = 1", "org_id", "queue", "sort_key", "task"),
+    _where("task_hot_ready", "state = 1", "org_id", "queue", "ability", "sort_key", "task"),
     _where("task_hot_due", "state = 0", "ready_at"),
     _where("task_hot_held", "state = 2", "runner_id"),
     _where("task_hot_expires", "state < 2 AND expires_at IS NOT NULL", "expires_at"),
@@ -110,6 +111,7 @@ task_dep = Table(
     Column("child", NUMBER, nullable=False),
     Column("place", Integer, nullable=False),  # the child's parents in the order in which it named them
     Column("on_failure", NAME, nullable=False),
+    Column("settled", _FLAG, nullable=False),  # the parent has ended once: it may run again, but not count again
     PrimaryKeyConstraint("parent", "child"),
     Index("task_dep_child", "child", "place"),
 )
@@ -150,6 +152,7 @@ runner = Table(
     Column("queues", Text, nullable=False),
     Column("slots", Integer, nullable=False),
     Column("kinds", Text, nullable=False),
+    Column("functions", Text, nullable=False),
     Column("version", Text, nullable=False),
     Column("identity", Text, nullable=False),
     Column("joined_at", Double, nullable=False),

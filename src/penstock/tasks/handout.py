@@ -26,7 +26,7 @@ class Handout:
 
     async def claim(self, runner_id: str, limit: int, queues: Collection[str], kinds: Collection[str], org_id: str | None) -> list[Lease]:
         """At most `limit` leases. A task that may not run ends here, as failed, with the reason. Raises PortUnavailable."""
-        leases = await self._store.claim(runner_id, limit, queues, org_id)  # kinds: when the stores carry them
+        leases = await self._store.claim(runner_id, limit, queues, org_id, kinds)
         given: list[Lease] = []
         refused: list[Finish] = []
         for lease in leases:

@@ -6,7 +6,8 @@ relays bytes. The worker's HTTP layer sees `Engine` only.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -190,4 +191,17 @@ class Engine(Protocol):
 
     async def answer(self, operation: Operation, body: bytes) -> Answer:
         """Answers an OpenAI request body. Raises the domain's errors while no byte of the answer exists."""
+        ...
+
+
+@runtime_checkable
+class KeepsLog(Protocol):
+    """An engine whose server has a log of its own."""
+
+    def keep_log(self, folder: Path) -> None:
+        """Before `open`: where the log goes unless the engine's options say otherwise."""
+        ...
+
+    def log_tail(self, lines: int) -> list[str]:
+        """The last lines, oldest first."""
         ...

@@ -1,6 +1,6 @@
 """The text that a model will read, in the order in which its template lays it out."""
 
-from penstock.wire.requests import AnyBody, ChatBody, CompletionBody
+from penstock.wire.requests import AnyBody, ChatBody, CompletionBody, TensorsBody
 
 
 def prompt_bytes(request: AnyBody) -> bytes:
@@ -10,4 +10,6 @@ def prompt_bytes(request: AnyBody) -> bytes:
         for message in request.messages:
             parts += (message.role.encode(), bytes(message.content))
         return b"\0".join(parts)
+    if isinstance(request, TensorsBody):
+        return b""  # nothing of them is remembered
     return bytes(request.prompt if isinstance(request, CompletionBody) else request.input)

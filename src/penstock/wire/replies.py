@@ -120,6 +120,17 @@ def _to_floats(vector: list[float] | str) -> list[float]:
     return list(struct.unpack(f"<{len(packed) // 4}f", packed))
 
 
+def tensors(body: bytes, model: str) -> bytes:
+    """KServe's answer, under the public name of the model. Raises GarbledReply for anything else."""
+    try:
+        fields: dict[str, Any] = dict(_fields.decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise GarbledReply(f"not a reply: {error}") from None
+    if not bytes(fields.get("outputs", b"")).startswith(b"["):
+        raise GarbledReply("a reply without outputs")
+    return msgspec.json.encode({**fields, "model_name": model})
+
+
 def error_message(body: bytes) -> str | None:
     """The sentence in an engine's error answer, bounded; None when there is none that could be shown."""
     try:

@@ -95,12 +95,19 @@ class EmbeddingBody(RequestBody, gc=False):
     dimensions: Annotated[int, Meta(ge=1, le=65536)] | None = None
 
 
-AnyBody = ChatBody | CompletionBody | EmbeddingBody
+class TensorsBody(RequestBody, gc=False):
+    """What the tensors are is the worker's business, which knows the model's own."""
+
+    inputs: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=64)] = msgspec.field(default_factory=list)
+
+
+AnyBody = ChatBody | CompletionBody | EmbeddingBody | TensorsBody
 
 _DECODERS: dict[Operation, msgspec.json.Decoder[AnyBody]] = {
     Operation.CHAT: msgspec.json.Decoder(ChatBody),
     Operation.COMPLETION: msgspec.json.Decoder(CompletionBody),
     Operation.EMBEDDING: msgspec.json.Decoder(EmbeddingBody),
+    Operation.INFER: msgspec.json.Decoder(TensorsBody),
 }
 _prompt = msgspec.json.Decoder(Prompt)
 _top_level = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -136,6 +143,8 @@ def _require_text(request: RequestBody) -> None:
         if not bytes(request.input):
             raise BadRequest("'input' is a required property.", param="input")
         _check_prompt(bytes(request.input), "input")
+    elif isinstance(request, TensorsBody) and not request.inputs:
+        raise BadRequest("'inputs' is a required property: a non-empty array of tensors.", param="inputs")
 
 
 def _check_prompt(raw: bytes, param: str) -> None:
@@ -248,6 +257,15 @@ def for_engine(request: RequestBody, body: bytes, engine_model: str) -> bytes:
     if ask_usage:
         fields["stream_options"] = _with_usage(fields.get("stream_options"))
     return msgspec.json.encode(fields)
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """A body whose model was named in the path. What is no JSON object is left as it is: `decode` says so."""
+    try:
+        fields = _top_level.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body
+    return msgspec.json.encode({**fields, "model": msgspec.Raw(msgspec.json.encode(model))})
 
 
 def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw:

@@ -15,7 +15,7 @@ import uvicorn
 from penstock import family, identity
 from penstock.domain.clock import SystemClock
 from penstock.domain.workers import WorkerLoad
-from penstock.wire.generation import Engine
+from penstock.wire.generation import Engine, KeepsLog
 from penstock.worker.agent import Agent
 from penstock.worker.faults import Faults
 from penstock.worker.presence import Presence
@@ -83,6 +83,8 @@ class Worker:
         self._identity = identity.load(plan.state_dir)
         self.secret = self._identity.secret
         self.engine = family.member("penstock.engines", plan.engine)(plan.engine_options)
+        if isinstance(self.engine, KeepsLog):
+            self.engine.keep_log(plan.state_dir)
         await self.engine.open()
         slots = self.slots = Slots(plan.slots or self.engine.slots, plan.queue_limit)
         self._app = WorkerApp(self.engine, self.secret, slots, self.presence, Faults() if plan.allow_faults else None)

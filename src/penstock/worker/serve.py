@@ -22,10 +22,10 @@ from penstock.domain.errors import (
     TooLarge,
     Unauthenticated,
 )
-from penstock.domain.inference import INFER_PATH, OPERATION_PATHS, Operation
+from penstock.domain.inference import OPERATION_PATHS, Operation
 from penstock.domain.workers import WorkerLoad
 from penstock.wire.errors import error_body, error_event
-from penstock.wire.generation import Answer, Engine
+from penstock.wire.generation import Answer, Engine, KeepsLog
 from penstock.worker.faults import Fault, Faults
 from penstock.worker.presence import Presence
 from penstock.worker.slots import Slots
@@ -37,6 +37,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 LARGEST_BODY_BYTES = 32 * 1024 * 1024
 """Above the gateway's own limit: it is the gateway that guards; this only keeps a mistake from filling the memory."""
 LINK_SECONDS = 1.0
+MOST_LOG_LINES = 2000
 
 _JSON = [(b"content-type", b"application/json")]
 _log = structlog.get_logger()
@@ -52,12 +53,13 @@ class WorkerApp:
         self._presence = presence
         self._faults = faults
         self._answered: Counter[tuple[str, int]] = Counter()
-        self._operations = {path: operation for operation, path in OPERATION_PATHS.items()} | {INFER_PATH: Operation.INFER}
+        self._operations = {path: operation for operation, path in OPERATION_PATHS.items()}
         self._pages: dict[str, tuple[str, Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]]] = {
             "/v1/models": ("GET", self._models),
             "/health": ("GET", self._health),
             "/metrics": ("GET", self._metrics),
             "/penstock/link": ("GET", self._link),
+            "/penstock/logs": ("GET", self._logs),
         }
         if faults is not None:
             self._pages["/penstock/fault"] = ("POST", self._set_fault)
@@ -161,6 +163,15 @@ class WorkerApp:
             lines.append(f'penstock_worker_requests_total{{operation="{operation}",status="{status}"}} {count}\n')
         headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
         await _send(send, Answer(200, headers, "".join(lines).encode()))
+
+    async def _logs(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """The last lines of the engine's own log; `?lines=` says how many."""
+        if not isinstance(self._engine, KeepsLog):
+            raise NotFound("The engine of this worker runs in the worker itself and keeps no log of its own.")
+        asked = scope.get("query_string", b"").decode("ascii", "replace").removeprefix("lines=")
+        lines = min(int(asked), MOST_LOG_LINES) if asked.isdecimal() and len(asked) < 9 else MOST_LOG_LINES
+        tail = await asyncio.to_thread(self._engine.log_tail, lines)
+        await _send(send, Answer(200, _JSON, msgspec.json.encode({"lines": tail})))
 
     async def _set_fault(self, _scope: Scope, receive: Receive, send: Send) -> None:
         try:

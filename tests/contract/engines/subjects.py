@@ -5,6 +5,7 @@ An engine that comes into being must get a line in `SUBJECTS`; a test fails unti
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from tests.contract.engines.triton_server import TritonServer
 from tests.tiny.place import tiny_model
 
 FAST = {"speed": "1000"}
+Maker = Callable[[Path, dict[str, str]], contextlib.AbstractAsyncContextManager[tuple[Worker, ...]]]
+"""A state folder and a speed to the worker that is asked and those behind it."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +130,35 @@ async def _transformers(state_dir: Path, speed: dict[str, str]) -> AsyncIterator
         yield (worker,)
 
 
-SUBJECTS: dict[str, Callable[[Path, dict[str, str]], contextlib.AbstractAsyncContextManager[tuple[Worker, ...]]]] = {
+SIM_SERVER = Path(__file__).with_name("sim_server.py")
+
+
+def _supervised(engine: str) -> Maker:
+    """The real engine needs a GPU: a simulator's process takes its place, behind the engine's own supervisor and relay.
+
+    What this shows is that the supervised server's answers come through; `tests/live/engines` has servers of other makers.
+    """
+
+    @contextlib.asynccontextmanager
+    async def make(state_dir: Path, speed: dict[str, str]) -> AsyncIterator[tuple[Worker, ...]]:
+        command = f"{sys.executable} {SIM_SERVER} {{port}} {{model}} {speed['speed']}"
+        capabilities = "chat,completions,embeddings,tools,json_schema,logprobs"
+        options = {"model": "sim-small", "command": command, "capabilities": capabilities, "check_seconds": "0.2", "start_seconds": "30"}
+        async with serving(state_dir, engine, options) as worker:
+            yield (worker,)
+
+    return make
+
+
+SUBJECTS: dict[str, Maker] = {
     "sim": _sim,
     "openai": _openai,
     "ollama": _ollama,
     "triton": _triton,
     "transformers": _transformers,
+    "llamacpp": _supervised("llamacpp"),
+    "vllm": _supervised("vllm"),
+    "sglang": _supervised("sglang"),
 }
 
 

@@ -9,12 +9,13 @@ import httpx
 import msgspec
 import pytest
 
-from penstock.domain.inference import INFER_PATH
+from penstock.domain.inference import OPERATION_PATHS, Operation
 from penstock.engines import ProbeFailed
 from tests.contract.engines.subjects import FAST, Subject, serving, within
 from tests.contract.engines.test_streaming import text_of
 from tests.contract.engines.triton_server import MODELS, TritonServer
 
+INFER_PATH = OPERATION_PATHS[Operation.INFER]
 ADD = {
     "inputs": [
         {"name": "INPUT0", "shape": [1, 4], "datatype": "INT32", "data": [[1, 2, 3, 4]]},

@@ -13,7 +13,7 @@ from tests import postgres
 MEMBERS = ("sqlite-file", "sqlite-memory", "postgres")
 SECRET_KEY = b"k" * 32
 _TABLES = reversed(described("postgresql").sorted_tables)
-_EMPTY = "".join(f'DELETE FROM "{table.name}"; ' for table in _TABLES) + "INSERT INTO change_counter VALUES (1, 0)"
+EMPTY = "".join(f'DELETE FROM "{table.name}"; ' for table in _TABLES) + "INSERT INTO change_counter VALUES (1, 0)"
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +31,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         url = request.getfixturevalue("migrated_postgres")
         yield url
         with psycopg.connect(url) as connection:
-            connection.execute(_EMPTY)
+            connection.execute(EMPTY)
     elif request.param == "sqlite-file":
         yield f"sqlite:///{tmp_path}/penstock.db"
     else:

@@ -19,7 +19,7 @@ from penstock.admission.keyring import KeyRing
 from penstock.blobs.memory import MemoryBlobs
 from penstock.domain import keys
 from penstock.domain.clock import ManualClock
-from penstock.domain.errors import UpstreamFailed
+from penstock.domain.errors import ModelNotFound, NotFound, UpstreamFailed
 from penstock.domain.ids import RequestIds, new_id
 from penstock.domain.inference import Call
 from penstock.domain.models import ModelRecord, Price
@@ -33,6 +33,7 @@ from penstock.edge.control.sign_in import SignIn
 from penstock.edge.control.signatures import NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signed_bytes
 from penstock.edge.observe import Metrics
 from penstock.files.service import FileService
+from penstock.responses.service import ResponseService
 from penstock.stores import open_store
 from penstock.tasks.desk import make_desk
 
@@ -104,6 +105,18 @@ class MemoryFleet:
         return self.listed
 
 
+class NoWorkers:
+    """The pipeline of a platform where nobody serves any model."""
+
+    def run(self, principal: Principal, call: Call, reply: Reply) -> "NoWorkers":
+        reply.refuse(ModelNotFound("The model does not exist or you do not have access to it.", param="model"), b"")
+        return self
+
+    def cancel(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
 class Reasons:
     """Readiness that a test sets."""
 
@@ -167,6 +180,8 @@ async def gateway(**options: Any) -> AsyncIterator[Gateway]:
         services = ControlServices(
             store=store,
             accounts=accounts,
+            inference=NoWorkers(),
+            responses=ResponseService(store, store.tasks, clock),
             files=FileService(store, MemoryBlobs(), clock),
             tasks=make_desk(store.tasks, store, NoInference(), SECRET_KEY, clock, Random(1), new_id, RequestIds().next),
             fleet=fleet,

@@ -6,7 +6,10 @@ from typing import Any
 
 from penstock.edge.control import openapi_document
 
-SIGNED = frozenset({"/api/workers/join", "/api/workers/{worker_id}/heartbeat", "/api/workers/{worker_id}/leave"})
+RUNNERS_SAY = ("claim", "news", "beat", "finish", "progress", "call", "leave")
+SIGNED = frozenset({"/api/workers/join", "/api/workers/{worker_id}/heartbeat", "/api/workers/{worker_id}/leave", "/api/runners/join"}) | {
+    f"/api/runners/{{runner_id}}/{what}" for what in RUNNERS_SAY
+}
 FAST_LANE = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
 NOWHERE = "zzz_00000000000000000000000000"
 
@@ -20,6 +23,12 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/policy/rollback"): {"version": 0},
     ("post", "/api/workers"): {"name": "upstream", "base_url": "http://127.0.0.1:9"},
     ("patch", "/api/workers/{worker_id}"): {"slots": 3},
+    ("post", "/api/tasks"): {"kind": "inference", "payload": {"url": "/v1/embeddings", "body": {}}},
+    ("post", "/api/tasks/actions"): {"action": "cancel", "filter": {"queue": "low"}},
+    ("patch", "/api/queues/{queue}"): {"max_running": 3},
+    ("post", "/api/schedules"): {"name": "nightly", "cron": "@daily", "task": {"name": "tidy"}},
+    ("patch", "/api/schedules/{schedule_id}"): {"paused": True},
+    ("post", "/v1/responses"): {"model": "nobody/has-it", "input": "hello"},
 }
 
 

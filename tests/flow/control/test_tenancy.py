@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from penstock.domain.leases import RunnerRecord
 from penstock.domain.models import ModelRecord, Price
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerRecord
 from tests.flow.control.gateway import ROLES, Gateway, usage_record
@@ -15,6 +16,9 @@ FOREIGN_TEXT = "canary-of-the-other-organisation"
 # Which roles may call a route at all; everybody else gets 403. A route that is missing here fails the test.
 EVERYBODY = frozenset(ROLES)
 INFERENCE = frozenset({"inference", "owner", "admin"})
+TASKS = frozenset({"owner", "admin"})
+NAMED_BY_THE_CALLER = "/api/queues/{queue}"
+"""A queue is a name inside the caller's organisation: the same name is there for everybody, each with a queue of their own."""
 ALLOWED: dict[str, frozenset[str]] = {
     "get /api/me": EVERYBODY,
     "get /api/status": EVERYBODY,
@@ -43,11 +47,39 @@ ALLOWED: dict[str, frozenset[str]] = {
     "get /api/usage": frozenset({"usage", "owner", "admin"}),
     "get /api/usage/records": frozenset({"usage", "owner", "admin"}),
     "get /api/usage/records/{request_id}": frozenset({"usage", "owner", "admin"}),
+    "get /api/tasks": INFERENCE,
+    "post /api/tasks": INFERENCE,
+    "post /api/tasks/actions": TASKS,
+    "get /api/tasks/{task_id}": INFERENCE,
+    "delete /api/tasks/{task_id}": TASKS,
+    "get /api/tasks/{task_id}/events": INFERENCE,
+    "post /api/tasks/{task_id}/cancel": INFERENCE,
+    "post /api/tasks/{task_id}/retry": INFERENCE,
+    "post /api/tasks/{task_id}/clone": INFERENCE,
+    "get /api/dags/{dag_id}": INFERENCE,
+    "get /api/webhook-secret": TASKS,
+    "get /api/queues": TASKS,
+    "patch /api/queues/{queue}": TASKS,
+    "post /api/queues/{queue}/pause": TASKS,
+    "post /api/queues/{queue}/resume": TASKS,
+    "get /api/schedules": TASKS,
+    "post /api/schedules": TASKS,
+    "get /api/schedules/{schedule_id}": TASKS,
+    "patch /api/schedules/{schedule_id}": TASKS,
+    "delete /api/schedules/{schedule_id}": TASKS,
+    "get /api/runners": frozenset({"workers", "owner", "admin"}),
+    "post /api/runners/{runner_id}/drain": frozenset({"workers", "owner", "admin"}),
+    "post /api/runners/{runner_id}/resume": frozenset({"workers", "owner", "admin"}),
     "get /v1/files": INFERENCE,
     "post /v1/files": INFERENCE,
     "get /v1/files/{file_id}": INFERENCE,
     "delete /v1/files/{file_id}": INFERENCE,
     "get /v1/files/{file_id}/content": INFERENCE,
+    "post /v1/responses": INFERENCE,
+    "get /v1/responses/{response_id}": INFERENCE,
+    "delete /v1/responses/{response_id}": INFERENCE,
+    "post /v1/responses/{response_id}/cancel": INFERENCE,
+    "get /v1/responses/{response_id}/input_items": INFERENCE,
     "get /v1/models": EVERYBODY,
     "get /v1/models/{model}": EVERYBODY,
 }
@@ -70,18 +102,31 @@ async def foreign(gate: Gateway) -> Foreign:
     )
     await gate.store.save_worker(worker)
     gate.fleet.worker_joined(worker)
+    asked = {"model": FOREIGN_TEXT, "input": FOREIGN_TEXT, "background": True}
+    answer = await gate.client.post("/v1/responses", headers=theirs.headers("owner"), json=asked)
     file = await gate.client.post(
         "/v1/files", headers=theirs.headers("owner"), data={"purpose": "batch"}, files={"file": (FOREIGN_TEXT, b"{}")}
     )
     await gate.store.append(
         "foreign", [usage_record(request_id="req_foreign", org_id=theirs.org_id, key_id=key.json()["id"], model=FOREIGN_TEXT)]
     )
+    work = {"tasks": [{"name": FOREIGN_TEXT, "ref": "first"}, {"name": FOREIGN_TEXT, "parents": ["first"], "queue": FOREIGN_TEXT}]}
+    task = await gate.client.post("/api/tasks", headers=theirs.headers("owner"), json=work)
+    calendar = {"name": FOREIGN_TEXT, "cron": "@daily", "task": {"name": FOREIGN_TEXT}}
+    schedule = await gate.client.post("/api/schedules", headers=theirs.headers("owner"), json=calendar)
+    await gate.store.tasks.register(RunnerRecord("run_foreign", FOREIGN_TEXT, theirs.org_id, (), 1, identity=b"f" * 32))
     identifiers = {
         "org_id": theirs.org_id,
+        "task_id": task.json()["id"],
+        "dag_id": task.json()["id"],
+        "queue": FOREIGN_TEXT,
+        "schedule_id": schedule.json()["id"],
+        "runner_id": "run_foreign",
         "key_id": key.json()["id"],
         "token_id": token.json()["id"],
         "worker_id": worker.id,
         "request_id": "req_foreign",
+        "response_id": answer.json()["id"],
         "file_id": file.json()["id"],
         "model": FOREIGN_TEXT,
         "model_id": FOREIGN_TEXT,
@@ -112,7 +157,7 @@ async def test_a_foreign_id_is_as_good_as_none(gate: Gateway, role: str) -> None
     """The same answer as for an id that nobody has, so that not even existence leaks."""
     other = await foreign(gate)
     for route in GUARDED:
-        for parameter in route.parameters:
+        for parameter in () if route.path.startswith(NAMED_BY_THE_CALLER) else route.parameters:
             headers, body = gate.ours.headers(role), body_for(route, role, gate)
             theirs = await gate.client.request(route.method, route.url(other.by_parameter[parameter]), headers=headers, json=body)
             nobodys = await gate.client.request(route.method, route.url(NOWHERE), headers=headers, json=body)
@@ -151,7 +196,9 @@ async def test_an_admin_sees_every_organisation(gate: Gateway) -> None:
     other = await foreign(gate)
     for route in GUARDED:
         if route.method == "get" and route.parameters and route.path.startswith("/api"):
-            answer = await gate.client.get(route.url(other.by_parameter[route.parameters[0]]), headers=gate.admin)
+            # Tasks are looked at one organisation at a time; an administrator says which.
+            params = {"org": gate.theirs.org_id} if route.parameters[0] in ("task_id", "dag_id", "schedule_id") else {}
+            answer = await gate.client.get(route.url(other.by_parameter[route.parameters[0]]), headers=gate.admin, params=params)
             assert answer.status_code == 200, f"{route}: {answer.text}"
     report = await gate.client.get("/api/usage", headers=gate.admin, params={"group_by": "org", "org": gate.theirs.org_id})
     assert [(row["org_id"], row["prompt_tokens"]) for row in report.json()["data"]] == [(gate.theirs.org_id, 7)]

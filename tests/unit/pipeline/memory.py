@@ -210,10 +210,18 @@ class Bench:
         self.fleet.put(worker(name, slots, pool=pool))
         self.fleet.alive(name)
 
-    def ask(self, *, idempotency_key: str | None = None, timeout: float | None = None, **fields: Any) -> tuple[Flight, MemoryReply]:
+    def ask(
+        self,
+        *,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+        service_class: ServiceClass | None = None,
+        **fields: Any,
+    ) -> tuple[Flight, MemoryReply]:
         self._number += 1
         body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "max_tokens": 10, **fields}
         call = Call(f"req_{self._number}", Operation.CHAT, json.dumps(body).encode(), timeout, idempotency_key=idempotency_key)
+        call.service_class = service_class
         reply = MemoryReply()
         return self.pipeline.run(self.principal, call, reply), reply
 

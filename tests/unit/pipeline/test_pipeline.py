@@ -333,6 +333,7 @@ def test_any_history_leaves_nothing_behind(seed: int) -> None:
     random = Random(seed)
     rules = PipelineRules(queue_limit=5, max_wait_seconds=20.0)
     bench = Bench(_reserve=random.choice([0.0, 0.4]), rules=rules, a=2, b=1, c=3)
+    bench.rooms.chance = random.random
     if random.random() < 0.3:
         bench.transport.at_once = lambda one: one.fail() if one.worker_id == "b" else None
     flights = []
@@ -348,7 +349,9 @@ def test_any_history_leaves_nothing_behind(seed: int) -> None:
             tier = random.choice([None, None, "priority", "flex"])
             key = random.choice([None, None, "k1", "k2"])
             timeout = random.choice([None, 5.0])
-            flights.append(bench.ask(stream=random.random() < 0.6, service_tier=tier, idempotency_key=key, timeout=timeout))
+            service_class = random.choice([None, None, ServiceClass.BATCH])
+            stream = random.random() < 0.6
+            flights.append(bench.ask(stream=stream, service_tier=tier, idempotency_key=key, timeout=timeout, service_class=service_class))
         elif step == "leave" and flights:
             flight, reply = random.choice(flights)
             if not reply.over:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from penstock.domain.errors import DeadlineExceeded, RateLimited
 from penstock.domain.principal import ServiceClass
 from penstock.scheduling.line import Line
-from penstock.scheduling.rules import RULES
+from penstock.scheduling.rules import RULES, LineRules
 from tests.unit.scheduling.entries import PRIORITY, STANDARD, Entry, joined, serve
 
 
@@ -200,6 +200,17 @@ STEP = st.one_of(
     st.tuples(st.just("leave"), st.integers(0, 50)),
     st.tuples(st.just("settle"), st.integers(0, 50)),
     st.tuples(st.just("wait"), st.integers(0, 40)),
+    st.tuples(st.just("stream"), st.integers(0, 50)),
+    st.tuples(st.just("preempt"), st.integers(0, 50)),
+    st.tuples(
+        st.just("adopt"),
+        st.builds(
+            LineRules,
+            weights=st.fixed_dictionaries({each: st.integers(1, 3000) for each in ServiceClass}),
+            bounds=st.just(dict.fromkeys(ServiceClass, 8)),
+            tenant_weights=st.dictionaries(st.sampled_from("xyz"), st.floats(0.1, 10)),
+        ),
+    ),
 )
 
 
@@ -218,12 +229,12 @@ class History:
         try:
             self.line.join(entry, self.now)
         except RateLimited:
-            assert len(of_class) == self.limit
+            assert len(of_class) >= self.limit
         except DeadlineExceeded:
             assert self.line.expected_wait(self.now, entry) > entry.give_up_at - self.now
         else:
             displaced = [one for one in of_class if one.error is not None]
-            assert len(displaced) == (len(of_class) == self.limit)
+            assert len(displaced) == (len(of_class) >= self.limit)
             self.waiting = [one for one in self.waiting if one not in displaced] + [entry]
             self.ended += displaced
 
@@ -247,6 +258,22 @@ class History:
         if self.running:
             self.ended.append(self.running.pop(which % len(self.running)))
             self.line.settle(self.ended[-1], which, 3 * which)
+
+    def stream(self, which: int) -> None:
+        if self.running:
+            entry = self.running[which % len(self.running)]
+            assert entry.debt is not None
+            entry.debt.grow(which)
+
+    def preempt(self, which: int) -> None:
+        if self.running:
+            entry = self.running.pop(which % len(self.running))
+            self.line.rejoin(entry)
+            assert entry.debt is None
+            self.waiting.append(entry)
+
+    def adopt(self, rules: LineRules) -> None:
+        self.line.adopt(rules)
 
     def wait(self, seconds: int) -> None:
         self.now += seconds

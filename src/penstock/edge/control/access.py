@@ -1,6 +1,7 @@
 """Who may do what: the caller, the scope that a route needs, and the wall between organisations."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -8,6 +9,7 @@ from fastapi import Depends, Request
 from penstock.domain.errors import NotFound, PermissionDenied
 from penstock.domain.principal import Principal, Scope
 from penstock.edge.control.services import ControlServices
+from penstock.edge.control.shapes import OrgFilter
 
 
 async def _services(request: Request) -> ControlServices:
@@ -33,16 +35,28 @@ def _needs(scope: Scope) -> Callable[[Principal], Awaitable[Principal]]:
     return check
 
 
-async def _submitter(caller: Caller) -> Principal:
+async def _submitter(caller: Caller, org: OrgFilter = None) -> Principal:
     """Whoever may submit a task of some kind; which kinds is the service's to say."""
     if not (caller.may(Scope.TASKS_WRITE) or caller.may(Scope.INFERENCE)):
         raise PermissionDenied(f"This needs the scope '{Scope.TASKS_WRITE}'.")
-    return caller
+    return _inside(caller, org)
+
+
+async def _task_writer(caller: Caller, org: OrgFilter = None) -> Principal:
+    if not caller.may(Scope.TASKS_WRITE):
+        raise PermissionDenied(f"This needs the scope '{Scope.TASKS_WRITE}'.")
+    return _inside(caller, org)
+
+
+def _inside(caller: Principal, org_id: str | None) -> Principal:
+    """Tasks are looked at one organisation at a time: the caller's own, or the one that an administrator names."""
+    found = scope_org(caller, org_id)
+    return caller if found is None or found == caller.org_id else replace(caller, org_id=found, key_id="")
 
 
 TaskCaller = Annotated[Principal, Depends(_submitter)]
+TaskWriter = Annotated[Principal, Depends(_task_writer)]
 InferenceCaller = Annotated[Principal, Depends(_needs(Scope.INFERENCE))]
-TaskWriter = Annotated[Principal, Depends(_needs(Scope.TASKS_WRITE))]
 Admin = Annotated[Principal, Depends(_needs(Scope.ADMIN))]
 KeyWriter = Annotated[Principal, Depends(_needs(Scope.KEYS_WRITE))]
 UsageReader = Annotated[Principal, Depends(_needs(Scope.USAGE_READ))]

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from penstock.edge.control import inference_schema
+from penstock.edge.control import inference_schema, response_schema, runner_schema
 
 Document = dict[str, Any]
 
@@ -51,7 +51,8 @@ def _complete(document: Document) -> Document:
     document["info"]["license"] = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
     document["paths"] = dict(sorted({**document["paths"], **inference_schema.paths()}.items()))
     components = document.setdefault("components", {})
-    components["schemas"] = dict(sorted({**components.get("schemas", {}), **inference_schema.schemas(), "Problem": _problem()}.items()))
+    ours = {**inference_schema.schemas(), **runner_schema.schemas(), **response_schema.schemas(), "Problem": _problem()}
+    components["schemas"] = dict(sorted({**components.get("schemas", {}), **ours}.items()))
     components["securitySchemes"] = {
         "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key."},
         "adminUser": {"type": "http", "scheme": "basic", "description": "An administrator's e-mail and password; only under /api."},

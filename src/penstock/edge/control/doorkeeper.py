@@ -13,6 +13,10 @@ _RUNNERS_SAY = "claim|news|beat|finish|progress|call|leave"
 _SIGNED_BY_WORKERS = re.compile(rf"/api/(workers/(join|[^/]+/(heartbeat|leave))|runners/(join|[^/]+/({_RUNNERS_SAY})))")
 
 
+_BY_PLAN = ("POST", "/v1/responses")
+"""Inference is limited by the caller's plan, wherever it comes from."""
+
+
 def is_signed_by_worker(method: str, path: str) -> bool:
     """The calls that a worker or runner signs with its own key; they are verified where the body is known."""
     return method == "POST" and _SIGNED_BY_WORKERS.fullmatch(path) is not None
@@ -27,10 +31,12 @@ class Doorkeeper:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _needs_key(scope["method"], scope["path"]):
-            scope["state"]["principal"] = await self._principal(Headers(scope=scope), client_address(scope))
+            scope["state"]["principal"] = await self._principal(
+                Headers(scope=scope), client_address(scope), counted=(scope["method"], scope["path"]) != _BY_PLAN
+            )
         await self.app(scope, receive, send)
 
-    async def _principal(self, headers: Headers, address: str) -> Principal:
+    async def _principal(self, headers: Headers, address: str, *, counted: bool) -> Principal:
         authorizations = headers.getlist("authorization")
         if len(authorizations) > 1:
             raise Unauthenticated("More than one Authorization header.")
@@ -45,7 +51,8 @@ class Doorkeeper:
             if not guessable:
                 self.services.limiter.check(address, authenticated=False)
             raise
-        self.services.limiter.check(address, authenticated=True)
+        if counted:
+            self.services.limiter.check(address, authenticated=True)
         return principal
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import Request
 
@@ -76,7 +77,8 @@ class WaitingReply:
         """None: the client has left, and the generation has been stopped."""
         gone = asyncio.create_task(_gone(request))
         try:
-            await asyncio.wait([self._head, gone], return_when=asyncio.FIRST_COMPLETED)
+            both: tuple[asyncio.Future[Any], ...] = (self._head, gone)
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if self._head.done():
                 return self._head.result()
             self.cancel()

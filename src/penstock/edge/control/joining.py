@@ -131,6 +131,6 @@ async def _redeem(request: Request, services: ControlServices, text: str | None)
         if text is None:
             raise Unauthenticated("This worker is not known yet: it needs a join token.", param="token") from None
         raise
-    if token.role != "worker":
+    if token.role not in ("worker", "any"):
         raise PermissionDenied(f"This token is for a {token.role}, not for a worker.", param="token")
     return token

@@ -41,12 +41,12 @@ class QueueChange(Body):
     rate_per_second: Annotated[float | None, Field(strict=True, gt=0, le=1_000_000, allow_inf_nan=False)] = None
 
 
-@router.get("/queues", responses=problems(), summary="List queues")
+@router.get("/queues", responses=problems(404, 422), summary="List queues")
 async def list_queues(caller: TaskWriter, services: Services) -> QueueList:
     return QueueList(data=[_queue_view(state) for state in await services.tasks.store.queues(caller.org_id)])
 
 
-@router.patch("/queues/{queue}", responses=body_problems(), summary="Limit a queue")
+@router.patch("/queues/{queue}", responses=body_problems(404), summary="Limit a queue")
 async def limit_queue(queue: QueueName, body: QueueChange, caller: TaskWriter, services: Services) -> QueueView:
     """A queue comes into being with its first task or its first limit."""
     given = body.model_fields_set
@@ -60,24 +60,24 @@ async def limit_queue(queue: QueueName, body: QueueChange, caller: TaskWriter, s
     return _queue_view(await _state(services, caller.org_id, queue))
 
 
-@router.post("/queues/{queue}/pause", responses=problems(422), summary="Start nothing more from a queue")
+@router.post("/queues/{queue}/pause", responses=problems(404, 422), summary="Start nothing more from a queue")
 async def pause_queue(queue: QueueName, caller: TaskWriter, services: Services) -> QueueView:
     """What runs goes on."""
     return await limit_queue(queue, QueueChange(paused=True), caller, services)
 
 
-@router.post("/queues/{queue}/resume", responses=problems(422), summary="Go on with a queue")
+@router.post("/queues/{queue}/resume", responses=problems(404, 422), summary="Go on with a queue")
 async def resume_queue(queue: QueueName, caller: TaskWriter, services: Services) -> QueueView:
     return await limit_queue(queue, QueueChange(paused=False), caller, services)
 
 
-@router.get("/schedules", responses=problems(422), summary="List schedules")
+@router.get("/schedules", responses=problems(404, 422), summary="List schedules")
 async def list_schedules(caller: TaskWriter, services: Services, limit: Limit = 1000, after: After = None) -> ScheduleList:
     found = [schedule_view(schedule) for schedule in await services.tasks.store.schedules(caller.org_id)]
     return ScheduleList.model_validate(page(found, limit, after, lambda schedule: schedule.id))
 
 
-@router.post("/schedules", status_code=201, responses=body_problems(409), summary="Make tasks by the calendar")
+@router.post("/schedules", status_code=201, responses=body_problems(404, 409), summary="Make tasks by the calendar")
 async def create_schedule(body: ScheduleBody, caller: TaskWriter, services: Services) -> ScheduleView:
     schedule = await services.tasks.service.create_schedule(
         caller,

@@ -125,7 +125,7 @@ async def _events(asked: _Asked, reply: WaitingReply) -> AsyncGenerator[bytes, N
 
 @router.get("/{response_id}", responses=openai_errors(400, 404) | _SHOWN, response_class=Response, summary="Show an answer")
 async def show_response(
-    response_id: StoredId, caller: InferenceCaller, services: Services, stream: Annotated[bool, Query(description="Not supported.")] = False
+    response_id: StoredId, caller: InferenceCaller, services: Services, stream: Annotated[bool, Query(include_in_schema=False)] = False
 ) -> Response:
     """As it is now: an answer in the background says how far it is."""
     if stream:

@@ -110,9 +110,9 @@ _RESPONSE: Schema = {
 }
 _JSON: Schema = {"application/json": {"schema": {"$ref": "#/components/schemas/Response"}}}
 
-BODY: Schema = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ResponseRequest"}}}}
-}
+_ASKED: Schema = {"schema": {"$ref": "#/components/schemas/ResponseRequest"}}
+
+BODY: Schema = {"requestBody": {"required": True, "content": {"application/json": _ASKED}}}
 SHOWN: Schema = {"description": "The answer as it is now.", "content": _JSON}
 ANSWER: Schema = {
     "description": "The answer, or with `stream` its events: exactly one of `response.completed`, `.incomplete` and `.failed` is the last.",

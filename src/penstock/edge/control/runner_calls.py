@@ -3,7 +3,6 @@
 Bodies and answers are msgspec's (`wire/runners.py`): thousands of tasks a second come and go in a few calls.
 """
 
-from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +15,7 @@ from penstock.edge.control import signatures
 from penstock.edge.control.access import Services
 from penstock.edge.control.doorkeeper import client_address
 from penstock.edge.control.errors import body_problems
+from penstock.edge.control.runner_schema import documented
 from penstock.edge.control.services import ControlServices
 from penstock.edge.control.shapes import Id
 from penstock.tasks.handout import on_our_clock
@@ -27,28 +27,7 @@ _KNOWN_SECONDS = 2.0
 _MOST_KNOWN = 10_000
 
 
-def _documented(body: Any, answer: Any) -> dict[str, Any]:
-    """A route that reads its body itself, for the document; 404: the runner is not known any more."""
-    found, components = msgspec.json.schema_components([body, answer], ref_template="#/components/schemas/{name}")
-    inlined = [_inlined(schema, components) for schema in found]
-    extra = {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": inlined[0]}}},
-        "responses": {"200": {"description": "Successful Response", "content": {"application/json": {"schema": inlined[1]}}}},
-    }
-    return {"responses": body_problems(404), "openapi_extra": extra}
-
-
-def _inlined(schema: Any, components: Mapping[str, Any]) -> Any:
-    """Without references: these shapes are nobody else's."""
-    if isinstance(schema, dict):
-        reference = schema.get("$ref")
-        if reference is not None:
-            return _inlined(components[reference.rpartition("/")[2]], components)
-        return {name: _inlined(inner, components) for name, inner in schema.items()}
-    return [_inlined(inner, components) for inner in schema] if isinstance(schema, list) else schema
-
-
-@router.post("/join", summary="Join as a runner", **_documented(wire.Join, wire.Joined))
+@router.post("/join", summary="Join as a runner", **documented(wire.Join, wire.Joined))
 async def join_runner(request: Request, services: Services) -> Response:
     """A token introduces a public key; while its last process is remembered, the key may come back without one. Each process is new."""
     body = await _body(request, wire.Join)
@@ -77,7 +56,7 @@ async def join_runner(request: Request, services: Services) -> Response:
     return _answer(wire.Joined(runner.id, BEAT_SECONDS, LEASE_SECONDS))
 
 
-@router.post("/{runner_id}/claim", summary="Take tasks", **_documented(wire.Claim, wire.Claimed))
+@router.post("/{runner_id}/claim", summary="Take tasks", **documented(wire.Claim, wire.Claimed))
 async def claim_tasks(runner_id: Id, request: Request, services: Services) -> Response:
     """Answered as soon as there is something, at the latest after `wait_seconds`."""
     runner = await _signer(request, services, runner_id)
@@ -88,7 +67,7 @@ async def claim_tasks(runner_id: Id, request: Request, services: Services) -> Re
     return _answer(wire.Claimed(leases, grants))
 
 
-@router.post("/{runner_id}/news", summary="Wait for news", **_documented(wire.News, wire.Told))
+@router.post("/{runner_id}/news", summary="Wait for news", **documented(wire.News, wire.Told))
 async def wait_for_news(runner_id: Id, request: Request, services: Services) -> Response:
     """True when there is a reason to beat at once: a task was cancelled."""
     await _signer(request, services, runner_id)
@@ -96,7 +75,7 @@ async def wait_for_news(runner_id: Id, request: Request, services: Services) -> 
     return _answer(wire.Told(await services.tasks.store.wait(body.ticket, (CANCELLATIONS,), body.wait_seconds)))
 
 
-@router.post("/{runner_id}/beat", summary="Show signs of life", **_documented(wire.Beating, wire.Beaten))
+@router.post("/{runner_id}/beat", summary="Show signs of life", **documented(wire.Beating, wire.Beaten))
 async def beat_runner(runner_id: Id, request: Request, services: Services) -> Response:
     """With the leases that it holds; the answer names those to stop. 404 tells the runner to join again."""
     await _signer(request, services, runner_id)
@@ -108,7 +87,7 @@ async def beat_runner(runner_id: Id, request: Request, services: Services) -> Re
 @router.post(
     "/{runner_id}/finish",
     summary="Say what became of tasks",
-    **_documented(wire.Finishing, wire.Finished),
+    **documented(wire.Finishing, wire.Finished),
 )
 async def finish_tasks(runner_id: Id, request: Request, services: Services) -> Response:
     """All in one transaction; null stands for a lease that is somebody else's by now."""
@@ -121,7 +100,7 @@ async def finish_tasks(runner_id: Id, request: Request, services: Services) -> R
 @router.post(
     "/{runner_id}/progress",
     summary="Say how far tasks are",
-    **_documented(wire.Progressing, wire.Told),
+    **documented(wire.Progressing, wire.Told),
 )
 async def report_progress(runner_id: Id, request: Request, services: Services) -> Response:
     await _signer(request, services, runner_id)
@@ -133,7 +112,7 @@ async def report_progress(runner_id: Id, request: Request, services: Services) -
 @router.post(
     "/{runner_id}/call",
     summary="Make an inference task's call",
-    **_documented(wire.Ask, wire.Asked),
+    **documented(wire.Ask, wire.Asked),
 )
 async def call_for_task(runner_id: Id, request: Request, services: Services) -> Response:
     """On behalf of the task's submitter. The answer's own status is inside; hanging up stops the generation."""

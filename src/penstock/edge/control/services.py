@@ -9,7 +9,7 @@ from penstock.catalog.policies import Policies
 from penstock.domain.clock import Clock
 from penstock.domain.leases import RunnerRecord
 from penstock.domain.models import ModelRecord
-from penstock.domain.ports import DecisionView, Store
+from penstock.domain.ports import DecisionView, Inference, Store
 from penstock.domain.principal import Principal
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
 from penstock.edge.control.signatures import UsedSignatures
@@ -17,6 +17,7 @@ from penstock.edge.observe import Metrics
 from penstock.explain.decision import Ring
 from penstock.explain.view import RingView
 from penstock.files.service import FileService
+from penstock.responses.service import ResponseService
 from penstock.tasks.desk import Desk
 
 
@@ -104,7 +105,9 @@ class ControlServices:
 
     store: Store
     accounts: AccountService
+    inference: Inference
     files: FileService
+    responses: ResponseService
     tasks: Desk
     fleet: FleetView
     authenticate: Authenticate

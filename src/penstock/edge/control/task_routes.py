@@ -107,7 +107,7 @@ async def submit_tasks(
     return SubmittedView(id=data[0].id, created=data[0].created, data=data)
 
 
-@router.get("/tasks", responses=problems(400, 422), summary="List and search tasks")
+@router.get("/tasks", responses=problems(400, 404, 422), summary="List and search tasks")
 async def list_tasks(
     caller: TaskCaller,
     services: Services,
@@ -161,7 +161,7 @@ async def list_tasks(
     )
 
 
-@router.post("/tasks/actions", responses=body_problems(409), summary="Cancel, retry, delete or reprioritise what a filter finds")
+@router.post("/tasks/actions", responses=body_problems(404, 409), summary="Cancel, retry, delete or reprioritise what a filter finds")
 async def act_on_tasks(body: ActionBody, caller: TaskCaller, services: Services) -> ActedView:
     """A dry run unless `dry_run` is false."""
     _require_writer(caller)
@@ -225,7 +225,7 @@ async def show_dag(dag_id: Id, caller: TaskCaller, services: Services) -> DagVie
     )
 
 
-@router.get("/webhook-secret", responses=problems(), summary="With what webhooks are signed")
+@router.get("/webhook-secret", responses=problems(404, 422), summary="With what webhooks are signed")
 async def show_webhook_secret(caller: TaskCaller, services: Services) -> WebhookSecretView:
     """The organisation's own. It changes only with the installation's secret key."""
     _require_writer(caller)

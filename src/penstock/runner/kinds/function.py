@@ -1,12 +1,11 @@
 """Tasks that are users' functions: always in a child process, so that none of them can stall or end the runner."""
 
 import asyncio
-from collections.abc import Callable
 
 from penstock.domain.leases import Lease
 from penstock.domain.tasks import ability
 from penstock.runner.children import CannotImport, Children, Crashed
-from penstock.runner.frames import Raised
+from penstock.runner.frames import Raised, Run, raw
 from penstock.runner.work import KindOptions, Report
 from penstock.tasks.offers import offers_of
 from penstock.tasks.outcome import Broke, Ended, Succeeded
@@ -30,7 +29,8 @@ class FunctionKind:
 
     async def run(self, lease: Lease, report: Report) -> Ended:
         try:
-            answer = await self._children.run(lease.name, lease.payload.encode(), _as_text(report))
+            work = Run(lease.task_id, lease.attempt, lease.name, raw(lease.payload.encode()))
+            answer = await self._children.run(work, lambda value: report(value.decode()))
         except Crashed as error:
             return Broke("crashed", str(error))
         except CannotImport as error:
@@ -42,10 +42,6 @@ class FunctionKind:
     async def close(self) -> None:
         async with asyncio.timeout(10.0):
             await self._children.close()
-
-
-def _as_text(report: Report) -> Callable[[bytes], None]:
-    return lambda value: report(value.decode())
 
 
 MEMBER = FunctionKind

@@ -9,13 +9,13 @@ from typing import Literal
 
 import msgspec
 
-from penstock.domain.inference import OPERATION_PATHS
+from penstock.domain.inference import CLIENT_PATHS
 from penstock.domain.leases import Lease
 from penstock.runner.work import Inferences, KindOptions, Report, Unreachable
 from penstock.tasks.inference import WholeAnswer
 from penstock.tasks.outcome import Broke, Ended, GivenBack, Succeeded
 
-URLS = frozenset(OPERATION_PATHS.values())
+URLS = frozenset(CLIENT_PATHS)
 _AGAIN = frozenset({408, 409, 425, 429}) | frozenset(range(500, 600))
 _TURNED_AWAY = frozenset({429, 503})
 _SHORTEST_REST_SECONDS, _LONGEST_REST_SECONDS = 1.0, 120.0

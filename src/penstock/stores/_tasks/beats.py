@@ -22,6 +22,7 @@ def register(db: Db, runner: RunnerRecord, now: float) -> None:
         "queues": texts(runner.queues),
         "slots": runner.slots,
         "kinds": texts(runner.kinds),
+        "functions": runner.functions,
         "version": runner.version,
         "identity": runner.identity.hex(),
         "joined_at": runner.joined_at or now,

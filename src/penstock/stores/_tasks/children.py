@@ -12,8 +12,8 @@ from penstock.stores._tasks.rows import HOT, given_hot
 
 PARENT_FAILED = TaskError("parent_failed", "A task that this one waits for did not succeed.")
 _COLUMNS = (
-    "number", "org_id", "queue", "priority", "run_at", "expires_at", "keep_seconds", "timeout_seconds", "attempt", "lease_seq",
-    "pending_parents", "has_children",
+    "number", "org_id", "queue", "kind", "name", "priority", "run_at", "expires_at", "keep_seconds", "timeout_seconds",
+    "attempt", "lease_seq", "pending_parents", "has_children",
 )  # fmt: skip
 
 
@@ -43,7 +43,9 @@ def settle(db: Db, parents: Mapping[int, TaskStatus], now: float) -> Settled:
 
 def _generation(db: Db, parents: Mapping[int, TaskStatus], settled: Settled, now: float) -> dict[int, TaskStatus]:
     """Settle the children; those that ended are the parents of the next generation, as far as they have children."""
-    deps = db.rows(f"SELECT parent, child, on_failure FROM task_dep WHERE {db.any_of('parent')}", db.listed(parents))
+    unsettled = f"{db.any_of('parent')} AND settled = 0"
+    deps = db.rows(f"SELECT parent, child, on_failure FROM task_dep WHERE {unsettled}", db.listed(parents))
+    db.run(f"UPDATE task_dep SET settled = 1 WHERE {unsettled}", db.listed(parents))
     waiting = _waiting(db, sorted({child for _, child, _ in deps}))
     over: Counter[int] = Counter()
     fates: dict[int, TaskStatus] = {}

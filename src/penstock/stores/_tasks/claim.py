@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from penstock.domain.leases import Lease
 from penstock.stores._tasks.db import Db, Row
 from penstock.stores._tasks.rows import lease_of
-from penstock.stores._tasks.shares import Lane, Turns
+from penstock.stores._tasks.shares import Lane, Place, Turns
 
 
 class _Queue(NamedTuple):
@@ -20,42 +20,60 @@ class _Queue(NamedTuple):
     next_start_at: float
 
 
+class Wanted(NamedTuple):
+    """What a claim asks for; empty or None: any."""
+
+    limit: int
+    queues: frozenset[str]
+    org_id: str | None
+    abilities: frozenset[str]
+
+    def has(self, place: Place) -> bool:
+        _, queue, ability = place
+        return (not self.queues or queue in self.queues) and (not self.abilities or ability in self.abilities)
+
+
 class Claims(ABC):
     """The dialect's statements, and whose turn it is."""
 
     def __init__(self) -> None:
         self._turns = Turns()
 
-    def claim(self, db: Db, runner_id: str, limit: int, queues: Collection[str], org_id: str | None, now: float) -> list[Lease]:
-        if limit < 1 or db.row("SELECT 1 FROM runner WHERE id = ? AND draining = 0", runner_id) is None:
+    def claim(self, db: Db, runner_id: str, wanted: Wanted, now: float) -> list[Lease]:
+        if wanted.limit < 1 or db.row("SELECT 1 FROM runner WHERE id = ? AND draining = 0", runner_id) is None:
             return []
         said = _said(db)
+        allowed: dict[tuple[str, str], int] = {}
         lanes = []
-        for lane_org, queue in self.waiting(db, queues, org_id):
-            most = _allowance(db, lane_org, queue, said, limit, now)
-            if most > 0:
-                lanes.append(Lane(lane_org, queue, self.keys(db, lane_org, queue, most)))
-        takes = self._turns.shares(lanes, limit)
+        for place in self.waiting(db, wanted.org_id):
+            if not wanted.has(place):
+                continue
+            queue = place[:2]
+            if queue not in allowed:
+                allowed[queue] = _allowance(db, *queue, said, wanted.limit, now)
+            if allowed[queue] > 0:
+                lanes.append(Lane(*place, self.keys(db, place, allowed[queue])))
+        takes = self._turns.shares(lanes, allowed, wanted.limit)
         if not takes:
             return []
-        leases = [lease_of(row) for row in self.take(db, [(org, queue, n) for (org, queue), n in takes.items()], runner_id, now)]
+        leases = [lease_of(row) for row in self.take(db, [(*place, most) for place, most in takes.items()], runner_id, now)]
         _spend(db, leases, said, now)
         return leases
 
     @abstractmethod
-    def waiting(self, db: Db, queues: Collection[str], org_id: str | None) -> list[tuple[str, str]]:
-        """The (organisation, queue) pairs in which something is ready; empty queues: any, no organisation: all."""
+    def waiting(self, db: Db, org_id: str | None) -> list[Place]:
+        """Where something is ready; of all organisations, or of one."""
 
-    def keys(self, db: Db, org_id: str, queue: str, most: int) -> list[int]:
-        """The sort keys of the next tasks there."""
-        return [row[0] for row in db.rows(KEYS, org_id, queue, most)]
+    def keys(self, db: Db, place: Place, most: int) -> list[tuple[int, int]]:
+        """Sort key and number of the next tasks there."""
+        return [(key, number) for key, number in db.rows(KEYS, *place, most)]
 
     @abstractmethod
-    def take(self, db: Db, takes: Sequence[tuple[str, str, int]], runner_id: str, now: float) -> list[Row]:
-        """Lease up to so many of each (organisation, queue); rows as `lease_of` takes them, by sort key."""
+    def take(self, db: Db, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
+        """Lease up to so many of each place; rows as `lease_of` takes them, by sort key."""
 
 
-KEYS = "SELECT sort_key FROM task_hot WHERE state = 1 AND org_id = ? AND queue = ? ORDER BY sort_key, task LIMIT ?"
+KEYS = "SELECT sort_key, task FROM task_hot WHERE state = 1 AND org_id = ? AND queue = ? AND ability = ? ORDER BY sort_key, task LIMIT ?"
 _LEASED = (
     "h.task, h.lease_seq, t.org_id, t.key_id, t.queue, t.kind, t.name, t.priority, t.payload, h.attempt, t.max_attempts, "
     "t.timeout_seconds, t.backoff_seconds, t.backoff_cap_seconds, t.parents, h.ready_at, h.started_at, t.traceparent"
@@ -63,27 +81,32 @@ _LEASED = (
 
 
 class SqliteClaims(Claims):
-    NEXT = "SELECT org_id, queue FROM task_hot WHERE state = 1 AND (org_id, queue) > (?, ?) ORDER BY org_id, queue LIMIT 1"
-    NEXT_OF_ONE = "SELECT org_id, queue FROM task_hot WHERE state = 1 AND org_id = ? AND queue > ? ORDER BY queue LIMIT 1"
+    NEXT = (
+        "SELECT org_id, queue, ability FROM task_hot WHERE state = 1 AND (org_id, queue, ability) > (?, ?, ?) "
+        "ORDER BY org_id, queue, ability LIMIT 1"
+    )
+    NEXT_OF_ONE = (
+        "SELECT org_id, queue, ability FROM task_hot WHERE state = 1 AND org_id = ? AND (queue, ability) > (?, ?) "
+        "ORDER BY queue, ability LIMIT 1"
+    )
     LEASE = (
         "UPDATE task_hot SET state = 2, attempt = attempt + 1, lease_seq = lease_seq + 1, runner_id = ?, started_at = ? WHERE task IN "
-        "(SELECT task FROM task_hot WHERE state = 1 AND org_id = ? AND queue = ? ORDER BY sort_key, task LIMIT ?) "
+        "(SELECT task FROM task_hot WHERE state = 1 AND org_id = ? AND queue = ? AND ability = ? ORDER BY sort_key, task LIMIT ?) "
         "AND state = 1 RETURNING task"
     )
 
-    def waiting(self, db: Db, queues: Collection[str], org_id: str | None) -> list[tuple[str, str]]:
-        found: list[tuple[str, str]] = []
-        lane = ("", "") if org_id is None else (org_id, "")
+    def waiting(self, db: Db, org_id: str | None) -> list[Place]:
+        found: list[Place] = []
+        place: Place = (org_id or "", "", "")
         while True:
-            row = db.row(self.NEXT if org_id is None else self.NEXT_OF_ONE, *lane)
+            row = db.row(self.NEXT if org_id is None else self.NEXT_OF_ONE, *place)
             if row is None:
                 return found
-            lane = (row[0], row[1])
-            if not queues or lane[1] in queues:
-                found.append(lane)
+            place = (row[0], row[1], row[2])
+            found.append(place)
 
-    def take(self, db: Db, takes: Sequence[tuple[str, str, int]], runner_id: str, now: float) -> list[Row]:
-        numbers = [row[0] for org_id, queue, most in takes for row in db.rows(self.LEASE, runner_id, now, org_id, queue, most)]
+    def take(self, db: Db, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
+        numbers = [row[0] for given in takes for row in db.rows(self.LEASE, runner_id, now, *given)]
         return db.rows(
             f"SELECT {_LEASED} FROM task_hot h JOIN task t ON t.number = h.task WHERE {db.any_of('h.task')} ORDER BY h.sort_key, h.task",
             db.listed(numbers),
@@ -94,14 +117,18 @@ class PostgresClaims(Claims):
     # A loose scan of the index: from one lane to the next, however many tasks lie between. (The planner knows no such scan.)
     WAITING = (
         "WITH RECURSIVE lane AS ("
-        "(SELECT org_id, queue FROM task_hot WHERE state = 1 AND org_id >= ? AND org_id <= ? ORDER BY org_id, queue LIMIT 1) "
-        "UNION ALL SELECT beyond.org_id, beyond.queue FROM lane CROSS JOIN LATERAL ("
-        "SELECT org_id, queue FROM task_hot WHERE state = 1 AND (org_id, queue) > (lane.org_id, lane.queue) AND org_id <= ? "
-        "ORDER BY org_id, queue LIMIT 1) beyond) SELECT org_id, queue FROM lane"
+        "(SELECT org_id, queue, ability FROM task_hot WHERE state = 1 AND org_id >= ? AND org_id <= ? "
+        "ORDER BY org_id, queue, ability LIMIT 1) "
+        "UNION ALL SELECT beyond.org_id, beyond.queue, beyond.ability FROM lane CROSS JOIN LATERAL ("
+        "SELECT org_id, queue, ability FROM task_hot WHERE state = 1 "
+        "AND (org_id, queue, ability) > (lane.org_id, lane.queue, lane.ability) AND org_id <= ? "
+        "ORDER BY org_id, queue, ability LIMIT 1) beyond) SELECT org_id, queue, ability FROM lane"
     )
     TAKE = (
-        "WITH picked AS MATERIALIZED (SELECT next.task FROM unnest(?::text[], ?::text[], ?::int[]) AS lane(org_id, queue, most) "
-        "CROSS JOIN LATERAL (SELECT task FROM task_hot WHERE state = 1 AND org_id = lane.org_id AND queue = lane.queue "
+        "WITH picked AS MATERIALIZED (SELECT next.task "
+        "FROM unnest(?::text[], ?::text[], ?::text[], ?::int[]) AS lane(org_id, queue, ability, most) "
+        "CROSS JOIN LATERAL (SELECT task FROM task_hot "
+        "WHERE state = 1 AND org_id = lane.org_id AND queue = lane.queue AND ability = lane.ability "
         "ORDER BY sort_key, task LIMIT lane.most FOR UPDATE SKIP LOCKED) next), "
         "leased AS (UPDATE task_hot SET state = 2, attempt = attempt + 1, lease_seq = lease_seq + 1, runner_id = ?, started_at = ? "
         "FROM picked WHERE task_hot.task = picked.task RETURNING task_hot.task, lease_seq, attempt, ready_at, started_at, sort_key) "
@@ -109,13 +136,12 @@ class PostgresClaims(Claims):
     )
     _LAST = "\U0010ffff"
 
-    def waiting(self, db: Db, queues: Collection[str], org_id: str | None) -> list[tuple[str, str]]:
+    def waiting(self, db: Db, org_id: str | None) -> list[Place]:
         first, last = ("", self._LAST) if org_id is None else (org_id, org_id)
-        return [(org, queue) for org, queue in db.rows(self.WAITING, first, last, last) if not queues or queue in queues]
+        return [(org, queue, ability) for org, queue, ability in db.rows(self.WAITING, first, last, last)]
 
-    def take(self, db: Db, takes: Sequence[tuple[str, str, int]], runner_id: str, now: float) -> list[Row]:
-        organisations, queues, counts = zip(*takes, strict=True)
-        return db.rows(self.TAKE, list(organisations), list(queues), list(counts), runner_id, now)
+    def take(self, db: Db, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
+        return db.rows(self.TAKE, *map(list, zip(*takes, strict=True)), runner_id, now)
 
 
 def _said(db: Db) -> dict[tuple[str, str], _Queue]:

@@ -110,10 +110,10 @@ def _add(batch: _Batch, task: NewTask, numbers: dict[str, int], outside: dict[in
     number = numbers[task.id]
     row = given_task(task, number, now)
     named: dict[int, OnParentFailure] = {numbers.get(p.id, number_of(p.id)): p.on_failure for p in task.parents}
-    _behind(row, named, outside, batch.tasks, now)
+    waited_for = _behind(row, named, outside, batch.tasks, now)
     batch.tasks[number] = row
     batch.deps += [
-        {"parent": parent, "child": number, "place": place, "on_failure": policy.value}
+        {"parent": parent, "child": number, "place": place, "on_failure": policy.value, "settled": int(parent not in waited_for)}
         for place, (parent, policy) in enumerate(named.items())
     ]
     if row["status"] == HOT:
@@ -121,23 +121,24 @@ def _add(batch: _Batch, task: NewTask, numbers: dict[str, int], outside: dict[in
     batch.words.append((number, org_word(task.org_id), normalised(task.name, *task.tags) + " " + of_json(task.payload)))
 
 
-def _behind(row: Given, named: dict[int, OnParentFailure], outside: dict[int, str], inside: dict[int, Given], now: float) -> None:
-    """How many parents it waits for, or what those that are over make of it."""
-    pending = 0
+def _behind(row: Given, named: dict[int, OnParentFailure], outside: dict[int, str], inside: dict[int, Given], now: float) -> set[int]:
+    """The parents that it waits for; none when those that are over have decided already."""
+    pending: set[int] = set()
     for parent, policy in named.items():
         if parent in inside:
             inside[parent]["has_children"] = 1
         status = inside[parent]["status"] if parent in inside else outside[parent]
         if status in (HOT, TaskStatus.BLOCKED):
-            pending += 1
+            pending.add(parent)
             continue
         decided = fate(TaskStatus(status), policy)
         if decided is not None:
             row |= {"status": decided.value, "finished_at": now, "error_code": PARENT_FAILED.code, "error_message": PARENT_FAILED.message}
             row["delete_at"] = None if row["keep_seconds"] is None else now + row["keep_seconds"]
-            return
+            return set()
     if pending:
-        row |= {"status": TaskStatus.BLOCKED.value, "pending_parents": pending}
+        row |= {"status": TaskStatus.BLOCKED.value, "pending_parents": len(pending)}
+    return pending
 
 
 def _write(db: Db, batch: _Batch) -> None:

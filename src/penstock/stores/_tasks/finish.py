@@ -128,7 +128,7 @@ def _end(ends: _Ends, lease: _Held, given: Finish, now: float) -> TaskStatus:
 
 def _go_on(ends: _Ends, lease: _Held, kind: FinishKind, error: TaskError | None, ready_at: float, now: float) -> TaskStatus:
     released = kind is FinishKind.RELEASED
-    ready_at = lease.ready_at if released else ready_at  # what was never used loses no place
+    ready_at = lease.ready_at if released and ready_at <= now else ready_at  # what was never used loses no place
     ends.attempts.append(
         {
             "task": lease.task,

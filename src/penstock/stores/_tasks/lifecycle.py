@@ -30,7 +30,7 @@ def cancel(db: Db, org_id: str, ids: Sequence[str], now: float) -> tuple[dict[st
 def retry(db: Db, org_id: str, ids: Sequence[str], now: float) -> tuple[list[str], set[str]]:
     """Those that run again, and the queues in which they are ready."""
     columns = (
-        "number", "status", "org_id", "queue", "priority", "timeout_seconds", "attempt", "lease_seq",
+        "number", "status", "org_id", "queue", "kind", "name", "priority", "timeout_seconds", "attempt", "lease_seq",
         "runner_id", "started_at", "finished_at", "error_code", "error_message",
     )  # fmt: skip
     rows = [dict(zip(columns, row, strict=True)) for row in _locked(db, org_id, ids, ", ".join(columns))]

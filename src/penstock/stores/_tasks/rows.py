@@ -9,7 +9,7 @@ from penstock.domain.ids import task_id, task_number
 from penstock.domain.leases import Lease, RunnerRecord
 from penstock.domain.queues import PRIORITY_HEAD_START_SECONDS, QUEUE_HEAD_START_SECONDS
 from penstock.domain.schedules import MissedRuns, Schedule
-from penstock.domain.tasks import Attempt, FinishKind, NewTask, Task, TaskError, TaskStatus
+from penstock.domain.tasks import Attempt, FinishKind, NewTask, Task, TaskError, TaskStatus, ability
 from penstock.stores._tasks.db import Given, Row
 
 SCHEDULED, READY, RUNNING = 0, 1, 2
@@ -122,6 +122,7 @@ def given_hot(task: Given, ready_at: float, now: float) -> Given:
         "task": task["number"],
         "org_id": task["org_id"],
         "queue": task["queue"],
+        "ability": ability(task["kind"], task["name"]),
         "state": READY if ready_at <= now else SCHEDULED,
         "sort_key": int((ready_at - head_start) * 1000),
         "head_start_seconds": head_start,
@@ -176,11 +177,11 @@ def attempt_of(row: Row) -> Attempt:
     )
 
 
-RUNNER = "id, name, org_id, queues, slots, kinds, version, identity, joined_at, last_beat_at, draining"
+RUNNER = "id, name, org_id, queues, slots, kinds, functions, version, identity, joined_at, last_beat_at, draining"
 
 
 def runner_of(row: Row, running: int) -> RunnerRecord:
-    id_, name, org_id, queues, slots, kinds, version, identity, joined_at, last_beat_at, draining = row
+    id_, name, org_id, queues, slots, kinds, functions, version, identity, joined_at, last_beat_at, draining = row
     return RunnerRecord(
         id=id_,
         name=name,
@@ -188,6 +189,7 @@ def runner_of(row: Row, running: int) -> RunnerRecord:
         queues=_decode(queues),
         slots=slots,
         kinds=_decode(kinds),
+        functions=functions,
         version=version,
         identity=bytes.fromhex(identity),
         joined_at=joined_at,

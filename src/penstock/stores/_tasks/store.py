@@ -12,7 +12,7 @@ from penstock.domain.schedules import Schedule
 from penstock.domain.task_search import TaskFilter, TaskPage, TaskQuery
 from penstock.domain.tasks import Dag, Enqueued, NewTask, ParentResult, TaskDetail, TaskStatus
 from penstock.stores._tasks import beats, detail, lifecycle, minutes, queues, sweep
-from penstock.stores._tasks.claim import Claims
+from penstock.stores._tasks.claim import Claims, Wanted
 from penstock.stores._tasks.db import Db
 from penstock.stores._tasks.enqueue import enqueue
 from penstock.stores._tasks.finish import finish
@@ -71,8 +71,11 @@ class SqlTasks(ABC):
     async def register(self, runner: RunnerRecord) -> None:
         await self._write(lambda db: beats.register(db, runner, self.now()))
 
-    async def claim(self, runner_id: str, limit: int, queues: Collection[str] = (), org_id: str | None = None) -> list[Lease]:
-        return await self._write(lambda db: self._claims.claim(db, runner_id, limit, frozenset(queues), org_id, self.now()))
+    async def claim(
+        self, runner_id: str, limit: int, queues: Collection[str] = (), org_id: str | None = None, kinds: Collection[str] = ()
+    ) -> list[Lease]:
+        wanted = Wanted(limit, frozenset(queues), org_id, frozenset(kinds))
+        return await self._write(lambda db: self._claims.claim(db, runner_id, wanted, self.now()))
 
     async def beat(self, runner_id: str, held: Sequence[Held]) -> Beat:
         answer, ready = await self._write(lambda db: beats.beat(db, runner_id, held, self.now()))

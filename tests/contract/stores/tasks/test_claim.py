@@ -78,6 +78,24 @@ async def test_a_runner_may_serve_some_queues_or_one_organisation(desk: Desk) ->
     assert await desk.claim(0) == []
 
 
+async def test_a_runner_is_given_what_it_can_run(desk: Desk) -> None:
+    await desk.runner()
+    for kind, name in (("function", "resize"), ("function", "crop"), ("webhook", "crop"), ("inference", "")):
+        await desk.submit(name or kind, kind=kind)
+    await desk.tasks.limit_queue(ORG, "medium", QueueLimits(max_running=2))
+    assert await order(desk, 10, kinds=["function:rotate"]) == []
+    assert await order(desk, 10, kinds=["function:crop", "inference"]) == ["crop", "inference"]
+    assert [lease.name for lease in await desk.claim(10)] == ["resize", "crop"]
+    assert await desk.claim(10, kinds=["webhook"]) == []
+
+
+async def test_lanes_of_one_queue_share_what_it_allows(desk: Desk) -> None:
+    await desk.runner()
+    await desk.tasks.limit_queue(ORG, "medium", QueueLimits(max_running=3))
+    await desk.tasks.enqueue([desk.new(f"f{place % 4}") for place in range(12)])
+    assert [lease.name for lease in await desk.claim(10)] == ["f0", "f1", "f2"]
+
+
 async def test_a_paused_queue_starts_nothing_new(desk: Desk) -> None:
     await desk.runner()
     await desk.submit("a")
@@ -133,7 +151,7 @@ async def test_the_state_of_queues(desk: Desk) -> None:
     await desk.submit("e", org_id=OTHER, queue="mine")
     await desk.tasks.limit_queue(ORG, "mine", QueueLimits(max_running=2, rate_per_second=1.5))
     await desk.claim(1, org_id=ORG)
-    empty = {"limits": QueueLimits(), "blocked": 0, "scheduled": 0, "ready": 0, "running": 0, "oldest_ready_at": None}
+    empty: dict[str, Any] = {"limits": QueueLimits(), "blocked": 0, "scheduled": 0, "ready": 0, "running": 0, "oldest_ready_at": None}
     limits = QueueLimits(max_running=2, rate_per_second=1.5)
     mine = QueueState("mine", limits, blocked=1, scheduled=1, ready=1, running=1, oldest_ready_at=START + 1)
     named = {name: QueueState(name, **empty) for name in ("high", "low", "medium")}

@@ -161,6 +161,20 @@ async def test_the_answer_of_a_failure_is_kept(desk: Desk) -> None:
     assert (detail.task.result, detail.task.error) == ('{"status_code": 400}', FAILED)
 
 
+async def test_a_lease_given_back_may_rest_without_being_an_attempt(desk: Desk) -> None:
+    await desk.runner()
+    task = await desk.submit(max_attempts=1)
+    await desk.run(FinishKind.RELEASED, retry_at=START + 30)
+    assert await desk.status(task) is TaskStatus.SCHEDULED
+    assert await desk.claim() == []
+    desk.clock.advance(30)
+    await desk.tasks.promote()
+    (lease,) = await desk.claim()
+    assert (lease.attempt, lease.lease_seq) == (1, 2)
+    await desk.end(lease, kind=FinishKind.RELEASED)
+    assert await desk.status(task) is TaskStatus.READY
+
+
 async def test_a_runner_that_says_goodbye_gives_back_what_it_holds(desk: Desk) -> None:
     await desk.runner()
     await desk.runner("run_2")
@@ -174,13 +188,23 @@ async def test_a_runner_that_says_goodbye_gives_back_what_it_holds(desk: Desk) -
 
 
 async def test_runners_are_known_with_what_they_hold(desk: Desk) -> None:
-    await desk.runner("run_1", org_id=ORG, queues=("high", "low"), kinds=("function",), version="1", identity=b"\x01", slots=4)
+    await desk.runner(
+        "run_1",
+        org_id=ORG,
+        queues=("high", "low"),
+        kinds=("function",),
+        functions='[{"name": "f"}]',
+        version="1",
+        identity=b"\x01",
+        slots=4,
+    )
     await desk.submit()
     (lease,) = await desk.claim()
     record = await desk.tasks.runner("run_1")
     assert record is not None
     assert [record] == await desk.tasks.runners()
     assert (record.org_id, record.queues, record.kinds, record.identity, record.slots) == (ORG, ("high", "low"), ("function",), b"\x01", 4)
+    assert record.functions == '[{"name": "f"}]'
     assert (record.running, record.last_beat_at, record.draining) == (1, START, False)
     assert await desk.tasks.runner("run_9") is None
     desk.clock.advance(100)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,12 @@ async def shelf(desk: Desk) -> dict[str, str]:
     """Tasks of every status; their ids by name."""
     await desk.runner()
     ids: dict[str, str] = {}
-    for name, values in (
+    shelved: tuple[tuple[str, dict[str, Any]], ...] = (
         ("done", {"tags": ("a", "b"), "priority": 9}),
         ("broken", {"kind": "webhook", "tags": ("a",), "max_attempts": 1}),
         ("running", {"queue": "high", "priority": 1}),
-    ):
+    )
+    for name, values in shelved:
         ids[name] = await desk.submit(name, **values)
         desk.clock.advance(10)
         if name != "running":

@@ -90,6 +90,7 @@ def _waiting_and_running() -> None:
         sa.Column("task", ROW, autoincrement=False, nullable=False),
         sa.Column("org_id", NAME, nullable=False),
         sa.Column("queue", NAME, nullable=False),
+        sa.Column("ability", NAME, nullable=False),
         sa.Column("state", sa.SmallInteger(), nullable=False),
         sa.Column("sort_key", sa.BigInteger(), nullable=False),
         sa.Column("head_start_seconds", sa.Double(), nullable=False),
@@ -107,7 +108,7 @@ def _waiting_and_running() -> None:
     _index("task_hot_due", "task_hot", ["ready_at"], "state = 0")
     _index("task_hot_expires", "task_hot", ["expires_at"], "state < 2 AND expires_at IS NOT NULL")
     _index("task_hot_held", "task_hot", ["runner_id"], "state = 2")
-    _index("task_hot_ready", "task_hot", ["org_id", "queue", "sort_key", "task"], "state = 1")
+    _index("task_hot_ready", "task_hot", ["org_id", "queue", "ability", "sort_key", "task"], "state = 1")
 
 
 def _around_them() -> None:
@@ -119,6 +120,7 @@ def _around_them() -> None:
         sa.Column("queues", sa.Text(), nullable=False),
         sa.Column("slots", sa.Integer(), nullable=False),
         sa.Column("kinds", sa.Text(), nullable=False),
+        sa.Column("functions", sa.Text(), nullable=False),
         sa.Column("version", sa.Text(), nullable=False),
         sa.Column("identity", sa.Text(), nullable=False),
         sa.Column("joined_at", sa.Double(), nullable=False),
@@ -150,6 +152,7 @@ def _around_them() -> None:
         sa.Column("child", sa.BigInteger(), nullable=False),
         sa.Column("place", sa.Integer(), nullable=False),
         sa.Column("on_failure", NAME, nullable=False),
+        sa.Column("settled", sa.SmallInteger(), nullable=False),
         sa.PrimaryKeyConstraint("parent", "child"),
     )
     op.create_index("task_dep_child", "task_dep", ["child", "place"])
