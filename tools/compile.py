@@ -21,6 +21,7 @@ MODULES = (
     "admission/limits.py",
     "domain/ids.py",
     "edge/fastlane.py",
+    "edge/observe.py",
     "journal/segments.py",
     "net/connection.py",
     "net/dialer.py",
