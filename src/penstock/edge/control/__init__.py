@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from penstock.domain.errors import MethodNotAllowed, NotFound
 from penstock.edge.control import (
+    batch_routes,
     decision_routes,
     document,
     file_routes,
@@ -58,6 +59,7 @@ ROUTERS = (
     openai_pages.router,
     file_routes.router,
     response_routes.router,
+    batch_routes.router,
     task_routes.router,
     queue_routes.router,
     runner_calls.router,
