@@ -116,10 +116,15 @@ async def platform(
 
 
 @contextlib.asynccontextmanager
-async def sim_worker(running: Platform, directory: Path, **options: str) -> AsyncIterator[Worker]:
-    """A worker of ours with the sim engine, joined; it takes faults on demand."""
+async def sim_worker(running: Platform, directory: Path, engine: str = "sim", **options: str) -> AsyncIterator[Worker]:
+    """A worker of ours, joined; it takes faults on demand."""
     plan = WorkerPlan(
-        state_dir=directory, engine_options=options, join=running.gateway.base_url, token=running.first.join_token, allow_faults=True
+        state_dir=directory,
+        engine=engine,
+        engine_options=options,
+        join=running.gateway.base_url,
+        token=running.first.join_token,
+        allow_faults=True,
     )
     worker = Worker(plan)
     before = len(running.gateway.fleet.members())
@@ -224,6 +229,7 @@ class ScriptedServer:
         self.connections = 0
         self.open_connections = 0
         self.answers_probes = True
+        self.owned_by = "somebody"
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -269,7 +275,7 @@ class ScriptedServer:
                 self.requests.append(client)
                 await self.script(client)
             elif client.path == b"/v1/models" and self.answers_probes:
-                data = [{"id": name, "object": "model"} for name in self.models]
+                data = [{"id": name, "object": "model", "owned_by": self.owned_by} for name in self.models]
                 await client.answer(200, json.dumps({"object": "list", "data": data}).encode())
             else:
                 await client.answer(404, b"{}")

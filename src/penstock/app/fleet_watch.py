@@ -121,6 +121,7 @@ class FleetWatch:
             record = replace(record, models=offers)
             self._records[record.id] = record
             self._fleet.put(record)
+        self._fleet.engine_lacks(record.id, found.unsupported)
         self._fleet.alive(record.id, found.load)
 
 

@@ -171,6 +171,7 @@ class Gateway:
             accounts=self.accounts,
             inference=self.pipeline,
             files=self.objects.files,
+            batches=self.objects.batches,
             responses=self.objects.responses,
             tasks=self.desk,
             fleet=LiveFleet(self.rooms, self.pipeline, self.watch, self.clock),
@@ -281,6 +282,8 @@ class Gateway:
         if self._discovery is not None:
             await self._discovery.close()
         await self._chores.close()
+        if hasattr(self, "objects"):
+            await self.objects.close()
         if hasattr(self, "changes"):
             await self.changes.close()
             await self.watch.close()

@@ -1,8 +1,11 @@
 """OpenAI's stored objects, assembled: where their contents lie, their rules, and who tidies up."""
 
 from penstock.app.chores import Chore, Chores
+from penstock.batches.service import BatchService
+from penstock.batches.work import BatchWork
 from penstock.blobs import make_blobs
 from penstock.domain.clock import Clock
+from penstock.domain.ids import new_id
 from penstock.domain.ports import Store
 from penstock.files.service import FileService
 from penstock.responses.service import ResponseService
@@ -11,16 +14,19 @@ from penstock.settings import Settings
 _SWEEP_EVERY_SECONDS = 600.0
 _ABANDONED_SECONDS = 3600.0
 _SETTLE_EVERY_SECONDS = 5.0
+_STEP_EVERY_SECONDS = 1.0
 
 
 class Objects:
-    """Files and kept answers. `open` before anybody uses them."""
+    """Files, batches and kept answers. `open` before anybody uses them, `close` before the store."""
 
     def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
         self._blobs = make_blobs("local", settings.files.directory or settings.data_dir / "files")
         self._is_ours_alone = settings.store_url.startswith("sqlite")
         self.files = FileService(store, self._blobs, clock, max_bytes=settings.files.max_bytes)
         self.responses = ResponseService(store, store.tasks, clock)
+        self.batches = BatchService(store, self.files, clock)
+        self._work = BatchWork(store, store.tasks, self.files, clock, new_id("gw"))
 
     async def open(self) -> None:
         """Raises PortUnavailable."""
@@ -31,5 +37,9 @@ class Objects:
 
     def start(self, chores: Chores) -> None:
         chores.start(Chore("sweep files", _SWEEP_EVERY_SECONDS, lambda: self.files.sweep(_ABANDONED_SECONDS)))
+        chores.start(Chore("batches", _STEP_EVERY_SECONDS, self._work.step))
         chores.start(Chore("settle answers", _SETTLE_EVERY_SECONDS, self.responses.settle_all))
         chores.start(Chore("forget answers", _SWEEP_EVERY_SECONDS, self.responses.forget_expired))
+
+    async def close(self) -> None:
+        await self._work.close()

@@ -24,10 +24,13 @@ OPERATION_PATHS = {
     Operation.CHAT: "/v1/chat/completions",
     Operation.COMPLETION: "/v1/completions",
     Operation.EMBEDDING: "/v1/embeddings",
+    Operation.INFER: "/v1/infer",
 }
+"""Where a worker serves them, and the gateway as well, but for tensors: there clients name the model in the path,
+`/v1/models/{model}/infer`, and the gateway puts it into the body, where every other operation has it."""
 
-INFER_PATH = "/v1/infer"
-"""Where a worker takes tensors; the model is in the body as everywhere. Clients name it in the path: /v1/models/{model}/infer."""
+CLIENT_PATHS = {path: operation for operation, path in OPERATION_PATHS.items() if operation is not Operation.INFER}
+"""What clients call under a path that is always the same."""
 
 
 class TokenCount(msgspec.Struct, frozen=True, gc=False):
@@ -38,6 +41,9 @@ class TokenCount(msgspec.Struct, frozen=True, gc=False):
     cached: int = 0
     reasoning: int = 0
     estimated: bool = False
+
+
+NO_TOKENS = TokenCount(0, 0)
 
 
 class Call(msgspec.Struct, gc=False):

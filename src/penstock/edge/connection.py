@@ -16,7 +16,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from penstock.domain.errors import BadHttp, HeadersTooLarge, PenstockError, RequestTimeout
-from penstock.edge.fastlane import OPERATIONS, Exchange, Head, Lane
+from penstock.edge.fastlane import OPERATIONS, Exchange, Head, Lane, operation_of
 from penstock.edge.problems import PROBLEM_TYPE, problem
 from penstock.edge.status_lines import STATUS_LINES
 from penstock.net.known_head import KnownHead
@@ -177,7 +177,9 @@ class PenstockConnection(HttpToolsProtocol):
         self.stage = BODY
         self.since = 0.0
         self._body_read = 0
-        operation = OPERATIONS.get(self.url) or OPERATIONS.get(self.url.partition(b"?")[0])
+        operation, model = OPERATIONS.get(self.url), ""
+        if operation is None:
+            operation, model = operation_of(self.url)
         headers = dict(self.headers)
         http_11 = True
         if len(headers) != len(self.headers) and (name := self._repeated()):
@@ -202,7 +204,7 @@ class PenstockConnection(HttpToolsProtocol):
             self._incoming = None
             self._hand_to_asgi()
             return
-        head = Head(operation, headers)
+        head = Head(operation, headers, model)
         exchange = Exchange(self.lane, self, head, self._address)
         if not http_11 or not self.parser.should_keep_alive():
             exchange.last_on_connection(http_11=http_11)

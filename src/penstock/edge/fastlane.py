@@ -6,19 +6,22 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import unquote_to_bytes
 
 from penstock.admission.addresses import AddressLimiter
 from penstock.admission.keyring import KeyRing, Pending
 from penstock.domain.clock import Clock
 from penstock.domain.errors import BadRequest, PenstockError, TooLarge, Unauthenticated
 from penstock.domain.ids import RequestIds
-from penstock.domain.inference import OPERATION_PATHS, Call, Operation
+from penstock.domain.inference import CLIENT_PATHS, Call, Operation
 from penstock.domain.ports import Flight, Inference
 from penstock.domain.principal import Principal
 from penstock.edge.status_lines import STATUS_LINES
 from penstock.wire.errors import error_body, error_headers
+from penstock.wire.requests import with_model
 
-OPERATIONS: Mapping[bytes, Operation] = {path.encode("ascii"): operation for operation, path in OPERATION_PATHS.items()}
+OPERATIONS: Mapping[bytes, Operation] = {path.encode("ascii"): operation for path, operation in CLIENT_PATHS.items()}
+_TENSOR_PATH = re.compile(rb"/v1/models/([^?]+)/infer")
 VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _JSON = b"content-type: application/json\r\n"
 _CLOSE = b"connection: close\r\n"
@@ -66,9 +69,11 @@ class Connection(Protocol):
 class Head:
     """What the edge takes from the head of an inference request; the same object when the same head comes again."""
 
-    __slots__ = ("authorization", "headers", "operation", "tells")
+    __slots__ = ("authorization", "headers", "model", "operation", "tells")
 
-    def __init__(self, operation: Operation, headers: Mapping[bytes, bytes]) -> None:
+    def __init__(self, operation: Operation, headers: Mapping[bytes, bytes], model: str = "") -> None:
+        """`model`: named by the path, and not by the body."""
+        self.model = model
         self.operation = operation
         self.headers = headers
         self.authorization = headers.get(b"authorization")
@@ -203,6 +208,8 @@ class Exchange:
         call = Call(lane.ids.next(lane.clock.time()), head.operation, body)
         if head.tells:
             self._add_what_headers_tell(call)
+        if head.model:
+            call.body = with_model(call.body, head.model)
         # The flight has what it needs: a stream may last for minutes.
         self._body, self._more = b"", None
         flight = lane.inference.run(principal, call, self)
@@ -302,6 +309,16 @@ class Exchange:
         self._paused = False
         if self._flight is not None:
             self._flight.resume()
+
+
+def operation_of(url: bytes) -> tuple[Operation | None, str]:
+    """What a path asks for, and the model that it names, if it does; None: it is not for this lane."""
+    path = url.partition(b"?")[0]
+    if (operation := OPERATIONS.get(path)) is not None:
+        return operation, ""
+    if (named := _TENSOR_PATH.fullmatch(path)) is not None:
+        return Operation.INFER, unquote_to_bytes(named[1]).decode("utf-8", "replace")
+    return None, ""
 
 
 def positive_seconds(text: bytes) -> float | None:

@@ -10,7 +10,7 @@ from penstock.domain.clock import Clock
 from penstock.domain.errors import BadRequest, NotFound, TooLarge
 from penstock.domain.files import EXPIRES_BY_ITSELF, FileQuery, FileRecord, Purpose
 from penstock.domain.ids import new_id
-from penstock.domain.ports import Blobs, BlobWriter, FileStore
+from penstock.domain.ports import Blobs, BlobWriter, FileStore, NewFile
 
 MIB = 1024 * 1024
 _SWEPT_AT_ONCE = 500
@@ -75,8 +75,8 @@ class FileService:
                 removed += 1
         return removed
 
-    async def _keep(self, upload: "Upload", filename: str, purpose: Purpose, expires_in_seconds: float | None) -> FileRecord:
-        record = self.record(upload, filename, purpose, expires_in_seconds)
+    async def _keep(self, upload: NewFile, org_id: str, filename: str, purpose: Purpose, expires_in_seconds: float | None) -> FileRecord:
+        record = self.record(upload, org_id, filename, purpose, expires_in_seconds)
         try:
             await self._store.add_file(record)
         except BaseException:
@@ -84,12 +84,12 @@ class FileService:
             raise
         return record
 
-    def record(self, upload: "Upload", filename: str, purpose: Purpose, expires_in_seconds: float | None = None) -> FileRecord:
+    def record(self, upload: NewFile, org_id: str, filename: str, purpose: Purpose, expires_in_seconds: float | None = None) -> FileRecord:
         """What there is to know of a file that has come in."""
         now = self._clock.time()
         lasts = EXPIRES_BY_ITSELF.get(purpose) if expires_in_seconds is None else expires_in_seconds
         expires_at = None if lasts is None else now + lasts
-        return FileRecord(upload.file_id, upload.org_id, filename, purpose, upload.size_bytes, now, expires_at)
+        return FileRecord(upload.file_id, org_id, filename, purpose, upload.size_bytes, now, expires_at)
 
 
 class Upload:
@@ -119,7 +119,7 @@ class Upload:
         if not self.size_bytes:
             raise BadRequest("The file is empty.", param="file")
         await self.seal()
-        return await self._service._keep(self, filename, purpose, expires_in_seconds)
+        return await self._service._keep(self, self.org_id, filename, purpose, expires_in_seconds)
 
     async def discard(self) -> None:
         await self._writer.discard()

@@ -21,6 +21,8 @@ _TURNS_BETWEEN_RESCUES = 3
 """Who has waited too long gets at most every fourth slot: in a long rush all have, and the classes' weights must still mean something."""
 _NO_LONGER_THAN_SECONDS = 30.0
 _NEVER = float("inf")
+_ENOUGH_TO_TELL = 8
+"""Requests that went from a class to workers, before its own pace is believed."""
 
 Place = Callable[[Waiting], bool]
 
@@ -55,6 +57,8 @@ class Line:
         self._ends: Heap[Standing] = Heap()
         """By the moment when nobody waits for them any more."""
         self._drain = Drain(drain_window_seconds)
+        self._class_drains = [Drain(drain_window_seconds, _ENOUGH_TO_TELL) for _ in ServiceClass]
+        """The pace of each class since somebody of it has always been waiting: what it gets beside the others."""
         self._arrivals = 0
         self._turns_since_rescue = _TURNS_BETWEEN_RESCUES
         self._none_too_long_before = _NEVER
@@ -180,8 +184,10 @@ class Line:
         own = entry.service_class
         weights = self.rules.weights
         rivals = sum(weights[each] for each in ServiceClass if self._classes[each].length and each is not own)
-        ahead = self._classes[own].ahead(entry.org_id, entry.give_up_at) * (1 + rivals / weights[own])
-        return self._drain.seconds_for(min(self.tokens, ahead), now)
+        ahead = self._classes[own].ahead(entry.org_id, entry.give_up_at)
+        by_weight = self._drain.seconds_for(min(self.tokens, ahead * (1 + rivals / weights[own])), now)
+        # Who waits now is not all: of the heavier classes more will come, and go before it. That shows in its own class's pace.
+        return max(by_weight, self._class_drains[own].seconds_for(ahead, now))
 
     @property
     def saturation(self) -> float:
@@ -212,6 +218,8 @@ class Line:
                 continue
             self._confirm()
             self._drain.note(standing.cost, now)
+            if self._classes[standing.service_class].length:
+                self._class_drains[standing.service_class].note(standing.cost, now)
             self.tallies[standing.service_class].waited(now - standing.entry.queued_at)
             if self._again:
                 self._again = False
@@ -294,7 +302,7 @@ class Line:
             self._turns_since_rescue += 1
             self._turns.spend(self._turn, self._costs)
         if not tenants.length:
-            self._turns.emptied(standing.service_class)
+            self._emptied(standing.service_class)
 
     # what is noted where
 
@@ -320,7 +328,11 @@ class Line:
         tenants.remove(standing)
         self._drop(standing)
         if not tenants.length:
-            self._turns.emptied(standing.service_class)
+            self._emptied(standing.service_class)
+
+    def _emptied(self, service_class: ServiceClass) -> None:
+        self._turns.emptied(service_class)
+        self._class_drains[service_class].clear()
 
     def _drop(self, standing: Standing) -> None:
         lane = standing.lane
@@ -341,7 +353,9 @@ class Line:
     def _too_late(self, entry: Waiting, now: float) -> PenstockError | None:
         """The refusal of one that would be served after its deadline, if it can be told."""
         time_left = entry.give_up_at - now - self._prefill_seconds(entry.prompt_tokens - entry.cached_tokens)
-        if self._drain.seconds_for(self.tokens, now) <= time_left:
+        own = entry.service_class
+        behind_class = self._class_drains[own].seconds_for(self._classes[own].tokens, now)
+        if behind_class <= time_left and self._drain.seconds_for(self.tokens, now) <= time_left:
             return None  # it would even be in time behind everybody
         wait = self.expected_wait(now, entry)
         if wait <= time_left:

@@ -8,13 +8,13 @@ import msgspec
 
 from penstock.domain.clock import Clock
 from penstock.domain.errors import BadRequest, Internal, PenstockError
-from penstock.domain.inference import OPERATION_PATHS, Call, Operation
+from penstock.domain.inference import CLIENT_PATHS, Call, Operation
 from penstock.domain.ports import Inference
 from penstock.domain.principal import Principal, ServiceClass
 from penstock.tasks.principals import Disowned, Principals
 from penstock.wire.errors import error_body
 
-_OPERATIONS = {path: operation for operation, path in OPERATION_PATHS.items()}
+_OPERATIONS = CLIENT_PATHS
 
 
 @dataclass(frozen=True, slots=True)

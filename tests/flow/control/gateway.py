@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from penstock.accounts.service import AccountService
 from penstock.admission.addresses import AddressLimiter
 from penstock.admission.keyring import KeyRing
+from penstock.batches.service import BatchService
 from penstock.blobs.memory import MemoryBlobs
 from penstock.domain import keys
 from penstock.domain.clock import ManualClock
@@ -171,7 +172,7 @@ class Gateway:
 @asynccontextmanager
 async def gateway(**options: Any) -> AsyncIterator[Gateway]:
     """`options` replace fields of ControlServices."""
-    clock, fleet, reasons = ManualClock(), MemoryFleet(), Reasons()
+    clock, fleet, reasons, blobs = ManualClock(), MemoryFleet(), Reasons(), MemoryBlobs()
     store = await open_store("sqlite://", secret_key=SECRET_KEY, migrate=True)
     try:
         await store.save_plan(PLAN)
@@ -181,8 +182,9 @@ async def gateway(**options: Any) -> AsyncIterator[Gateway]:
             store=store,
             accounts=accounts,
             inference=NoWorkers(),
+            batches=BatchService(store, FileService(store, blobs, clock), clock),
             responses=ResponseService(store, store.tasks, clock),
-            files=FileService(store, MemoryBlobs(), clock),
+            files=FileService(store, blobs, clock),
             tasks=make_desk(store.tasks, store, NoInference(), SECRET_KEY, clock, Random(1), new_id, RequestIds().next),
             fleet=fleet,
             authenticate=SignIn(ring, accounts, store),

@@ -14,7 +14,7 @@ from tests.flow.control.gateway import Gateway, gateway
 FILE = ("file", "lines.jsonl", b'{"a": 1}\n')
 
 
-def form(*parts: tuple[str, ...] | tuple[str, str, bytes], boundary: str = "xyz") -> bytes:
+def form(*parts: tuple[Any, ...], boundary: str = "xyz") -> bytes:
     """Fields are (name, value), files (name, filename, content)."""
     pieces = []
     for name, *rest in parts:

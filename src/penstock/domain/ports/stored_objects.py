@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
 from penstock.domain.batches import Batch, BatchStatus
-from penstock.domain.files import FileQuery, FileRecord
+from penstock.domain.files import FileQuery, FileRecord, Purpose
 from penstock.domain.responses import StoredResponse
 
 
@@ -85,7 +85,7 @@ class BatchStore(Protocol):
         ...
 
     async def claim_batches(self, owner: str, now: float, until: float, limit: int) -> list[Batch]:
-        """Of every organisation: those that are not over and that nobody else works on; they are the owner's until then."""
+        """Of every organisation: those that are not over and that nobody else works on; they are the owner's for at least half of that."""
         ...
 
 
@@ -117,3 +117,36 @@ class ResponseStore(Protocol):
 
 class StoredObjects(FileStore, BatchStore, ResponseStore, Protocol):
     """All of it."""
+
+
+class NewFile(Protocol):
+    """A file that is being written; nobody sees it before its record is kept."""
+
+    file_id: str
+    size_bytes: int
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def seal(self) -> None:
+        """The content is whole and durable; only its record is missing."""
+        ...
+
+    async def discard(self) -> None: ...
+
+
+class Files(Protocol):
+    """The files of organisations, for rooms that read and write them."""
+
+    def new_file_id(self) -> str: ...
+
+    async def begin(self, org_id: str, file_id: str | None = None, max_bytes: int | None = None) -> NewFile: ...
+
+    async def file(self, org_id: str, file_id: str) -> FileRecord:
+        """Raises NotFound."""
+        ...
+
+    def content(self, record: FileRecord, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]: ...
+
+    def record(self, upload: NewFile, org_id: str, filename: str, purpose: Purpose, expires_in_seconds: float | None = None) -> FileRecord:
+        """What there is to know of a file that has been written."""
+        ...

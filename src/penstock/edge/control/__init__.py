@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from penstock.domain.errors import MethodNotAllowed, NotFound
-from penstock.domain.inference import OPERATION_PATHS
 from penstock.edge.control import (
+    batch_routes,
     decision_routes,
     document,
     file_routes,
@@ -40,6 +40,7 @@ from penstock.edge.control.doorkeeper import Doorkeeper
 from penstock.edge.control.envelope import Envelope
 from penstock.edge.control.services import ControlServices
 from penstock.edge.control.static_files import static_routes
+from penstock.edge.fastlane import operation_of
 from penstock.edge.problems import answer, as_error
 
 __all__ = ["ControlServices", "control_app", "openapi_document"]
@@ -58,6 +59,7 @@ ROUTERS = (
     openai_pages.router,
     file_routes.router,
     response_routes.router,
+    batch_routes.router,
     task_routes.router,
     queue_routes.router,
     runner_calls.router,
@@ -120,4 +122,4 @@ def _allowed_methods(path: str) -> set[str]:
     """Of all routes that have this path: the framework names only the first one's, and does not know the fast lane's."""
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     own = {method for route in routes if route.path_regex.match(path) for method in route.methods or ()}
-    return own | {"POST"} if path in OPERATION_PATHS.values() else own
+    return own | {"POST"} if operation_of(path.encode())[0] is not None else own

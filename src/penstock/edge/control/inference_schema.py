@@ -8,13 +8,17 @@ Schema = dict[str, Any]
 
 
 def paths() -> dict[str, Schema]:
-    """Path items for `/v1/chat/completions`, `/v1/completions` and `/v1/embeddings`."""
+    """Path items for `/v1/chat/completions`, `/v1/completions`, `/v1/embeddings` and `/v1/models/{model}/infer`."""
+    infer = _operation("infer", "Give tensors to a model", "InferRequest", "InferResponse", False)
+    model = {"name": "model", "in": "path", "required": True, "description": "A model id or an alias.", "schema": _STRING}
+    infer["parameters"] = [model, *infer["parameters"]]
     return {
         "/v1/chat/completions": {
             "post": _operation("create_chat_completion", "Answer a conversation", "ChatRequest", "ChatCompletion", True)
         },
         "/v1/completions": {"post": _operation("create_completion", "Continue a text", "CompletionRequest", "Completion", True)},
         "/v1/embeddings": {"post": _operation("create_embedding", "Embed texts", "EmbeddingRequest", "EmbeddingList", False)},
+        "/v1/models/{model}/infer": {"post": infer},
     }
 
 
@@ -24,6 +28,8 @@ def schemas() -> dict[str, Schema]:
         "ChatRequest": _object({**_common(), **_sampling(), **_chat()}, ["model", "messages"], _PASSED_ON),
         "CompletionRequest": _object({**_common(), **_sampling(), **_completion()}, ["model", "prompt"], _PASSED_ON),
         "EmbeddingRequest": _object({**_common(), **_embedding()}, ["model", "input"], _PASSED_ON),
+        "InferRequest": _object({"inputs": _tensors(64), "outputs": _names(), "id": _STRING}, ["inputs"], _TENSORS),
+        "InferResponse": _object({"model_name": _STRING, "model_version": _STRING, "outputs": _tensors(None)}, ["outputs"]),
         "ChatCompletion": _answer("chat.completion", {"index": _INT, "message": {"type": "object"}, "finish_reason": _REASON}),
         "Completion": _answer("text_completion", {"index": _INT, "text": _STRING, "finish_reason": _REASON}),
         "EmbeddingList": _embeddings(),
@@ -37,6 +43,26 @@ _STRING: Schema = {"type": "string"}
 _INT: Schema = {"type": "integer"}
 _BOOL: Schema = {"type": ["boolean", "null"]}
 _REASON: Schema = {"type": ["string", "null"], "description": "stop, length, tool_calls, content_filter."}
+
+
+_TENSORS = "KServe's inference protocol (v2) in JSON; checked against what the model says of itself."
+_DATATYPES = [*(f"{kind}{bits}" for kind in ("UINT", "INT") for bits in (8, 16, 32, 64)), "BOOL", "FP16", "BF16", "FP32", "FP64", "BYTES"]
+
+
+def _tensors(most: int | None) -> Schema:
+    tensor = {
+        "name": {"type": "string", "minLength": 1, "maxLength": 256},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "maxItems": 16},
+        "datatype": {"enum": _DATATYPES},
+        "data": {"type": "array", "items": {}, "description": "Nested like the shape, or flat in row-major order."},
+    }
+    schema: Schema = {"type": "array", "items": _object(tensor, ["name", "shape", "datatype", "data"])}
+    return schema if most is None else {**schema, "minItems": 1, "maxItems": most}
+
+
+def _names() -> Schema:
+    description = "The outputs that are wanted; without it, all of them."
+    return {"type": "array", "items": _object({"name": _STRING}, ["name"]), "maxItems": 64, "description": description}
 
 
 def _object(properties: dict[str, Schema], required: list[str], description: str = "") -> Schema:

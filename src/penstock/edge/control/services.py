@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from penstock.accounts.service import AccountService
+from penstock.batches.service import BatchService
 from penstock.catalog.policies import Policies
 from penstock.domain.clock import Clock
 from penstock.domain.leases import RunnerRecord
@@ -107,6 +108,7 @@ class ControlServices:
     accounts: AccountService
     inference: Inference
     files: FileService
+    batches: BatchService
     responses: ResponseService
     tasks: Desk
     fleet: FleetView

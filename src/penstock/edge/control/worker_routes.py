@@ -18,7 +18,7 @@ from penstock.edge.problems import InvalidFields
 
 router = APIRouter(prefix="/api/workers", tags=["Workers"])
 
-Capability = Literal["chat", "completions", "embeddings", "tools", "json_schema", "logprobs", "vision"]
+Capability = Literal["chat", "completions", "embeddings", "tools", "json_schema", "logprobs", "vision", "infer"]
 Slots = Annotated[int, Field(ge=1, le=100_000, description="Requests that it serves at the same time."), WHOLE]
 LogLines = Annotated[int, Query(ge=1, le=2000, description="How many.")]
 Secret = Annotated[str, Field(max_length=4096, pattern=r"^[!-~]*$", description="Presented as `Authorization: Bearer`.")]

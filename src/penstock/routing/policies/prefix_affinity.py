@@ -17,6 +17,8 @@ from penstock.routing.prefix import NOTHING_CACHED
 _BOUND = 1.25
 _GAP_REQUESTS = 64
 _GAP_FACTOR = 1.5
+_MUCH_BESIDE_AN_IDLE_ONE = 4
+"""With so many requests a worker leaves the next one to a worker that has none: within the bound alone that one could stay cold."""
 
 
 class PrefixAffinity:
@@ -37,7 +39,9 @@ class PrefixAffinity:
         if cached and not _uneven(candidates):
             longest = max(cached.get(member.id, 0) for member in within)
             if longest:
-                return min((member for member in within if cached.get(member.id, 0) == longest), key=_tokens)
+                best = min((member for member in within if cached.get(member.id, 0) == longest), key=_tokens)
+                idle = None if best.in_flight < _MUCH_BESIDE_AN_IDLE_ONE else next((each for each in within if not each.in_flight), None)
+                return best if idle is None else idle
         return self._less_loaded(within)
 
     def _less_loaded(self, free: Sequence[Member]) -> Member:

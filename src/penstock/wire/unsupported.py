@@ -1,0 +1,31 @@
+"""Parameters that an engine is known to drop without a word: a request that needs one is refused instead."""
+
+from collections.abc import Collection
+
+import msgspec
+
+from penstock.domain.errors import InvalidJson, UnsupportedParameter
+
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "n": (1,),
+    "tool_choice": ("auto",),
+    "logit_bias": ({},),
+    "user": ("",),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+}
+"""Values that ask for nothing: whoever ignores the parameter does what they say. (null always is one.)"""
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def needed(body: bytes, unsupported: Collection[str]) -> UnsupportedParameter | None:
+    """The refusal of a body that asks for something out of `unsupported`; None: it does not. Raises InvalidJson."""
+    try:
+        fields = _fields.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidJson("The request body is not a JSON object.") from None
+    for name in unsupported:
+        raw = fields.get(name)
+        if raw is not None and (value := msgspec.json.decode(raw)) is not None and value not in _NEUTRAL.get(name, ()):
+            return UnsupportedParameter(f"The engine of this model does not support '{name}'.", param=name)
+    return None
