@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from penstock import __version__, compiled
+from penstock import __version__
 
 COMMANDS = {
     "up": "Start a gateway with workers on this machine.",
@@ -47,6 +47,8 @@ class Commands(TyperGroup):
         if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
         if cmd_name in _FAST and not os.environ.get("PENSTOCK_INTERPRETED"):
+            from penstock import compiled
+
             compiled.use()
         module = importlib.import_module(f"penstock.cli.{cmd_name.replace('-', '_')}")
         return typer.main.get_command(module.app)
