@@ -156,8 +156,7 @@ def test_the_shadow_is_asked_and_not_followed() -> None:
         assert each.shadow is not None
         differs = [advice for advice in each.advice if advice.setting == "routing.policy"]
         assert each.shadow.agreed is not bool(differs)
-    (serving,) = bench.fleet.servings()
-    assert serving.shadow_agreed + serving.shadow_differed == 4
+    assert sum(bench.fleet.shadows()["m"]) == 4
 
 
 def test_prompts_that_begin_alike_go_to_the_same_worker() -> None:
