@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from penstock.catalog.policy_document import parse
 from penstock.domain import errors
 from penstock.engines import sim
 from penstock.settings import Settings
@@ -50,8 +51,11 @@ def test_python_compiles(example: Example) -> None:
 
 
 @pytest.mark.parametrize("example", _examples("toml"))
-def test_toml_holds_settings(example: Example) -> None:
+def test_toml_holds_settings_or_a_policy(example: Example) -> None:
     values = tomllib.loads(example.code)
+    if "classes" in values:
+        parse(values)
+        return
     # Settings look whether these files exist, and those of an example do not.
     files = {name: values.pop(name) for name in ("tls_cert", "tls_key") if name in values}
     assert set(files) <= set(Settings.model_fields)

@@ -128,6 +128,7 @@ class Gateway:
         )
         self.pipeline = Pipeline(self.rooms)
         self.metrics.standings = self.pipeline.standings
+        self.metrics.shadows = self.fleet.shadows
         self.watch = FleetWatch(self.fleet, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
         self.changes = ChangePoll(
             self.store,

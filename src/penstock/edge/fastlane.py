@@ -248,7 +248,8 @@ class Exchange:
         if self.response_complete:
             return
         request_id = self._client_request_id() or self._lane.ids.next(self._lane.clock.time())
-        self.refuse(error, b"x-request-id: %b\r\n" % request_id.encode("ascii"))
+        known = request_id.encode("ascii")
+        self.refuse(error, b"x-request-id: %b\r\nx-penstock-decision: %b;refused=%b\r\n" % (known, known, error.code.encode("ascii")))
 
     def send(self, status: int, headers: bytes, body: bytes) -> None:
         self._connection.send(

@@ -124,6 +124,8 @@ class Metrics:
         self.journal_records = 0
         self.standings: Callable[[], Sequence[ClassStanding]] = lambda: ()
         """Who waits, by model and class."""
+        self.shadows: Callable[[], Mapping[str, tuple[int, int]]] = dict
+        """By model: how often its shadow policy agreed with its policy, and how often it did not."""
 
     def series(self, model: str, operation: str, tier: str) -> Series:
         """The same object for the same labels. `model` is a known model's id, never what a client typed."""
@@ -168,6 +170,7 @@ class Exposition:
         yield from self._durations()
         yield from self._fleet_gauges()
         yield from observe_lines.families(self._metrics.standings())
+        yield self._shadows()
         yield from self._process()
 
     def _requests(self) -> Iterator[Metric]:
@@ -208,6 +211,14 @@ class Exposition:
         yield from (workers, queue)
         yield GaugeMetricFamily("penstock_workers_ejected", "Workers ejected for failing.", value=ejected)
         yield GaugeMetricFamily("penstock_requests_in_flight", "Requests at workers.", value=self._fleet.in_flight())
+
+    def _shadows(self) -> Metric:
+        text = "Choices of a worker in which a shadow policy took part, by whether it would have chosen the same."
+        decisions = CounterMetricFamily("penstock_shadow_decisions", text, labels=("model", "agreed"))
+        for model, (agreed, differed) in self._metrics.shadows().items():
+            decisions.add_metric((model, "true"), agreed)
+            decisions.add_metric((model, "false"), differed)
+        return decisions
 
     def _process(self) -> Iterator[Metric]:
         refused = CounterMetricFamily("penstock_refused", "Requests turned away before a worker saw them.", labels=("code",))

@@ -53,6 +53,11 @@ class TransformersEngine:
         """What the model's device does well; known once it is loaded. Twice of it are let in: the others wait at the model itself."""
         return self._model.slots * 2
 
+    @property
+    def batch_is_together(self) -> bool:
+        """Whether all rows advance in one pass of the model; otherwise one after the other."""
+        return self._model.batch.is_together
+
     async def open(self) -> None:
         """Fetch and load the model. Raises BadOption and EngineUnavailable."""
         self._loaded = await _in_thread(self._load)

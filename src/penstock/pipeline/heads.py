@@ -6,6 +6,7 @@
     id;class=C;queued                                            a stream that got its head while it was still waiting
     id;class=C;refused=CODE;wait=SECONDS;tries=N                 turned away with that error code
     id;class=C;replayed                                          answered from its Idempotency-Key
+    id;refused=CODE                                              turned away before it was known whose it is
 """
 
 from functools import lru_cache

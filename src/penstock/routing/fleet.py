@@ -73,6 +73,15 @@ class Fleet:
                     offers.setdefault(offer.id, offer)
         return offers
 
+    def shadows(self) -> dict[str, tuple[int, int]]:
+        """By model that has or had a shadow policy: how often the two agreed, and how often not."""
+        counts: dict[str, tuple[int, int]] = {}
+        for serving in self._models.values():
+            if serving.shadow_agreed or serving.shadow_differed:
+                agreed, differed = counts.get(serving.model, (0, 0))
+                counts[serving.model] = agreed + serving.shadow_agreed, differed + serving.shadow_differed
+        return counts
+
     def servings(self) -> list[Serving]:
         """Every model, for everybody or for one organisation, that had a worker since this gateway started."""
         return list(self._models.values())

@@ -73,7 +73,7 @@ task = Table(
     Index("task_org", "org_id", "number"),
     _where("task_key", "idempotency_key IS NOT NULL", "org_id", "idempotency_key", unique=True),
     _where("task_finished", "finished_at IS NOT NULL", "org_id", "finished_at", "number"),
-    _where("task_unusual", "status NOT IN ('hot', 'succeeded')", "org_id", "status", "number"),
+    _where("task_unusual", "status NOT IN ('hot', 'succeeded')", "org_id", "number"),
     _where("task_delete", "delete_at IS NOT NULL", "delete_at"),
     _where("task_dag", "dag IS NOT NULL", "dag", "number"),
     _where("task_blocked", "status = 'blocked' AND expires_at IS NOT NULL", "expires_at"),

@@ -16,6 +16,9 @@ from tests.unit.wire.mutations import COUNTS, mutations
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
 GOOD = {
+    Operation.INFER: [
+        b'{"model":"m","inputs":[{"name":"x","shape":[2],"datatype":"FP32","data":[1,2.5]}],"outputs":[{"name":"y"}]}',
+    ],
     Operation.CHAT: [
         json.dumps(CHAT).encode(),
         json.dumps(

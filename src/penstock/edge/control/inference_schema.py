@@ -50,7 +50,7 @@ _DATATYPES = [*(f"{kind}{bits}" for kind in ("UINT", "INT") for bits in (8, 16, 
 
 
 def _tensors(most: int | None) -> Schema:
-    tensor = {
+    tensor: dict[str, Schema] = {
         "name": {"type": "string", "minLength": 1, "maxLength": 256},
         "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "maxItems": 16},
         "datatype": {"enum": _DATATYPES},

@@ -6,6 +6,7 @@ models, models of chunked attention). `rows_for` tries the first on the model it
 """
 
 import copy
+import inspect
 from typing import Any, Protocol
 
 import structlog
@@ -79,12 +80,15 @@ class SeparateRows:
     def __init__(self, model: Any) -> None:
         self.lengths: list[int] = []
         self._model = model
+        # State-space models call theirs otherwise.
+        known = inspect.signature(model.forward).parameters
+        self._cache_name = "past_key_values" if "past_key_values" in known else "cache_params"
         self._caches: list[Any] = []
 
     def prefill(self, ids: list[int], cache: Any) -> tuple[torch.Tensor, Any]:
         read = torch.tensor([ids], device=self._model.device)
-        out = self._model(input_ids=read, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return out.logits[0, -1], out.past_key_values
+        out = self._model(input_ids=read, use_cache=True, logits_to_keep=1, **{self._cache_name: cache})
+        return out.logits[0, -1], out[self._cache_name]
 
     def join(self, cache: Any, length: int, *, last: bool) -> None:
         self._caches.append(cache if last else copy.deepcopy(cache))

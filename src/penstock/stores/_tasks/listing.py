@@ -39,15 +39,19 @@ class Listing(ABC):
     """What the dialects say differently: words, tags, and guesses."""
 
     def page(self, db: Db, org_id: str, query: TaskQuery) -> TaskPage:
-        where = self.conditions(db, org_id, query.filter)
-        if query.sort is TaskSort.FINISHED:
-            where.add("t.finished_at IS NOT NULL")
+        where = self.wanted(db, org_id, query)
         total, exact = self.total(db, org_id, query.filter, where) if query.with_total else (None, True)
         statement, values = self.statement(where, query)
         rows = db.rows(statement, *values, query.limit + 1)
         tasks = tuple(task_of(row) for row in rows[: query.limit])
         more = len(rows) > query.limit
         return TaskPage(tasks, _mark(rows[query.limit - 1], query.sort) if more else None, total, exact)
+
+    def wanted(self, db: Db, org_id: str, query: TaskQuery) -> Conditions:
+        where = self.conditions(db, org_id, query.filter)
+        if query.sort is TaskSort.FINISHED:
+            where.add("t.finished_at IS NOT NULL")
+        return where
 
     def statement(self, where: Conditions, query: TaskQuery) -> tuple[str, list[Any]]:
         """The page's query without its limit's value. Raises BadRequest for a place that no page gave."""
@@ -146,6 +150,8 @@ def _of_status(where: Conditions, statuses: frozenset[TaskStatus]) -> None:
         # Written out, so that the planner sees which partial index has them.
         parts.append(f"t.status IN ({', '.join(repr(status) for status in kept)})")
     where.add(f"({' OR '.join(parts)})")
+    if not states and TaskStatus.SUCCEEDED.value not in kept:
+        where.add("t.status NOT IN ('hot', 'succeeded')")  # as the partial index has it: SQLite draws no conclusions
 
 
 def _between(where: Conditions, wanted: TaskFilter) -> None:

@@ -40,13 +40,27 @@ async def test_a_parent_that_does_not_succeed(desk: Desk, policy: OnParentFailur
     assert (detail.task.error.code if detail.task.error else None) == (None if policy is RUN else "parent_failed")
 
 
-async def test_of_two_fates_failing_is_the_worse(desk: Desk) -> None:
+@pytest.mark.parametrize("policies", [(SKIP, FAIL), (FAIL, SKIP)])
+async def test_of_two_fates_failing_is_the_worse(desk: Desk, policies: tuple[OnParentFailure, OnParentFailure]) -> None:
     await desk.runner()
     one, two = await desk.submit("one"), await desk.submit("two")
-    child = await desk.submit("child", [behind(one, SKIP), behind(two, FAIL)])
-    leases = await desk.claim(2)
-    await desk.end(*leases, kind=FinishKind.FAILED)
+    child = await desk.submit("child", [behind(one, policies[0]), behind(two, policies[1])])
+    await desk.end(*await desk.claim(2), kind=FinishKind.FAILED)
     assert await desk.status(child) is TaskStatus.FAILED
+
+
+async def test_a_parent_that_ends_twice_counts_once(desk: Desk) -> None:
+    await desk.runner()
+    one, two = await desk.submit("one"), await desk.submit("two")
+    child = await desk.submit("child", [behind(one, RUN), two])
+    (lease,) = await desk.claim()
+    await desk.end(lease)
+    assert await desk.tasks.retry(ORG, [one]) == [one]
+    leases = {lease.task_id: lease for lease in await desk.claim(2)}
+    await desk.end(leases[one])
+    assert await desk.status(child) is TaskStatus.BLOCKED
+    await desk.end(leases[two])
+    assert await desk.status(child) is TaskStatus.READY
 
 
 async def test_a_child_has_a_time_of_its_own(desk: Desk) -> None:

@@ -68,7 +68,7 @@ def _tasks() -> None:
     _index("task_finished", "task", ["org_id", "finished_at", "number"], "finished_at IS NOT NULL")
     _index("task_key", "task", ["org_id", "idempotency_key"], "idempotency_key IS NOT NULL", unique=True)
     op.create_index("task_org", "task", ["org_id", "number"])
-    _index("task_unusual", "task", ["org_id", "status", "number"], "status NOT IN ('hot', 'succeeded')")
+    _index("task_unusual", "task", ["org_id", "number"], "status NOT IN ('hot', 'succeeded')")
 
 
 def _waiting_and_running() -> None:
