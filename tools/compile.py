@@ -1,9 +1,10 @@
 """Compiles the hot rooms with mypyc, for `penstock.compiled` to find. Where that is not possible, says so and leaves things as they are.
 
-`python tools/compile.py [--force] [--strict]`; needs a C compiler and Python's headers. What was compiled from the same sources is not compiled again.
+`python tools/compile.py [--force] [--strict]`; needs a C compiler and Python's headers. The same sources are not compiled twice.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -64,12 +65,7 @@ def missing() -> str:
         return "no C compiler"
     if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
         return "no headers of Python (on Debian: apt-get install python3-dev)"
-    try:
-        import mypyc  # noqa: F401, PLC0415 - only looked for
-        import setuptools  # noqa: F401, PLC0415 - as above
-    except ImportError:
-        return "no mypyc"
-    return ""
+    return "" if importlib.util.find_spec("mypyc") and importlib.util.find_spec("setuptools") else "no mypyc"
 
 
 def is_fresh(where: Path) -> bool:
@@ -86,7 +82,7 @@ def compile_into(where: Path) -> int:
         root = Path(scratch)
         shutil.copytree(SOURCES, root / "penstock", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
         (root / "setup.py").write_text(_SETUP.format(modules=[f"penstock/{module}" for module in MODULES]))
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - our own interpreter
             [sys.executable, "setup.py", "-q", "build_ext", "--inplace", f"-j{os.cpu_count() or 1}"],
             cwd=root,
             env={**os.environ, "MYPYPATH": str(root)},

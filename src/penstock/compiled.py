@@ -1,4 +1,4 @@
-"""The hot rooms compiled to machine code (`tools/compile.py`, part of `make install` where there is a C compiler), in place of their sources.
+"""The hot rooms as machine code, in place of their sources: `make install` compiles them where there is a C compiler (`tools/compile.py`).
 
 They are the same modules: mypyc translates the very files. They are used only when every source that they were made from is still the
 same, byte for byte; otherwise, and where nothing was compiled, the sources themselves run. Nothing but speed depends on it.
@@ -15,7 +15,21 @@ from pathlib import Path
 from types import ModuleType
 
 SOURCES = Path(__file__).parent
-ROOMS = ("domain", "wire", "net", "admission", "scheduling", "routing", "usage", "catalog", "explain", "pipeline", "journal", "state", "transport")
+ROOMS = (
+    "domain",
+    "wire",
+    "net",
+    "admission",
+    "scheduling",
+    "routing",
+    "usage",
+    "catalog",
+    "explain",
+    "pipeline",
+    "journal",
+    "state",
+    "transport",
+)
 """Compiled code relies on the types of what it uses: all of these must be as they were. `edge` is looked at without `control/`."""
 MANIFEST = "manifest.json"
 
