@@ -97,7 +97,22 @@ class Segments:
         self._finish_batch()
         batches, self._full = self._full, []
         self._refused = False
+        if self.failing and self._spare is None:
+            self._look_for_room()
         return batches
+
+    def _look_for_room(self) -> None:
+        """Without waiting for a request: none may come as long as we say that we fail."""
+        name = new_id("seg")
+        path = self._directory / (name + _SUFFIX)
+        try:
+            memory = _create(path, self._segment_bytes)
+        except OSError:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            return
+        self._spare = Batch(name, path, memory=memory)
+        self.failing = False
 
     def discard(self, batch: Batch) -> None:
         """The ledger has them. One file is kept, empty, to become the next: its pages are there already, which costs most of a new one."""

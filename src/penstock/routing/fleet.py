@@ -229,7 +229,7 @@ class Fleet:
 
     def _begin_slowly(self, member: Member) -> None:
         if self._rules.slow_start_seconds > 0:
-            slow_start.begin(member, self._members.values(), self._now())
+            slow_start.begin(member, self._members.values(), self._now(), self._rules.slow_start_seconds)
             self._relimit(member)
 
     def _relimit(self, member: Member) -> bool:

@@ -13,6 +13,7 @@ class Member:
 
     __slots__ = (
         "adaptive",
+        "back_since",
         "ejected_until",
         "ejections",
         "engine_names",
@@ -25,6 +26,7 @@ class Member:
         "load",
         "outstanding_tokens",
         "record",
+        "rested_until",
         "slots",
         "state",
         "tensor_models",
@@ -54,6 +56,10 @@ class Member:
         """Monotonic seconds; 0: not ejected."""
         self.unsupported: frozenset[str] = frozenset()
         """Parameters that its engine is known to drop without a word."""
+        self.rested_until = 0.0
+        """When its latest ejection ended or ends; 0: there was none."""
+        self.back_since: float | None = None
+        """Monotonic seconds of its latest return; None: it was never away."""
         self.warming_since: float | None = None
         """Monotonic seconds since when it is back; None: it gets as much as any other."""
 

@@ -8,15 +8,20 @@ from penstock.routing.member import Member
 _FIRST_SHARE = 0.1
 
 
-def begin(member: Member, members: Collection[Member], now: float) -> None:
+def begin(member: Member, members: Collection[Member], now: float, seconds: float) -> None:
     """`member` has just come back (from silence, a crash or an ejection).
 
-    It gets all of its slots at once when most of the others are away or only just back too: then the fault was not in this worker, and
+    It gets all of its slots at once when most of the others are away or back only just now too: then the fault was not in this worker, and
     holding everyone back would make a short outage a long one.
     """
     others = [other for other in members if other is not member and other.state is not WorkerState.DEAD]
-    warm = sum(1 for other in others if other.state is WorkerState.READY and other.ejected_until <= now and other.warming_since is None)
-    member.warming_since = now if others and 2 * warm >= len(others) else None
+    member.warming_since = now if others and 2 * sum(_warm(other, now, seconds) for other in others) >= len(others) else None
+    member.back_since = now
+
+
+def _warm(member: Member, now: float, seconds: float) -> bool:
+    back = member.back_since
+    return member.state is WorkerState.READY and member.ejected_until <= now and (back is None or now - back >= seconds)
 
 
 def share(since: float, now: float, seconds: float) -> float:

@@ -5,6 +5,7 @@ are no queues: who cannot be placed now does not hold up those that may use othe
 """
 
 from collections.abc import Callable
+from itertools import chain
 
 from penstock.domain.errors import DeadlineExceeded, Overloaded, PenstockError, RateLimited
 from penstock.domain.principal import ServiceClass
@@ -270,11 +271,9 @@ class Line:
         """
         found: Standing | None = None
         soonest = _NEVER
-        for lane in self._lanes.values():
-            if (oldest := lane.oldest.first()) is None:
-                continue
+        for oldest in chain.from_iterable(tenants.oldest() for tenants in self._classes):
             soonest = min(soonest, oldest.too_long_at)
-            if lane in blocked or oldest.too_long_at > now:
+            if oldest.lane in blocked or oldest.too_long_at > now:
                 continue
             if found is None or (oldest.too_long_at, oldest.number) < (found.too_long_at, found.number):
                 found = oldest
@@ -315,7 +314,7 @@ class Line:
         self._classes[standing.service_class].add(standing)
         lane = standing.lane
         self._lanes[lane.key] = lane
-        lane.oldest.put(standing, (standing.too_long_at, standing.number))
+        lane.length += 1
         if standing.too_long_at < self._none_too_long_before:
             self._none_too_long_before = standing.too_long_at
         self._ends.put(standing, (standing.give_up_at, standing.number))
@@ -336,7 +335,8 @@ class Line:
 
     def _drop(self, standing: Standing) -> None:
         lane = standing.lane
-        if lane.oldest.discard(standing):
+        lane.length -= 1
+        if not lane.length:
             del self._lanes[lane.key]
         self._ends.discard(standing)
         del self._standing[standing.entry]

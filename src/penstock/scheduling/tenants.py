@@ -5,7 +5,8 @@ true number. A tenant that comes back is lifted to the least of those that wait:
 weight divides what it is charged.
 """
 
-from collections.abc import Mapping, Set
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Set
 
 from penstock.scheduling.heap import Heap
 from penstock.scheduling.waiting import Lane, Standing
@@ -41,6 +42,8 @@ class Tenants:
         self.weights = weights
         """Of organisations; may be replaced at any time."""
         self._known: dict[str, Tenant] = {}
+        self._arrivals: dict[Lane, OrderedDict[Standing, None]] = {}
+        """In the order in which they came, so in the order in which they will have waited too long."""
         self._ranks: dict[Lane, Heap[Tenant]] = {}
         """For each lane the tenants with somebody in it, by counter."""
         self._by_length: list[dict[Tenant, None]] = [{}]
@@ -74,6 +77,10 @@ class Tenants:
                 rank = self._ranks[lane] = Heap()
             rank.put(tenant, (tenant.counter, tenant.active_since))
         queue.put(standing, (standing.give_up_at, standing.number))
+        arrivals = self._arrivals.get(lane)
+        if arrivals is None:
+            arrivals = self._arrivals[lane] = OrderedDict()
+        arrivals[standing] = None
         count = len(tenant.waiting)
         tenant.waiting[standing] = None
         self._move(tenant, count, count + 1)
@@ -130,6 +137,10 @@ class Tenants:
             self.head = best
         return best
 
+    def oldest(self) -> Iterator[Standing]:
+        """Of each lane who came first."""
+        return (next(iter(arrivals)) for arrivals in self._arrivals.values())
+
     def oldest_beside(self, standing: Standing) -> Standing:
         """The first that came of the same tenant."""
         return next(iter(self._known[standing.org_id].waiting))
@@ -168,6 +179,10 @@ class Tenants:
             del tenant.queues[lane]
             if self._ranks[lane].discard(tenant):
                 del self._ranks[lane]
+        arrivals = self._arrivals[lane]
+        del arrivals[standing]
+        if not arrivals:
+            del self._arrivals[lane]
         del tenant.waiting[standing]
         count = len(tenant.waiting)
         self._move(tenant, count + 1, count)

@@ -4,7 +4,6 @@ from typing import Protocol
 
 from penstock.domain.errors import PenstockError
 from penstock.domain.principal import Pool, ServiceClass
-from penstock.scheduling.heap import Heap
 
 
 class Debt(Protocol):
@@ -48,14 +47,13 @@ class Waiting(Protocol):
 class Lane:
     """Those that may use exactly the same slots: when there is none for one of them, there is none for any."""
 
-    __slots__ = ("key", "oldest", "sample")
+    __slots__ = ("key", "length", "sample")
 
     def __init__(self, key: tuple[tuple[Pool, ...], frozenset[str]], sample: Waiting) -> None:
         self.key = key
         self.sample = sample
         """Whoever came first; to ask about slots, one is as good as another."""
-        self.oldest: Heap[Standing] = Heap()
-        """By the moment after which they have waited too long."""
+        self.length = 0
 
 
 class Standing:

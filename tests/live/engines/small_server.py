@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 hanging = threading.Event()
-held = []
+held: list[bytes] = []
 child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
 
 

@@ -86,6 +86,7 @@ async def test_nothing_is_left_of_a_server_that_is_stopped(tmp_path: Path) -> No
     await until(lambda: not any(map(runs, processes)))
 
 
+@pytest.mark.fault("Supervised engine crashes", "started again with growing pauses, told in its log")
 async def test_a_crash_is_followed_by_a_start_and_told_in_the_log(tmp_path: Path) -> None:
     async with kept(tmp_path) as one:
         before = await one.processes()
@@ -99,6 +100,7 @@ async def test_a_crash_is_followed_by_a_start_and_told_in_the_log(tmp_path: Path
         assert tail.count("listening") == 2
 
 
+@pytest.mark.fault("Supervised engine hangs", "killed and started again")
 async def test_a_server_that_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
     async with kept(tmp_path, misses=2) as one:
         before = await one.processes()
@@ -153,6 +155,7 @@ async def test_a_program_that_cannot_be_run_is_said(tmp_path: Path) -> None:
     await one.client.aclose()
 
 
+@pytest.mark.fault("Worker of a supervised engine killed", "the engine process ends with it")
 async def test_nothing_is_left_when_the_worker_is_killed(tmp_path: Path) -> None:
     """kill -9 of the process that supervises: the keeper hears its life line end."""
     with socket.socket() as probe:

@@ -137,7 +137,7 @@ async def test_a_full_disk_is_remembered_and_nothing_is_lost(journal: Journal, l
     ledger.away = False
     assert await journal.flush()
     assert ledger.records == many
-    assert files(tmp_path) == []
+    assert not journal.failing
 
 
 async def test_a_disk_with_room_again_is_used_again(journal: Journal, tmp_path: Path) -> None:
@@ -146,8 +146,9 @@ async def test_a_disk_with_room_again_is_used_again(journal: Journal, tmp_path: 
     journal.finish(record("req_2"))
     assert (journal.failing, files(tmp_path)) == (True, [])  # not asked again for every request
     await journal.flush()
-    journal.finish(record("req_3"))
+    # Without another request: none may come to a gateway that says it is not ready.
     assert not journal.failing
+    journal.finish(record("req_3"))
     assert len(files(tmp_path)) == 1
 
 

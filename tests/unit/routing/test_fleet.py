@@ -114,7 +114,7 @@ def test_five_failures_in_a_row_eject_and_time_heals() -> None:
     assert [event.what for event in watched.events[3:]] == ["ejected", "returned"]
 
 
-def test_who_fails_again_rests_longer_until_it_succeeds() -> None:
+def test_who_fails_again_rests_longer_until_it_has_been_well_for_a_while() -> None:
     watched = Watched(3)
     member = watched.members[0]
     rests = []
@@ -123,11 +123,23 @@ def test_who_fails_again_rests_longer_until_it_succeeds() -> None:
             watched.fleet.failed(member)
         rests.append(round(member.ejected_until - watched.clock.monotonic()))
         watched.pass_time(rests[-1] + 1, *watched.members)
+        watched.fleet.succeeded(member)
     assert rests == [30, 60, 90]
-    watched.fleet.succeeded(member)
+    watched.pass_time(90, *watched.members)
     for _ in range(5):
         watched.fleet.failed(member)
     assert round(member.ejected_until - watched.clock.monotonic()) == 30
+
+
+def test_nobody_rests_longer_than_five_minutes() -> None:
+    watched = Watched(3)
+    member = watched.members[0]
+    for _ in range(12):
+        for _ in range(5):
+            watched.fleet.failed(member)
+        rest = member.ejected_until - watched.clock.monotonic()
+        watched.pass_time(rest + 1, *watched.members)
+    assert round(rest) == 300
 
 
 @pytest.mark.parametrize(("count", "most"), [(2, 1), (10, 1), (30, 3)])

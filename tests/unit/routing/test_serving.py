@@ -143,12 +143,37 @@ def test_a_free_worker_is_found_whoever_is_drawn() -> None:
 def test_retries_in_flight_are_a_share_of_what_runs(active: int, allowed: int) -> None:
     budget = RetryBudget(0.2, 3)
     budget.active = active
-    assert sum(budget.take() for _ in range(active + 10)) == allowed
+    assert sum(budget.take(0.0) for _ in range(active + 10)) == allowed
+    budget.begun += 6
+    assert not budget.take(0.0)
     budget.give_back(1)
-    assert budget.take()
-    assert not budget.take()
+    assert budget.take(0.0)
+    assert not budget.take(0.0)
+
+
+def test_retries_that_fail_at_once_are_a_share_of_all_requests() -> None:
+    """Nothing is ever in flight for long, and every request would like to be tried twice more."""
+    budget = RetryBudget(0.2, 3)
+    retries = 0
+    for second in range(100):
+        for _ in range(10):
+            budget.begun += 1
+            for _ in range(2):
+                if budget.take(float(second)):
+                    retries += 1
+                    budget.give_back(1)
+    assert 160 <= retries <= 200
+
+
+def test_a_retry_is_earned_by_waiting_too() -> None:
+    budget = RetryBudget(0.2, 3)
+    for _ in range(3):
+        assert budget.take(0.0)
+        budget.give_back(1)
+    assert not budget.take(5.0)
+    assert budget.take(10.5)
 
 
 def test_a_budget_without_a_floor() -> None:
     budget = RetryBudget(0.2, 0)
-    assert not budget.take()
+    assert not budget.take(0.0)
