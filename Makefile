@@ -22,15 +22,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q install
 LOCKS := requirements/run.lock requirements/build.lock
 PYTHON_PATHS := $(wildcard src tests bench tools)
 
-.PHONY: help install up test test-python test-web lint format audit sbom web docs bench soak lock release clean
+.PHONY: help install up test test-python test-compiled test-web lint format audit sbom web docs bench soak lock release clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # --- set-up: stamps make a repeat free -------------------------------------------------------------------------------
 
-install: $(VENV)/run.stamp ## Set up .venv with what running needs, and nothing more
-	@:
+install: $(VENV)/run.stamp ## Set up .venv with what running needs, and compile the hot rooms where there is a C compiler
+	@$(BIN)/python tools/compile.py
 
 $(BIN)/python:
 	@python="$$(sh tools/interpreter.sh $(PYTHON))"; \
@@ -75,7 +75,11 @@ up: $(VENV)/run.stamp ## Start gateway and workers: make up ARGS="--port 18080 -
 test: test-web test-python ## Run every test, with the coverage gate
 
 test-python: $(VENV)/dev.stamp build/openai-2/stamp
-	@$(BIN)/python -m pytest $(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
+	@PENSTOCK_INTERPRETED=1 $(BIN)/python -m pytest $(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
+
+test-compiled: $(VENV)/dev.stamp ## The same tests on compiled rooms (tools/compile.py)
+	@$(BIN)/python tools/compile.py --strict
+	@$(BIN)/python -m pytest -p tests.compiled $(TESTS)
 
 test-web: web/node_modules/.stamp
 	@cd web && npm run --silent check
@@ -100,6 +104,7 @@ sbom: $(VENV)/dev.stamp ## Write the bill of materials of what is installed to r
 	$(BIN)/python -W ignore::UserWarning -m cyclonedx_py requirements requirements/run.lock --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.cdx.json
 
 bench: $(VENV)/dev.stamp ## Measure the gateway; the figures of the README
+	@$(BIN)/python tools/compile.py
 	@$(BIN)/python -m bench $(ARGS)
 
 soak: $(VENV)/dev.stamp ## The tests that take minutes
