@@ -275,6 +275,7 @@ class Gateway:
             return
         log.info("draining", active=self.pipeline.active)
         self.pipeline.turn_away_waiting()
+        self.desk.handout.close()
         self._server.should_exit = True
 
     async def close(self) -> None:

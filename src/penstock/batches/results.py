@@ -16,6 +16,7 @@ from penstock.wire import batch_lines
 _TASKS_AT_ONCE = 200
 _LARGEST_BYTES = 1 << 40
 """Answers may be larger than what somebody may upload."""
+_UNDONE = {BatchStatus.EXPIRED: batch_lines.UNDONE["expired"], BatchStatus.CANCELLED: batch_lines.UNDONE["cancelled"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Results:
 
     async def _lines(self, batch: Batch, ending: BatchStatus, output: NewFile, errors: NewFile) -> _Tally:
         tally = _Tally()
-        undone = batch_lines.UNDONE["expired" if ending is BatchStatus.EXPIRED else "cancelled"]
+        undone = _UNDONE.get(ending)
         async for page in self._pages(batch):
             done, broken = [], []
             for task in page:
@@ -88,7 +89,7 @@ class Results:
             tally.failed += len(broken)
             await _append(output, done)
             await _append(errors, broken)
-        if ending is not BatchStatus.COMPLETED and len(tally.seen) < batch.total:
+        if undone is not None and len(tally.seen) < batch.total:
             await self._never_begun(batch, undone, tally, errors)
         return tally
 
@@ -118,12 +119,13 @@ def _line_id(task: Task) -> str:
     return f"batch_req_{task.id.removeprefix('task_')}"
 
 
-def _reason(task: Task, undone: tuple[str, str]) -> tuple[str, str]:
-    """Why a line has no answer, as a code and a sentence."""
-    if task.error is None or task.error.code == "expired":
-        expired = task.error is not None
-        return batch_lines.UNDONE["expired"] if expired else undone
-    return task.error.code, task.error.message
+def _reason(task: Task, undone: tuple[str, str] | None) -> tuple[str, str]:
+    """Why a line has no answer, as a code and a sentence. `undone`: what is said of those that the end of the batch came too early for."""
+    if task.error is not None and task.error.code == "expired":
+        return batch_lines.UNDONE["expired"]
+    if undone is not None and task.status is TaskStatus.CANCELLED:
+        return undone
+    return ("cancelled", "This request was cancelled.") if task.error is None else (task.error.code, task.error.message)
 
 
 async def _append(file: NewFile, lines: list[bytes]) -> None:

@@ -1,5 +1,6 @@
 """What a runner is given: leases of submitters who still may, with parents' results put in, and with the secret that a webhook needs."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from random import Random
 
@@ -23,6 +24,11 @@ class Handout:
         self._principals = principals
         self._webhook_secret = webhook_secret
         self._random = random
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """This process stops: whoever waits is answered now."""
+        self._closing.set()
 
     async def claim(self, runner_id: str, limit: int, queues: Collection[str], kinds: Collection[str], org_id: str | None) -> list[Lease]:
         """At most `limit` leases. A task that may not run ends here, as failed, with the reason. Raises PortUnavailable."""
@@ -46,9 +52,22 @@ class Handout:
         kinds = kinds or runner.kinds
         ticket = self._store.ticket()
         leases = await self.claim(runner.id, limit, queues, kinds, runner.org_id)
-        if leases or wait_seconds <= 0 or not await self._store.wait(ticket, queues, wait_seconds):
+        if leases or wait_seconds <= 0 or not await self.wait(ticket, queues, wait_seconds):
             return leases
         return await self.claim(runner.id, limit, queues, kinds, runner.org_id)
+
+    async def wait(self, ticket: int, queues: Collection[str], seconds: float) -> bool:
+        """As the store's, but cut short when this process stops."""
+        if self._closing.is_set():
+            return False
+        waiting = asyncio.ensure_future(self._store.wait(ticket, queues, seconds))
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait([waiting, closing], return_when=asyncio.FIRST_COMPLETED)
+            return waiting.done() and waiting.result()
+        finally:
+            waiting.cancel()
+            closing.cancel()
 
     async def _prepared(self, lease: Lease) -> Lease | Broke:
         owner = await self._principals.of(lease.org_id, lease.key_id)

@@ -112,8 +112,13 @@ def answer_line(line_id: str, custom_id: str, answer: Outcome) -> bytes:
         _encode(custom_id),
         answer.status_code,
         _encode(answer.request_id),
-        bytes(answer.body),
+        _one_line(bytes(answer.body)),
     )
+
+
+def _one_line(body: bytes) -> bytes:
+    """Some engines indent what they answer; a line break can only be between values."""
+    return msgspec.json.format(body, indent=-1) if b"\n" in body or b"\r" in body else body
 
 
 def error_line(line_id: str, custom_id: str, code: str, message: str) -> bytes:

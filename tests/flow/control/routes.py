@@ -28,6 +28,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("patch", "/api/queues/{queue}"): {"max_running": 3},
     ("post", "/api/schedules"): {"name": "nightly", "cron": "@daily", "task": {"name": "tidy"}},
     ("patch", "/api/schedules/{schedule_id}"): {"paused": True},
+    ("post", "/v1/batches"): {"input_file_id": "file-nothing", "endpoint": "/v1/chat/completions", "completion_window": "24h"},
     ("post", "/v1/responses"): {"model": "nobody/has-it", "input": "hello"},
 }
 
@@ -70,5 +71,6 @@ def routes() -> list[Route]:
 
 
 GUARDED = [route for route in routes() if route.path.startswith(("/api", "/v1")) and route.path not in SIGNED]
-BODIED = [route for route in GUARDED if route.body is not None]
+BODIED = [route for route in GUARDED if route.body is not None and route.path.startswith("/api")]
+BODIED_V1 = [route for route in GUARDED if route.body is not None and route.path.startswith("/v1")]
 """Routes behind a key."""

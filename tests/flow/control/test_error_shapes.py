@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from penstock.admission.addresses import AddressLimiter
 from penstock.domain.clock import ManualClock
 from tests.flow.control.gateway import Gateway, gateway
-from tests.flow.control.routes import BODIED, FAST_LANE, GUARDED, routes
+from tests.flow.control.routes import BODIED, BODIED_V1, FAST_LANE, GUARDED, routes
 
 CANARY = "/srv/penstock/canary: SELECT secret"
 
@@ -113,6 +113,17 @@ async def test_bodies_that_are_none(gate: Gateway, content: bytes, status: int, 
     headers = {**gate.admin, "content-type": "application/json"}
     for route in BODIED:
         check(await gate.client.request(route.method, route.url(), headers=headers, content=content), route.path, status, code)
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"\xff\xfe", b"[" * 1000, b"[]", b'"text"', b"null", b"", b"{}", b'{"is_admin": "x"}', b'{"model": 5}']
+)
+async def test_bodies_under_v1_that_are_none(gate: Gateway, content: bytes) -> None:
+    headers = {**gate.admin, "content-type": "application/json"}
+    for route in BODIED_V1:
+        answer = await gate.client.request(route.method, route.url(), headers=headers, content=content)
+        check(answer, route.path, 400, answer.json()["error"]["code"])
+        assert answer.json()["error"]["code"] in ("invalid_json", "invalid_request_error", "unsupported_parameter")
 
 
 async def test_a_body_that_does_not_say_that_it_is_json(gate: Gateway) -> None:

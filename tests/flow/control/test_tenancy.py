@@ -75,6 +75,10 @@ ALLOWED: dict[str, frozenset[str]] = {
     "get /v1/files/{file_id}": INFERENCE,
     "delete /v1/files/{file_id}": INFERENCE,
     "get /v1/files/{file_id}/content": INFERENCE,
+    "get /v1/batches": INFERENCE,
+    "post /v1/batches": INFERENCE,
+    "get /v1/batches/{batch_id}": INFERENCE,
+    "post /v1/batches/{batch_id}/cancel": INFERENCE,
     "post /v1/responses": INFERENCE,
     "get /v1/responses/{response_id}": INFERENCE,
     "delete /v1/responses/{response_id}": INFERENCE,
@@ -107,6 +111,8 @@ async def foreign(gate: Gateway) -> Foreign:
     file = await gate.client.post(
         "/v1/files", headers=theirs.headers("owner"), data={"purpose": "batch"}, files={"file": (FOREIGN_TEXT, b"{}")}
     )
+    wanted = {"input_file_id": file.json()["id"], "endpoint": "/v1/embeddings", "completion_window": "24h", "metadata": {"x": FOREIGN_TEXT}}
+    batch = await gate.client.post("/v1/batches", headers=theirs.headers("owner"), json=wanted)
     await gate.store.append(
         "foreign", [usage_record(request_id="req_foreign", org_id=theirs.org_id, key_id=key.json()["id"], model=FOREIGN_TEXT)]
     )
@@ -126,6 +132,7 @@ async def foreign(gate: Gateway) -> Foreign:
         "token_id": token.json()["id"],
         "worker_id": worker.id,
         "request_id": "req_foreign",
+        "batch_id": batch.json()["id"],
         "response_id": answer.json()["id"],
         "file_id": file.json()["id"],
         "model": FOREIGN_TEXT,

@@ -3,10 +3,13 @@
 Bodies and answers are msgspec's (`wire/runners.py`): thousands of tasks a second come and go in a few calls.
 """
 
+import asyncio
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
 
 from penstock.domain.errors import InvalidJson, NotFound, PenstockError, PermissionDenied, Unauthenticated, Unprocessable
 from penstock.domain.leases import BEAT_SECONDS, CANCELLATIONS, LEASE_SECONDS, RunnerRecord
@@ -61,7 +64,8 @@ async def claim_tasks(runner_id: Id, request: Request, services: Services) -> Re
     """Answered as soon as there is something, at the latest after `wait_seconds`."""
     runner = await _signer(request, services, runner_id)
     body = await _body(request, wire.Claim)
-    leases = await services.tasks.handout.claim_or_wait(runner, body.limit, body.queues, body.kinds, body.wait_seconds)
+    claiming = services.tasks.handout.claim_or_wait(runner, body.limit, body.queues, body.kinds, body.wait_seconds)
+    leases = await _while_there(request, claiming)
     now, give = services.clock.time(), services.tasks.grants.give
     grants = {each.task_id: give(each.task_id, runner_id, each.org_id, each.key_id, now) for each in leases if each.kind == "inference"}
     return _answer(wire.Claimed(leases, grants))
@@ -72,7 +76,7 @@ async def wait_for_news(runner_id: Id, request: Request, services: Services) -> 
     """True when there is a reason to beat at once: a task was cancelled."""
     await _signer(request, services, runner_id)
     body = await _body(request, wire.News)
-    return _answer(wire.Told(await services.tasks.store.wait(body.ticket, (CANCELLATIONS,), body.wait_seconds)))
+    return _answer(wire.Told(await _while_there(request, services.tasks.handout.wait(body.ticket, (CANCELLATIONS,), body.wait_seconds))))
 
 
 @router.post("/{runner_id}/beat", summary="Show signs of life", **documented(wire.Beating, wire.Beaten))
@@ -119,7 +123,8 @@ async def call_for_task(runner_id: Id, request: Request, services: Services) -> 
     await _signer(request, services, runner_id)
     body = await _body(request, wire.Ask)
     grant = services.tasks.grants.check(body.grant, runner_id, services.clock.time())
-    answer = await services.tasks.on_behalf.ask(grant.org_id, grant.key_id, body.url, body.body.encode(), own_class=body.own_class)
+    asking = services.tasks.on_behalf.ask(grant.org_id, grant.key_id, body.url, body.body.encode(), own_class=body.own_class)
+    answer = await _while_there(request, asking)
     text = answer.body.decode("utf-8", "replace")
     return _answer(wire.Asked(answer.status, answer.request_id, text, answer.retry_after_seconds, answer.worth_retrying))
 
@@ -130,6 +135,26 @@ async def leave_runner(runner_id: Id, request: Request, services: Services) -> R
     await _signer(request, services, runner_id)
     await services.tasks.store.forget_runner(runner_id)
     return _answer(wire.Told(news=False))
+
+
+async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The work, cancelled when the runner hangs up: one that was killed must be given nothing. Raises ClientDisconnect."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        gone.cancel()
+        working.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """The body has been read: what comes next is the end of the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _body(request: Request, kind: type[T]) -> T:
