@@ -1,6 +1,7 @@
 """The `penstock` command: the list of commands, and the entry point. A command's file is imported when it is asked for."""
 
 import importlib
+import os
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +33,8 @@ COMMANDS = {
     "profiles": "Named connections on this machine: list, save, use, remove.",
 }
 HIDDEN = ("env-example",)
+_FAST = ("up", "gateway")
+"""Worth compiled modules."""
 
 
 class Commands(TyperGroup):
@@ -43,6 +46,10 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
+        if cmd_name in _FAST and not os.environ.get("PENSTOCK_INTERPRETED"):
+            from penstock import compiled
+
+            compiled.use()
         module = importlib.import_module(f"penstock.cli.{cmd_name.replace('-', '_')}")
         return typer.main.get_command(module.app)
 

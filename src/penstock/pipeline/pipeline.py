@@ -1,7 +1,6 @@
 """The port that edge and tasks use: runs requests, wakes those that wait, and can be drained."""
 
 import asyncio
-import weakref
 from collections.abc import Mapping
 
 from penstock.domain.errors import DeadlineExceeded, Internal, Overloaded, PenstockError
@@ -23,8 +22,8 @@ class Pipeline:
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
-        # Weak: a flight lives as long as its reply or its worker's answer holds it; nothing has to be deregistered on the hot path.
-        self._streams: weakref.WeakSet[Flight] = weakref.WeakSet()
+        # Those that are over leave with the next tick: nothing has to be deregistered on the hot path.
+        self._streams: list[Flight] = []
         self._timer: asyncio.TimerHandle | None = None
         self.draining = False
         rooms.fleet.on_change = self._fleet_changed
@@ -40,7 +39,7 @@ class Pipeline:
             flight.refuse(Internal("The server had an error while processing your request."))
         else:
             if flight.phase is not OVER and flight.demand.stream:
-                self._streams.add(flight)
+                self._streams.append(flight)
         return flight
 
     # time
@@ -64,11 +63,9 @@ class Pipeline:
             for entry in line.overdue(now):
                 assert isinstance(entry, Flight)
                 entry.refuse(DeadlineExceeded("The request waited in the queue until its deadline.", retry_after_seconds=2.0))
-        for flight in list(self._streams):
-            if flight.phase is OVER:
-                self._streams.discard(flight)
-            else:
-                flight.keep_alive(now)
+        self._streams = [flight for flight in self._streams if flight.phase is not OVER]
+        for flight in self._streams:
+            flight.keep_alive(now)
 
     def _fleet_changed(self, keys: frozenset[ServingKey]) -> None:
         self._rooms.routes.clear()

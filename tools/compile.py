@@ -1,0 +1,127 @@
+"""Compiles the hot rooms with mypyc, for `penstock.compiled` to find. Where that is not possible, says so and leaves things as they are.
+
+`python tools/compile.py [--force] [--strict]`; needs a C compiler and Python's headers. The same sources are not compiled twice.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from penstock.compiled import MANIFEST, SOURCES, directory, fingerprint
+
+MODULES = (
+    "admission/gate.py",
+    "admission/keyring.py",
+    "admission/limits.py",
+    "domain/ids.py",
+    "edge/fastlane.py",
+    "edge/observe.py",
+    "journal/segments.py",
+    "net/connection.py",
+    "net/dialer.py",
+    "net/known_head.py",
+    "pipeline/attempt.py",
+    "pipeline/ending.py",
+    "pipeline/flight.py",
+    "pipeline/heads.py",
+    "pipeline/intake.py",
+    "pipeline/pipeline.py",
+    "pipeline/rooms.py",
+    "routing/burden.py",
+    "routing/fleet.py",
+    "routing/member.py",
+    "routing/policies/power_of_two.py",
+    "routing/prefix.py",
+    "routing/retry_budget.py",
+    "routing/serving.py",
+    "scheduling/line.py",
+    "state/memory.py",
+    "transport/http.py",
+    "usage/meter.py",
+    "usage/pricing.py",
+)
+"""What every request passes, as far as mypyc can translate it: no msgspec structs (it drops their types), no subclass of uvicorn's."""
+
+_SETUP = """
+from mypyc.build import mypycify
+from setuptools import setup
+
+modules = mypycify(["--follow-imports=silent", *{modules!r}], opt_level="2", debug_level="0")
+setup(name="penstock-compiled", packages=[], ext_modules=modules)
+"""
+
+
+def missing() -> str:
+    """What there is not, for the reader; empty: nothing."""
+    compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    if shutil.which(compiler.split()[0]) is None:
+        return "no C compiler"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        return "no headers of Python (on Debian: apt-get install python3-dev)"
+    return "" if importlib.util.find_spec("mypyc") and importlib.util.find_spec("setuptools") else "no mypyc"
+
+
+def is_fresh(where: Path) -> bool:
+    try:
+        return bool(json.loads((where / MANIFEST).read_bytes())["fingerprint"] == fingerprint())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def compile_into(where: Path) -> int:
+    """Replaces what is there. Returns the number of modules. Raises CalledProcessError, with the compiler's words in `output`."""
+    before = fingerprint()
+    with tempfile.TemporaryDirectory(prefix="penstock-compile-") as scratch:
+        root = Path(scratch)
+        shutil.copytree(SOURCES, root / "penstock", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        (root / "setup.py").write_text(_SETUP.format(modules=[f"penstock/{module}" for module in MODULES]))
+        subprocess.run(  # noqa: S603 - our own interpreter
+            [sys.executable, "setup.py", "-q", "build_ext", "--inplace", f"-j{os.cpu_count() or 1}"],
+            cwd=root,
+            env={**os.environ, "MYPYPATH": str(root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+        )
+        shutil.rmtree(where, ignore_errors=True)
+        where.mkdir(parents=True)
+        files = {}
+        for built in (*root.glob("*.so"), *(root / "penstock").rglob("*.so")):
+            module = ".".join((*built.relative_to(root).parts[:-1], built.name.partition(".")[0]))
+            files[module] = f"{module}{sysconfig.get_config_var('EXT_SUFFIX')}"
+            shutil.copyfile(built, where / files[module])
+    # Last, so that a build that was cut short is none.
+    (where / MANIFEST).write_text(json.dumps({"fingerprint": before, "modules": files}, indent=1))
+    return len(files)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--force", action="store_true", help="also when nothing has changed")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when it cannot be done")
+    options, where = parser.parse_args(), directory()
+    if is_fresh(where) and not options.force:
+        return 0
+    if lack := missing():
+        print(f"penstock: not compiled: {lack}. Everything works, but with more CPU for each request.", file=sys.stderr)
+        return int(options.strict)
+    print("penstock: compiling the hot rooms, which takes about a minute", file=sys.stderr)
+    try:
+        count = compile_into(where)
+    except subprocess.CalledProcessError as error:
+        print(f"penstock: not compiled:\n{error.output[-4000:]}", file=sys.stderr)
+        return int(options.strict)
+    print(f"penstock: {count} modules compiled", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
