@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q install
 LOCKS := requirements/run.lock requirements/build.lock
 PYTHON_PATHS := $(wildcard src tests bench tools)
 
-.PHONY: help install up test test-python test-compiled test-web lint format audit sbom web docs bench soak lock release clean
+.PHONY: help install up test test-python test-compiled test-web lint format audit sbom web docs matrix bench soak faults lock release clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -118,6 +118,16 @@ web: web/node_modules/.stamp ## Build web/ into src/penstock/dashboard, which is
 docs: $(VENV)/dev.stamp ## Write docs/reference from the code: settings, commands, OpenAPI
 	@$(BIN)/python tools/reference.py
 	@$(BIN)/penstock openapi > docs/reference/openapi.json
+
+faults: $(VENV)/dev.stamp ## Run the fault suite and write docs/faults.md from what it measured
+	@mkdir -p build
+	@PENSTOCK_FAULT_TABLE=build/faults.json $(BIN)/python -m pytest tests -m "fault and not soak"
+	@$(BIN)/python tools/faults.py build/faults.json
+
+matrix: $(VENV)/dev.stamp ## Run the suite of the engines and write what each of them can into docs/engines.md
+	@mkdir -p build
+	@PENSTOCK_FEATURE_MATRIX=build/engines.json $(BIN)/python -m pytest tests/contract/engines
+	@$(BIN)/python tools/engine_matrix.py build/engines.json
 
 lock: ## Renew requirements/*.lock and web/package-lock.json
 	@tools/lock.sh

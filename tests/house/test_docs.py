@@ -9,13 +9,14 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from penstock.catalog.policy_document import parse
 from penstock.domain import errors
-from penstock.engines import sim
+from penstock.engines import llamacpp, sglang, sim, transformers, vllm
 from penstock.settings import Settings
 from tests.sources import ROOT, shown, text
 from tools import reference
@@ -124,9 +125,10 @@ def test_the_api_page_has_every_error() -> None:
     assert listed == {(str(kind.status), kind.code) for kind in tree(errors.PenstockError) if kind.__module__ == errors.__name__}
 
 
-def test_the_engines_page_has_every_option_of_sim() -> None:
+@pytest.mark.parametrize("engine", [llamacpp, sglang, sim, transformers, vllm])
+def test_the_engines_page_has_every_option(engine: ModuleType) -> None:
     page = text(ROOT / "docs" / "engines.md")
-    assert {option for option in sim.OPTIONS if f"`{option}`" not in page} == set()
+    assert {option for option in engine.OPTIONS if f"`{option}`" not in page} == set()
 
 
 def _dependencies() -> Iterator[str]:

@@ -89,7 +89,7 @@ def _library(options: options_.Options, name: str, port: int, secret: str) -> _s
         names=(name,),
         environment={"API_KEY": secret},
         secret=secret,
-        capabilities=("chat", "completions", *(("embeddings",) if embeds else ()), "json_schema"),
+        capabilities=("chat", "completions", *(("embeddings",) if embeds else ())),
         # It answers one request at a time; the others wait for its lock.
         slots=1,
         health="/v1/models",

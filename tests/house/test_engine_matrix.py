@@ -1,0 +1,42 @@
+"""The matrix of docs/engines.md is of these engines and these features. (Whether each cell is still so, `make matrix` finds out.)"""
+
+import re
+
+import pytest
+
+from penstock import family
+from tests.contract.engines.subjects import LACKING, REFUSED
+from tests.sources import ROOT, text
+from tools import engine_matrix
+
+SUITE = ROOT / "tests" / "contract" / "engines"
+WORDS = {"works", "passed on", "refused", "n/a"}
+
+
+@pytest.fixture(scope="module")
+def cells() -> dict[str, dict[str, str]]:
+    return engine_matrix.cells(text(engine_matrix.PAGE))
+
+
+def test_every_engine_has_a_column(cells: dict[str, dict[str, str]]) -> None:
+    assert sorted(cells) == family.names("penstock.engines")
+
+
+def test_every_feature_of_the_suite_has_a_row_in_each(cells: dict[str, dict[str, str]]) -> None:
+    marked = {name for path in SUITE.glob("test_*.py") for name in re.findall(r'mark\.feature\("([^"]+)"', text(path))}
+    refused = {feature for features in REFUSED.values() for feature in features}
+    for engine, row in cells.items():
+        assert set(row) == marked | refused, engine
+        assert set(row.values()) <= WORDS
+
+
+def test_what_the_suite_knows_to_be_refused_or_absent_is_so(cells: dict[str, dict[str, str]]) -> None:
+    for engine, features in REFUSED.items():
+        assert {cells[engine][feature] for feature in features} <= {"refused"}, engine
+    for engine, lacking in LACKING.items():
+        assert {cells[engine][feature] for feature in lacking & set(cells[engine])} <= {"n/a"}, engine
+
+
+def test_a_suite_that_failed_is_not_written() -> None:
+    with pytest.raises(ValueError, match="failed for sim: stop"):
+        engine_matrix.table({"sim": {"stop": "failed"}})
