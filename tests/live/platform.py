@@ -90,6 +90,13 @@ class Platform:
             self._tell(process)
             wait_for_the_end(process, self._directory / "log")
 
+    def kill(self) -> None:
+        """SIGKILL; its children go with it. `open` starts it again."""
+        process, self._process = self._process, None
+        assert process is not None
+        process.kill()
+        process.communicate()
+
     def begin_to_stop(self) -> None:
         """SIGTERM, without waiting for the end."""
         assert self._process is not None
