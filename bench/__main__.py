@@ -14,6 +14,7 @@ from bench.load import LoadFailed
 from bench.machine import ROOT, Provenance, provenance
 from bench.memory import memory
 from bench.processes import NotReady
+from bench.queue.sections import queue
 from bench.race import REQUESTS, STREAMS, added_latency, race
 from bench.section import Section
 from bench.stage import Options
@@ -25,12 +26,13 @@ COMMANDS: Mapping[str, tuple[str, Callable[[Options], Sequence[Section]]]] = {
     "latency": ("what is added at one connection", lambda options: [added_latency(options)]),
     "memory": ("RSS over many requests", lambda options: [memory(options)]),
     "startup": ("until ready, and --help", lambda options: [startup(options)]),
+    "queue": ("the task queue on both stores", queue),
     "all": (
         "all of it, in about five minutes",
         lambda options: [*race(options, (REQUESTS, STREAMS)), added_latency(options), memory(options), startup(options)],
     ),
 }
-_SHAPING = ("rounds", "seconds", "connections", "requests", "only", "with", "upstreams")
+_SHAPING = ("rounds", "seconds", "connections", "requests", "only", "with", "upstreams", "finished")
 """Options that change what is measured; the others change where things are."""
 
 
@@ -42,6 +44,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=int, default=2, metavar="S", help="seconds for each measurement [2]")
     parser.add_argument("--connections", type=int, default=32, metavar="N", help="open at a time [32]")
     parser.add_argument("--requests", type=int, default=200_000, metavar="N", help="for `memory` [200000]")
+    parser.add_argument("--finished", type=int, default=1_000_000, metavar="N", help="for `queue`: the tasks before it [1000000]")
+    parser.add_argument(
+        "--postgres", default="postgresql://postgres@127.0.0.1:5432/postgres", metavar="URL", help="for `queue`: where it makes a database"
+    )
     parser.add_argument("--only", default="", metavar="A,B", help=f"contenders, of: {', '.join(CONTENDERS)}")
     parser.add_argument("--with", default="", metavar="A,B", help=f"contenders that take part on request: {', '.join(ON_REQUEST)}")
     parser.add_argument("--upstreams", type=int, default=1, metavar="N", help="processes of the upstream, on machines with many cores [1]")
@@ -85,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed.upstreams,
         parsed.cache.absolute(),
         parsed.penstock.absolute(),
+        parsed.finished,
+        parsed.postgres,
     )
     document = parsed.write.absolute() if parsed.write else None
     # What was started must be stopped, also when we are asked to stop in the middle.

@@ -37,6 +37,8 @@ class Options:
     upstreams: int
     cache: Path
     penstock: Path
+    finished: int = 1_000_000
+    postgres: str = "postgresql://postgres@127.0.0.1:5432/postgres"
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,11 @@ class SqliteStore(BlockLedger, SqlStore):
         self._reader = _engine(str(file), writes=False, size=_READERS)
         self._thread = ConnectionThread(str(file), (*_PRAGMAS, _BUSY))
 
+    @property
+    def flushes(self) -> int:
+        """How often the ledger and tasks waited for the disk."""
+        return 0 if self._thread is None else self._thread.commits
+
     async def close(self) -> None:
         if self._thread is not None:
             await self._thread.close()

@@ -69,7 +69,7 @@ def sqlite_plan(file: Path, statement: str, values: Sequence[Any]) -> str:
 
 def postgres_plan(server: "psycopg.Connection[tuple[str]]", statement: str, values: Sequence[Any]) -> str:
     statement = statement.replace("%", "%%").replace("?", "%s")
-    return "\n".join(row[0] for row in server.execute(f"EXPLAIN {statement}", values))  # type: ignore[call-overload]
+    return "\n".join(row[0] for row in server.execute(f"EXPLAIN {statement}", values))
 
 
 def listed(db: type[Db], listing: Listing, query: TaskQuery) -> tuple[str, list[Any]]:
