@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from penstock.domain.leases import Lease
@@ -18,6 +18,10 @@ class _Queue(NamedTuple):
     max_running: int | None
     rate_per_second: float | None
     next_start_at: float
+
+
+_Limits = dict[tuple[str, str], _Queue]
+_Waiting = dict[Place, list[tuple[int, int]]]
 
 
 class Wanted(NamedTuple):
@@ -40,20 +44,14 @@ class Claims(ABC):
         self._turns = Turns()
 
     def claim(self, db: Db, runner_id: str, wanted: Wanted, now: float) -> list[Lease]:
-        if wanted.limit < 1 or db.row("SELECT 1 FROM runner WHERE id = ? AND draining = 0", runner_id) is None:
+        if wanted.limit < 1:
             return []
-        said = _said(db)
-        allowed: dict[tuple[str, str], int] = {}
-        lanes = []
-        for place in self.waiting(db, wanted.org_id):
-            if not wanted.has(place):
-                continue
-            queue = place[:2]
-            if queue not in allowed:
-                allowed[queue] = _allowance(db, *queue, said, wanted.limit, now)
-            if allowed[queue] > 0:
-                lanes.append(Lane(*place, self.keys(db, place, allowed[queue])))
-        takes = self._turns.shares(lanes, allowed, wanted.limit)
+        said, lanes = self.waiting(db, runner_id, wanted)
+        allowed = {place[:2]: 0 for place in lanes}
+        for queue in sorted(allowed):
+            allowed[queue] = _allowance(db, *queue, said, wanted.limit, now)
+        open_ = [Lane(*place, keys) for place, keys in lanes.items() if allowed[place[:2]] > 0]
+        takes = self._turns.shares(open_, allowed, wanted.limit)
         if not takes:
             return []
         leases = [lease_of(row) for row in self.take(db, [(*place, most) for place, most in takes.items()], runner_id, now)]
@@ -61,12 +59,11 @@ class Claims(ABC):
         return leases
 
     @abstractmethod
-    def waiting(self, db: Db, org_id: str | None) -> list[Place]:
-        """Where something is ready; of all organisations, or of one."""
+    def waiting(self, db: Db, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
+        """What operators said of queues, and where something is ready that is wanted: sort key and number of what is next there.
 
-    def keys(self, db: Db, place: Place, most: int) -> list[tuple[int, int]]:
-        """Sort key and number of the next tasks there."""
-        return [(key, number) for key, number in db.rows(KEYS, *place, most)]
+        Nothing for a runner that is unknown or drains.
+        """
 
     @abstractmethod
     def take(self, db: Db, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
@@ -74,6 +71,8 @@ class Claims(ABC):
 
 
 KEYS = "SELECT sort_key, task FROM task_hot WHERE state = 1 AND org_id = ? AND queue = ? AND ability = ? ORDER BY sort_key, task LIMIT ?"
+_ACTIVE = "SELECT 1 FROM runner WHERE id = ? AND draining = 0"
+_SAID = "org_id, queue, paused, max_running, rate_per_second, next_start_at"
 _LEASED = (
     "h.task, h.lease_seq, t.org_id, t.key_id, t.queue, t.kind, t.name, t.priority, t.payload, h.attempt, t.max_attempts, "
     "t.timeout_seconds, t.backoff_seconds, t.backoff_cap_seconds, t.parents, h.ready_at, h.started_at, t.traceparent"
@@ -95,15 +94,17 @@ class SqliteClaims(Claims):
         "AND state = 1 RETURNING task"
     )
 
-    def waiting(self, db: Db, org_id: str | None) -> list[Place]:
-        found: list[Place] = []
-        place: Place = (org_id or "", "", "")
-        while True:
-            row = db.row(self.NEXT if org_id is None else self.NEXT_OF_ONE, *place)
-            if row is None:
-                return found
+    def waiting(self, db: Db, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
+        found: _Waiting = {}
+        if db.row(_ACTIVE, runner_id) is None:
+            return {}, found
+        place: Place = (wanted.org_id or "", "", "")
+        statement = self.NEXT if wanted.org_id is None else self.NEXT_OF_ONE
+        while (row := db.row(statement, *place)) is not None:
             place = (row[0], row[1], row[2])
-            found.append(place)
+            if wanted.has(place):
+                found[place] = [(key, number) for key, number in db.rows(KEYS, *place, wanted.limit)]
+        return _said(db.rows(f"SELECT {_SAID} FROM task_queue")), found
 
     def take(self, db: Db, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
         numbers = [row[0] for given in takes for row in db.rows(self.LEASE, runner_id, now, *given)]
@@ -118,11 +119,15 @@ class PostgresClaims(Claims):
     WAITING = (
         "WITH RECURSIVE lane AS ("
         "(SELECT org_id, queue, ability FROM task_hot WHERE state = 1 AND org_id >= ? AND org_id <= ? "
-        "ORDER BY org_id, queue, ability LIMIT 1) "
+        f"AND EXISTS ({_ACTIVE}) ORDER BY org_id, queue, ability LIMIT 1) "
         "UNION ALL SELECT beyond.org_id, beyond.queue, beyond.ability FROM lane CROSS JOIN LATERAL ("
         "SELECT org_id, queue, ability FROM task_hot WHERE state = 1 "
         "AND (org_id, queue, ability) > (lane.org_id, lane.queue, lane.ability) AND org_id <= ? "
-        "ORDER BY org_id, queue, ability LIMIT 1) beyond) SELECT org_id, queue, ability FROM lane"
+        "ORDER BY org_id, queue, ability LIMIT 1) beyond) "
+        "SELECT lane.org_id, lane.queue, lane.ability, ARRAY(SELECT ARRAY[sort_key, task] FROM task_hot "
+        "WHERE state = 1 AND org_id = lane.org_id AND queue = lane.queue AND ability = lane.ability "
+        "ORDER BY sort_key, task LIMIT ?), paused, max_running, rate_per_second, next_start_at "
+        "FROM lane LEFT JOIN task_queue USING (org_id, queue)"
     )
     TAKE = (
         "WITH picked AS MATERIALIZED (SELECT next.task "
@@ -136,20 +141,22 @@ class PostgresClaims(Claims):
     )
     _LAST = "\U0010ffff"
 
-    def waiting(self, db: Db, org_id: str | None) -> list[Place]:
-        first, last = ("", self._LAST) if org_id is None else (org_id, org_id)
-        return [(org, queue, ability) for org, queue, ability in db.rows(self.WAITING, first, last, last)]
+    def waiting(self, db: Db, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
+        first, last = ("", self._LAST) if wanted.org_id is None else (wanted.org_id, wanted.org_id)
+        rows = db.rows(self.WAITING, first, last, runner_id, last, wanted.limit)
+        said = _said((org_id, queue, *limits) for org_id, queue, _, _, *limits in rows if limits[0] is not None)
+        places = ((place, keys) for *place, keys, _, _, _, _ in rows)
+        return said, {(o, q, a): [(key, number) for key, number in keys] for (o, q, a), keys in places if wanted.has((o, q, a))}
 
     def take(self, db: Db, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
         return db.rows(self.TAKE, *map(list, zip(*takes, strict=True)), runner_id, now)
 
 
-def _said(db: Db) -> dict[tuple[str, str], _Queue]:
-    rows = db.rows("SELECT org_id, queue, paused, max_running, rate_per_second, next_start_at FROM task_queue")
+def _said(rows: Iterable[Row]) -> _Limits:
     return {(org_id, queue): _Queue(*said) for org_id, queue, *said in rows}
 
 
-def _allowance(db: Db, org_id: str, queue: str, said: dict[tuple[str, str], _Queue], limit: int, now: float) -> int:
+def _allowance(db: Db, org_id: str, queue: str, said: _Limits, limit: int, now: float) -> int:
     """How many more may start there now."""
     found = said.get((org_id, queue))
     if found is None:
@@ -174,7 +181,7 @@ def _allowance(db: Db, org_id: str, queue: str, said: dict[tuple[str, str], _Que
     return int(most)
 
 
-def _spend(db: Db, leases: Sequence[Lease], said: dict[tuple[str, str], _Queue], now: float) -> None:
+def _spend(db: Db, leases: Sequence[Lease], said: _Limits, now: float) -> None:
     """Note the starts in queues with a rate (GCRA)."""
     for (org_id, queue), count in Counter((lease.org_id, lease.queue) for lease in leases).items():
         found = said.get((org_id, queue))

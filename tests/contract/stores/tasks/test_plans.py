@@ -95,7 +95,7 @@ def test_claims_on_postgres_walk_the_ready_ones(server: "psycopg.Connection[tupl
     place = (ORG, "medium", "function:hay")
     takes = ([ORG], ["medium"], ["function:hay"], [10])
     for statement, values in (
-        (claim.PostgresClaims.WAITING, ("", "~", "~")),
+        (claim.PostgresClaims.WAITING, ("", "~", "run_1", "~", 10)),
         (claim.KEYS, (*place, 10)),
         (claim.PostgresClaims.TAKE, (*takes, "run_1", 0.0)),
     ):
