@@ -69,6 +69,7 @@ class Flight(Queued):
         self.meter = Meter(rooms.journal, principal, call, route.model, route.price, now, rooms.time())
         self.admission = admission = rooms.gate.admit(principal, self.demand, now)
         rooms.retries.active += 1
+        rooms.retries.begun += 1
         self._counted = True
         self.pools = admission.choice.pools
         asked = call.service_class
@@ -240,7 +241,7 @@ class Flight(Queued):
         rooms = self.rooms
         self.excluded |= {attempt.member.id}
         try:
-            if self.meter.retries + 1 < rooms.rules.most_attempts and rooms.retries.take():
+            if self.meter.retries + 1 < rooms.rules.most_attempts and rooms.retries.take(rooms.monotonic()):
                 self._retries_taken += 1
                 self.meter.retries += 1
                 if (place := self.serving.place(self.pools, self.excluded, self.prefix)) is not None:
@@ -295,14 +296,14 @@ class Flight(Queued):
                 self.line.settle(self, 0, 0)
         if self.ticket is not None:
             self.ticket.abandon()
-        self._leave_budget()
+        self._leave_budget(answered=False)
 
-    def _leave_budget(self) -> None:
+    def _leave_budget(self, *, answered: bool) -> None:
         if self._counted:
             self._counted = False
             self.rooms.retries.active -= 1
             if self._retries_taken:
-                self.rooms.retries.give_back(self._retries_taken)
+                self.rooms.retries.give_back(self._retries_taken, helped=answered)
 
     def _free(self, attempt: Attempt) -> None:
         """The attempt is over: its slot goes to who waits for it."""
@@ -312,7 +313,7 @@ class Flight(Queued):
         if self.phase is OVER:
             # Without these the three hold each other, and only the garbage collector could free them.
             self.attempt = self.exchange = None
-            self._leave_budget()
+            self._leave_budget(answered=True)
             if self.ticket is not None:
                 self.ticket.abandon()
         if self.line.length:

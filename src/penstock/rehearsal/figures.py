@@ -42,10 +42,10 @@ class Objective:
 
 
 OBJECTIVES: Mapping[ServiceClass, Objective] = {
-    ServiceClass.SYSTEM: Objective(1.0, 0.1),
-    ServiceClass.ENTERPRISE: Objective(2.0, 0.1),
-    ServiceClass.PREMIUM: Objective(5.0, 0.1),
-    ServiceClass.FREE: Objective(10.0, 0.1),
+    ServiceClass.SYSTEM: Objective(5.0, 0.1),
+    ServiceClass.ENTERPRISE: Objective(5.0, 0.1),
+    ServiceClass.PREMIUM: Objective(10.0, 0.1),
+    ServiceClass.FREE: Objective(20.0, 0.1),
     ServiceClass.BATCH: Objective(3600.0, 1.0),
 }
 

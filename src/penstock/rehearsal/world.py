@@ -10,10 +10,12 @@ from penstock.admission.gate import Gate
 from penstock.admission.idempotency import IdempotentAnswers
 from penstock.catalog.models import Catalogue
 from penstock.domain.inference import Call, Operation
+from penstock.domain.policy import Policy
 from penstock.domain.principal import Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.domain.workers import WorkerState
 from penstock.pipeline import Pipeline, PipelineRules, Rooms
 from penstock.pipeline.pipeline import TICK_SECONDS
+from penstock.pipeline.policy import apply
 from penstock.rehearsal.agenda import Agenda
 from penstock.rehearsal.bodies import MODEL, body
 from penstock.rehearsal.machine import Machine, Machines, MachineSpec
@@ -36,14 +38,18 @@ class Setup:
     """What stands around the traffic."""
 
     machines: tuple[MachineSpec, ...]
-    policy: str = "power_of_two"
+    choose_by: str = "power_of_two"
+    """A member of the family `routing/policies`, where the policy names none."""
+    policy: Policy = field(default_factory=Policy)
     fleet: FleetRules = field(default_factory=FleetRules)
     pipeline: PipelineRules = field(default_factory=PipelineRules)
     plans: Callable[[ServiceClass], Plan] = field(default=lambda each: plan(each))
     one_queue: bool = False
     """First come, first served: everybody in one class and one organisation. A baseline."""
-    lossless_links: bool = True
-    """The gateway notices at once when a worker's process ends, as it does with workers that joined; upstreams are only probed."""
+    watched: bool = True
+    """The gateway hears at once when a worker's process ends, as it does of workers that joined; of upstreams it hears nothing."""
+    come_back: bool = False
+    """Clients that are refused ask again, once `retry-after` has passed."""
 
 
 def plan(service_class: ServiceClass) -> Plan:
@@ -66,7 +72,7 @@ class World:
         self._principals: dict[tuple[str, ServiceClass], Principal] = {}
         self.transport = Machines(lambda request_id: self._by_id[request_id].ask)
         self.machines = {spec.name: Machine(spec, agenda) for spec in setup.machines}
-        self.fleet = Fleet(Policies(Random(seed + 1), PolicyNames(setup.policy)), setup.fleet, agenda)  # noqa: S311
+        self.fleet = Fleet(Policies(Random(seed + 1), PolicyNames(setup.choose_by)), setup.fleet, agenda)  # noqa: S311
         self.rooms = Rooms(
             gate=Gate(MemoryQuotas(agenda)),
             fleet=self.fleet,
@@ -78,7 +84,9 @@ class World:
             clock=agenda,
             rules=setup.pipeline,
             retries=RetryBudget(),
+            chance=Random(seed + 2).random,  # noqa: S311
         )
+        apply(setup.policy, self.rooms)
         self.pipeline = Pipeline(self.rooms)
         for machine in self.machines.values():
             self.join(machine)
@@ -96,7 +104,7 @@ class World:
 
     def crash(self, name: str) -> None:
         machine = self.machines[name]
-        if self.setup.lossless_links:
+        if self.setup.watched:
             self.fleet.lost(name)
         machine.crash()
 
@@ -128,6 +136,8 @@ class World:
         self._by_id[request_id] = result
         call = Call(request_id, Operation.CHAT, body(number, ask, self._random), ask.timeout_seconds)
         self.pipeline.run(self._principal(ask), call, NotedReply(result, self.agenda.now, self.agenda))
+        if self.setup.come_back and result.refused and result.retry_after_seconds is not None:
+            self.agenda.after(result.retry_after_seconds, lambda: self._send(ask))
 
     def _principal(self, ask: Ask) -> Principal:
         org_id, each = ("everybody", ServiceClass.FREE) if self.setup.one_queue else (ask.org_id, ask.service_class)

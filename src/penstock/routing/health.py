@@ -17,25 +17,30 @@ class HealthRules:
     """When more than this share of the workers falls silent together, the fault is more likely ours: no verdict of death."""
     eject_after: int = 5
     eject_seconds: float = 30.0
+    longest_eject_seconds: float = 300.0
     eject_share: float = 0.1
 
 
 def note_success(member: Member) -> None:
+    """Earlier ejections are not forgotten for that: a worker that flaps is well every other moment."""
     member.failures_in_a_row = 0
-    member.ejections = 0
 
 
 def note_failure(member: Member, members: Collection[Member], rules: HealthRules, now: float) -> bool:
-    """Count a failure; True when it ejects the worker: for 30 s, then 60 s, and so on, and never more than a tenth of all (but one)."""
+    """Count a failure; True when it ejects the worker: for 30 s, then 60 s, and so on, and never more than a tenth of all (but one).
+
+    Each half minute without an ejection takes one of them back.
+    """
     member.failures_in_a_row += 1
     if member.failures_in_a_row < rules.eject_after or member.ejected_until > now:
         return False
     ejected = sum(1 for other in members if other.ejected_until > now)
     if ejected >= max(1, int(len(members) * rules.eject_share)):
         return False
-    member.ejections += 1
+    forgiven = int((now - member.rested_until) / rules.eject_seconds)
+    member.ejections = max(0, member.ejections - forgiven) + 1
     member.failures_in_a_row = 0
-    member.ejected_until = now + rules.eject_seconds * member.ejections
+    member.ejected_until = member.rested_until = now + min(rules.eject_seconds * member.ejections, rules.longest_eject_seconds)
     return True
 
 

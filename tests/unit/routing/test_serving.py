@@ -146,7 +146,7 @@ def test_retries_in_flight_are_a_share_of_what_runs(active: int, allowed: int) -
     assert sum(budget.take(0.0) for _ in range(active + 10)) == allowed
     budget.begun += 6
     assert not budget.take(0.0)
-    budget.give_back(1)
+    budget.give_back(1, helped=False)
     assert budget.take(0.0)
     assert not budget.take(0.0)
 
@@ -161,15 +161,22 @@ def test_retries_that_fail_at_once_are_a_share_of_all_requests() -> None:
             for _ in range(2):
                 if budget.take(float(second)):
                     retries += 1
-                    budget.give_back(1)
+                    budget.give_back(1, helped=False)
     assert 160 <= retries <= 200
+
+
+def test_retries_that_help_cost_nothing() -> None:
+    budget = RetryBudget(0.2, 3)
+    for _ in range(100):
+        assert budget.take(0.0)
+        budget.give_back(1, helped=True)
 
 
 def test_a_retry_is_earned_by_waiting_too() -> None:
     budget = RetryBudget(0.2, 3)
     for _ in range(3):
         assert budget.take(0.0)
-        budget.give_back(1)
+        budget.give_back(1, helped=False)
     assert not budget.take(5.0)
     assert budget.take(10.5)
 

@@ -37,7 +37,7 @@ def _mixed(seed: int, seconds: float) -> list[Ask]:
 def _first_tokens(policy: str, seed: int, given: Sequence[Ask], seconds: float, stale_seconds: float = 0.0) -> tuple[float, World]:
     """The p99, warm-up left out."""
     machines = tuple(MachineSpec(f"w{n}", _GPU, 64) for n in range(_WORKERS))
-    world = World(Setup(machines, policy, _FLEET), seed)
+    world = World(Setup(machines, policy, fleet=_FLEET), seed)
     if stale_seconds:
         make_stale(world, stale_seconds)
     results = world.play(given, seconds + 120.0)
@@ -125,7 +125,7 @@ def _chat(seed: int, seconds: float, *, shared: bool) -> list[Ask]:
 def _played(policy: str, seed: int, given: Sequence[Ask], seconds: float) -> tuple[World, float]:
     """The world afterwards, and how much of the bound its fullest worker ever took when one was chosen: (most - 1) / mean."""
     machines = tuple(MachineSpec(f"w{n}", _GPU, 64, prefix_cache_tokens=_CACHE_TOKENS) for n in range(_WORKERS))
-    world = World(Setup(machines, policy, _FLEET), seed)
+    world = World(Setup(machines, policy, fleet=_FLEET), seed)
     worst = 0.0
 
     def see(chosen: Member, candidates: Sequence[Member]) -> None:
