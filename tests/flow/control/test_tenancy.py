@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from penstock.domain.leases import RunnerRecord
 from penstock.domain.models import ModelRecord, Price
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerRecord
+from tests.contract.stores.test_decisions import FULL
 from tests.flow.control.gateway import ROLES, Gateway, usage_record
 from tests.flow.control.routes import GUARDED, NOWHERE, Route
 
@@ -47,6 +49,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "get /api/usage": frozenset({"usage", "owner", "admin"}),
     "get /api/usage/records": frozenset({"usage", "owner", "admin"}),
     "get /api/usage/records/{request_id}": frozenset({"usage", "owner", "admin"}),
+    "get /api/decisions": EVERYBODY,
+    "get /api/decisions/{decision_id}": EVERYBODY,
     "get /api/tasks": INFERENCE,
     "post /api/tasks": INFERENCE,
     "post /api/tasks/actions": TASKS,
@@ -116,6 +120,7 @@ async def foreign(gate: Gateway) -> Foreign:
     await gate.store.append(
         "foreign", [usage_record(request_id="req_foreign", org_id=theirs.org_id, key_id=key.json()["id"], model=FOREIGN_TEXT)]
     )
+    await gate.store.save_decisions([replace(FULL, id="req_foreign", org_id=theirs.org_id, model=FOREIGN_TEXT)])
     work = {"tasks": [{"name": FOREIGN_TEXT, "ref": "first"}, {"name": FOREIGN_TEXT, "parents": ["first"], "queue": FOREIGN_TEXT}]}
     task = await gate.client.post("/api/tasks", headers=theirs.headers("owner"), json=work)
     calendar = {"name": FOREIGN_TEXT, "cron": "@daily", "task": {"name": FOREIGN_TEXT}}
@@ -132,6 +137,7 @@ async def foreign(gate: Gateway) -> Foreign:
         "token_id": token.json()["id"],
         "worker_id": worker.id,
         "request_id": "req_foreign",
+        "decision_id": "req_foreign",
         "batch_id": batch.json()["id"],
         "response_id": answer.json()["id"],
         "file_id": file.json()["id"],
@@ -189,7 +195,7 @@ async def test_no_list_shows_what_is_foreign(gate: Gateway, role: str) -> None:
 async def test_a_filter_does_not_open_the_wall(gate: Gateway) -> None:
     other = await foreign(gate)
     headers = gate.ours.headers("owner")
-    for path in ("/api/usage", "/api/usage/records", "/api/keys"):
+    for path in ("/api/usage", "/api/usage/records", "/api/keys", "/api/decisions"):
         for org in (gate.theirs.org_id, NOWHERE):
             assert (await gate.client.get(path, headers=headers, params={"org": org})).status_code == 404
     for path in ("/api/usage", "/api/usage/records"):
