@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from penstock.cli.main import app
 from penstock.domain.ports import Store
-from penstock.domain.principal import Principal, Scope
+from penstock.domain.principal import Principal, Scope, ServiceClass
 from penstock.stores import make_store
 from tests import postgres
 from tests.flow.gateway import CHAT, Client, Platform, platform, reply, scripted, until
@@ -91,7 +91,7 @@ async def test_every_gateway_of_a_store_follows_within_a_second(tmp_path: Path) 
                 await put(one, {"classes": {"free": {"weight": weight}}})
                 await until_followed(version, one, other)
                 assert time.monotonic() - began < IN_FORCE_SECONDS
-                assert [each.gateway.rooms.line_rules.weights[3] for each in (one, other)] == [weight, weight]
+                assert [each.gateway.rooms.line_rules.weights[ServiceClass.FREE] for each in (one, other)] == [weight, weight]
 
 
 async def test_a_plans_new_limits_and_tiers_hold_for_keys_that_were_seen(tmp_path: Path) -> None:

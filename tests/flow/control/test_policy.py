@@ -108,7 +108,7 @@ async def test_plans_are_edited_and_one_in_use_stays(gate: Gateway) -> None:
 
 async def test_only_an_administrator_sees_or_edits_it(gate: Gateway) -> None:
     for method, path in (("GET", ""), ("PUT", ""), ("GET", "/versions"), ("GET", "/diff?from=0"), ("POST", "/rollback")):
-        body = {"policy": {}} if method == "PUT" else {"version": 0}
+        body: dict[str, Any] = {"policy": {}} if method == "PUT" else {"version": 0}
         answer = await gate.client.request(
             method, f"/api/policy{path}", headers=gate.ours.headers("owner"), json=body if method != "GET" else None
         )
