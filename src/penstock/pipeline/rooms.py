@@ -149,7 +149,9 @@ class Rooms:
     def line(self, serving: Serving) -> Line:
         line = self.lines.get(serving)
         if line is None:
-            line = self.lines[serving] = Line(self.rules.queue_limit, rules=self.line_rules, chance=self.chance)
+            line = self.lines[serving] = Line(
+                self.rules.queue_limit, rules=self.line_rules, chance=self.chance, prefill_seconds=serving.prefill_seconds
+            )
         return line
 
     def rename(self, engine_name: str, model: str) -> tuple[re.Pattern[bytes], bytes]:

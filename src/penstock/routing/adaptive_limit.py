@@ -66,6 +66,11 @@ class AdaptiveLimit:
         gradient = 1.0 if short <= 0.0 else max(0.5, min(1.0, rules.tolerance * long / short))
         self._move(self.value * gradient + rules.headroom)
 
+    @property
+    def reading_seconds(self) -> float:
+        """To the first token, for each uncached token of a prompt, as it was of late; 0: not known."""
+        return self._short[Sample.FIRST_TOKEN]
+
     def refused(self, in_flight: int) -> None:
         """The worker said that it is full: it can bear less than what it has."""
         self.value = max(float(self._rules.least), min(self.value, float(in_flight)) * 0.9)

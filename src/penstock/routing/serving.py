@@ -143,6 +143,11 @@ class Serving:
         self.prefixes.learn(prefix, member.id)
         return max(1, prompt_tokens - cached)
 
+    def prefill_seconds(self, tokens: int) -> float:
+        """How long the first token of a prompt of so many uncached tokens takes a fast worker; 0 when nobody knows. Looks at a few only."""
+        paces = [member.adaptive.reading_seconds for member in self._shared[:MOST_SEEN] if member.adaptive is not None]
+        return tokens * min((pace for pace in paces if pace), default=0.0)
+
     def took(self, member: Member, tokens: int) -> None:
         """A request was sent to `member`; `tokens` is what it probably has to do there."""
         member.in_flight += 1

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.principal import Pool
+from penstock.routing.adaptive_limit import LimitRules, Sample
 from penstock.routing.choice import Policies
 from penstock.routing.member import Member
 from penstock.routing.policies.power_of_two import PowerOfTwo
 from penstock.routing.retry_budget import RetryBudget
 from penstock.routing.serving import Serving
-from tests.unit.routing.members import ready
+from tests.unit.routing.members import ready, worker
 
 NOBODY: frozenset[str] = frozenset()
 PRIORITY, STANDARD, OVERFLOW = (Pool.PRIORITY, Pool.STANDARD), (Pool.STANDARD,), (Pool.OVERFLOW,)
@@ -66,6 +67,37 @@ def test_priority_that_is_full_goes_to_standard() -> None:
         one.took(place[0], 1)
         places.append((place[0].id, place[1]))
     assert places == [("own", Pool.PRIORITY), ("shared", Pool.PRIORITY), ("shared", Pool.PRIORITY)]
+
+
+def test_there_is_room_where_somebody_could_be_placed() -> None:
+    one = serving(ready("a", 2), ready("b", 1, pool="priority"), priority=0.5)
+    standard, priority = (Pool.STANDARD,), (Pool.PRIORITY,)
+    assert (one.has_room(standard, frozenset()), one.has_room(priority, frozenset())) == (True, True)
+    assert fill(one, standard) == 1
+    assert (one.has_room(standard, frozenset()), one.has_room(priority, frozenset())) == (False, True)
+    assert fill(one, priority) == 2
+    assert not one.has_room(priority, frozenset())
+
+
+def test_whose_slot_could_be_of_use() -> None:
+    shared, dedicated = ready("a", 2), ready("b", 1, pool="priority")
+    one = serving(shared, dedicated, priority=0.5, overflow=1.0)
+    fill(one, (Pool.PRIORITY,))
+    assert one.room_without(shared, (Pool.PRIORITY,), frozenset())
+    assert not one.room_without(shared, (Pool.STANDARD,), frozenset()), "two are busy, of two of which one is reserved"
+    assert not one.room_without(shared, (Pool.PRIORITY,), frozenset({"a"}))
+    assert one.room_without(dedicated, (Pool.STANDARD, Pool.PRIORITY), frozenset())
+    assert not one.room_without(dedicated, (Pool.STANDARD,), frozenset())
+
+
+def test_the_time_to_read_a_prompt_is_that_of_a_fast_worker() -> None:
+    slow, fast, unknown = (Member(worker(name), 0.0, LimitRules()) for name in ("slow", "fast", "unknown"))
+    one = serving(slow, fast, unknown)
+    assert one.prefill_seconds(1000) == 0.0
+    for member, pace in ((slow, 0.004), (fast, 0.001)):
+        assert member.adaptive is not None
+        member.adaptive.note(Sample.FIRST_TOKEN, pace, in_flight=4)
+    assert one.prefill_seconds(1000) == pytest.approx(1.0)
 
 
 def test_an_excluded_worker_gets_nothing() -> None:
