@@ -11,7 +11,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "engines.md"
 BEGIN, END = "<!-- matrix: made by `make matrix` -->", "<!-- end of the matrix -->"
-PASSED_ON = ("openai", "vllm", "sglang")
+PASSED_ON = ("llamacpp", "openai", "sglang", "vllm")
 """Engines that hand on what another maker's server says. In the suite that server is another one: what it can is not theirs."""
 WORDS = {"passed": "works", "refused": "refused", "skipped": "n/a"}
 Found = Mapping[str, Mapping[str, str]]

@@ -5,8 +5,6 @@ An engine that comes into being must get a line in `SUBJECTS`; a test fails unti
 
 import asyncio
 import contextlib
-import importlib.util
-import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -132,7 +130,6 @@ async def _transformers(state_dir: Path, speed: dict[str, str]) -> AsyncIterator
         yield (worker,)
 
 
-LLAMA_SERVER = shutil.which("llama-server") is not None and importlib.util.find_spec("torch") is not None
 SIM_SERVER = Path(__file__).with_name("sim_server.py")
 
 
@@ -153,27 +150,13 @@ def _supervised(engine: str) -> Maker:
     return make
 
 
-@contextlib.asynccontextmanager
-async def _llamacpp(state_dir: Path, speed: dict[str, str]) -> AsyncIterator[tuple[Worker, ...]]:
-    """The real llama-server on the tiny model, where there is one; it knows no hurry."""
-    if not LLAMA_SERVER:
-        async with _supervised("llamacpp")(state_dir, speed) as workers:
-            yield workers
-        return
-    from tests.tiny.gguf_file import tiny_gguf
-
-    options = {"model": str(tiny_gguf()), "server": "llama-server", "context_length": "8192", "threads": "1", "check_seconds": "0.2"}
-    async with serving(state_dir, "llamacpp", options) as worker:
-        yield (worker,)
-
-
 SUBJECTS: dict[str, Maker] = {
     "sim": _sim,
     "openai": _openai,
     "ollama": _ollama,
     "triton": _triton,
     "transformers": _transformers,
-    "llamacpp": _llamacpp,
+    "llamacpp": _supervised("llamacpp"),
     "vllm": _supervised("vllm"),
     "sglang": _supervised("sglang"),
 }
@@ -200,7 +183,7 @@ LACKING: dict[str, frozenset[str]] = {
 """What an engine cannot have, and nobody asks for by a field of chat: its tests do not apply."""
 
 
-SEEDS = {"transformers": 11, **({"llamacpp": 11} if LLAMA_SERVER else {})}
+SEEDS = {"transformers": 11}
 
 
 def lacks(engine: str, feature: str) -> bool:
