@@ -6,7 +6,7 @@ many rows at one go: SQLite is quickest with a statement repeated in place, Post
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from typing import Any
 
@@ -169,7 +169,7 @@ class PostgresDb(Db):
         return _with_percent(statement)
 
 
-@cache
+@lru_cache(1024)  # statements with words of people in them come and go
 def _with_percent(statement: str) -> str:
     return statement.replace("%", "%%").replace("?", "%s")
 

@@ -20,10 +20,17 @@ _SORTED_BY = {TaskSort.CREATED: "t.number", TaskSort.FINISHED: "t.finished_at", 
 _STARTED = "COALESCE(h.started_at, t.started_at)"
 
 
+_SEARCHED = "JOIN task t ON t.number = s.{} LEFT JOIN task_hot h ON h.task = t.number"
+
+
 class Conditions:
-    """Parts of a WHERE and their values, in the same order."""
+    """Where to look, and parts of a WHERE with their values in the same order."""
 
     def __init__(self) -> None:
+        self.source = FROM
+        self.number = "t.number"
+        self.words = ""
+        """The condition on the table of words `s`, if there is one; it is among the texts, too."""
         self.texts: list[str] = []
         self.values: list[Any] = []
 
@@ -56,30 +63,31 @@ class Listing(ABC):
     def statement(self, where: Conditions, query: TaskQuery) -> tuple[str, list[Any]]:
         """The page's query without its limit's value. Raises BadRequest for a place that no page gave."""
         column, way, than = _SORTED_BY[query.sort], "ASC" if query.ascending else "DESC", ">" if query.ascending else "<"
-        after, values = "", list(where.values)
         place = None if query.after is None else _place(query.after, query.sort)
-        bodies = f", {BODIES}" if query.bodies else ""
+        selected = f"SELECT {TASK}{f', {BODIES}' if query.bodies else ''}"
         if query.sort is TaskSort.CREATED:
-            if place is not None:
-                after = f" AND t.number {than} ?"
-                values.append(place[1])
-            order = f"t.number {way}"
-        else:
-            if place is not None:
-                after = f" AND ({column}, t.number) {than} (?, ?)"
-                values += place
-            order = f"{column} {way}, t.number {way}"
-        return f"SELECT {TASK}{bodies} {FROM} WHERE {where}{after} ORDER BY {order} LIMIT ?", values
+            after = "" if place is None else f" AND {where.number} {than} {place[1]}"
+            source, conditions = self.in_order(where, way, after)
+            return f"{selected} {source} WHERE {conditions} ORDER BY {where.number} {way} LIMIT ?", list(where.values)
+        after = "" if place is None else f" AND ({column}, t.number) {than} (?, ?)"
+        order = f"{column} {way}, t.number {way}"
+        return f"{selected} {where.source} WHERE {where}{after} ORDER BY {order} LIMIT ?", [*where.values, *(place or ())]
+
+    def in_order(self, where: Conditions, way: str, after: str) -> tuple[str, str]:
+        """Source and conditions of a page in the order of submission."""
+        return where.source, f"{where}{after}"
 
     def count(self, db: Db, org_id: str, wanted: TaskFilter) -> int:
         where = self.conditions(db, org_id, wanted)
-        row = db.row(f"SELECT count(*) {FROM} WHERE {where}", *where.values)
+        row = db.row(f"SELECT count(*) {where.source} WHERE {where}", *where.values)
         return int(row[0]) if row else 0
 
     def total(self, db: Db, org_id: str, wanted: TaskFilter, where: Conditions) -> tuple[int, bool]:
         """How many there are, and whether that is exact."""
-        statement = f"SELECT count(*) FROM (SELECT 1 {FROM} WHERE {where} LIMIT {COUNTED_AT_MOST + 1}) AS counted"
-        row = db.row(statement, *where.values)
+        found, values = f"{where.source} WHERE {where}", where.values
+        if where.words and len(where.texts) == 2:  # words of one organisation, and nothing else: they can be counted alone
+            found, values = f"FROM task_search s WHERE {where.words}", where.values[1:]
+        row = db.row(f"SELECT count(*) FROM (SELECT 1 {found} LIMIT {COUNTED_AT_MOST + 1}) AS counted", *values)
         counted = int(row[0]) if row else 0
         return (counted, True) if counted <= COUNTED_AT_MOST else (self.guess(db, org_id, where), False)
 
@@ -117,7 +125,13 @@ class Listing(ABC):
 
 class SqliteListing(Listing):
     def found(self, where: Conditions, terms: Sequence[Term], org_id: str) -> None:
-        where.add("t.number IN (SELECT rowid FROM task_search WHERE task_search MATCH ?)", for_sqlite(list(terms), org_id))
+        # From the words to the tasks, never the other way: the index of words has them in the order of their numbers.
+        where.source, where.number, where.words = (
+            f"FROM task_search s CROSS {_SEARCHED.format('rowid')}",
+            "s.rowid",
+            "s.task_search MATCH ?",
+        )
+        where.add(where.words, for_sqlite(list(terms), org_id))
 
     def tagged(self, where: Conditions, tag: str) -> None:
         where.add("EXISTS (SELECT 1 FROM json_each(t.tags) WHERE value = ?)", tag)
@@ -127,14 +141,30 @@ class SqliteListing(Listing):
 
 
 class PostgresListing(Listing):
+    def in_order(self, where: Conditions, way: str, after: str) -> tuple[str, str]:
+        if not where.words:
+            return super().in_order(where, way, after)
+        # Sorted before it is joined, so that only the tasks of the page are looked at; the planner would look at all that have the words.
+        hits = f"SELECT task FROM task_search s WHERE {where.words}{after} ORDER BY task {way} OFFSET 0"
+        others = " AND ".join(text for text in where.texts if text != where.words)
+        return f"FROM ({hits}) s {_SEARCHED.format('task')}", others
+
     def found(self, where: Conditions, terms: Sequence[Term], org_id: str) -> None:
-        where.add("t.number IN (SELECT task FROM task_search WHERE document @@ ?::tsquery)", for_postgres(list(terms), org_id))
+        # The words are part of the statement, so that its plan is made for them: for one task in a million, or for every second one.
+        # They are letters and digits, marks and operators ours (words.py).
+        words = for_postgres(list(terms), org_id).replace("'", "''")
+        where.source, where.number, where.words = (
+            f"FROM task_search s {_SEARCHED.format('task')}",
+            "s.task",
+            f"s.document @@ '{words}'::tsquery",
+        )
+        where.add(where.words)
 
     def tagged(self, where: Conditions, tag: str) -> None:
         where.add("t.tags::jsonb @> ?::jsonb", msgspec.json.encode([tag]).decode())
 
     def guess(self, db: Db, org_id: str, where: Conditions) -> int:
-        row = db.row(f"EXPLAIN (FORMAT JSON) SELECT 1 {FROM} WHERE {where}", *where.values)
+        row = db.row(f"EXPLAIN (FORMAT JSON) SELECT 1 {where.source} WHERE {where}", *where.values)
         plan = row[0] if row else []
         plan = msgspec.json.decode(plan) if isinstance(plan, str) else plan
         return max(COUNTED_AT_MOST, int(plan[0]["Plan"]["Plan Rows"])) if plan else COUNTED_AT_MOST
