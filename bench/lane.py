@@ -3,7 +3,7 @@
 The lane's real protocol class, with everything behind it, between two transports that lead nowhere: requests are fed in as bytes, and so
 are the upstream's answers. Times are given in steps of a loop that is timed around every sample: a slow moment slows both.
 
-`python -m bench.lane [--calls | --profile] [--json] [--samples N]`
+`python -m bench.lane [--calls | --profile] [--compiled] [--json] [--samples N]`
 """
 
 import argparse
@@ -20,10 +20,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.figures import percentile
-from bench.harness import Lane, Loop
+from penstock import compiled
+
+if TYPE_CHECKING:  # it imports the whole gateway, before which it must be known whether the compiled rooms are wanted
+    from bench.harness import Lane
 
 _CHUNKS = 40
 _CALIBRATION_STEPS = 20_000
@@ -50,7 +53,7 @@ def _calibrate() -> float:
     return (time.thread_time() - began) / _CALIBRATION_STEPS
 
 
-async def _sample(lane: Lane, work: Callable[[], None], repeats: int, samples: int) -> list[tuple[float, float]]:
+async def _sample(lane: "Lane", work: Callable[[], None], repeats: int, samples: int) -> list[tuple[float, float]]:
     """(seconds, seconds of a calibration step) for each sample."""
     found = []
     for _ in range(samples):
@@ -96,7 +99,7 @@ def _calls(work: Callable[[], None]) -> Calls:
     return counted
 
 
-async def measure(lane: Lane, samples: int, repeats: int) -> dict[str, Cost]:
+async def measure(lane: "Lane", samples: int, repeats: int) -> dict[str, Cost]:
     """A chunk's cost is the difference between a stream with chunks and one without."""
 
     def empty() -> None:
@@ -143,7 +146,7 @@ def _print_calls(title: str, counted: Calls) -> None:
     print("\n".join(f"{'  ' * (depth + 1)}{name}" for depth, name in counted.names))
 
 
-def _print_profile(lane: Lane, repeats: int) -> None:
+def _print_profile(lane: "Lane", repeats: int) -> None:
     profile = cProfile.Profile()
     with profile:
         for _ in range(repeats):
@@ -152,6 +155,8 @@ def _print_profile(lane: Lane, repeats: int) -> None:
 
 
 async def run(options: argparse.Namespace) -> None:
+    from bench.harness import Lane
+
     with tempfile.TemporaryDirectory(prefix="penstock-lane-") as directory:
         lane = Lane(Path(directory))
         await lane.open()
@@ -174,9 +179,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=200, metavar="N", help="requests in a sample")
     parser.add_argument("--calls", action="store_true", help="print every call, as a tree")
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
+    parser.add_argument("--compiled", action="store_true", help="the compiled rooms (tools/compile.py) instead of the sources")
     parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    if options.compiled and not compiled.use():
+        parser.error("nothing is compiled from these sources: run tools/compile.py")
+    from bench.harness import Loop
+
     with asyncio.Runner(loop_factory=Loop) as runner:
-        runner.run(run(parser.parse_args(arguments)))
+        runner.run(run(options))
 
 
 if __name__ == "__main__":

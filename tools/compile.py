@@ -33,6 +33,7 @@ MODULES = (
     "pipeline/heads.py",
     "pipeline/intake.py",
     "pipeline/pipeline.py",
+    "pipeline/queued.py",
     "pipeline/rooms.py",
     "routing/burden.py",
     "routing/fleet.py",
@@ -46,6 +47,9 @@ MODULES = (
     "transport/http.py",
     "usage/meter.py",
     "usage/pricing.py",
+    "wire/prompt.py",
+    "wire/replies.py",
+    "wire/requests.py",
 )
 """What every request passes, as far as mypyc can translate it: no msgspec structs (it drops their types), no subclass of uvicorn's."""
 

@@ -17,6 +17,7 @@ from penstock.routing.burden import Burden
 from penstock.routing.member import Member
 from penstock.usage.meter import Meter
 from penstock.wire import replies, requests
+from penstock.wire.bodies import EmbeddingBody
 from penstock.wire.errors import error_event
 from penstock.wire.relay import Relay, usage_event
 from penstock.wire.sse import DONE, KEEPALIVE
@@ -142,7 +143,7 @@ class Flight(Queued):
         else:
             reply = replies.read(body)
             count = replies.token_count(reply, self.demand.prompt_tokens)
-            if operation is _EMBEDDING and isinstance(self.request, requests.EmbeddingBody):
+            if operation is _EMBEDDING and isinstance(self.request, EmbeddingBody):
                 body = replies.embeddings_as(body, self.request.encoding_format)
             body = replies.edited(body, reply, self.meter.tier, self.rename, count)
         self.phase = ANSWERING

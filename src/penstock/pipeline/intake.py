@@ -7,17 +7,18 @@ from penstock.routing.member import Member
 from penstock.routing.prefix import Prefix, chain
 from penstock.scheduling.line import refuse_unserved
 from penstock.wire import requests
+from penstock.wire.bodies import AnyBody, SamplingBody
 from penstock.wire.prompt import prompt_bytes
 from penstock.wire.unsupported import needed
 
 
-def demand_of(call: Call, request: requests.AnyBody, model: str, started: float, default_max_tokens: int) -> Demand:
+def demand_of(call: Call, request: AnyBody, model: str, started: float, default_max_tokens: int) -> Demand:
     """`model` is the catalogue's id; `started` monotonic seconds."""
     return Demand(
         call.request_id,
         call.operation,
         model,
-        isinstance(request, requests.SamplingBody) and bool(request.stream),
+        isinstance(request, SamplingBody) and bool(request.stream),
         requests.prompt_tokens(request),
         requests.max_tokens(request, default_max_tokens),
         request.service_tier if isinstance(request.service_tier, str) else None,
@@ -26,7 +27,7 @@ def demand_of(call: Call, request: requests.AnyBody, model: str, started: float,
     )
 
 
-def prefix_of(request: requests.AnyBody, org_id: str, model: str) -> Prefix:
+def prefix_of(request: AnyBody, org_id: str, model: str) -> Prefix:
     """How the prompt begins. Neither tenants nor adapters, which have model names of their own, share a cache."""
     return chain(prompt_bytes(request), f"{org_id} {model}".encode())
 

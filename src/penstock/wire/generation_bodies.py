@@ -11,7 +11,8 @@ from msgspec import UNSET, Meta, UnsetType
 from penstock.domain.errors import BadRequest, InvalidJson, UnsupportedParameter
 from penstock.domain.inference import Operation
 from penstock.wire import generation as g
-from penstock.wire.requests import RequestBody, SamplingBody, StreamOptions, TokenLimit, explained
+from penstock.wire.bodies import RequestBody, SamplingBody, StreamOptions, TokenLimit
+from penstock.wire.requests import explained
 
 Body = TypeVar("Body")
 

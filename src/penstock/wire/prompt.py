@@ -1,6 +1,6 @@
 """The text that a model will read, in the order in which its template lays it out."""
 
-from penstock.wire.requests import AnyBody, ChatBody, CompletionBody, TensorsBody
+from penstock.wire.bodies import AnyBody, ChatBody, CompletionBody, TensorsBody
 
 
 def prompt_bytes(request: AnyBody) -> bytes:

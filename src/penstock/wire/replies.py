@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from penstock.domain.inference import TokenCount
-from penstock.wire.relay import TIER_VALUE, Usage, usage_json
+from penstock.wire.relay import TIER_VALUE, usage_json
+from penstock.wire.reply_bodies import Embedding, Reply, ReplyChoice
 from penstock.wire.requests import BYTES_PER_TOKEN
 
 
@@ -17,35 +18,13 @@ class GarbledReply(Exception):
     """What came is not a reply in OpenAI's form; the text is for the log."""
 
 
-class _Reply(msgspec.Struct, gc=False):
-    usage: Usage | None = None
-    choices: list[msgspec.Raw] | None = None
-    data: msgspec.Raw = msgspec.Raw()
-    error: Any = None
-
-
-class _Message(msgspec.Struct, gc=False):
-    content: Any = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    message: _Message | None = None
-    text: str | None = None
-
-
-class _Embedding(msgspec.Struct, gc=False):
-    embedding: list[float] | str
-    index: int = 0
-    object: str = "embedding"
-
-
-_reply = msgspec.json.Decoder(_Reply)
-_choice = msgspec.json.Decoder(_Choice)
-_embeddings = msgspec.json.Decoder(list[_Embedding])
+_reply = msgspec.json.Decoder(Reply)
+_choice = msgspec.json.Decoder(ReplyChoice)
+_embeddings = msgspec.json.Decoder(list[Embedding])
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def read(body: bytes) -> _Reply:
+def read(body: bytes) -> Reply:
     """Raises GarbledReply for anything but a reply with choices or data."""
     try:
         if not body.isascii():
@@ -59,10 +38,13 @@ def read(body: bytes) -> _Reply:
     return reply
 
 
-def token_count(reply: _Reply, prompt_estimate: int) -> TokenCount:
+def token_count(reply: Reply, prompt_estimate: int) -> TokenCount:
     """The engine's own count, or ours, marked as estimated."""
-    if reply.usage is not None:
-        return reply.usage.count()
+    usage = reply.usage
+    if usage is not None:
+        if usage.prompt_tokens_details is None and usage.completion_tokens_details is None:
+            return TokenCount(usage.prompt_tokens or 0, usage.completion_tokens or 0)
+        return usage.count()
     text = 0
     for raw in reply.choices or ():
         try:
@@ -74,7 +56,7 @@ def token_count(reply: _Reply, prompt_estimate: int) -> TokenCount:
     return TokenCount(prompt_estimate, -(-text // BYTES_PER_TOKEN), estimated=True)
 
 
-def edited(body: bytes, reply: _Reply, service_tier: str, rename: tuple[re.Pattern[bytes], bytes] | None, count: TokenCount) -> bytes:
+def edited(body: bytes, reply: Reply, service_tier: str, rename: tuple[re.Pattern[bytes], bytes] | None, count: TokenCount) -> bytes:
     """The reply as the client gets it: tier served, public model name, and always a usage object."""
     if b'"service_tier"' in body:
         body = TIER_VALUE.sub(b"", body)

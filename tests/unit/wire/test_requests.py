@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from penstock.domain.errors import BadRequest, PenstockError
 from penstock.domain.inference import Operation
 from penstock.wire import requests
+from penstock.wire.bodies import AnyBody
 from tests.unit.wire.mutations import COUNTS, mutations
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -52,7 +53,7 @@ JSON = st.recursive(
 )
 
 
-def decode(value: Any, operation: Operation = Operation.CHAT) -> requests.AnyBody:
+def decode(value: Any, operation: Operation = Operation.CHAT) -> AnyBody:
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
     return requests.decode(operation, body, 64)
 
