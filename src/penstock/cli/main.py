@@ -26,6 +26,7 @@ COMMANDS = {
     "queues": "Queues of tasks: list, pause, resume, limit.",
     "usage": "Tokens, requests and cost by model, key, tier or day.",
     "explain": "Why a request went where it went: explain ID, or --last.",
+    "simulate": "Rehearse traffic on a virtual clock: scenarios, pass lines, what-if.",
     "doctor": "Check gateway, store, workers, port, disk, clock and profiles.",
     "bench": "Measure the endpoint with a small load.",
     "migrate": "Bring the store's schema up to date.",
