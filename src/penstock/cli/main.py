@@ -23,6 +23,7 @@ COMMANDS = {
     "workers": "Workers and upstreams: list, show, add, remove, drain, resume.",
     "tokens": "Join tokens for workers and runners: create, list, revoke.",
     "tasks": "Tasks: submit, list, show, watch, cancel, retry, clone, export.",
+    "batch": "Batches: run a file of requests, list, show, cancel, results.",
     "queues": "Queues of tasks: list, pause, resume, limit.",
     "usage": "Tokens, requests and cost by model, key, tier or day.",
     "explain": "Why a request went where it went: explain ID, or --last.",
