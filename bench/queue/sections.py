@@ -22,7 +22,7 @@ _SMALL_HISTORY = 10_000
 
 
 @dataclass
-class _Found:
+class Found:
     """What was measured at one store."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
@@ -50,7 +50,7 @@ _ROWS = {
 
 def queue(options: Options) -> list[Section]:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop:
-        found: dict[str, _Found] = {}
+        found: dict[str, Found] = {}
         notes = [
             f"{options.finished:,} finished tasks are many, {_SMALL_HISTORY:,} few; medians of {options.rounds} rounds of {_TASKS:,} tasks"
         ]
@@ -61,11 +61,11 @@ def queue(options: Options) -> list[Section]:
                 found["postgres"] = loop.run(_postgres(url, options))
         except ConnectionError as problem:
             notes.append(f"without PostgreSQL: {problem}")
-        return [_section(found, tuple(notes))]
+        return [as_section(found, tuple(notes))]
 
 
-async def _sqlite(url: str, options: Options) -> _Found:
-    found = _Found()
+async def _sqlite(url: str, options: Options) -> Found:
+    found = Found()
     async with opened(url) as store:
         for _ in range(options.rounds):
             life, per_flush = await measures.two_in_process(store, _TASKS)
@@ -78,8 +78,8 @@ async def _sqlite(url: str, options: Options) -> _Found:
     return found
 
 
-async def _postgres(url: str, options: Options) -> _Found:
-    found = _Found()
+async def _postgres(url: str, options: Options) -> Found:
+    found = Found()
     async with opened(url) as store:
         await _with_history(store.tasks, options, found)
         for _ in range(options.rounds):
@@ -89,7 +89,7 @@ async def _postgres(url: str, options: Options) -> _Found:
     return found
 
 
-async def _with_history(tasks: TaskStore, options: Options, found: _Found) -> None:
+async def _with_history(tasks: TaskStore, options: Options, found: Found) -> None:
     starts = await measures.start_latencies(tasks)
     found.add("start_p50", percentile(starts, 0.5))
     found.add("start_p99", percentile(starts, 0.99))
@@ -102,7 +102,7 @@ async def _with_history(tasks: TaskStore, options: Options, found: _Found) -> No
     found.add("search_common", await measures.search_latency(tasks, lambda number: f"hundredth{number % 100}"))
 
 
-def _section(found: Mapping[str, _Found], notes: tuple[str, ...]) -> Section:
+def as_section(found: Mapping[str, Found], notes: tuple[str, ...]) -> Section:
     stores = tuple(found)
     rows = tuple((name, *(shown(found[store].spread(key), digits) for store in stores)) for key, (name, digits) in _ROWS.items())
     figures = {f"queue_{store}_{key}": median(found[store].spread(key)) for store in stores for key in _ROWS if key in found[store].values}

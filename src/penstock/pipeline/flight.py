@@ -305,6 +305,8 @@ class Flight(Queued):
             self.rooms.retries.active -= 1
             if self._retries_taken:
                 self.rooms.retries.give_back(self._retries_taken, helped=answered)
+            if self.service_class is _BATCH:
+                self.rooms.forget_batch(self.serving, self)
 
     def _free(self, attempt: Attempt) -> None:
         """The attempt is over: its slot goes to who waits for it."""

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -106,8 +105,8 @@ class Rooms:
     routes: dict[tuple[str, str], Route] = field(default_factory=dict)
     """What names have led to, by name and organisation, since anything was last edited."""
     renames: dict[tuple[str, str], tuple[re.Pattern[bytes], bytes]] = field(default_factory=dict)
-    batch: dict[Serving, WeakKeyDictionary["Preemptible", None]] = field(default_factory=dict)
-    """Batch requests that were sent to a worker, by when; those that are over vanish by themselves."""
+    batch: dict[Serving, dict[Preemptible, None]] = field(default_factory=dict)
+    """Batch requests that were sent to a worker and are not over, by when they were sent."""
     line_rules: LineRules = RULES
     """By the policy in force (`pipeline/policy.py`)."""
     preempt_batch: bool = True
@@ -133,13 +132,21 @@ class Rooms:
         route = self.routes[name, org_id] = Route(model, serving, self.line(serving), self.catalogue.price(model))
         return route
 
-    def note_batch(self, serving: Serving, flight: "Preemptible") -> None:
+    def note_batch(self, serving: Serving, flight: Preemptible) -> None:
         """It is at a worker; the last that was noted is the newest."""
         running = self.batch.get(serving)
         if running is None:
-            running = self.batch[serving] = WeakKeyDictionary()
+            running = self.batch[serving] = {}
         running.pop(flight, None)
         running[flight] = None
+
+    def forget_batch(self, serving: Serving, flight: Preemptible) -> None:
+        """It is over."""
+        running = self.batch.get(serving)
+        if running is not None:
+            running.pop(flight, None)
+            if not running:
+                del self.batch[serving]
 
     def adopt(self, catalogue: Catalogue) -> None:
         """Models were edited."""

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from typing import Literal
 
 from penstock.rehearsal.figures import Interval, interval
@@ -73,7 +75,7 @@ class Scenario:
     title: str
     about: str
     """For the report: what happens, with the numbers that matter."""
-    measure: Callable[[int, bool], Mapping[str, float]]
+    measure: Callable[..., Mapping[str, float]]
     """(seed, brief) -> figures by name; brief: a shorter one, for a quick look."""
     lines: tuple[PassLine, ...] = ()
 
@@ -88,8 +90,25 @@ class Finding:
     checks: tuple[Check, ...]
 
 
-def rehearse(scenario: Scenario, seeds: Sequence[int], *, brief: bool = False) -> Finding:
-    measured = [scenario.measure(seed, brief) for seed in seeds]
+def rehearse(scenario: Scenario, seeds: Sequence[int], *, brief: bool = False, jobs: int = 1) -> Finding:
+    """The seeds in so many processes."""
+    measured = _measured(scenario, seeds, brief, min(jobs, len(seeds)))
     names = list(dict.fromkeys(name for one in measured for name in one))
     figures = {name: interval([one[name] for one in measured if not math.isnan(one.get(name, math.nan))] or [math.nan]) for name in names}
     return Finding(scenario, len(seeds), figures, tuple(line.judge(figures) for line in scenario.lines))
+
+
+def _measured(scenario: Scenario, seeds: Sequence[int], brief: bool, jobs: int) -> list[Mapping[str, float]]:
+    if jobs < 2:
+        return [scenario.measure(seed, brief) for seed in seeds]
+    # Forked: a child has the scenario, and the traffic that it may hold, without being sent them.
+    _for_children[:] = [partial(scenario.measure, brief=brief)]
+    with get_context("fork").Pool(jobs) as pool:
+        return pool.map(_one_seed, seeds, chunksize=1)
+
+
+_for_children: list[Callable[[int], Mapping[str, float]]] = []
+
+
+def _one_seed(seed: int) -> Mapping[str, float]:
+    return _for_children[0](seed)

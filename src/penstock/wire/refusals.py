@@ -10,6 +10,9 @@ _CODES: dict[str, type[PenstockError]] = {
     "unsupported_parameter": UnsupportedParameter,
 }
 
+_CONTEXT = ("context length", "context size")
+"""How vLLM and SGLang, and how llama.cpp call it; they have no code for it."""
+
 
 def callers_mistake(status: int, body: bytes) -> PenstockError | None:
     """The error to pass on when the request itself is at fault (400, 413, 422); None: the worker is."""
@@ -19,7 +22,7 @@ def callers_mistake(status: int, body: bytes) -> PenstockError | None:
     if status == 413:
         return TooLarge(message)
     code, param = _details(body)
-    if code not in _CODES and "context length" in message.lower():
+    if code not in _CODES and any(words in message.lower() for words in _CONTEXT):
         code = "context_length_exceeded"
     return _CODES.get(code, BadRequest)(message, param=param)
 

@@ -51,6 +51,13 @@ async def test_without_a_limit_an_answer_ends_by_itself(served: Subject) -> None
     assert (await served.chat())["choices"][0]["finish_reason"] == "stop"
 
 
+@pytest.mark.feature("ignore_eos")
+async def test_an_answer_goes_on_to_its_limit_when_asked(served: Subject) -> None:
+    answer = await served.chat(max_tokens=100, ignore_eos=True)
+    assert answer["usage"]["completion_tokens"] == 100
+    assert answer["choices"][0]["finish_reason"] == "length"
+
+
 @pytest.mark.feature("seed")
 async def test_the_same_seed_says_the_same_and_another_does_not(served: Subject) -> None:
     texts = [(await served.chat(seed=seed))["choices"][0]["message"]["content"] for seed in (1, 1, 2)]

@@ -137,7 +137,7 @@ async def test_a_webhook_that_fails_comes_again_under_the_same_id(desk: Office) 
 @pytest.mark.parametrize(
     "url",
     [
-        "http://192.168.0.1/hook",
+        "http://10.1.2.3/hook",
         "http://[::1]/hook",
         "http://169.254.169.254/latest/meta-data",
         "http://[::ffff:10.0.0.1]/",

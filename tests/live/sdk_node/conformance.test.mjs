@@ -247,6 +247,48 @@ function cases({ engine, base_url: baseURL, api_key: apiKey, model, origin, orig
     assert.equal(new Set(told).size, 50);
   });
 
+  test("responses: whole, streamed, continued, in the background", async () => {
+    const first = await client.responses.create({ model, input: "Where does the river end?", max_output_tokens: 12 });
+    assert.match(first.id, /^resp_/);
+    assert.ok(first.output_text.length > 0);
+    const stream = client.responses.stream({ model, input: "And then?", previous_response_id: first.id });
+    let said = "";
+    stream.on("response.output_text.delta", ({ delta }) => (said += delta));
+    const final = await stream.finalResponse();
+    assert.equal(final.output_text, said);
+    assert.ok(final.usage.input_tokens > first.usage.input_tokens);
+    assert.equal((await client.responses.retrieve(final.id)).output_text, said);
+    const items = await collect(await client.responses.inputItems.list(final.id));
+    assert.deepEqual(items.map((item) => item.content[0].text), ["And then?"]);
+    const asked = await client.responses.create({ model, input: "Later.", background: true, max_output_tokens: 5 });
+    const over = async () => {
+      const answer = await client.responses.retrieve(asked.id);
+      return !["queued", "in_progress"].includes(answer.status) && answer;
+    };
+    assert.ok((await eventually(over, 20_000)).output_text.length > 0);
+    await client.responses.delete(first.id);
+    await assert.rejects(client.responses.retrieve(first.id), failure(OpenAI.NotFoundError, { status: 404 }));
+  });
+
+  test("a file becomes a batch, and its answers a file", async () => {
+    const line = (id, body) => JSON.stringify({ custom_id: id, method: "POST", url: "/v1/chat/completions", body });
+    const lines = [1, 2, 3].map((number) => line(`good-${number}`, { model, messages: ask, max_tokens: 3 }));
+    const content = [...lines, line("bad", { model })].join("\n");
+    const file = await client.files.create({ file: new File([content], "lines.jsonl"), purpose: "batch" });
+    assert.deepEqual([file.bytes, file.filename, file.purpose], [content.length, "lines.jsonl", "batch"]);
+    const made = await client.batches.create({ input_file_id: file.id, endpoint: "/v1/chat/completions", completion_window: "24h" });
+    const over = async () => {
+      const batch = await client.batches.retrieve(made.id);
+      return batch.status === "completed" && batch;
+    };
+    const batch = await eventually(over, 30_000);
+    assert.deepEqual(batch.request_counts, { total: 4, completed: 3, failed: 1 });
+    const read = async (id) => (await (await client.files.content(id)).text()).trim().split("\n").map((each) => JSON.parse(each));
+    assert.deepEqual((await read(batch.output_file_id)).map((each) => each.custom_id).sort(), ["good-1", "good-2", "good-3"]);
+    assert.deepEqual((await read(batch.error_file_id)).map((each) => each.response.status_code), [400]);
+    await client.files.delete(file.id);
+  });
+
   after(() => eventually(idle, 2500));
 }
 

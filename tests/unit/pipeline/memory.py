@@ -238,6 +238,7 @@ class Bench:
         found: dict[str, object] = {"active": self.rooms.retries.active, "retrying": self.rooms.retries.retrying}
         found |= {"slots of the journal": len(self.journal.slots), "running": self.rooms.gate.in_flight(self.principal)}
         found |= {"idempotency": len(self.rooms.answers._running), "waiting": sum(map(len, self.rooms.lines.values()))}
+        found["batch"] = len(self.rooms.batch)
         for line in self.rooms.lines.values():
             found |= {f"counters of {each.name}": line.counters(each) for each in ServiceClass}
             found |= {f"deficit of {each.name}": deficit for each, deficit in line.deficits.items()}

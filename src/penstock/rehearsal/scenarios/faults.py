@@ -71,7 +71,7 @@ def _measure_flapping(seed: int, brief: bool) -> dict[str, float]:
         world.agenda.at(world.started + 20.0 * cycle + 10.0, machine.crash)
         world.agenda.at(world.started + 20.0 * cycle + 20.0, machine.restart)
     world.agenda.every(1.0, lambda: world.fleet.alive("w0"))
-    results = world.play(_given(seed, seconds), seconds + 60.0)
+    results = world.play(_given(seed, seconds, rate=20.0), seconds + 60.0)
     return {
         "its share of the attempts": machine.requests / world.transport.sent,
         "requests that failed": figures.share(results, lambda one: not one.completed),

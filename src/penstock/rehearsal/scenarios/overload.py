@@ -36,7 +36,7 @@ def _play(seed: int, given: Sequence[Ask], seconds: float, *, one_queue: bool = 
 
 
 def _measure_loads(seed: int, brief: bool) -> dict[str, float]:
-    seconds = 60.0 if brief else 120.0
+    seconds = 60.0 if brief else 90.0
     found: dict[str, float] = {}
     good: dict[float, float] = {}
     for factor in _FACTORS:
@@ -68,8 +68,8 @@ LOADS = Scenario(
     "overload",
     "From half of what the workers can do to ten times as much",
     f"Four workers that can do about {CAPACITY:g} requests/s of the lengths of a production chat; 10/30/60 % enterprise/premium/free."
-    " Clients say how long they wait for a first token: 5, 10 and 20 s. Goodput: requests/s whose first token came in that time, and 100 ms a"
-    " token or less.",
+    " Clients say how long they wait for a first token: 5, 10 and 20 s. Goodput: requests/s whose first token came in that time, and"
+    " 100 ms a token or less.",
     _measure_loads,
     (
         PassLine("shedding.goodput_at_2x", "goodput at 2x / peak", ">=", 0.95),

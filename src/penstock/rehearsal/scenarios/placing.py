@@ -45,7 +45,7 @@ def _first_tokens(policy: str, seed: int, given: Sequence[Ask], seconds: float, 
 
 
 def _measure_lengths(seed: int, brief: bool) -> dict[str, float]:
-    seconds = 40.0 if brief else 100.0
+    seconds = 30.0 if brief else 60.0
     given = _mixed(seed, seconds)
     p99: dict[str, float] = {}
     left = 0.0
@@ -77,7 +77,7 @@ _ORDINARY_RATE = 16.0
 
 
 def _measure_two(seed: int, brief: bool) -> dict[str, float]:
-    seconds = 60.0 if brief else 200.0
+    seconds = 40.0 if brief else 120.0
     random = Random(seed)  # noqa: S311
     sizes = Sizes()
     given = asks(poisson(random, _ORDINARY_RATE, seconds), lambda: sizes.draw(random))
@@ -143,7 +143,7 @@ def _hits(world: World) -> float:
 
 
 def _measure_prefixes(seed: int, brief: bool) -> dict[str, float]:
-    seconds = 60.0 if brief else 180.0
+    seconds = 60.0 if brief else 120.0
     shared, alone = _chat(seed, seconds, shared=True), _chat(seed, seconds, shared=False)
     found: dict[str, float] = {}
     for policy in ("prefix_affinity", "power_of_two", "round_robin"):

@@ -137,7 +137,7 @@ def _others(results: Sequence[Result], start: float) -> list[Result]:
 
 
 def _measure_noise(seed: int, brief: bool) -> dict[str, float]:
-    seconds = 60.0 if brief else 120.0
+    seconds = 40.0 if brief else 80.0
     machines = tuple(MachineSpec(f"w{n}", _STEADY_GPU, _SLOTS) for n in range(4))
     found: dict[str, float] = {}
     for name, factor, one_queue in (("calm", 1, False), ("noisy", _NOISY_RATE, False), ("noisy, one queue for all", _NOISY_RATE, True)):

@@ -20,6 +20,8 @@ from penstock.stores._tasks.wakeups import ANY
 CHANNEL = "penstock_tasks"
 NOTIFY_EVERY_SECONDS = 0.05
 _LISTEN_AGAIN_SECONDS = 1.0
+_LONGEST_NEWS = 1000
+"""Characters; the server takes 8,000 bytes, and names may have four to a character, and quotes."""
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _ROLL_UP_LOCK = 0x726F6C6C7570  # "rollup"
 
@@ -34,7 +36,6 @@ class PostgresTasks(SqlTasks):
         self._untold: set[str] = set()
         self._teller: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
-        self._listening = asyncio.Event()
 
     async def close(self) -> None:
         for task in (self._teller, self._listener):
@@ -56,6 +57,12 @@ class PostgresTasks(SqlTasks):
         return await self._write(alone)
 
     async def _write(self, work: Callable[[Db], T]) -> T:
+        try:
+            return await self._store._transact(lambda cursor: work(self._timed(PostgresDb(cursor))))
+        except PortUnavailable as error:
+            if not isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
+                raise
+        # Of two that waited for each other the server has let the other one go first.
         return await self._store._transact(lambda cursor: work(self._timed(PostgresDb(cursor))))
 
     async def _read(self, work: Callable[[Db], T]) -> T:
@@ -83,6 +90,8 @@ class PostgresTasks(SqlTasks):
         """At once for the first, then at most every 50 ms: each NOTIFY takes a lock of the whole server at its commit."""
         while self._untold:
             told, self._untold = sorted(self._untold), set()
+            if sum(map(len, told)) > _LONGEST_NEWS:
+                told = [ANY]
             try:
                 await self._store._transact(
                     lambda cursor: PostgresDb(cursor).rows("SELECT pg_notify(?, ?)", CHANNEL, msgspec.json.encode(told).decode())  # noqa: B023
@@ -102,7 +111,6 @@ class PostgresTasks(SqlTasks):
     async def _hear(self) -> None:
         async with await psycopg.AsyncConnection.connect(self._address, autocommit=True) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
-            self._listening.set()
             self._wakeups.tell((ANY,))  # what came while nobody listened
             async for news in connection.notifies():
                 self._wakeups.tell(msgspec.json.decode(news.payload, type=list[str]))
