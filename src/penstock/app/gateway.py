@@ -26,7 +26,7 @@ from penstock.app.rules import connection_limits, fleet_rules, pipeline_rules, p
 from penstock.app.server import Server, bind
 from penstock.app.tasks import desk, start_sweeping
 from penstock.app.upstreams import Discovery, configured
-from penstock.app.views import Counted, LiveFleet, Ready
+from penstock.app.views import LiveFleet, Ready
 from penstock.catalog.models import Catalogue
 from penstock.catalog.policies import in_force
 from penstock.domain.clock import SystemClock
@@ -40,7 +40,7 @@ from penstock.edge.connection import connection_class, sweep
 from penstock.edge.control import ControlServices, control_app
 from penstock.edge.control.sign_in import SignIn
 from penstock.edge.fastlane import Lane
-from penstock.edge.observe import Metrics
+from penstock.edge.observe import Counted, Metrics
 from penstock.explain.decision import Ring
 from penstock.explain.view import RingView
 from penstock.journal.journal import Journal

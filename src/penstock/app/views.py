@@ -7,11 +7,9 @@ from penstock.app.changes import ChangePoll
 from penstock.app.fleet_watch import FleetWatch
 from penstock.domain.clock import Clock
 from penstock.domain.errors import UpstreamFailed
-from penstock.domain.inference import TokenCount
 from penstock.domain.models import ModelRecord, Price
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
 from penstock.edge.control.services import LiveWorker, ServedModel
-from penstock.edge.observe import Metrics
 from penstock.engines import ProbeFailed, probe
 from penstock.pipeline import Pipeline, Rooms
 
@@ -94,30 +92,3 @@ class Ready:
         if self._journal_failing():
             found.append("the usage journal cannot be written")
         return found
-
-
-class Counted:
-    """Implements the pipeline's `Observer`: numbers for `/metrics`."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def over(
-        self,
-        model: str,
-        operation: str,
-        tier: str,
-        status: int,
-        seconds: float,
-        queue_seconds: float,
-        ttft_seconds: float | None,
-        count: TokenCount | None,
-        retries: int,
-    ) -> None:
-        metrics = self._metrics
-        metrics.series(model, operation, tier).add(status, seconds, queue_seconds, ttft_seconds, count, retries)
-        if count is not None:
-            metrics.journal_records += 1
-
-    def refused(self, code: str) -> None:
-        self._metrics.refused[code] += 1

@@ -80,7 +80,8 @@ class PenstockConnection(HttpToolsProtocol):
         self._answering: Exchange | None = None
         """The exchange whose turn it is, or was last; `cycle` may be a later one, of which the head has come already."""
         self._known = KnownHead()
-        self._known_head: Head | None = None
+        self._known_head: Head
+        """Of the head that `_known` has learned."""
         self._first_read = b""
         """What the parser is given from the begin of a request; empty when it is in the middle of one."""
 
@@ -109,7 +110,12 @@ class PenstockConnection(HttpToolsProtocol):
         if self.stage is IDLE:
             body = self._known.body(data)
             if body is not None:
-                self._begin_known(body)
+                # A whole request, with a head that the parser has accepted on this connection before.
+                exchange = Exchange(self.lane, self, self._known_head, self._address)
+                self.cycle = exchange  # type: ignore[assignment]  # see above
+                self._incoming = self._answering = exchange
+                self.stage = ANSWER
+                exchange.whole(body)
                 return
         self._first_read = data if self.stage is IDLE or not self._head_read else b""
         self._head_read += len(data)
@@ -127,15 +133,6 @@ class PenstockConnection(HttpToolsProtocol):
         if self.stage is HEAD and self._head_read > self.limits.max_header_bytes:
             # The head has not ended: a single line without an end would never reach `on_header`.
             self._reject_head()
-
-    def _begin_known(self, body: bytes) -> None:
-        """A whole request, with a head that the parser has accepted on this connection before."""
-        assert self._known_head is not None
-        exchange = Exchange(self.lane, self, self._known_head, self._address)
-        self.cycle = exchange  # type: ignore[assignment]  # see above
-        self._incoming = self._answering = exchange
-        self.stage = ANSWER
-        exchange.whole(body)
 
     def _without_upgrade(self) -> bytes:
         """The head of a request with a body and an offer that we do not take up, as it would be without it; else nothing."""

@@ -148,6 +148,34 @@ class Metrics:
         return self._control
 
 
+class Counted:
+    """Implements the pipeline's `Observer`: numbers for `/metrics`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def over(
+        self,
+        model: str,
+        operation: str,
+        tier: str,
+        status: int,
+        seconds: float,
+        queue_seconds: float,
+        ttft_seconds: float | None,
+        count: TokenCount | None,
+        retries: int,
+    ) -> None:
+        metrics = self._metrics
+        series = metrics.known.get((model, operation, tier)) or metrics.series(model, operation, tier)
+        series.add(status, seconds, queue_seconds, ttft_seconds, count, retries)
+        if count is not None:
+            metrics.journal_records += 1
+
+    def refused(self, code: str) -> None:
+        self._metrics.refused[code] += 1
+
+
 class Exposition:
     """The text of one scrape, from a registry of its own."""
 
