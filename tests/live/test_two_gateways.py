@@ -1,5 +1,6 @@
 """Two gateways on one PostgreSQL store: what one is told, the other knows within a second."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -23,8 +24,9 @@ def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Platfor
     directory = tmp_path_factory.mktemp("two")
     with ExitStack() as stack:
         store = stack.enter_context(database())
-        first = stack.enter_context(running(Platform(directory / "first", "--store", store, "--workers", "1")))
-        second = stack.enter_context(running(Platform(directory / "second", "--store", store, command="gateway")))
+        shared = {"PENSTOCK_FILES__DIRECTORY": str(directory / "files")}
+        first = stack.enter_context(running(Platform(directory / "first", "--store", store, "--workers", "1", environment=shared)))
+        second = stack.enter_context(running(Platform(directory / "second", "--store", store, command="gateway", environment=shared)))
         # Only the very first start of a store shows secrets.
         assert set(second.facts) == {"base_url", "dashboard_url"}
         second.facts["api_key"] = first.api_key
@@ -44,6 +46,19 @@ def test_a_key_revoked_on_one_is_refused_by_the_other(gateways: tuple[Platform, 
         assert all(_works(each, key["secret"]) for each in gateways)
         one.control.delete(f"/api/keys/{key['id']}")
         eventually(partial(_refused_by_all, gateways, key["secret"]), KNOWN_SECONDS)
+
+
+def test_a_batch_is_started_on_one_and_read_from_the_other(gateways: tuple[Platform, Platform]) -> None:
+    body = {"model": MODEL, "messages": ASK, "max_tokens": 2}
+    lines = [json.dumps({"custom_id": f"{at}", "method": "POST", "url": "/v1/chat/completions", "body": body}) for at in range(40)]
+    first, second = (OpenAI(base_url=each.base_url, api_key=gateways[0].api_key, max_retries=0) for each in gateways)
+    with first, second:
+        file = first.files.create(file=("lines.jsonl", "\n".join(lines).encode()), purpose="batch")
+        made = second.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+        over: Any = eventually(lambda: found if (found := first.batches.retrieve(made.id)).status == "completed" else None, 30.0)
+        for one in (first, second):
+            answers = [json.loads(text)["custom_id"] for text in one.files.content(over.output_file_id).text.splitlines()]
+            assert sorted(answers, key=int) == [str(at) for at in range(40)]
 
 
 def test_usage_of_both_is_one_ledger(gateways: tuple[Platform, Platform]) -> None:

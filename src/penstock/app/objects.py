@@ -23,7 +23,8 @@ class Objects:
     def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
         self._blobs = make_blobs("local", settings.files.directory or settings.data_dir / "files")
         self._is_ours_alone = settings.store_url.startswith("sqlite")
-        self.files = FileService(store, self._blobs, clock, max_bytes=settings.files.max_bytes)
+        limits = settings.files
+        self.files = FileService(store, self._blobs, clock, max_bytes=limits.max_bytes, max_org_bytes=limits.max_organisation_bytes)
         self.responses = ResponseService(store, store.tasks, clock)
         self.batches = BatchService(store, self.files, clock)
         # On SQLite there is nobody else: a gateway that comes back need not wait until its own claims run out.

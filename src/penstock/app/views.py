@@ -36,6 +36,7 @@ class LiveFleet:
                 member.in_flight,
                 member.outstanding_tokens,
                 wall + member.ejected_until - now if member.ejected_until > now else None,
+                member.limit,
             )
             for member in self._rooms.fleet.members()
         ]

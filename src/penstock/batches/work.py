@@ -24,7 +24,7 @@ from penstock.wire import batch_lines
 from penstock.wire.batch_lines import RequestLine
 
 log = structlog.get_logger("penstock.batches")
-CLAIM_SECONDS = 30.0
+CLAIM_SECONDS = 15.0
 MOST_AT_ONCE = 16
 """Batches that one gateway moves on at the same time."""
 LINES_AT_ONCE = 500

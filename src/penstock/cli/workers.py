@@ -103,6 +103,7 @@ def _fields(worker: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("pool", worker.get("pool") or "shared"),
         ("organisation", worker.get("org_id")),
         ("in flight", worker.get("in_flight")),
+        ("limit", worker.get("limit")),
         ("outstanding tokens", worker.get("outstanding_tokens")),
         ("running / waiting", f"{load.get('running', 0)} / {load.get('waiting', 0)}" if load else None),
         ("KV cache", _kv_usage(worker)),

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -175,6 +176,7 @@ class TransformersEngine:
     # --- start ---------------------------------------------------------------------------------------------------------
 
     def _load(self) -> "Loaded":
+        _check_folder(self._options["model"])  # before torch, which takes seconds to import
         try:
             import torch
 
@@ -208,6 +210,13 @@ class _Teller:
         if share >= self._told.get(doing, 0.0) + _TOLD_EVERY or (share >= 1 > self._told.get(doing, 0.0)):
             self._told[doing] = share
             _log.info(doing, model=self._model, percent=round(share * 100))
+
+
+def _check_folder(model: str) -> None:
+    """Raises EngineUnavailable for what can only be a folder and is none."""
+    looks_like_one = model.startswith(("/", "./", "../", "~")) or model.count("/") > 1
+    if looks_like_one and not Path(model).expanduser().is_dir():
+        raise EngineUnavailable(f"there is no model at {model}: that folder does not exist")
 
 
 def _ended(events: Sequence[Event]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import islice
 
 from penstock.domain.clock import Clock
-from penstock.domain.errors import BadRequest, NotFound, TooLarge
+from penstock.domain.errors import BadRequest, NotFound, PenstockError, QuotaExhausted, TooLarge
 from penstock.domain.files import EXPIRES_BY_ITSELF, FileQuery, FileRecord, Purpose
 from penstock.domain.ids import new_id
 from penstock.domain.ports import Blobs, BlobWriter, FileStore, NewFile
@@ -20,23 +20,41 @@ class FileService:
     """Every method may raise PortUnavailable. Files of another organisation are files that there are not."""
 
     def __init__(
-        self, store: FileStore, blobs: Blobs, clock: Clock, *, max_bytes: int = 200 * MIB, new_id: Callable[[str], str] = new_id
+        self,
+        store: FileStore,
+        blobs: Blobs,
+        clock: Clock,
+        *,
+        max_bytes: int = 200 * MIB,
+        max_org_bytes: int = 100 * 1024 * MIB,
+        new_id: Callable[[str], str] = new_id,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._clock = clock
         self._new_id = new_id
         self.max_bytes = max_bytes
+        self._max_org_bytes = max_org_bytes
 
     def new_file_id(self) -> str:
         """OpenAI separates the prefix of a file's id by a hyphen, and programs look for it."""
         return self._new_id("file").replace("_", "-", 1)
 
     async def begin(self, org_id: str, file_id: str | None = None, max_bytes: int | None = None) -> "Upload":
-        """A new file whose content comes piece by piece. Raises StorageFull."""
+        """A new file whose content comes piece by piece. Raises StorageFull, QuotaExhausted.
+
+        With `max_bytes` it is one of ours, which counts for its organisation but is not refused.
+        """
+        left = self._max_org_bytes
+        if max_bytes is None:
+            left -= await self._store.stored_bytes(org_id)
+            if left <= 0:
+                raise _no_more_room(self._max_org_bytes)
         known_as = file_id or self.new_file_id()
         writer = await self._blobs.create(known_as)
-        return Upload(self, writer, known_as, org_id, max_bytes or self.max_bytes)
+        limit = max_bytes or min(self.max_bytes, left)
+        refusal = too_large(limit) if limit >= self.max_bytes else _no_more_room(self._max_org_bytes)
+        return Upload(self, writer, known_as, org_id, limit, refusal)
 
     async def file(self, org_id: str, file_id: str) -> FileRecord:
         """Raises NotFound."""
@@ -95,19 +113,20 @@ class FileService:
 class Upload:
     """A file that is coming in; nobody sees it before `keep`. `discard` ends it in any other case."""
 
-    def __init__(self, service: FileService, writer: BlobWriter, file_id: str, org_id: str, max_bytes: int) -> None:
+    def __init__(self, service: FileService, writer: BlobWriter, file_id: str, org_id: str, max_bytes: int, refusal: PenstockError) -> None:
         self._service = service
         self._writer = writer
         self._max_bytes = max_bytes
+        self._refusal = refusal
         self.file_id = file_id
         self.org_id = org_id
         self.size_bytes = 0
 
     async def write(self, data: bytes) -> None:
-        """Raises TooLarge, StorageFull."""
+        """Raises TooLarge, QuotaExhausted, StorageFull."""
         self.size_bytes += len(data)
         if self.size_bytes > self._max_bytes:
-            raise too_large(self._max_bytes)
+            raise self._refusal
         await self._writer.write(data)
 
     async def seal(self) -> None:
@@ -131,6 +150,10 @@ def no_such_file(file_id: str) -> NotFound:
 
 def too_large(limit: int) -> TooLarge:
     return TooLarge(f"The file is larger than {limit} bytes.", param="file", retry=False)
+
+
+def _no_more_room(limit: int) -> QuotaExhausted:
+    return QuotaExhausted(f"The files of this organisation may have {limit} bytes together: delete some.", param="file", retry=False)
 
 
 def _chunks(names: Iterable[str]) -> Iterable[list[str]]:

@@ -2,10 +2,11 @@
 
 import structlog
 
+from penstock.admission.gate import Admission
 from penstock.admission.idempotency import Ticket
 from penstock.domain.errors import PenstockError, UnsupportedParameter
 from penstock.domain.inference import NO_TOKENS, OPERATION_PATHS, Call, Operation, TokenCount
-from penstock.domain.ports import Reply
+from penstock.domain.ports import Exchange, Reply
 from penstock.domain.principal import Pool, Principal, ServiceClass
 from penstock.domain.usage import Outcome
 from penstock.pipeline import ending, heads, intake
@@ -33,7 +34,12 @@ class Flight(Queued):
     """Implements `domain.ports.Flight` for the reply's owner, `scheduling.waiting.Waiting` for the line, `attempt.Owner` for the worker."""
 
     # What most requests never change costs them nothing: it is looked up on the class.
+    admission: Admission | None = None
+    attempt: Attempt | None = None
+    exchange: Exchange | None = None
     ticket: Ticket | None = None
+    preemptions = 0
+    _stood = False
     streaming = False
     """The client has its status line."""
     _counted = False
@@ -49,6 +55,7 @@ class Flight(Queued):
         self.started = self.last_write = rooms.monotonic()
         self.phase: Phase = NEW
         self.excluded: frozenset[str] = _NOBODY
+        self.debt = None  # not on the class: mypyc leaves out a default whose type is a Protocol
 
     # admission
 

@@ -32,13 +32,12 @@ class Queued(ending.Trail):
     max_tokens: int
     queued_at: float
     give_up_at: float
-    # What most requests never change costs them nothing: it is looked up on the class.
-    admission: Admission | None = None
-    attempt: Attempt | None = None
-    exchange: Exchange | None = None
-    debt: Debt | None = None
-    preemptions = 0
-    _stood = False
+    admission: Admission | None
+    attempt: Attempt | None
+    exchange: Exchange | None
+    debt: Debt | None
+    preemptions: int
+    _stood: bool
     """It has been in the line, which will want to know what it used."""
 
     def _wait(self, now: float) -> None:

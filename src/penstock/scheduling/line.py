@@ -23,7 +23,7 @@ _TURNS_BETWEEN_RESCUES = 3
 _NO_LONGER_THAN_SECONDS = 30.0
 _NEVER = float("inf")
 _ENOUGH_TO_TELL = 8
-"""Requests that went from a class to workers, before its own pace is believed."""
+"""Requests that went to workers, before a pace is believed."""
 
 Place = Callable[[Waiting], bool]
 
@@ -57,7 +57,8 @@ class Line:
         self._standing: dict[Waiting, Standing] = {}
         self._ends: Heap[Standing] = Heap()
         """By the moment when nobody waits for them any more."""
-        self._drain = Drain(drain_window_seconds)
+        self._drain = Drain(drain_window_seconds, _ENOUGH_TO_TELL)
+        """The pace of all since somebody has always been waiting: before that, slots were idle and say nothing."""
         self._class_drains = [Drain(drain_window_seconds, _ENOUGH_TO_TELL) for _ in ServiceClass]
         """The pace of each class since somebody of it has always been waiting: what it gets beside the others."""
         self._arrivals = 0
@@ -218,7 +219,8 @@ class Line:
                 blocked.add(standing.lane)
                 continue
             self._confirm()
-            self._drain.note(standing.cost, now)
+            if self.length:
+                self._drain.note(standing.cost, now)
             if self._classes[standing.service_class].length:
                 self._class_drains[standing.service_class].note(standing.cost, now)
             self.tallies[standing.service_class].waited(now - standing.entry.queued_at)
@@ -342,6 +344,8 @@ class Line:
         del self._standing[standing.entry]
         self.length -= 1
         self.tokens -= standing.cost
+        if not self.length:
+            self._drain.clear()
 
     def _give_back(self, entry: Waiting) -> None:
         """It comes back from a worker that did not do it."""

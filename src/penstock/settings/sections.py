@@ -117,6 +117,7 @@ class FilesSettings(Section):
         default=None, description="Where their contents lie; gateways of one store share it. Unset: `files` in the data directory."
     )
     max_bytes: Count = Field(default=200 * MIB, description="Largest file.")
+    max_organisation_bytes: Count = Field(default=100 * 1024 * MIB, description="All files that an organisation uploads, together.")
 
 
 class ChaosSettings(Section):

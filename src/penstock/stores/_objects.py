@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, delete, insert, literal, or_, select, update
+from sqlalchemy import Row, Select, and_, delete, func, insert, literal, or_, select, update
 
 from penstock.domain.batches import Batch, BatchStatus, BatchUsage, LineFault
 from penstock.domain.files import FileQuery, FileRecord, Purpose
@@ -35,6 +35,11 @@ class SqlFiles(SqlChanges):
         if query.purpose is not None:
             asked = asked.where(table.purpose == query.purpose)
         return [_file(row) for row in await self._rows(asked)]
+
+    async def stored_bytes(self, org_id: str) -> int:
+        query = select(func.coalesce(func.sum(stored_file.c.size_bytes), 0)).where(stored_file.c.org_id == org_id)
+        async with self._read() as connection:
+            return int((await connection.execute(query)).scalar_one())
 
     async def remove_file(self, org_id: str, file_id: str) -> bool:
         table = stored_file.c

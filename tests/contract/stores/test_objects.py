@@ -37,6 +37,7 @@ async def test_a_file_is_its_organisations_alone(store: Store) -> None:
     assert await store.file("org_b", "file-1") is None
     assert not await store.remove_file("org_b", "file-1")
     assert await store.known_files(["file-1", "file-2"]) == {"file-1"}
+    assert (await store.stored_bytes("org_a"), await store.stored_bytes("org_b")) == (BIG, 0)
     assert await store.remove_file("org_a", "file-1")
     assert not await store.remove_file("org_a", "file-1")
 

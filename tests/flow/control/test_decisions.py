@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
 import re
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 
+from penstock.cli.exits import ExitCode
 from penstock.domain.principal import Principal, Scope
 from tests.flow.gateway import CHAT, Client, Platform, platform, reply, scripted, until, well
 
@@ -129,3 +132,38 @@ async def test_a_sample_outlives_the_memory_of_the_gateway(tmp_path: Path) -> No
         assert kept.json() == remembered
         listed = await again.http.get("/api/decisions?last", headers=gate.authorization)
         assert listed.json()["data"] == [remembered]
+
+
+async def test_the_command_explains_the_last_request_and_a_named_one(tmp_path: Path) -> None:
+    async with scripted(well, well) as servers, platform(tmp_path, [server.url for server in servers]) as gate:
+        answer = await gate.chat()
+        code, text = await explain(gate, "--last")
+        assert code == 0
+        assert text.startswith(f"{decision_id(answer)}  answered by {answer.headers['x-penstock-worker']}")
+        for part in (
+            "timeline",
+            "sent to",
+            "candidates, as power_of_two saw them (2 of 2)",
+            "a minute left",
+            "no setting would have changed",
+        ):
+            assert part in text
+        code, text = await explain(gate, answer.headers["x-penstock-decision"], "--json")
+        assert (code, json.loads(text)["id"]) == (0, decision_id(answer))
+        await gate.chat(model="unknown")
+        code, text = await explain(gate, "--last")
+        assert "refused (404 model_not_found)" in text
+        assert "what would have changed it\n  models: an alias" in text
+        assert (await explain(gate, "req_00"))[0] == ExitCode.NOT_FOUND
+        assert (await explain(gate))[0] == (await explain(gate, "req_00", "--last"))[0] == ExitCode.USAGE
+
+
+async def explain(gate: Platform, *arguments: str) -> tuple[int, str]:
+    """As a process of its own, as the gateway runs in this one."""
+    environment = {"PENSTOCK_BASE_URL": gate.gateway.base_url, "PENSTOCK_API_KEY": gate.first.api_key, "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-m", "penstock", "explain", *arguments]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=environment)
+    out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode()

@@ -141,6 +141,28 @@ async def test_a_file_that_is_too_large(announced: bool) -> None:
             assert await left(gate) == []
 
 
+async def test_an_organisation_has_room_for_so_much() -> None:
+    async with gateway() as first:
+        blobs = MemoryBlobs()
+        files = FileService(first.store, blobs, first.clock, max_org_bytes=1000)
+        async with gateway(files=files) as gate:
+            files._store = gate.store
+            kept = await uploaded(gate, content=b"x" * 600)
+            for size, piece in ((500, 0), (500, 100)):
+                answer = await post(gate, form(("purpose", "batch"), ("file", "x", b"x" * size)), piece)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (429, "insufficient_quota")
+                assert answer.headers["x-should-retry"] == "false"
+            assert await left(gate) == [kept["id"]]
+            await uploaded(gate, content=b"x" * 400)
+            answer = await post(gate, form(("purpose", "batch"), FILE))
+            assert answer.status_code == 429
+            ours = await files.begin(gate.ours.org_id, max_bytes=10_000)
+            await ours.write(b"x" * 5000)  # what a batch has answered is kept
+            await ours.discard()
+            await gate.client.delete(f"/v1/files/{kept['id']}", headers=gate.ours.headers())
+            await uploaded(gate, content=b"x" * 500)
+
+
 async def test_pages(gate: Gateway) -> None:
     ids = [(await uploaded(gate, name=f"{number}.jsonl", purpose="vision" if number == 1 else "batch"))["id"] for number in range(4)]
 

@@ -52,7 +52,8 @@ async def remote(
     own = identity.load(directory / name)
     try:
         link = RemoteLink(gate.gateway.base_url, token or gate.first.join_token, own, SystemClock())
-        runner = make_runner(Settings(imports=(MODULE,), runner=RunnerSettings(**{"processes": 2, "drain_seconds": 2, **settings})), link, link, name)
+        wanted = RunnerSettings(**{"processes": 2, "drain_seconds": 2, **settings})
+        runner = make_runner(Settings(imports=(MODULE,), runner=wanted), link, link, name)
         async with running(runner) as task:
             yield runner, task
     finally:

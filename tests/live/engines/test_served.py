@@ -62,7 +62,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
-@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+@pytest.mark.parametrize("engine", ["vllm", pytest.param("sglang", marks=pytest.mark.soak)])
 def test_a_server_of_another_maker_is_run_asked_crashed_and_stopped(platform: Platform, tmp_path: Path, engine: str) -> None:
     require("torch", "transformers", "accelerate")
     tiny = tiny_model()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock.domain.errors import BadRequest, UnsupportedParameter
+from penstock.domain.errors import BadRequest, Overloaded, UnsupportedParameter
 from penstock.domain.inference import Operation
 from penstock.engines import BadOption, EngineUnavailable
 from penstock.engines.transformers import TransformersEngine
@@ -269,3 +269,24 @@ async def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(model: P
     (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(EngineUnavailable, match=r"does not fit: it needs about 2\d\d\.\d GiB on cpu, where .* smaller number format"):
         await TransformersEngine({"model": str(tmp_path), "device": "cpu"}).open()
+
+
+async def test_a_device_that_is_full_fails_those_who_run_and_serves_the_next(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from penstock.engines._transformers.rows import TogetherRows
+
+    join, full = TogetherRows.join, [True]
+
+    def fails_once(self: TogetherRows, *given: Any, **named: Any) -> None:
+        if full:
+            full.clear()
+            raise torch.OutOfMemoryError("no room")
+        join(self, *given, **named)
+
+    async with engine(model) as one:
+        monkeypatch.setattr(TogetherRows, "join", fails_once)
+        with pytest.raises(Overloaded, match="out of memory"):
+            await asyncio.wait_for(ask(one, n=2, max_tokens=4, ignore_eos=True), 20)
+        assert (await ask(one, max_tokens=4, ignore_eos=True))["usage"]["completion_tokens"] == 4
+        assert one.load().waiting == 0

@@ -24,7 +24,6 @@ def test_a_folder_is_served_with_one_command(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_there_ends_it_with_the_reason(tmp_path: Path) -> None:
-    tiny_model()  # where the engine is not installed, that would be the reason
     command = [sys.executable, "-m", "penstock", "up", "--port", "0", "--no-discover", "--data-dir", str(tmp_path / "data")]
     ended = subprocess.run([*command, "--model", str(tmp_path / "nothing")], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2

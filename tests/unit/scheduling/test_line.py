@@ -126,6 +126,16 @@ def test_overdue_entries_are_taken_out() -> None:
     assert serve(line, 9) == [other]
 
 
+def test_slots_that_were_idle_do_not_make_the_line_look_slow() -> None:
+    """Now and then one had to wait for a moment; when several come together, nobody is told that he would wait for seconds."""
+    line = Line(100)
+    for second in range(10):
+        joined(line, Entry(second, queued_at=float(second), give_up_at=second + 5.0))
+        serve(line, 1, second + 0.01)
+    joined(line, *(Entry(20 + number, queued_at=9.5, give_up_at=14.5) for number in range(8)))
+    assert line.expected_wait(9.5) == 0.0
+
+
 def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
     line = Line(100)
     joined(line, *(Entry(number, give_up_at=12.0) for number in range(20)))

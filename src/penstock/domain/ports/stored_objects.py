@@ -58,6 +58,10 @@ class FileStore(Protocol):
 
     async def files(self, query: FileQuery) -> list[FileRecord]: ...
 
+    async def stored_bytes(self, org_id: str) -> int:
+        """Of all its files."""
+        ...
+
     async def remove_file(self, org_id: str, file_id: str) -> bool: ...
 
     async def expired_files(self, now: float, limit: int) -> list[FileRecord]:

@@ -34,6 +34,8 @@ class LiveWorker:
     outstanding_tokens: int
     ejected_until: float | None = None
     """Unix seconds; None: not ejected."""
+    limit: int | None = None
+    """Requests that it gets at the same time: its slots, or fewer; None: not known here."""
 
 
 @dataclass(frozen=True, slots=True)

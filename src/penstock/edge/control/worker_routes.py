@@ -71,6 +71,7 @@ class WorkerView(View):
     draining: Annotated[bool, Field(description="An operator asked it to drain.")]
     load: LoadView
     in_flight: int
+    limit: Annotated[int | None, Field(description="Requests that it gets at the same time: its slots, or fewer.")]
     outstanding_tokens: int
     ejected: bool
     ejected_until: float | None
@@ -241,6 +242,7 @@ def view(record: WorkerRecord, live: LiveWorker | None) -> WorkerView:
         draining=record.draining,
         load=LoadView.model_validate(live.load if live else record.load),
         in_flight=seen.in_flight,
+        limit=seen.limit,
         outstanding_tokens=seen.outstanding_tokens,
         ejected=seen.ejected_until is not None,
         ejected_until=seen.ejected_until,

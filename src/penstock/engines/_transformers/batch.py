@@ -167,10 +167,17 @@ class Batch:
             voice = reading.voices.pop(0)
             self._take(voice, None, reading.logits)
             if not voice.done:
-                self._rows.join(reading.cache, len(reading.ids), last=not reading.voices)
-                self._voices.append(voice)
+                self._join(voice, reading)
         if not reading.voices:
             self._waiting.popleft()
+
+    def _join(self, voice: Voice, reading: _Reading) -> None:
+        try:
+            self._rows.join(reading.cache, len(reading.ids), last=not reading.voices)
+        except Exception:
+            reading.voices.insert(0, voice)  # among those who are told that it failed
+            raise
+        self._voices.append(voice)
 
     def _has_room(self, length: int) -> bool:
         rows = len(self._voices)

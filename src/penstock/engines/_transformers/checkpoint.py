@@ -54,8 +54,6 @@ def open_checkpoint(model: str, revision: str, progress: Progress) -> Checkpoint
     folder = Path(model).expanduser()
     if folder.is_dir():
         return _look(folder.resolve(), folder.resolve().name)
-    if model.startswith(("/", "./", "../", "~")) or model.count("/") > 1:
-        raise EngineUnavailable(f"there is no model at {model}: that folder does not exist")
     return _look(_fetch(model, revision, progress), model)
 
 

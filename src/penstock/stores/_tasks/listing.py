@@ -13,6 +13,8 @@ from penstock.stores._tasks.db import Db, Row
 from penstock.stores._tasks.rows import BODIES, FROM, HOT, HOT_STATUSES, TASK, listed_numbers, number_of, task_of
 from penstock.stores._tasks.words import Term, asked, for_postgres, for_sqlite
 
+_LOOKED_THROUGH = 10_000
+"""The newest tasks, in which a search on PostgreSQL looks first."""
 COUNTED_AT_MOST = 10_000
 """A page's total is exact up to here."""
 _STATES = {status: state for state, status in HOT_STATUSES.items()}
@@ -34,6 +36,11 @@ class Conditions:
         self.texts: list[str] = []
         self.values: list[Any] = []
 
+    @property
+    def words_only(self) -> bool:
+        """Words of an organisation, which is one of them, and nothing else."""
+        return bool(self.words) and len(self.texts) == 2
+
     def add(self, text: str, *values: Any) -> None:
         self.texts.append(text)
         self.values += values
@@ -48,11 +55,15 @@ class Listing(ABC):
     def page(self, db: Db, org_id: str, query: TaskQuery) -> TaskPage:
         where = self.wanted(db, org_id, query)
         total, exact = self.total(db, org_id, query.filter, where) if query.with_total else (None, True)
-        statement, values = self.statement(where, query)
-        rows = db.rows(statement, *values, query.limit + 1)
+        rows = self.rows(db, where, query)
         tasks = tuple(task_of(row) for row in rows[: query.limit])
         more = len(rows) > query.limit
         return TaskPage(tasks, _mark(rows[query.limit - 1], query.sort) if more else None, total, exact)
+
+    def rows(self, db: Db, where: Conditions, query: TaskQuery) -> list[Row]:
+        """Those of the page and one more."""
+        statement, values = self.statement(where, query)
+        return db.rows(statement, *values, query.limit + 1)
 
     def wanted(self, db: Db, org_id: str, query: TaskQuery) -> Conditions:
         where = self.conditions(db, org_id, query.filter)
@@ -64,18 +75,13 @@ class Listing(ABC):
         """The page's query without its limit's value. Raises BadRequest for a place that no page gave."""
         column, way, than = _SORTED_BY[query.sort], "ASC" if query.ascending else "DESC", ">" if query.ascending else "<"
         place = None if query.after is None else _place(query.after, query.sort)
-        selected = f"SELECT {TASK}{f', {BODIES}' if query.bodies else ''}"
+        selected = _selected(query)
         if query.sort is TaskSort.CREATED:
             after = "" if place is None else f" AND {where.number} {than} {place[1]}"
-            source, conditions = self.in_order(where, way, after)
-            return f"{selected} {source} WHERE {conditions} ORDER BY {where.number} {way} LIMIT ?", list(where.values)
+            return f"{selected} {where.source} WHERE {where}{after} ORDER BY {where.number} {way} LIMIT ?", list(where.values)
         after = "" if place is None else f" AND ({column}, t.number) {than} (?, ?)"
         order = f"{column} {way}, t.number {way}"
         return f"{selected} {where.source} WHERE {where}{after} ORDER BY {order} LIMIT ?", [*where.values, *(place or ())]
-
-    def in_order(self, where: Conditions, way: str, after: str) -> tuple[str, str]:
-        """Source and conditions of a page in the order of submission."""
-        return where.source, f"{where}{after}"
 
     def count(self, db: Db, org_id: str, wanted: TaskFilter) -> int:
         where = self.conditions(db, org_id, wanted)
@@ -85,7 +91,7 @@ class Listing(ABC):
     def total(self, db: Db, org_id: str, wanted: TaskFilter, where: Conditions) -> tuple[int, bool]:
         """How many there are, and whether that is exact."""
         found, values = f"{where.source} WHERE {where}", where.values
-        if where.words and len(where.texts) == 2:  # words of one organisation, and nothing else: they can be counted alone
+        if where.words_only:
             found, values = f"FROM task_search s WHERE {where.words}", where.values[1:]
         row = db.row(f"SELECT count(*) FROM (SELECT 1 {found} LIMIT {COUNTED_AT_MOST + 1}) AS counted", *values)
         counted = int(row[0]) if row else 0
@@ -141,13 +147,28 @@ class SqliteListing(Listing):
 
 
 class PostgresListing(Listing):
-    def in_order(self, where: Conditions, way: str, after: str) -> tuple[str, str]:
-        if not where.words:
-            return super().in_order(where, way, after)
-        # Sorted before it is joined, so that only the tasks of the page are looked at; the planner would look at all that have the words.
-        hits = f"SELECT task FROM task_search s WHERE {where.words}{after} ORDER BY task {way} OFFSET 0"
-        others = " AND ".join(text for text in where.texts if text != where.words)
-        return f"FROM ({hits}) s {_SEARCHED.format('task')}", others
+    def rows(self, db: Db, where: Conditions, query: TaskQuery) -> list[Row]:
+        if not where.words_only or query.sort is not TaskSort.CREATED:
+            return super().rows(db, where, query)
+        # What is common is found among the newest; only for what is rare is everything asked, of which there is little then.
+        newest, all_ = self.hits(where, query)
+        hits = db.rows(newest, query.limit + 1)
+        if len(hits) <= query.limit:
+            hits = db.rows(all_, query.limit + 1)
+        way = "ASC" if query.ascending else "DESC"
+        statement = f"{_selected(query)} {FROM} WHERE t.org_id = ? AND {db.any_of('t.number')} ORDER BY t.number {way}"
+        return db.rows(statement, *where.values, db.listed(number for (number,) in hits))
+
+    def hits(self, where: Conditions, query: TaskQuery) -> tuple[str, str]:
+        """Two ways of finding the tasks of a page of what has the words, and nothing else is asked."""
+        way, than = ("ASC", ">") if query.ascending else ("DESC", "<")
+        after = "true" if query.after is None else f"task {than} {_place(query.after, query.sort)[1]}"
+        newest = f"SELECT task, document FROM task_search WHERE {after} ORDER BY task {way} LIMIT {_LOOKED_THROUGH}"
+        return (
+            f"SELECT task FROM ({newest}) s WHERE {where.words} ORDER BY task {way} LIMIT ?",
+            # Sorted by a sum, so that the planner does not think of walking through all tasks in their order.
+            f"SELECT task FROM task_search s WHERE {after} AND {where.words} ORDER BY task + 0 {way} LIMIT ?",
+        )
 
     def found(self, where: Conditions, terms: Sequence[Term], org_id: str) -> None:
         # The words are part of the statement, so that its plan is made for them: for one task in a million, or for every second one.
@@ -168,6 +189,10 @@ class PostgresListing(Listing):
         plan = row[0] if row else []
         plan = msgspec.json.decode(plan) if isinstance(plan, str) else plan
         return max(COUNTED_AT_MOST, int(plan[0]["Plan"]["Plan Rows"])) if plan else COUNTED_AT_MOST
+
+
+def _selected(query: TaskQuery) -> str:
+    return f"SELECT {TASK}{f', {BODIES}' if query.bodies else ''}"
 
 
 def _of_status(where: Conditions, statuses: frozenset[TaskStatus]) -> None:

@@ -131,7 +131,17 @@ def test_a_search_on_sqlite_asks_the_index_of_words(sqlite_file: Path) -> None:
     assert "TEMP B-TREE" not in plan, plan  # it comes in the order of the page, and ends with it
 
 
-def test_a_search_on_postgres_asks_the_index_of_words(server: "psycopg.Connection[tuple[str]]") -> None:
-    plan = postgres_plan(server, *listed(PostgresDb, PostgresListing(), SEARCH))
+def test_a_search_on_postgres_looks_at_the_newest_and_then_asks_the_index_of_words(server: "psycopg.Connection[tuple[str]]") -> None:
+    listing = PostgresListing()
+    newest, all_ = listing.hits(listing.wanted(PostgresDb(None), ORG, SEARCH), SEARCH)  # type: ignore[arg-type]
+    plan = postgres_plan(server, newest, [50])
+    assert "Index Scan Backward using task_search_pkey" in plan, plan
+    assert "Sort" not in plan, plan
+    plan = postgres_plan(server, all_, [50])
+    assert "Bitmap Index Scan on task_search_document" in plan, plan
+
+
+def test_a_search_with_conditions_on_postgres_asks_the_index_of_words(server: "psycopg.Connection[tuple[str]]") -> None:
+    plan = postgres_plan(server, *listed(PostgresDb, PostgresListing(), TaskQuery(TaskFilter(text="needle", queue="low"))))
     assert "task_search_document" in plan, plan
     assert "Seq Scan" not in plan, plan
