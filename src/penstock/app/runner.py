@@ -20,8 +20,8 @@ from penstock.domain.ports import Flight, Reply, StoreProblem
 from penstock.domain.principal import Principal
 from penstock.edge import logs
 from penstock.runner.children import CannotImport
-from penstock.runner.link import DirectLink, Link
-from penstock.runner.remote import JoinRefused, RemoteLink
+from penstock.runner.link import DirectLink, JoinRefused, Link
+from penstock.runner.remote import RemoteLink
 from penstock.runner.runner import Runner
 from penstock.runner.slots import SlotPlan
 from penstock.runner.work import Inferences, Kind, KindOptions

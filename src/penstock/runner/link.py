@@ -10,6 +10,10 @@ from penstock.domain.tasks import TaskStatus
 from penstock.tasks.handout import Handout
 
 
+class JoinRefused(Exception):
+    """The gateway does not want this runner; asking again will not help. The message is the gateway's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """What a runner says of itself."""
@@ -34,7 +38,7 @@ class Link(Protocol):
     async def open(self) -> None: ...
 
     async def join(self, card: Card) -> str:
-        """Returns the runner's id, a new one."""
+        """Returns the runner's id, a new one. Raises JoinRefused."""
         ...
 
     async def claim(self, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float) -> list[Lease]:

@@ -102,6 +102,10 @@ class Outbox:
                 log.info("ends_not_told_yet", count=len(batch), reason=str(error))
                 await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            except Exception:  # their leases end by themselves; what comes after them must not wait for that
+                log.exception("ends_cannot_be_told", count=len(batch))
+                outcomes = [None] * len(batch)
+                break
         for finish, outcome in zip(batch, outcomes, strict=True):
             if outcome is None:
                 self.stale += 1

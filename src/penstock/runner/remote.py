@@ -12,7 +12,7 @@ from penstock.domain.errors import PortUnavailable
 from penstock.domain.leases import BEAT_SECONDS, Beat, Finish, Held, Lease, Progress
 from penstock.domain.tasks import TaskStatus
 from penstock.identity import Identity
-from penstock.runner.link import Card
+from penstock.runner.link import Card, JoinRefused
 from penstock.runner.work import Unreachable
 from penstock.tasks.inference import WholeAnswer
 from penstock.wire import runners as wire
@@ -22,10 +22,6 @@ _TIMEOUT_SECONDS = 15.0
 _CALL_SECONDS = 3_600.0
 _NOBODY = Beat(False, False, (), ())
 _encoder = msgspec.json.Encoder()
-
-
-class JoinRefused(Exception):
-    """The gateway does not want this runner; asking again will not help. The message is the gateway's."""
 
 
 class RemoteLink:

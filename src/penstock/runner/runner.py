@@ -14,7 +14,7 @@ from penstock.domain.clock import Clock
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.leases import BEAT_SECONDS, Beat, Held, Lease
 from penstock.runner.held import Holding, Holdings, Stop
-from penstock.runner.link import Card, Link
+from penstock.runner.link import Card, JoinRefused, Link
 from penstock.runner.outbox import Outbox
 from penstock.runner.slots import SlotPlan, Slots
 from penstock.runner.work import Kind
@@ -158,6 +158,9 @@ class Runner:
                 log.info("no_claim", reason=str(error))
                 await self._rest(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            except Exception:  # a mistake of ours or of the store's must not end a runner that others count on
+                log.exception("claim_failed")
+                await self._rest(_LONGEST_PAUSE_SECONDS)
 
     def _take(self, group: Slots, lease: Lease) -> None:
         holding = self._holdings.add(lease)
@@ -240,6 +243,11 @@ class Runner:
             except PortUnavailable as error:
                 log.info("no_beat", reason=str(error))
                 await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
+            except JoinRefused:
+                raise
+            except Exception:
+                log.exception("beat_failed")
+                await asyncio.sleep(pause)
 
     def _obey(self, beat: Beat) -> None:
         for named, why in [(beat.cancelled, Stop.CANCELLED), (beat.lost, Stop.LOST)]:

@@ -17,8 +17,8 @@ from penstock.domain.clock import SystemClock
 from penstock.domain.ids import RequestIds, new_id
 from penstock.domain.principal import Principal
 from penstock.domain.tasks import Task, TaskStatus
-from penstock.runner.link import DirectLink
-from penstock.runner.remote import JoinRefused, RemoteLink
+from penstock.runner.link import DirectLink, JoinRefused
+from penstock.runner.remote import RemoteLink
 from penstock.runner.runner import Runner
 from penstock.settings import RunnerSettings, Settings
 from penstock.stores import open_store
