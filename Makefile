@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q install
 LOCKS := requirements/run.lock requirements/build.lock
 PYTHON_PATHS := $(wildcard src tests bench tools)
 
-.PHONY: help install up test test-python test-compiled test-web lint format audit sbom web docs matrix bench soak faults lock release clean
+.PHONY: help install up test test-python test-compiled test-web lint format audit sbom web docs matrix bench bench-overload soak faults lock release clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

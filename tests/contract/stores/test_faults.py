@@ -133,6 +133,7 @@ async def test_a_postgres_that_never_answers_is_unavailable(cluster: Cluster, mo
     await (await open_store(cluster.url)).close()
 
 
+@pytest.mark.fault("Store file can grow no more", "writes refused, what is there stays")
 async def test_a_full_disk_refuses_writes_and_keeps_what_is_there(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/penstock.db", migrate=True)
     assert isinstance(store, SqliteStore)

@@ -10,7 +10,7 @@ RUNNERS_SAY = ("claim", "news", "beat", "finish", "progress", "call", "leave")
 SIGNED = frozenset({"/api/workers/join", "/api/workers/{worker_id}/heartbeat", "/api/workers/{worker_id}/leave", "/api/runners/join"}) | {
     f"/api/runners/{{runner_id}}/{what}" for what in RUNNERS_SAY
 }
-FAST_LANE = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
+FAST_LANE = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models/{model}/infer"})
 NOWHERE = "zzz_00000000000000000000000000"
 
 BODIES: dict[tuple[str, str], dict[str, Any]] = {

@@ -68,6 +68,7 @@ async def test_a_busy_worker_is_not_a_bad_one(tmp_path: Path) -> None:
         assert [member.ejected_until for member in gate.gateway.fleet.members()] == [0.0, 0.0]
 
 
+@pytest.mark.fault("Worker fails again and again", "ejected after five failures in a row, for a while; never the last one")
 async def test_five_failures_in_a_row_eject_a_worker_for_a_while(tmp_path: Path) -> None:
     async with scripted(errs, well) as (bad, good), platform(tmp_path, [bad.url, good.url], routing=ROUTING) as gate:
         for _ in range(40):
@@ -91,6 +92,7 @@ async def test_the_only_worker_is_ejected_and_used_all_the_same(tmp_path: Path) 
         assert (await gate.chat()).status_code == 200
 
 
+@pytest.mark.fault("Worker killed before the first byte", "another worker answers")
 async def test_a_worker_killed_before_the_first_byte(tmp_path: Path) -> None:
     """Both have the request in their hands when one of them dies."""
     held = asyncio.Event()
@@ -109,6 +111,7 @@ async def test_a_worker_killed_before_the_first_byte(tmp_path: Path) -> None:
         await gate.until_quiet()
 
 
+@pytest.mark.fault("Worker dies in mid-stream", "one error event; known dead at once")
 async def test_our_own_worker_dies_in_mid_stream(tmp_path: Path) -> None:
     async with platform(tmp_path / "gate") as gate:
         async with sim_worker(gate, tmp_path / "worker"), raw(gate.port) as client:
@@ -147,6 +150,7 @@ async def _load(gate: Platform, clients: int, requests: int) -> Counter[int]:
 
 
 @pytest.mark.parametrize("clients", [50, 200])
+@pytest.mark.fault("Every worker fails", "retries stay within 20 % of the requests")
 async def test_retries_do_not_feed_an_outage(tmp_path: Path, clients: int) -> None:
     """Every worker fails: what they get is at most a fifth more than what was asked for."""
 

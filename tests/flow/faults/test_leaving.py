@@ -2,7 +2,10 @@
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from penstock.domain.usage import Outcome
 from tests.flow.gateway import Client, Platform, RawClient, ScriptedServer, platform, raw, scripted, sim_worker, token_event, until
@@ -37,6 +40,7 @@ async def gone(client: Client) -> None:
         await client.gone.wait()
 
 
+@pytest.mark.fault("Client leaves in mid-stream", "the worker stops within a second, usage is settled")
 async def test_in_mid_stream(gate: Platform, server: ScriptedServer) -> None:
     server.script = seven_tokens
     async with raw(gate.port) as client:
@@ -133,20 +137,27 @@ async def test_with_a_second_request_behind_the_first(gate: Platform, server: Sc
     assert len(server.requests) == 1
 
 
-async def test_many_at_once_leave_nothing_behind(gate: Platform, server: ScriptedServer) -> None:
+@pytest.mark.fault("Thousands of clients leave in mid-stream", "no task, socket, slot or reservation is left")
+@pytest.mark.parametrize("count", [pytest.param(200, id="bounded"), pytest.param(10_000, id="soak", marks=pytest.mark.soak)])
+async def test_many_at_once_leave_nothing_behind(gate: Platform, server: ScriptedServer, count: int, figure: Callable[[str], None]) -> None:
     server.script = seven_tokens
-    clients = [await stack_raw(gate) for _ in range(200)]
-    for client in clients:
-        await client.send(gate.request(stream=True))
-    for client in clients:
-        await client.reader.readuntil(b'"t3"')
-    for client in clients:
-        client.writer.transport.abort()
-    await gate.until_quiet(2.0)
-    await until(lambda: all(one.gone.is_set() for one in server.requests), 2.0)
+    tasks = len(asyncio.all_tasks())
+    for _ in range(count // 200):
+        server.requests.clear()
+        clients = [await stack_raw(gate) for _ in range(200)]
+        for client in clients:
+            await client.send(gate.request(stream=True))
+        for client in clients:
+            await client.reader.readuntil(b'"t3"')
+        for client in clients:
+            client.writer.transport.abort()
+        await gate.until_quiet(2.0)
+        await until(lambda: all(one.gone.is_set() for one in server.requests), 2.0)
+    await until(lambda: len(asyncio.all_tasks()) <= tasks + 2, 2.0)
     records = await gate.records()
-    assert len(records) == 200
+    assert len(records) == count
     assert all(4 <= record.completion_tokens <= 7 for record in records)
+    figure(f"{count} clients")
 
 
 async def stack_raw(gate: Platform) -> RawClient:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -55,6 +55,7 @@ async def test_a_head_that_comes_a_byte_at_a_time(gate: Platform) -> None:
 
 
 @pytest.mark.parametrize("path", [CHAT, "/api/keys"])
+@pytest.mark.fault("Body that does not come", "408, the connection closes")
 async def test_a_body_that_does_not_come(gate: Platform, path: str) -> None:
     key = f"authorization: Bearer {gate.first.api_key}"
     async with raw(gate.port) as client:
@@ -106,7 +107,8 @@ async def test_a_long_answer_is_not_a_slow_client(gate: Platform, server: Script
 
 
 @pytest.mark.parametrize("count", [pytest.param(200, id="bounded"), pytest.param(2000, id="soak", marks=pytest.mark.soak)])
-async def test_others_do_not_notice_slow_ones(server: ScriptedServer, tmp_path: Path, count: int) -> None:
+@pytest.mark.fault("Slow loris: many heads that never end", "others do not notice")
+async def test_others_do_not_notice_slow_ones(server: ScriptedServer, tmp_path: Path, count: int, figure: Callable[[str], None]) -> None:
     async with platform(tmp_path, [server.url]) as gate, AsyncExitStack() as stack:
         before = await _slowest(gate)
         for number in range(count):
@@ -114,6 +116,7 @@ async def test_others_do_not_notice_slow_ones(server: ScriptedServer, tmp_path: 
             await client.send(gate.request()[: 50 + number % 100])
         after = await _slowest(gate)
         assert after < max(1.5 * before, before + 0.02), (before, after)
+        figure(f"{count} slow clients: p99 of others {before * 1000:.1f} ms before, {after * 1000:.1f} ms beside them")
 
 
 async def _slowest(gate: Platform) -> float:
@@ -163,6 +166,7 @@ async def _stalled(server: ScriptedServer) -> int:
     return seen
 
 
+@pytest.mark.fault("Reader that stops reading", "the worker is held up, memory stays bounded")
 async def test_a_reader_that_stops_holds_up_the_worker_and_no_memory(gate: Platform, server: ScriptedServer) -> None:
     server.script = flood
     loop = asyncio.get_running_loop()

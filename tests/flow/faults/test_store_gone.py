@@ -59,6 +59,7 @@ async def ready(gate: Platform, expected: int) -> httpx.Response:
     return response
 
 
+@pytest.mark.fault("Store gone under traffic", "known keys are served, usage waits, each request is counted once")
 async def test_traffic_goes_on_and_everything_is_counted_once(server: ScriptedServer, tmp_path: Path) -> None:
     async with platform(tmp_path, [server.url], admission=ADMISSION, store=unplugged) as gate:
         for _ in range(3):
@@ -142,6 +143,7 @@ async def test_the_control_api_says_so(server: ScriptedServer, tmp_path: Path, m
         assert (response.json()["code"], int(response.headers["retry-after"]) >= 1) == ("store_unavailable", True)
 
 
+@pytest.mark.fault("Ledger writes and its answer is lost", "the batch is counted once")
 async def test_a_batch_whose_answer_was_lost_is_not_counted_twice(server: ScriptedServer, tmp_path: Path) -> None:
     async with platform(tmp_path, [server.url], admission=ADMISSION, store=unplugged) as gate:
         assert (await gate.chat()).status_code == 200

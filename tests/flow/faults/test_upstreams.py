@@ -168,6 +168,10 @@ BEFORE = [resets, hangs_up, half_a_head, short, long, babbles, html, wrong_key, 
 
 
 @pytest.mark.parametrize("script", [*BEFORE, absurd_usage], ids=lambda script: script.__name__)
+@pytest.mark.fault(
+    "Worker breaks before the answer: reset, half a head, wrong Content-Length, HTML with 200, rubbish, cut JSON",
+    "502 `upstream_error`, which names nothing of the inside",
+)
 async def test_a_whole_answer_that_never_comes(gate: Platform, server: ScriptedServer, script: Script) -> None:
     server.script = script
     error = await failed(gate)
@@ -183,6 +187,7 @@ async def test_a_stream_that_never_begins(gate: Platform, server: ScriptedServer
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.fault("Worker hangs before the first byte", "502 after the time allowed for the first byte")
 async def test_silence_before_the_first_byte(gate: Platform, server: ScriptedServer, stream: bool) -> None:
     server.script = _nothing
     async with asyncio.timeout(NOTICED):
@@ -190,6 +195,7 @@ async def test_silence_before_the_first_byte(gate: Platform, server: ScriptedSer
     await asyncio.wait_for(server.requests[0].gone.wait(), 1.0)
 
 
+@pytest.mark.fault("Half-open connection to a worker", "noticed by the time-out, 502")
 async def test_a_half_open_connection(gate: Platform, server: ScriptedServer) -> None:
     """The server's machine is gone: the connection is there, nothing ever comes, not even for a head that has begun."""
 
@@ -202,6 +208,7 @@ async def test_a_half_open_connection(gate: Platform, server: ScriptedServer) ->
         await failed(gate)
 
 
+@pytest.mark.fault("Nobody listens at the worker's address", "502 at once")
 async def test_nobody_listens_any_more(gate: Platform, server: ScriptedServer) -> None:
     await server.close()
     try:
@@ -285,6 +292,10 @@ GARBAGE: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("script", GARBAGE.values(), ids=GARBAGE.keys())
+@pytest.mark.fault(
+    "Stream breaks: cut, silent, NUL, no UTF-8, two JSON in one event, a line of 10 MB, no finish reason",
+    "every token that came, then exactly one error event",
+)
 async def test_a_stream_that_breaks(gate: Platform, server: ScriptedServer, script: Script) -> None:
     server.script = script
     async with asyncio.timeout(NOTICED + 1.0):
@@ -300,6 +311,7 @@ async def test_rubbish_in_the_first_read(gate: Platform, server: ScriptedServer)
     await failed(gate, stream=True)
 
 
+@pytest.mark.fault("Connection reset in mid-stream", "one error event; the tokens delivered are counted")
 async def test_a_reset_in_mid_stream(gate: Platform, server: ScriptedServer) -> None:
     server.script = streaming([*TWO], "reset")
     assert await broken(gate, server) == ["a", "b"]
@@ -361,6 +373,7 @@ ODD["no framing"] = _unframed
 
 @pytest.mark.parametrize("script", ODD.values(), ids=ODD.keys())
 @pytest.mark.parametrize("wanted", [True, False], ids=["usage", "no usage"])
+@pytest.mark.fault("Stream in odd form: CRLF, comments, no space after `data:`, split UTF-8, no `[DONE]`", "the client gets the usual form")
 async def test_a_stream_in_an_odd_form_arrives_in_the_usual_one(
     gate: Platform, server: ScriptedServer, script: Script, wanted: bool
 ) -> None:

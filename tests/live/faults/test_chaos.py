@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,13 @@ TIMES = [pytest.param(12.0, 0.7, id="bounded"), pytest.param(600.0, 3.0, id="soa
 
 
 @pytest.mark.parametrize(("seconds", "every"), TIMES)
-def test_every_request_ends_well_or_with_a_typed_error_and_is_counted(tmp_path: Path, seconds: float, every: float) -> None:
+@pytest.mark.fault(
+    "Chaos: workers killed, frozen, slowed, made to answer rubbish",
+    "every request ends as an answer or a typed error; ledger equals what clients were told",
+)
+def test_every_request_ends_well_or_with_a_typed_error_and_is_counted(
+    tmp_path: Path, seconds: float, every: float, figure: Callable[[str], None]
+) -> None:
     flags = ["--workers", "3", "--chaos", "--chaos-every", str(every), "--chaos-seed", "11"]
     platform = Platform(tmp_path, *flags, environment=IMPATIENT)
     platform.open()
@@ -56,6 +63,7 @@ def test_every_request_ends_well_or_with_a_typed_error_and_is_counted(tmp_path: 
     assert [harm for harm in HARMS if f" {harm}" in told] != []
     assert re.search(r"chaos:   \+\d+\.\d+ s  sim-\d is \w+", told)
     assert re.search(r"over after [\d.]+ s; requests: \d+ answered, \d+ retried on another worker, \d+ failed", told)
+    figure(f"{len(seen.whole)} answered, {seen.errors.total()} typed errors in {seconds:.0f} s")
 
 
 async def traffic(platform: Platform, seconds: float) -> Seen:

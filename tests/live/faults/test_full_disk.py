@@ -32,6 +32,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.fault("Disk full under journal and store", "durable writes get 503, requests and reads go on, recovers by itself")
 def test_writes_are_refused_and_everything_else_goes_on(small_disk: Path) -> None:
     with running(Platform(small_disk, "--workers", "1")) as platform, http(platform, platform.api_key) as one:
         done = [answered(one)]

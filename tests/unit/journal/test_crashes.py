@@ -173,6 +173,7 @@ async def crashes_of(traffic: Traffic) -> list[Crash]:
     return seen
 
 
+@pytest.mark.fault("Crash between any two writes of the journal", "nothing lost, nothing doubled")
 @INTERPRETED
 async def test_a_crash_anywhere_loses_and_doubles_nothing(tmp_path: Path) -> None:
     traffic = Traffic(tmp_path / "journal", MemoryLedger())
