@@ -32,6 +32,6 @@ def shown(path: Path) -> str:
 def rooms() -> tuple[str, ...]:
     """What lies directly in the package: `edge/` for a folder that holds something, `settings.py` for a file."""
     inside = sorted(PACKAGE.iterdir())
-    folders = [f"{path.name}/" for path in inside if path.is_dir() and any(path.glob("*.*"))]
+    folders = [f"{path.name}/" for path in inside if path.is_dir() and not path.name.startswith("__") and any(path.glob("*.*"))]
     files = [path.name for path in inside if path.suffix == ".py" and not path.name.startswith("__")]
     return (*folders, *files)
