@@ -107,6 +107,9 @@ bench: $(VENV)/dev.stamp ## Measure the gateway; the figures of the README
 	@$(BIN)/python tools/compile.py
 	@$(BIN)/python -m bench $(ARGS)
 
+bench-overload: $(VENV)/dev.stamp ## Ten times what the workers can do: make bench-overload ARGS="--trace FILE --write docs/reports"
+	@$(BIN)/python -m bench.overload $(ARGS)
+
 soak: $(VENV)/dev.stamp ## The tests that take minutes
 	@$(BIN)/python -m pytest tests -m soak --timeout=0
 

@@ -80,7 +80,8 @@ def platform(penstock: Path, sim: Sim, *, upstreams: Sequence[str] = ()) -> Iter
             command += ["--model", MODEL, "--slots", str(sim.slots), "--state-dir", base / f"worker-{number}", *sim.options()]
             processes.append(closing.enter_context(running(command, base / f"worker-{number}.log")))
         made = Platform(port, facts["api_key"], processes)
-        _wait_for_workers(made, len(upstreams) or sim.workers)
+        if not upstreams:  # it waits for those itself
+            _wait_for_workers(made, sim.workers)
         made.api("PUT", "/api/policy", {"policy": {"plans": _plans()}})
         yield made
 

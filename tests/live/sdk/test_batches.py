@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 from openai import APIStatusError, NotFoundError, OpenAI
 
-from tests.live.sdk.target import Target
+from tests.live.sdk.target import Target, Targets
 
 CHAT: Any = "/v1/chat/completions"
+
+
+@pytest.fixture(scope="module")
+def target(targets: Targets) -> Target:
+    """One for all: what makes the tokens is nothing to a batch."""
+    return targets["sim"]
 
 
 def line(custom_id: str, url: str = CHAT, **body: Any) -> str:
