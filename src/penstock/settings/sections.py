@@ -92,7 +92,7 @@ class ExplainSettings(Section):
     """What is remembered of where requests went, and why."""
 
     memory_bytes: Annotated[int, Field(ge=4 * KIB)] = Field(
-        default=16 * MIB, description="Memory for the latest decisions; 16 MiB hold about 4,000."
+        default=8 * MIB, description="Memory for the latest decisions; 8 MiB hold about 2,000."
     )
     sample_share: Share = Field(
         default=0.01, description="Share of the decisions that is kept in the store; refused, retried and slow ones come first."
