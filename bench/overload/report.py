@@ -47,7 +47,7 @@ the client was late (p99 > 20 ms) or the machine busy to more than 70 %.
 |---|---|---|---|---|---|---|
 {classes}
 
-## A step from half to five times
+## A step from half to ten times
 
 ![Over time](overload/step.svg)
 

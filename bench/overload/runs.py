@@ -42,7 +42,7 @@ class Clock:
 
 def loads(penstock: Path, sim: Sim, given: Sequence[Ask], seconds: float) -> tuple[float, list[Phase]]:
     """What the workers can do, found by asking too much; then from half of it to ten times, each for `seconds` with a rest between; then
-    a step from a half to five times."""
+    a step from a half to ten times."""
     with platform(penstock, sim) as made:
         source = Source(given, {group: [made.key_of(f"{group}-{n}", group) for n in range(TENANTS)] for group in MIX})
 
@@ -56,8 +56,8 @@ def loads(penstock: Path, sim: Sim, given: Sequence[Ask], seconds: float) -> tup
                 phases.append(await _phase(made, gun, f"{factor:g}x", factor * capacity, seconds, shots))
             await asyncio.sleep(_REST_SECONDS)
             before = [*source.phase(capacity / 2, seconds / 2)]
-            after = [*source.phase(5 * capacity, seconds / 2, start=seconds / 2)]
-            phases.append(await _phase(made, gun, "step", 5 * capacity, seconds, [*before, *after]))
+            after = [*source.phase(10 * capacity, seconds / 2, start=seconds / 2)]
+            phases.append(await _phase(made, gun, "step", 10 * capacity, seconds, [*before, *after]))
             gun.close()
             return capacity, phases
 

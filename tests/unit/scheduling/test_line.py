@@ -136,6 +136,16 @@ def test_slots_that_were_idle_do_not_make_the_line_look_slow() -> None:
     assert line.expected_wait(9.5) == 0.0
 
 
+def test_the_pace_of_the_last_rush_counts_at_the_beginning_of_the_next_for_a_minute() -> None:
+    line = Line(100)
+    joined(line, *(Entry(number) for number in range(10)))
+    for second in range(10):  # one a second, until nobody waits
+        serve(line, 1, float(second))
+    joined(line, *(Entry(20 + number, queued_at=30.0, give_up_at=200.0) for number in range(5)))
+    assert line.expected_wait(30.0) == pytest.approx(5.0, rel=0.2)
+    assert line.expected_wait(80.0) == 0.0
+
+
 def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
     line = Line(100)
     joined(line, *(Entry(number, give_up_at=12.0) for number in range(20)))

@@ -36,7 +36,7 @@ def _play(seed: int, given: Sequence[Ask], seconds: float, *, one_queue: bool = 
 
 
 def _measure_loads(seed: int, brief: bool) -> dict[str, float]:
-    seconds = 60.0 if brief else 90.0
+    seconds = 60.0 if brief else 160.0
     found: dict[str, float] = {}
     good: dict[float, float] = {}
     for factor in _FACTORS:
