@@ -4,6 +4,7 @@
 # ARGS      flags that `make up` passes on:             make up ARGS="--port 18080 --json"
 # TESTS     what `make test` runs:                      make test TESTS=tests/unit COVERAGE=0
 # COVERAGE  the least share of src that tests must run, in percent
+# PROCESSES how many share the tests; many of them wait more than they work
 # PYTHON    the interpreter that makes .venv; by default the faster of two (tools/interpreter.sh)
 
 MAKEFLAGS += --no-print-directory --no-builtin-rules
@@ -13,6 +14,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 ARGS ?=
 TESTS ?= tests
 COVERAGE ?= 90
+PROCESSES ?= 2
 PYTHON ?=
 
 VENV := .venv
@@ -75,7 +77,7 @@ up: $(VENV)/run.stamp ## Start gateway and workers: make up ARGS="--port 18080 -
 test: test-web test-python ## Run every test, with the coverage gate
 
 test-python: $(VENV)/dev.stamp build/openai-2/stamp
-	@PENSTOCK_INTERPRETED=1 $(BIN)/python -m pytest $(TESTS) --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
+	@PENSTOCK_INTERPRETED=1 $(BIN)/python -m pytest $(TESTS) -n $(PROCESSES) --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
 test-compiled: $(VENV)/dev.stamp ## The same tests on compiled rooms (tools/compile.py)
 	@$(BIN)/python tools/compile.py --strict

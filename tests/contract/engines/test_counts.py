@@ -22,7 +22,7 @@ ASKED = st.fixed_dictionaries(
 
 
 @pytest.mark.feature("exact usage")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(asked=st.lists(ASKED, min_size=1, max_size=4))
 async def test_unary_equals_stream_and_usage_equals_tokens(served: Subject, engine: str, asked: list[dict[str, Any]]) -> None:
     for each in asked:
