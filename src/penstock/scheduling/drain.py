@@ -4,6 +4,7 @@ from collections import deque
 
 _REMEMBERED_SECONDS = 60.0
 
+
 class Drain:
     """Tokens a second that were let go in the last seconds."""
 
