@@ -1,8 +1,8 @@
 """An OpenAI-compatible server that misbehaves by lot and counts to the token what it has said.
 
-`python -m tests.live.faults.faulty_upstream` prints its port. What a request meets is in its own text: `good`, `error`, `rubbish` (nothing is
-counted), `cut` (the connection closes after some tokens), `wait` (after some tokens it waits for the client to leave). On SIGTERM it prints
-its counts as JSON.
+`python -m tests.live.faults.faulty_upstream` prints its port. What a request meets is in its own text: `good`, `error`, `rubbish`
+(nothing is counted), `cut` (the connection closes after some tokens), `wait` (after some tokens it waits for the client to leave).
+On SIGTERM it prints its counts as JSON.
 """
 
 import asyncio
