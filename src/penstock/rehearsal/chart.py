@@ -44,8 +44,9 @@ def bars(title: str, up: str, values: Mapping[str, tuple[float, float]]) -> str:
         if half:
             low, high = scale.at(value - half), scale.at(value + half)
             parts.append(f'<path d="M{middle:.1f} {low:.1f}V{high:.1f}" stroke="currentColor" stroke-width="1.5"/>')
-        parts.append(_text(middle, top - 4, f"{value:.3g}", "middle"))
-        parts.append(_text(middle, _HEIGHT - _BOTTOM + 16, name, "middle"))
+        parts.append(_text(middle, scale.at(value + half) - 4, f"{value:.3g}", "middle"))
+        # Long names: every other one a line lower.
+        parts.append(_text(middle, _HEIGHT - _BOTTOM + 16 + 14 * (number % 2), name, "middle"))
     return _svg(title, parts)
 
 
@@ -96,7 +97,7 @@ def _frame(title: str, across: str, up: str, scale: _Scale) -> str:
         )
     return (
         f'<text x="{_LEFT}" y="16" font-weight="bold">{escape(title)}</text>'
-        + _text(8, _TOP - 8, up, "start")
+        + _text(_WIDTH - _RIGHT, 16, up, "end")
         + _text(_WIDTH / 2, _HEIGHT - 8, across, "middle")
         + "".join(rules)
     )
