@@ -1,0 +1,121 @@
+"""The overload bench's own arithmetic: phases of a trace, goodput, when refusals have settled, when a run is void."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from bench.overload import figures
+from bench.overload.client import Gun, Hit, Shot
+from bench.overload.figures import Phase
+from bench.overload.goals import Run, judge
+from bench.overload.traffic import MIX, Source, answer_tokens, trace
+
+KEYS = {group: [f"psk-{group}"] for group in MIX}
+
+
+def hit(at: float, group: str = "free", *, first: float = 0.1, tokens: int = 11, refused: bool = False) -> Hit:
+    if refused:
+        return Hit(at, group, 0.0, 429, "rate_limit_exceeded", None, 0.001, 0, True)
+    return Hit(at, group, 0.0, 200, "", first, first + 1.0, tokens)
+
+
+def phase(name: str, hits: Sequence[Hit], *, cpu: float = 0.5, seconds: float = 20.0) -> Phase:
+    return Phase(name, 1.0, seconds, hits, cpu, 0.1)
+
+
+def test_a_phase_has_its_rate_and_begins_where_the_last_one_ended() -> None:
+    source = Source(trace(None), KEYS)
+    first, second = list(source.phase(50.0, 10.0)), list(source.phase(50.0, 10.0, start=5.0))
+    assert len(first) == len(second) == 500
+    assert (first[0].at, second[0].at) == (0.0, 5.0)
+    assert 9.0 < first[-1].at <= 10.0
+    assert first[0].body != second[0].body
+    assert [one.at for one in first] == sorted(one.at for one in first)
+    shares = {group: sum(one.group == group for one in [*first, *second]) / 1_000 for group in MIX}
+    assert shares == pytest.approx(MIX, abs=0.06)
+
+
+def test_the_trace_begins_again_at_its_end() -> None:
+    given = trace(None)[:30]
+    assert [len(list(Source(given, KEYS).phase(10.0, 10.0)))] == [100]
+    assert all(1 <= answer_tokens(ask) <= 40 for ask in given)
+
+
+def test_goodput_counts_what_came_in_time() -> None:
+    hits = [hit(1.0), hit(2.0, first=5.1), hit(3.0, tokens=2), hit(4.0, refused=True), hit(99.0)]
+    assert figures.goodput(hits, 0.0, 10.0) == 0.1
+    assert figures.success(hits) == 0.8
+    assert figures.shed(hits) == 0.2
+    assert figures.at_once(hits) == [0.001]
+
+
+@pytest.mark.parametrize(("late", "settled"), [(0.0, 0.0), (2.0, 2.0)])
+def test_refusals_have_settled_when_they_stay_what_they_will_be(late: float, settled: float) -> None:
+    hits = [hit(at / 50, refused=at % 5 > 0 and at / 50 >= 10.0 + late) for at in range(500, 1_000)]
+    assert figures.settled_after(hits, 10.0, 20.0) == settled
+
+
+def run_of(**changes: float) -> Run:
+    fine = [hit(number / 10, ("enterprise", "premium", "free")[number % 3]) for number in range(200)]
+    quiet = [hit(number / 10, "quiet") for number in range(200)]
+    loads = [phase(name, fine, cpu=changes.get("cpu", 0.5)) for name in ("0.5x", "1x", "2x", "5x", "10x")]
+    return Run(
+        20.0,
+        loads,
+        phase("step", fine),
+        phase("calm", quiet),
+        phase("noisy", quiet),
+        phase("outage", []),
+        changes.get("amplification", 1.1),
+        20.0,
+        "",
+    )
+
+
+def test_a_good_run_counts() -> None:
+    found = judge(run_of())
+    assert found.void == ()
+    # Nothing was refused on arrival, so there is nothing to judge that goal by: it is not met.
+    assert [goal.name for goal in found.goals if not goal.passed] == ["p99 of refusals on arrival, ms"]
+
+
+def test_a_busy_machine_voids_the_run_and_a_missed_goal_is_missed() -> None:
+    found = judge(run_of(cpu=0.9, amplification=1.3))
+    assert len(found.void) == 5
+    assert [goal.passed for goal in found.goals][-1] is False
+
+
+async def test_the_client_reads_streams_refusals_and_errors_in_streams() -> None:
+    token, end = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n', b"0\r\n\r\n"
+    error = b'data: {"error":{"code":"deadline_exceeded"}}\n\n'
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    refusal = b'{"error":{"code":"rate_limit_exceeded"}}'
+    answers = [
+        head + b"5e\r\n" + token + token + b"\r\n" + end,
+        b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: %d\r\n\r\n" % len(refusal) + refusal,
+        head + b"2f\r\n" + error + b"\r\n" + end,
+    ]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while answers:
+            await reader.readuntil(b"\r\n\r\n{}")
+            writer.write(answers.pop(0))
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    closed = asyncio.Event()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    gun = Gun(server.sockets[0].getsockname()[1])
+    hits = [(await gun.shoot([Shot(0.0, "free", "psk-x", b"{}", 5.0)]))[0] for _ in range(3)]
+    gun.close()
+    await asyncio.wait_for(closed.wait(), 5)
+    server.close()
+    await server.wait_closed()
+    assert [(one.status, one.code, one.tokens, one.refused, one.completed) for one in hits] == [
+        (200, "", 2, False, True),
+        (429, "rate_limit_exceeded", 0, True, False),
+        (200, "deadline_exceeded", 0, True, False),
+    ]
