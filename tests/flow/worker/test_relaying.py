@@ -286,7 +286,7 @@ async def test_a_llama_cpp_server_without_metrics(props: str, context: int) -> N
 
 
 async def test_an_unknown_server_may_say_what_it_is() -> None:
-    async with at(Server(models=[{"id": "m", "owned_by": "me"}])) as url:
+    async with at(Server(models=[{"id": "m", "owned_by": "somebody"}])) as url:
         assert (await probe(url)).engine == "openai"
         assert (await probe(url, engine="vllm")).engine == "vllm"
 
