@@ -18,8 +18,7 @@ from penstock.stores import make_store
 from tests import postgres
 from tests.flow.gateway import CHAT, Client, Platform, platform, reply, scripted, until
 
-IN_FORCE_SECONDS = 2.0
-"""Half a second of asking, and what a busy machine takes beside it."""
+IN_FORCE_SECONDS = 1.0
 
 
 async def customer(one: Platform, plan: str) -> httpx.AsyncClient:

@@ -27,7 +27,7 @@ class AdmissionSettings(Section):
     unauthenticated_per_minute: Count = Field(default=120, description="Requests a minute without a valid key, for one client address.")
     api_per_minute: Count = Field(default=1200, description="Control API requests a minute, for one client address.")
     store_grace_seconds: Seconds = Field(default=60, description="How long known keys stay valid while the store cannot be reached.")
-    change_poll_seconds: Seconds = Field(default=0.5, description="How often a gateway asks the store what was edited.")
+    change_poll_seconds: Seconds = Field(default=0.25, description="How often a gateway asks the store what was edited.")
     default_max_tokens: Count = Field(default=512, description="Tokens reserved for a request that sets no limit itself.")
     idempotency_ttl_seconds: Seconds = Field(default=86400, description="How long an answer is kept for its Idempotency-Key.")
     idempotency_bytes: Count = Field(default=64 * MIB, description="Memory for the answers kept by Idempotency-Key.")

@@ -127,7 +127,7 @@ class Changes:
 
 class ChangeFeed(Protocol):
     async def changes_since(self, version: int) -> Changes:
-        """Cheap enough to ask every half second; versions rise in commit order and never skip a committed change."""
+        """Cheap enough to ask a few times a second; versions rise in commit order and never skip a committed change."""
         ...
 
 
