@@ -103,6 +103,7 @@ class Lane:
         configuration.load()
         protocol = connection_class(self._gateway.lane, ConnectionLimits())(configuration, ServerState(), {})
         self._client = End.of(protocol)
+        self._flush = self._gateway.lane.outbox.flush
         await self._first()
 
     async def _first(self) -> None:
@@ -116,11 +117,13 @@ class Lane:
                 await asyncio.sleep(0.001)
         self._upstream = loop.dialed[-1]
         self._upstream.protocol.data_received(upstream.UNARY)
+        self._flush()
         assert self._client.wire.last.startswith(b"HTTP/1.1 200 "), self._client.wire.last
 
     def unary(self) -> None:
         self._client.protocol.data_received(self._requests[False])
         self._upstream.protocol.data_received(upstream.UNARY)
+        self._flush()
 
     def stream(self, chunks: int) -> None:
         answer = self._upstream.protocol.data_received
@@ -130,6 +133,7 @@ class Lane:
             answer(upstream.STREAM_WORD)
         # The gateway always asks for the usage.
         answer(upstream.STREAM_STOP + upstream.STREAM_USAGE + upstream.STREAM_END)
+        self._flush()
 
     async def settle(self) -> None:
         """What goes on beside requests, outside of every sample."""

@@ -27,6 +27,7 @@ MODULES = (
     "net/connection.py",
     "net/dialer.py",
     "net/known_head.py",
+    "net/outbox.py",
     "pipeline/attempt.py",
     "pipeline/ending.py",
     "pipeline/flight.py",

@@ -44,6 +44,7 @@ from penstock.edge.observe import Counted, Metrics
 from penstock.explain.decision import Ring
 from penstock.explain.view import RingView
 from penstock.journal.journal import Journal
+from penstock.net.outbox import Outbox
 from penstock.pipeline import Pipeline, Rooms
 from penstock.pipeline.policy import apply
 from penstock.routing.choice import Policies
@@ -106,9 +107,9 @@ class Gateway:
         self.addresses = AddressLimiter(clock, settings.admission.unauthenticated_per_minute, settings.admission.api_per_minute)
         self.accounts = AccountService(self.store, self.secret_key, clock)
         self.journal = Journal(settings.data_dir / "journal", self.store, settings.usage.journal_slots, settings.usage.flush_seconds)
-        timeouts = settings.upstream
+        timeouts, outbox = settings.upstream, Outbox()
         self.transport = HttpTransport(
-            timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker
+            timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker, outbox
         )
         self.fleet = Fleet(Policies(random.Random(), policy_names(settings)), fleet_rules(settings), clock)  # noqa: S311 - balancing, not security
         self.fleet.on_event = self._fleet_event
@@ -140,7 +141,7 @@ class Gateway:
             self._reload_policy,
         )
         self.objects = Objects(settings, self.store, clock)
-        self.lane = Lane(self.pipeline, self.keys, self.addresses, RequestIds(), clock, settings.http.max_body_bytes)
+        self.lane = Lane(self.pipeline, self.keys, self.addresses, RequestIds(), clock, settings.http.max_body_bytes, outbox=outbox)
         self.desk = desk(self.store, self.pipeline, self.secret_key, clock, self.lane.ids)
 
     async def _start(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +17,7 @@ from penstock.domain.inference import CLIENT_PATHS, Call, Operation
 from penstock.domain.ports import Flight, Inference
 from penstock.domain.principal import Principal
 from penstock.edge.status_lines import STATUS_LINES
+from penstock.net.outbox import Outbox
 from penstock.wire.errors import error_body, error_headers
 from penstock.wire.requests import with_model
 
@@ -50,6 +51,7 @@ class Lane:
     clock: Clock
     max_body_bytes: int = 10 << 20
     max_inflated_bytes: int = 20 << 20
+    outbox: Outbox = field(default_factory=Outbox)
     date: bytes = b""
     """The `date` header line, renewed once a second."""
 

@@ -7,6 +7,7 @@ import httptools
 
 from penstock.domain.ports import ResponseSink, TransportFailure
 from penstock.net.known_head import KnownHead
+from penstock.net.outbox import Outbox, Outlet
 
 _PLAIN = b"HTTP/1.1 200 "
 """What an answer begins with whose head may be known when it comes again."""
@@ -39,8 +40,9 @@ class Home(Protocol):
 class ClientConnection(asyncio.Protocol):
     """At most one exchange at a time."""
 
-    def __init__(self, home: Home, largest_head: int) -> None:
+    def __init__(self, home: Home, largest_head: int, outbox: Outbox) -> None:
         self._home = home
+        self._outbox = outbox
         self._largest_head = largest_head
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
@@ -84,13 +86,14 @@ class ClientConnection(asyncio.Protocol):
         self._untouched = True
         self.answering = False
         self.silent_since = 0.0
-        self._write(request)
+        self._outlet.send(request)
 
     def abandon(self) -> None:
         """Close at once; nobody hears anything more."""
         self._sink = self._call = None
         self.open = False
         if self._transport is not None:
+            self._outlet.close()
             self._transport.abort()
 
     def fail(self, kind: str, detail: str) -> None:
@@ -117,7 +120,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast, because uvloop's transports are no subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
-        self._write = self._transport.write
+        self._outlet = Outlet(self._outbox, self._transport.write)
         self.open = True
 
     def eof_received(self) -> None:
@@ -125,6 +128,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._outlet.close()
         self.open = False
         self._home.gone(self)
         call = self._call

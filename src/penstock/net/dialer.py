@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from penstock.domain.ports import ResponseSink, TransportFailure
 from penstock.net.connection import ClientConnection
+from penstock.net.outbox import Outbox
 
 LARGEST_RESPONSE_HEAD_BYTES = 64 * 1024
 
@@ -91,7 +92,16 @@ class DialedCall:
 class Dialer:
     """Dials one base URL (`http://host:port` or `https://...`)."""
 
-    def __init__(self, base_url: str, connect_seconds: float, *, tls: ssl.SSLContext | None = None, idle_connections: int = 512) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        connect_seconds: float,
+        *,
+        tls: ssl.SSLContext | None = None,
+        idle_connections: int = 512,
+        outbox: Outbox | None = None,
+    ) -> None:
+        """`outbox`: of the loop, shared with everything else that writes in it; None: one of its own."""
         address = urlsplit(base_url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError(f"not an http(s) URL: {base_url!r}")
@@ -100,6 +110,7 @@ class Dialer:
         self._tls = (tls or ssl.create_default_context()) if address.scheme == "https" else None
         self._connect_seconds = connect_seconds
         self._idle_limit = idle_connections
+        self._outbox = outbox or Outbox()
         self._idle: list[ClientConnection] = []
         self._open: set[ClientConnection] = set()
         self.path_prefix = address.path.rstrip("/")
@@ -122,7 +133,7 @@ class Dialer:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._connect_seconds):
             _, connection = await loop.create_connection(
-                lambda: ClientConnection(self, LARGEST_RESPONSE_HEAD_BYTES), self._host, self._port, ssl=self._tls
+                lambda: ClientConnection(self, LARGEST_RESPONSE_HEAD_BYTES, self._outbox), self._host, self._port, ssl=self._tls
             )
         self._open.add(connection)
         return connection

@@ -6,6 +6,7 @@ import ssl
 from penstock.domain.ports import Exchange, ResponseSink
 from penstock.domain.workers import WorkerRecord
 from penstock.net.dialer import Dialer
+from penstock.net.outbox import Outbox
 
 
 class _Route:
@@ -52,11 +53,13 @@ class HttpTransport:
         first_byte_seconds: float = 300.0,
         between_chunks_seconds: float = 60.0,
         connections_per_worker: int = 512,
+        outbox: Outbox | None = None,
     ) -> None:
         self._connect_seconds = connect_seconds
         self._first_byte_seconds = first_byte_seconds
         self._between_chunks_seconds = between_chunks_seconds
         self._connections = connections_per_worker
+        self._outbox = outbox or Outbox()
         self._routes: dict[str, _Route] = {}
         self._retired: list[Dialer] = []
         self._tls: ssl.SSLContext | None = None
@@ -89,7 +92,7 @@ class HttpTransport:
         self.forget(worker.id)
         if self._tls is None and worker.base_url.startswith("https"):
             self._tls = ssl.create_default_context()
-        dialer = Dialer(worker.base_url, self._connect_seconds, tls=self._tls, idle_connections=self._connections)
+        dialer = Dialer(worker.base_url, self._connect_seconds, tls=self._tls, idle_connections=self._connections, outbox=self._outbox)
         route = self._routes[worker.id] = _Route(worker, dialer)
         return route
 

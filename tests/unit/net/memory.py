@@ -6,6 +6,7 @@ from typing import Any
 
 from penstock.domain.ports import TransportFailure
 from penstock.net.connection import ClientConnection
+from penstock.net.outbox import Outbox
 
 LARGEST_HEAD = 1000
 
@@ -15,12 +16,19 @@ class Wire(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.written = b""
+        self.outbox = Outbox()
+        self._written = b""
         self.reading = True
         self.closed = False
 
+    @property
+    def written(self) -> bytes:
+        """At the end of the turn."""
+        self.outbox.flush()
+        return self._written
+
     def write(self, data: Any) -> None:
-        self.written += bytes(data)
+        self._written += bytes(data)
 
     def is_closing(self) -> bool:
         return self.closed
@@ -102,6 +110,6 @@ class Heard:
 
 def connected() -> tuple[ClientConnection, Wire, Home]:
     home, wire = Home(), Wire()
-    connection = ClientConnection(home, LARGEST_HEAD)
+    connection = ClientConnection(home, LARGEST_HEAD, wire.outbox)
     connection.connection_made(wire)
     return connection, wire, home
