@@ -4,8 +4,9 @@ import asyncio
 import json
 from pathlib import Path
 
+from penstock.domain.call import Call
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import Call, Operation
+from penstock.domain.inference import Operation
 from penstock.domain.principal import Principal, ServiceClass
 from tests.flow.gateway import Client, Platform, platform, reply, scripted, until
 

@@ -16,8 +16,8 @@ from typing import Protocol
 
 from penstock.admission.limits import Buckets, KeyLimits, LimitBook, header_block
 from penstock.admission.tiers import TierChoice
+from penstock.domain.call import Demand
 from penstock.domain.errors import PermissionDenied, RateLimited
-from penstock.domain.inference import Demand
 from penstock.domain.policy import TierPolicy
 from penstock.domain.ports import Quotas
 from penstock.domain.principal import Pool, Principal, ServiceTier

@@ -3,13 +3,14 @@
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import lru_cache
+from typing import Final
 
 from penstock.admission.tiers import TierChoice, resolve
 from penstock.domain.errors import RateLimited
 from penstock.domain.policy import TIERS, TierPolicy
 from penstock.domain.ports import Bucket, Quotas
 from penstock.domain.principal import Principal, Scope, ServiceTier
+from penstock.wire.decimals import decimal
 
 _LONGEST_WAIT_SECONDS = 60.0  # the SDKs do not wait longer: beyond it we tell them not to try
 
@@ -146,15 +147,21 @@ def header_block(requests: Buckets, tokens: Buckets, now: float) -> bytes:
     """
     request = requests[0] if len(requests) == 1 else _narrowest(requests, now)
     token = tokens[0] if len(tokens) == 1 else _narrowest(tokens, now)
-    requests_left, seconds = request.standing(now)
+    number, seconds = request.standing(now)
+    requests_left = decimal(number)
     requests_reset, requests_seconds = _reset(seconds) if seconds else _FULL
-    tokens_left, seconds = token.standing(now)
+    number, seconds = token.standing(now)
+    tokens_left = decimal(number)
     tokens_reset, tokens_seconds = _reset(seconds) if seconds else _FULL
-    return _template(request.limit, token.limit) % (
+    first, second, third = _LINES.get((request.limit, token.limit)) or _lines(request.limit, token.limit)
+    return b'%b%b\r\nx-ratelimit-reset-requests: %b\r\n%b%b\r\nx-ratelimit-reset-tokens: %b\r\n%b%b;t=%b, "tokens";r=%b;t=%b\r\n' % (
+        first,
         requests_left,
         requests_reset,
+        second,
         tokens_left,
         tokens_reset,
+        third,
         requests_left,
         requests_seconds,
         tokens_left,
@@ -162,41 +169,45 @@ def header_block(requests: Buckets, tokens: Buckets, now: float) -> bytes:
     )
 
 
-_FULL = (b"0s", 0)
+_FULL: Final = (b"0s", b"0")
+_MOST_LINES = 1024
+_LINES: Final[dict[tuple[int, int], tuple[bytes, bytes, bytes]]] = {}
+"""What `_lines` has answered."""
 
 
-@lru_cache(maxsize=1024)
-def _template(requests_limit: int, tokens_limit: int) -> bytes:
-    """The lines with what never changes for a pair of limits filled in."""
-    return (
-        f"x-ratelimit-limit-requests: {requests_limit}\r\n"
-        "x-ratelimit-remaining-requests: %d\r\n"
-        "x-ratelimit-reset-requests: %b\r\n"
-        f"x-ratelimit-limit-tokens: {tokens_limit}\r\n"
-        "x-ratelimit-remaining-tokens: %d\r\n"
-        "x-ratelimit-reset-tokens: %b\r\n"
-        f'ratelimit-policy: "requests";q={requests_limit};w=60, "tokens";q={tokens_limit};w=60\r\n'
-        'ratelimit: "requests";r=%d;t=%d, "tokens";r=%d;t=%d\r\n'
-    ).encode("ascii")
+def _lines(requests_limit: int, tokens_limit: int) -> tuple[bytes, bytes, bytes]:
+    """What never changes for a pair of limits: before what is left of the requests, of the tokens, and of the requests once more."""
+    if len(_LINES) >= _MOST_LINES:
+        _LINES.clear()
+    lines = _LINES[requests_limit, tokens_limit] = (
+        f"x-ratelimit-limit-requests: {requests_limit}\r\nx-ratelimit-remaining-requests: ".encode("ascii"),
+        f"x-ratelimit-limit-tokens: {tokens_limit}\r\nx-ratelimit-remaining-tokens: ".encode("ascii"),
+        f'ratelimit-policy: "requests";q={requests_limit};w=60, "tokens";q={tokens_limit};w=60\r\nratelimit: "requests";r='.encode("ascii"),
+    )
+    return lines
 
 
-def _reset(seconds: float) -> tuple[bytes, int]:
-    """A time until a bucket is full in OpenAI's notation and in whole seconds."""
+def _reset(seconds: float) -> tuple[bytes, bytes]:
+    """A time until a bucket is full in OpenAI's notation and in whole seconds; both rounded up."""
     if seconds <= 0.0:
-        return b"0s", 0
+        return _FULL
     if seconds <= 0.999:
-        return b"%dms" % math.ceil(seconds * 1000.0), 1
-    whole = math.ceil(seconds)
-    return _whole_duration(whole), whole
+        return b"%bms" % (decimal(_ceiling(seconds * 1000.0)),), b"1"
+    whole = _ceiling(seconds)
+    return _whole_duration(whole), decimal(whole)
 
 
-@lru_cache(maxsize=1024)
+def _ceiling(number: float) -> int:
+    whole = int(number)
+    return whole + 1 if whole < number else whole
+
+
 def _whole_duration(seconds: int) -> bytes:
-    minutes, seconds = divmod(seconds, 60)
+    minutes, seconds = seconds // 60, seconds % 60
     if not minutes:
-        return b"%ds" % seconds
-    hours, minutes = divmod(minutes, 60)
-    return b"%dh%dm%ds" % (hours, minutes, seconds) if hours else b"%dm%ds" % (minutes, seconds)
+        return b"%bs" % (decimal(seconds),)
+    hours, minutes = minutes // 60, minutes % 60
+    return b"%dh%dm%ds" % (hours, minutes, seconds) if hours else b"%bm%bs" % (decimal(minutes), decimal(seconds))
 
 
 def duration(seconds: float) -> str:

@@ -11,10 +11,10 @@ import structlog
 from penstock import __version__, family, identity
 from penstock.app import process
 from penstock.app.tasks import desk
+from penstock.domain.call import Call
 from penstock.domain.clock import SystemClock
 from penstock.domain.errors import PenstockError
 from penstock.domain.ids import RequestIds, new_id
-from penstock.domain.inference import Call
 from penstock.domain.leases import Lease
 from penstock.domain.ports import Flight, Reply, StoreProblem
 from penstock.domain.principal import Principal

@@ -4,8 +4,6 @@ from enum import StrEnum
 
 import msgspec
 
-from penstock.domain.principal import ServiceClass
-
 
 class Operation(StrEnum):
     """The inference calls; the value is OpenTelemetry's `gen_ai.operation.name`."""
@@ -44,39 +42,3 @@ class TokenCount(msgspec.Struct, frozen=True, gc=False):
 
 
 NO_TOKENS = TokenCount(0, 0)
-
-
-class Call(msgspec.Struct, gc=False):
-    """An inference request as it came in, before anybody has looked into its body."""
-
-    request_id: str
-    operation: Operation
-    body: bytes
-    timeout_seconds: float | None = None
-    """How long the client will wait, as its SDK says; None: it did not say."""
-    retry_count: int = 0
-    """The client's own retries before this one."""
-    idempotency_key: str | None = None
-    client_request_id: str = ""
-    """The `x-request-id` that the client sent, when it was a valid one; answers echo it."""
-    service_class: ServiceClass | None = None
-    """Set by a task, which runs at the class `batch` whatever its owner's plan; None: the plan's class."""
-
-
-class Demand(msgspec.Struct, frozen=True, gc=False):
-    """What a request asks for, as far as admission, scheduling and routing need to know it."""
-
-    request_id: str
-    operation: Operation
-    model: str
-    """As the client named it: a model id or an alias."""
-    stream: bool
-    prompt_tokens: int
-    """Our estimate before any engine has seen it."""
-    max_tokens: int
-    """The most tokens it may make, over all choices; the default where the client set no limit."""
-    service_tier: str | None = None
-    deadline: float | None = None
-    """Monotonic seconds after which the client no longer waits."""
-    retry_count: int = 0
-    """The client's own retries before this one, as its SDK reports them."""

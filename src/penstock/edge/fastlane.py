@@ -10,14 +10,16 @@ from urllib.parse import unquote_to_bytes
 
 from penstock.admission.addresses import AddressLimiter
 from penstock.admission.keyring import KeyRing, Pending
+from penstock.domain.call import Call
 from penstock.domain.clock import Clock
 from penstock.domain.errors import BadRequest, PenstockError, TooLarge, Unauthenticated
 from penstock.domain.ids import RequestIds
-from penstock.domain.inference import CLIENT_PATHS, Call, Operation
+from penstock.domain.inference import CLIENT_PATHS, Operation
 from penstock.domain.ports import Flight, Inference
 from penstock.domain.principal import Principal
 from penstock.edge.status_lines import STATUS_LINES
 from penstock.net.outbox import Outbox
+from penstock.wire.decimals import decimal
 from penstock.wire.errors import error_body, error_headers
 from penstock.wire.requests import with_model
 
@@ -255,8 +257,8 @@ class Exchange:
 
     def send(self, status: int, headers: bytes, body: bytes) -> None:
         self._connection.send(
-            b"%b%b%b%bcontent-length: %d\r\n\r\n%b"
-            % (STATUS_LINES[status], self._lane.date, headers, b"" if self.keep_alive else _CLOSE, len(body), body)
+            b"%b%b%b%bcontent-length: %b\r\n\r\n%b"
+            % (STATUS_LINES[status], self._lane.date, headers, b"" if self.keep_alive else _CLOSE, decimal(len(body)), body)
         )
         self._over()
 

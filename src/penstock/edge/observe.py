@@ -1,9 +1,8 @@
 """What is counted, as plain numbers that cost the data plane next to nothing; Prometheus objects exist only while it scrapes."""
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -14,6 +13,8 @@ from penstock.domain.workers import WorkerState
 from penstock.edge import observe_lines
 from penstock.scheduling.tally import ClassStanding
 
+_FIRST_BOUND: Final = 2.0**-11
+_LAST_BOUND: Final = 2.0**9
 BOUNDS = tuple(2.0**power for power in range(-11, 10))
 """Upper bounds of the duration buckets: each twice the one before, from 0.5 ms to 512 s."""
 LONGEST_SERIES_LIST = 2_000
@@ -22,8 +23,17 @@ OTHER = "other"
 _LABELS = ("model", "operation", "service_tier")
 
 
+def bucket_of(seconds: float) -> int:
+    """The place of the first of `BOUNDS` that is not below it, or their number. Doubling finds it sooner than a search."""
+    bound, bucket = _FIRST_BOUND, 0
+    while bound < seconds and bound <= _LAST_BOUND:
+        bound *= 2.0
+        bucket += 1
+    return bucket
+
+
 class Histogram:
-    """Counts by bucket and a sum; adding is one binary search."""
+    """Counts by bucket and a sum."""
 
     __slots__ = ("counts", "total")
 
@@ -32,11 +42,8 @@ class Histogram:
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
-        if seconds:
-            self.counts[bisect_left(BOUNDS, seconds)] += 1
-            self.total += seconds
-        else:
-            self.counts[0] += 1
+        self.counts[bucket_of(seconds)] += 1
+        self.total += seconds
 
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative, as Prometheus wants them."""
@@ -75,17 +82,10 @@ class Series:
     ) -> None:
         """All about one request, in one go: this runs for every one."""
         self.by_status[status // 100] += 1
-        histogram = self.duration
-        histogram.counts[bisect_left(BOUNDS, duration_seconds)] += 1
-        histogram.total += duration_seconds
-        if queue_seconds:
-            self.queue.add(queue_seconds)
-        else:
-            self.queue.counts[0] += 1
+        self.duration.add(duration_seconds)
+        self.queue.add(queue_seconds)
         if ttft_seconds is not None:
-            histogram = self.ttft
-            histogram.counts[bisect_left(BOUNDS, ttft_seconds)] += 1
-            histogram.total += ttft_seconds
+            self.ttft.add(ttft_seconds)
         if retries:
             self.retries += retries
         if count is not None:

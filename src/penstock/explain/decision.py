@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from penstock.domain.inference import Demand
+from penstock.domain.call import Demand
 from penstock.domain.principal import Pool, Principal, ServiceClass
 
 BYTES_PER_DECISION = 4096

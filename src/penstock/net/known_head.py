@@ -6,10 +6,11 @@ parser can disagree with the first; everything else goes to the parser as ever.
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?(?=[0-9]{1,8}\r\n)")
-_MOST_DIGITS = 8
-_LESSONS = 4
+_MOST_DIGITS: Final = 8
+_LESSONS: Final = 4
 """Heads in a row that never came again, after which no more are learned: this peer's heads all differ."""
 
 
@@ -28,15 +29,18 @@ class KnownHead:
 
     def body(self, data: bytes) -> bytes | None:
         """The body, when `data` is the known head with any length, and all of that body, and nothing else."""
-        if not data.startswith(self._before):
+        begin, size = self._digits_at, len(data)
+        # Compiled, slices and comparisons cost a fraction of `startswith` and `find`; so does counting the digits here.
+        if data[:begin] != self._before:
             return None
-        begin = self._digits_at
-        stop = data.find(b"\r", begin, begin + _MOST_DIGITS + 1)
-        if stop < 0 or not data.startswith(self._after, stop):
-            return None
-        digits = data[begin:stop]
+        stop, length = begin, 0
+        while stop < size and 48 <= data[stop] <= 57:
+            length = length * 10 + data[stop] - 48
+            stop += 1
+            if stop - begin > _MOST_DIGITS:
+                return None
         start = stop + self._after_size
-        if not digits.isdigit() or int(digits) != len(data) - start:
+        if stop == begin or length != size - start or data[stop:start] != self._after:
             return None
         self._lessons = _LESSONS
         return data[start:]

@@ -1,7 +1,8 @@
 """What is told of a request that is over: to the observer, the log, and whoever may ask later why it went as it did."""
 
+from penstock.domain.call import Call, Demand
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import OPERATION_NAMES, Call, Demand, TokenCount
+from penstock.domain.inference import OPERATION_NAMES, TokenCount
 from penstock.domain.principal import Pool, Principal, ServiceClass
 from penstock.domain.usage import Outcome
 from penstock.pipeline import heads, request_log

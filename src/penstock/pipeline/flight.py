@@ -4,8 +4,9 @@ import structlog
 
 from penstock.admission.gate import Admission
 from penstock.admission.idempotency import Ticket
+from penstock.domain.call import Call
 from penstock.domain.errors import PenstockError, UnsupportedParameter
-from penstock.domain.inference import NO_TOKENS, OPERATION_PATHS, Call, Operation, TokenCount
+from penstock.domain.inference import NO_TOKENS, OPERATION_PATHS, Operation, TokenCount
 from penstock.domain.ports import Exchange, Reply
 from penstock.domain.principal import Pool, Principal, ServiceClass
 from penstock.domain.usage import Outcome

@@ -12,6 +12,7 @@
 from functools import lru_cache
 
 from penstock.domain.principal import Pool, ServiceClass
+from penstock.wire.decimals import decimal
 
 JSON = b"content-type: application/json\r\n"
 EVENTS = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
@@ -63,10 +64,10 @@ def otherwise(service_class: ServiceClass, what: str) -> bytes:
 def answered(request_id: str, client_request_id: str, decision: bytes, started: float, now: float, limits: bytes) -> bytes:
     """Who it is, what was decided, how long we took, and what the caller may still do (`limits`: the rate-limit lines)."""
     own = request_id.encode("ascii")
-    return b"x-request-id: %b\r\nx-penstock-decision: %b%b\r\nopenai-processing-ms: %d\r\n%b" % (
+    return b"x-request-id: %b\r\nx-penstock-decision: %b%b\r\nopenai-processing-ms: %b\r\n%b" % (
         client_request_id.encode("ascii") if client_request_id else own,
         own,
         decision,
-        (now - started) * 1000,
+        decimal(int((now - started) * 1000)),
         limits,
     )

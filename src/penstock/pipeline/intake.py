@@ -1,13 +1,14 @@
 """From a body to what the other rooms need to know of it, and the sentences for those that are turned away."""
 
 from penstock.catalog.models import Catalogue
+from penstock.domain.call import Call, Demand
 from penstock.domain.errors import ModelNotFound, Overloaded, PenstockError, ResourceUnavailable, UnsupportedParameter, UpstreamFailed
-from penstock.domain.inference import Call, Demand, Operation
+from penstock.domain.inference import Operation
 from penstock.routing.member import Member
 from penstock.routing.prefix import Prefix, chain
 from penstock.scheduling.line import refuse_unserved
 from penstock.wire import requests
-from penstock.wire.bodies import AnyBody, SamplingBody
+from penstock.wire.bodies import AnyBody
 from penstock.wire.prompt import prompt_bytes
 from penstock.wire.unsupported import needed
 
@@ -18,7 +19,7 @@ def demand_of(call: Call, request: AnyBody, model: str, started: float, default_
         call.request_id,
         call.operation,
         model,
-        isinstance(request, SamplingBody) and bool(request.stream),
+        requests.streams(request),
         requests.prompt_tokens(request),
         requests.max_tokens(request, default_max_tokens),
         request.service_tier if isinstance(request.service_tier, str) else None,

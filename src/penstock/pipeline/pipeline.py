@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 
+from penstock.domain.call import Call
 from penstock.domain.errors import DeadlineExceeded, Internal, Overloaded, PenstockError
-from penstock.domain.inference import Call
 from penstock.domain.ports import Reply
 from penstock.domain.principal import Principal, ServiceClass
 from penstock.pipeline.flight import Flight, log

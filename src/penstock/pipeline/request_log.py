@@ -2,7 +2,8 @@
 
 import structlog
 
-from penstock.domain.inference import OPERATION_NAMES, Call, TokenCount
+from penstock.domain.call import Call
+from penstock.domain.inference import OPERATION_NAMES, TokenCount
 from penstock.domain.principal import Principal
 from penstock.domain.usage import Outcome
 from penstock.usage.meter import Meter

@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 from penstock.admission.gate import Gate
 from penstock.admission.idempotency import IdempotentAnswers
 from penstock.catalog.models import Catalogue
-from penstock.domain.inference import Call, Operation
+from penstock.domain.call import Call
+from penstock.domain.inference import Operation
 from penstock.domain.policy import Policy
 from penstock.domain.principal import Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.domain.workers import WorkerState

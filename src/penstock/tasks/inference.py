@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from penstock.domain.call import Call
 from penstock.domain.clock import Clock
 from penstock.domain.errors import BadRequest, Internal, PenstockError
-from penstock.domain.inference import CLIENT_PATHS, Call, Operation
+from penstock.domain.inference import CLIENT_PATHS, Operation
 from penstock.domain.ports import Inference
 from penstock.domain.principal import Principal, ServiceClass
 from penstock.tasks.principals import Disowned, Principals

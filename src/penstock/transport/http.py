@@ -7,6 +7,7 @@ from penstock.domain.ports import Exchange, ResponseSink
 from penstock.domain.workers import WorkerRecord
 from penstock.net.dialer import Dialer
 from penstock.net.outbox import Outbox
+from penstock.wire.decimals import decimal
 
 
 class _Route:
@@ -79,7 +80,7 @@ class HttpTransport:
         route = self._routes.get(worker.id)
         if route is None or (route.worker is not worker and not route.adopt(worker)):
             route = self._new_route(worker)
-        request = b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (route.head(path), request_id.encode("ascii"), len(body), body)
+        request = b"%b%b\r\ncontent-length: %b\r\n\r\n%b" % (route.head(path), request_id.encode("ascii"), decimal(len(body)), body)
         return route.dialer.call(request, sink)
 
     def forget(self, worker_id: str) -> None:

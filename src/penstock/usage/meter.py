@@ -1,6 +1,7 @@
 """What one request used: first token, tokens, waiting; noted in the journal while it runs and once at its end."""
 
-from penstock.domain.inference import OPERATION_NAMES, Call, TokenCount
+from penstock.domain.call import Call
+from penstock.domain.inference import OPERATION_NAMES, TokenCount
 from penstock.domain.models import Price
 from penstock.domain.ports import JournalSlot, UsageJournal
 from penstock.domain.principal import Principal, ServiceClass

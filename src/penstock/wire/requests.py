@@ -133,6 +133,11 @@ def deeper_than(body: bytes, limit: int) -> bool:
     return bool(skeleton)
 
 
+def streams(request: RequestBody) -> bool:
+    """Whether the answer is wanted as a stream."""
+    return bool(request.stream) if type(request) is ChatBody else isinstance(request, SamplingBody) and bool(request.stream)
+
+
 def prompt_tokens(request: RequestBody) -> int:
     """An estimate, good enough to reserve with; an inline image counts as 1,000 tokens whatever its bytes."""
     if isinstance(request, ChatBody):
@@ -157,11 +162,13 @@ def _without_images(content: bytes) -> int:
 
 def max_tokens(request: RequestBody, default: int) -> int:
     """The most tokens that the request may make over all its choices; embeddings make none."""
+    if type(request) is ChatBody:
+        # The usual one, told by its very type: asking msgspec's classes whether it is an instance costs more than all of this.
+        limit = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
+        return (default if limit is None else limit) * (request.n or 1)
     if not isinstance(request, SamplingBody):
         return 0
     limit = request.max_tokens
-    if isinstance(request, ChatBody) and request.max_completion_tokens is not None:
-        limit = request.max_completion_tokens
     choices = request.n or 1
     if isinstance(request, CompletionBody):
         choices = max(choices, request.best_of or 1)
@@ -176,7 +183,7 @@ def wants_usage(request: RequestBody) -> bool:
 
 def for_engine(request: RequestBody, body: bytes, engine_model: str) -> bytes:
     """The body as the worker gets it: the engine's name of the model, no `service_tier`, and usage asked for on every stream."""
-    ask_usage = isinstance(request, SamplingBody) and bool(request.stream) and not wants_usage(request)
+    ask_usage = streams(request) and not wants_usage(request)
     if engine_model == request.model and request.service_tier is UNSET:
         if not ask_usage:
             return body

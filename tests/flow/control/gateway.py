@@ -19,10 +19,10 @@ from penstock.admission.keyring import KeyRing
 from penstock.batches.service import BatchService
 from penstock.blobs.memory import MemoryBlobs
 from penstock.domain import keys
+from penstock.domain.call import Call
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import ModelNotFound, NotFound, UpstreamFailed
 from penstock.domain.ids import RequestIds, new_id
-from penstock.domain.inference import Call
 from penstock.domain.models import ModelRecord, Price
 from penstock.domain.ports import Flight, Reply, Store
 from penstock.domain.principal import KeyRecord, Organisation, Plan, Principal, Scope, ServiceClass, ServiceTier

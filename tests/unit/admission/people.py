@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from penstock.domain import keys
+from penstock.domain.call import Demand
 from penstock.domain.errors import PortUnavailable
-from penstock.domain.inference import Demand, Operation
+from penstock.domain.inference import Operation
 from penstock.domain.principal import KeyRecord, Organisation, Plan, Principal, Scope, ServiceClass, ServiceTier
 
 SECRET_KEY = b"s" * 32

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.admission.gate import Admission, Gate
+from penstock.domain.call import Demand
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import BadRequest, PenstockError, PermissionDenied, RateLimited, ResourceUnavailable
-from penstock.domain.inference import Demand
 from penstock.domain.principal import Plan, Pool, Principal, Scope, ServiceTier
 from penstock.state.memory import MemoryQuotas
 from tests.unit.admission.people import PLAN, demand, principal

@@ -11,7 +11,8 @@ import structlog
 
 from penstock.accounts.bootstrap import PLANS
 from penstock.domain import keys
-from penstock.domain.inference import Call, Operation, TokenCount
+from penstock.domain.call import Call
+from penstock.domain.inference import Operation, TokenCount
 from penstock.domain.models import Price
 from penstock.domain.principal import Principal
 from penstock.domain.usage import Outcome, UsageRecord

@@ -1,13 +1,16 @@
 """Counting is plain numbers; a scrape turns them into Prometheus' text."""
 
 import timeit
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.domain.workers import WorkerState
-from penstock.edge.observe import BOUNDS, LONGEST_SERIES_LIST, OTHER, Exposition, Histogram, Metrics
+from penstock.edge.observe import BOUNDS, LONGEST_SERIES_LIST, OTHER, Exposition, Histogram, Metrics, bucket_of
 
 
 @dataclass(frozen=True)
@@ -126,3 +129,8 @@ def test_counting_is_cheap() -> None:
 
     seconds = min(timeit.repeat(one, number=10_000, repeat=5)) / 10_000
     assert seconds < 20e-6, f"{seconds * 1e6:.2f} us"
+
+
+@given(st.floats(0.0, 2000.0) | st.sampled_from(BOUNDS))
+def test_the_bucket_is_the_first_that_is_not_below(seconds: float) -> None:
+    assert bucket_of(seconds) == bisect_left(BOUNDS, seconds)

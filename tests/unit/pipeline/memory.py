@@ -9,9 +9,10 @@ from typing import Any
 from penstock.admission.gate import Gate
 from penstock.admission.idempotency import IdempotentAnswers
 from penstock.catalog.models import Catalogue
+from penstock.domain.call import Call
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import Call, Operation, TokenCount
+from penstock.domain.inference import Operation, TokenCount
 from penstock.domain.ports import Flight, ResponseSink, TransportFailure
 from penstock.domain.principal import Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.domain.usage import UsageRecord

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from penstock.domain.call import Call
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import Call
 from penstock.domain.principal import Principal
 from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerRecord

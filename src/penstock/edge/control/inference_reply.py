@@ -8,8 +8,9 @@ from typing import Any
 
 from starlette.requests import Request
 
+from penstock.domain.call import Call
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import Call, Operation
+from penstock.domain.inference import Operation
 from penstock.domain.ports import Flight, Inference
 from penstock.domain.principal import Principal
 from penstock.edge.control.services import ControlServices
