@@ -120,12 +120,12 @@ def main() -> int:
     parser.add_argument("--force", action="store_true", help="also when nothing has changed")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when it cannot be done")
     options, where = parser.parse_args(), directory()
-    if is_fresh(where) and not options.force:
+    if (is_fresh(where) and not options.force) or os.environ.get("PENSTOCK_INTERPRETED"):
         return 0
     if lack := missing():
         print(f"penstock: not compiled: {lack}. Everything works, but with more CPU for each request.", file=sys.stderr)
         return int(options.strict)
-    print("penstock: compiling the hot rooms, which takes about a minute", file=sys.stderr)
+    print("penstock: compiling the hot rooms, once, for one to two minutes (not with PENSTOCK_INTERPRETED=1)", file=sys.stderr)
     try:
         count = compile_into(where)
     except subprocess.CalledProcessError as error:
