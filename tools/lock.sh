@@ -10,7 +10,8 @@ uv_version=0.9.7
 "$environment/bin/python" -m pip --disable-pip-version-check -q install "uv==$uv_version"
 
 compile() {
-    "$environment/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header "$@"
+    # With the extras: Debian's pip 23 holds `coverage` to its version, but not `coverage[toml]`, and takes the newest for that.
+    "$environment/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras "$@"
 }
 
 compile --upgrade --extra dev -o requirements/dev.lock pyproject.toml
