@@ -77,7 +77,7 @@ up: $(VENV)/run.stamp ## Start gateway and workers: make up ARGS="--port 18080 -
 test: test-web test-python ## Run every test, with the coverage gate
 
 test-python: $(VENV)/dev.stamp build/openai-2/stamp
-	@PENSTOCK_INTERPRETED=1 $(BIN)/python -m pytest $(TESTS) -n $(PROCESSES) --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
+	@PENSTOCK_INTERPRETED=1 $(BIN)/python -m pytest $(TESTS) -n $(PROCESSES) --dist loadscope --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
 test-compiled: $(VENV)/dev.stamp ## The same tests on compiled rooms (tools/compile.py)
 	@$(BIN)/python tools/compile.py --strict
