@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests import ending
 
-READY_SECONDS = 60.0
+READY_SECONDS = 100.0
 
 
 @dataclass(frozen=True)
