@@ -112,8 +112,10 @@ bench: $(VENV)/dev.stamp ## Measure the gateway; the figures of the README
 bench-overload: $(VENV)/dev.stamp ## Ten times what the workers can do: make bench-overload ARGS="--trace FILE --write docs/reports"
 	@$(BIN)/python -m bench.overload $(ARGS)
 
-soak: $(VENV)/dev.stamp ## The tests that take minutes
-	@$(BIN)/python -m pytest tests -m soak --timeout=0
+soak: $(VENV)/dev.stamp ## The tests that take minutes; writes what they measured into docs/faults.md
+	@mkdir -p build
+	@PENSTOCK_FAULT_TABLE=build/soak.json $(BIN)/python -m pytest tests -m soak --timeout=0
+	@$(BIN)/python tools/faults.py --long build/soak.json
 
 # --- make what is committed or published ------------------------------------------------------------------------------
 
