@@ -167,16 +167,20 @@ async def _stalled(server: ScriptedServer) -> int:
     return seen
 
 
-@pytest.mark.fault("Reader that stops reading", "the worker is held up, memory stays bounded")
+@pytest.mark.fault("Reader that stops, or reads byte by byte", "the worker is held up, memory stays bounded")
 async def test_a_reader_that_stops_holds_up_the_worker_and_no_memory(gate: Platform, server: ScriptedServer) -> None:
     server.script = flood
     loop = asyncio.get_running_loop()
     connection = await _connect_narrow(gate.port)
     try:
         await loop.sock_sendall(connection, gate.request(stream=True))
-        assert await _stalled(server) < FLOOD * len(PIECE) / 2
+        held = await _stalled(server)
+        assert held < FLOOD * len(PIECE) / 2
+        # A byte now and then lets no flood through.
+        received = sum([len(await loop.sock_recv(connection, 1)) for _ in range(20)])
+        assert received == 20
+        assert await _stalled(server) < held + 1_000_000
         # It reads on: everything comes, in order, and nothing is lost.
-        received = 0
         tail = b""
         while not tail.endswith(b"0\r\n\r\n"):
             data = await loop.sock_recv(connection, 1 << 20)
