@@ -78,7 +78,7 @@ up: $(VENV)/run.stamp ## Start gateway and workers: make up ARGS="--port 18080 -
 test: test-web test-python ## Run every test, with the coverage gate
 
 test-python: $(VENV)/dev.stamp build/openai-2/stamp
-	@PENSTOCK_INTERPRETED=1 $(BIN)/python -m pytest $(TESTS) -n $(PROCESSES) --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
+	@PENSTOCK_INTERPRETED=1 $(BIN)/python -m pytest $(TESTS) -n $(PROCESSES) --dist loadscope --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
 test-compiled: $(VENV)/dev.stamp ## The same tests on compiled rooms (tools/compile.py)
 	@$(BIN)/python tools/compile.py --strict
@@ -113,8 +113,10 @@ bench: $(VENV)/dev.stamp ## Measure the gateway; the figures of the README
 bench-overload: $(VENV)/dev.stamp ## Ten times what the workers can do: make bench-overload ARGS="--trace FILE --write docs/reports"
 	@$(BIN)/python -m bench.overload $(ARGS)
 
-soak: $(VENV)/dev.stamp ## The tests that take minutes
-	@$(BIN)/python -m pytest tests -m soak --timeout=0
+soak: $(VENV)/dev.stamp ## The tests that take minutes; writes what they measured into docs/faults.md
+	@mkdir -p build
+	@PENSTOCK_FAULT_TABLE=build/soak.json $(BIN)/python -m pytest tests -m soak --timeout=0
+	@$(BIN)/python tools/faults.py --long build/soak.json
 
 # --- make what is committed or published ------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.coverage_files import Sweep
+
 _rows: dict[str, dict[str, object]] = {}
 
 
@@ -25,17 +27,19 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return note
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # one of several processes adds nothing up
+        config.pluginmanager.register(Sweep())
+        if config.pluginmanager.hasplugin("dsession"):
+            from tests.together import Plugin
+
+            config.pluginmanager.register(Plugin())
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
         for mark in item.iter_markers("fault"):
             item.user_properties.append(("fault", list(mark.args)))
-
-
-def _group(item: pytest.Item) -> str:
-    """What stays together in one process when several share the tests: a file, or everything of an engine, which is slow to start."""
-    engine = getattr(item, "callspec", None) and item.callspec.params.get("engine")  # type: ignore[attr-defined]  # of functions only
-    return f"engine {engine}" if engine else str(item.path)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

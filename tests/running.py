@@ -3,7 +3,6 @@
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-READY_SECONDS = 60.0
-STOP_SECONDS = 45.0
+from tests import ending
+
+READY_SECONDS = 100.0
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Running:
 def penstock_up(directory: Path, flags: Sequence[str] = (), **environment: str) -> Iterator[Running]:
     """A platform that lives in `directory`, stopped with SIGTERM at the end."""
     command = [sys.executable, "-m", "penstock", "up", "--json", "--port", "0", "--no-discover", "--data-dir", str(directory), *flags]
-    surroundings = {**os.environ, "PENSTOCK_PROFILE": str(directory / "profiles.toml"), **environment}
+    surroundings = ending.watched({**os.environ, "PENSTOCK_PROFILE": str(directory / "profiles.toml"), **environment})
     log = directory / "up.log"
     with log.open("wb") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=surroundings) as process:
         try:
             yield Running(**json.loads(_line(process, log)), process=process, log=log)
         finally:
-            _stop(process)
+            ending.end(process, log)
 
 
 def _line(process: "subprocess.Popen[bytes]", log: Path) -> bytes:
@@ -50,12 +50,3 @@ def _line(process: "subprocess.Popen[bytes]", log: Path) -> bytes:
     line = process.stdout.readline() if ready else b""
     assert line, f"penstock up did not become ready:\n{log.read_text()[-4000:]}"
     return line
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise

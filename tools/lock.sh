@@ -10,6 +10,7 @@ uv_version=0.9.7
 "$environment/bin/python" -m pip --disable-pip-version-check -q install "uv==$uv_version"
 
 compile() {
+    # With the extras: Debian's pip 23 holds `coverage` to its version, but not `coverage[toml]`, and takes the newest for that.
     "$environment/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-strip-extras "$@"
 }
 

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-READY_SECONDS = 60.0
-STOP_SECONDS = 45.0
+from tests import ending
+
+READY_SECONDS = 100.0
+"""A machine that has much else to do may take a minute to start Python ten times."""
 _PAUSE_SECONDS = 0.02
 T = TypeVar("T")
 
@@ -51,10 +53,14 @@ class Control:
 class Platform:
     """`penstock up`, or `penstock gateway`, with a data directory of its own."""
 
-    def __init__(self, directory: Path, *flags: str, command: str = "up", environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *flags: str, command: str = "up", environment: Mapping[str, str] | None = None, doomed: bool = False
+    ) -> None:
+        """`doomed`: the test is going to kill it."""
         self._directory = directory
         self._command = [command, "--json", "--port", "0", "--data-dir", str(directory / "data"), *flags]
         self._environment = {"PENSTOCK_DISCOVER": "false", **(environment or {})}
+        self._doomed = doomed
         self._process: subprocess.Popen[bytes] | None = None
         self._told = False
         self.facts: dict[str, str] = {}
@@ -79,7 +85,7 @@ class Platform:
 
     def open(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._process = start(self._directory / "log", self._command, self.environment)
+        self._process = start(self._directory / "log", self._command, self.environment, doomed=self._doomed)
         self._told = False
         self.facts = {**self.facts, **json.loads(self._ready_line(self._process))}
 
@@ -94,8 +100,7 @@ class Platform:
         """SIGKILL; its children go with it. `open` starts it again."""
         process, self._process = self._process, None
         assert process is not None
-        process.kill()
-        process.communicate()
+        ending.kill(process)
 
     def begin_to_stop(self) -> None:
         """SIGTERM, without waiting for the end."""
@@ -125,8 +130,7 @@ class Platform:
         ready, _, _ = select.select([process.stdout], [], [], READY_SECONDS)
         line = process.stdout.readline() if ready else b""
         if not line:
-            process.kill()
-            process.communicate()
+            ending.kill(process)
             raise AssertionError(f"penstock {self._command[0]} did not become ready:\n{_tail(self._directory / 'log')}")
         return line
 
@@ -141,18 +145,19 @@ def running(platform: Platform) -> Iterator[Platform]:
 
 
 @contextmanager
-def worker(platform: Platform, directory: Path, name: str, *flags: str) -> Iterator[None]:
+def worker(platform: Platform, directory: Path, name: str, *flags: str, doomed: bool = False) -> Iterator[None]:
     """`penstock worker`, joined to a platform as a remote one would be, and ready."""
     directory.mkdir(parents=True, exist_ok=True)
     command = ["worker", "--join", platform.root, "--name", name, "--state-dir", str(directory), *flags]
     environment = {**platform.environment, "PENSTOCK_WORKER__TOKEN": platform.facts["join_token"]}
     log = directory / "log"
-    process = start(log, command, environment)
+    process = start(log, command, environment, doomed=doomed)
     try:
         eventually(lambda: name in ready_workers(platform.control), READY_SECONDS, lambda: f"no worker {name!r}:\n{_tail(log)}")
         yield
     finally:
-        process.send_signal(signal.SIGTERM)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
         wait_for_the_end(process, log)
 
 
@@ -160,23 +165,21 @@ def ready_workers(control: Control) -> set[str]:
     return {each["name"] for each in control.get("/api/workers")["data"] if each["state"] == "ready"}
 
 
-def start(log: Path, command: list[str], environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def start(log: Path, command: list[str], environment: Mapping[str, str], *, doomed: bool = False) -> "subprocess.Popen[bytes]":
     """A `penstock` process; what it says on stderr is appended to `log`."""
+    surroundings = ending.watched(_surroundings(environment))
     with log.open("ab") as errors:
         return subprocess.Popen(
-            [sys.executable, "-m", "penstock", *command], stdout=subprocess.PIPE, stderr=errors, env=_surroundings(environment)
+            [sys.executable, "-m", "penstock", *command],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=ending.doomed(surroundings) if doomed else surroundings,
         )
 
 
 def wait_for_the_end(process: "subprocess.Popen[bytes]", log: Path) -> None:
     """After SIGTERM it has to end by itself, with success and without another word on stdout."""
-    try:
-        rest, _ = process.communicate(timeout=STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise
-    assert (process.returncode, rest) == (0, b""), _tail(log)
+    assert ending.ended(process, log) == (0, b""), _tail(log)
 
 
 def eventually(probe: Callable[[], T], seconds: float, problem: Callable[[], str] = lambda: "it did not happen") -> T:

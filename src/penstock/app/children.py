@@ -1,6 +1,7 @@
 """Worker processes beside the gateway: started, watched, started again, and never left behind."""
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -36,7 +37,7 @@ class Children:
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
         self._running: dict[str, asyncio.subprocess.Process] = {}
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self.given_up: list[str] = []
         """Names of those that ended because what they were told cannot work."""
 
@@ -50,7 +51,7 @@ class Children:
 
     async def stop(self, seconds: float) -> None:
         """SIGTERM lets them drain; what is left after `seconds` is killed."""
-        self._stopping = True
+        self._stopping.set()
         for process in self._running.values():
             _signal(process, signal.SIGTERM)
         _, late = await asyncio.wait(self._tasks, timeout=seconds) if self._tasks else (set(), set())
@@ -62,10 +63,10 @@ class Children:
     async def _keep_running(self, plan: ChildPlan) -> None:
         loop = asyncio.get_running_loop()
         pause = _FIRST_PAUSE_SECONDS
-        while True:
+        while not self._stopping.is_set():
             started = loop.time()
             code = await self._run_once(plan)
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             if code == _USAGE:
                 log.error("worker_given_up", name=plan.name, log=str(plan.log_file))
@@ -73,7 +74,8 @@ class Children:
                 return
             pause = _FIRST_PAUSE_SECONDS if loop.time() - started > _SOUND_AFTER_SECONDS else min(pause * 2, _LAST_PAUSE_SECONDS)
             log.warning("worker_ended", name=plan.name, exit_code=code, restart_in_seconds=pause, log=str(plan.log_file))
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _run_once(self, plan: ChildPlan) -> int:
         with plan.log_file.open("ab") as output:
@@ -91,6 +93,8 @@ class Children:
                 preexec_fn=_die_with_parent,
             )
         self._running[plan.name] = process
+        if self._stopping.is_set():  # meanwhile; `stop` did not see this one
+            _signal(process, signal.SIGTERM)
         try:
             return await process.wait()
         finally:

@@ -14,7 +14,7 @@ _USAGE = 2
 
 
 def run(settings: Settings, allow_faults: bool, engine_options: Mapping[str, str]) -> int:
-    """Until SIGTERM; returns the process's exit code."""
+    """Until SIGTERM, which ends the process; returns the exit code of one that could not begin or go on."""
     logs.configure(settings.log.level, settings.log.format)
     options = dict(engine_options)
     wanted = settings.worker
@@ -27,7 +27,7 @@ def run(settings: Settings, allow_faults: bool, engine_options: Mapping[str, str
             options.setdefault(name, value)
     name = wanted.name or f"{socket.gethostname()}-{wanted.engine}"
     try:
-        return process.run(
+        code = process.run(
             lambda: worker.run(
                 join=wanted.join,
                 token=wanted.token.get_secret_value() or None,
@@ -50,3 +50,4 @@ def run(settings: Settings, allow_faults: bool, engine_options: Mapping[str, str
     except (IdentityInUse, ProbeFailed) as error:
         process.say(f"penstock: {error}")
         return 1
+    return process.leave(code)

@@ -158,12 +158,15 @@ def _chat_request(call: ChatCall) -> g.GenerationRequest:
 def _completion_request(call: CompletionCall) -> g.GenerationRequest:
     if call.suffix:
         raise UnsupportedParameter("This engine cannot insert text before a suffix.", param="suffix")
+    prompts = _texts_or_tokens(call.prompt, "prompt")
+    if not prompts:
+        raise BadRequest("'prompt' must not be an empty array.", param="prompt")
     if (call.best_of or 1) > (call.n or 1):
         raise UnsupportedParameter("This engine does not rank choices: 'best_of' must not exceed 'n'.", param="best_of")
     return _request(
         call,
         Operation.COMPLETION,
-        prompts=_texts_or_tokens(call.prompt, "prompt"),
+        prompts=prompts,
         max_tokens=call.max_tokens,
         top_logprobs=call.logprobs,
         echo=bool(call.echo),

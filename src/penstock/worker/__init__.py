@@ -33,7 +33,7 @@ async def run(
 ) -> int:
     """A worker from start to exit status: 0 after a drain (SIGTERM, SIGINT), 1 when the gateway refuses it.
 
-    Raises what `Worker.open` raises. A second signal ends the process at once.
+    Raises what `Worker.open` raises. A signal during the start gives the start up; a second one ends the process at once.
     """
     _log_to_stderr()
     plan = WorkerPlan(
@@ -53,11 +53,27 @@ async def run(
     )
     worker = Worker(plan)
     stop = _stop_signal()
-    await worker.open()
+    if not await _opened(worker, stop):
+        return 0
     try:
         return await _until_stopped(worker, stop)
     finally:
         await worker.close()
+
+
+async def _opened(worker: Worker, stop: asyncio.Event) -> bool:
+    """False: stopped before it was open. A model may take minutes to fetch and load, and nobody waits for that to stop it."""
+    opening, stopped = asyncio.create_task(worker.open()), asyncio.create_task(stop.wait())
+    await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not opening.done():
+        structlog.get_logger().info("stopped before the start was over")
+        opening.cancel()
+        await asyncio.wait({opening})
+    if opening.cancelled():
+        return False
+    opening.result()
+    return True
 
 
 async def _until_stopped(worker: Worker, stop: asyncio.Event) -> int:

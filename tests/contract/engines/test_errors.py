@@ -65,6 +65,11 @@ async def test_a_field_of_the_wrong_kind_is_named(served: Subject, body: dict[st
     assert set(error) == {"message", "type", "param", "code"}
 
 
+async def test_no_prompt_at_all_is_400(served: Subject) -> None:
+    status, error = await served.error("/v1/completions", prompt=[])
+    assert (status, error["type"], error["param"]) == (400, "invalid_request_error", "prompt")
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"\xff\xfe", b"[" * 5000])
 async def test_what_is_no_json_object_is_400(served: Subject, content: bytes) -> None:
     response = await served.http.post("/v1/chat/completions", content=content)

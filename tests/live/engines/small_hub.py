@@ -4,7 +4,7 @@ import hashlib
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +12,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @contextmanager
-def small_hub(model: str, folder: Path) -> Iterator[str]:
-    """Its address. `acme/gated` is there too, for those who accepted its terms."""
+def small_hub(model: str, folder: Path, before_weights: Callable[[], object] = lambda: None) -> Iterator[str]:
+    """Its address. `acme/gated` is there too, for those who accepted its terms. `before_weights` is called when somebody fetches them."""
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -30,6 +30,8 @@ def small_hub(model: str, folder: Path) -> Iterator[str]:
                 about = {"_id": "1", "id": model, "sha": COMMIT, "private": False, "siblings": [{"rfilename": name} for name in files]}
                 self._say(200, json.dumps(about).encode())
             elif path.startswith(f"/{model}/resolve/") and (name := path.rsplit("/", 1)[1]) in files:
+                if name.endswith(".safetensors") and self.command == "GET":
+                    before_weights()
                 self._say(200, files[name], {"ETag": f'"{_digest(files[name])}"', "X-Repo-Commit": COMMIT})
             else:
                 self._say(404, b"{}", {"X-Error-Code": "RepoNotFound"})

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +15,7 @@ import pytest
 from penstock.engines import EngineUnavailable
 from penstock.engines._log_file import LogFile
 from penstock.engines._supervisor import ServerPlan, ServerState, Supervisor
+from tests.ending import doomed
 
 SERVER = Path(__file__).with_name("small_server.py")
 
@@ -165,15 +165,18 @@ async def test_nothing_is_left_when_the_worker_is_killed(tmp_path: Path) -> None
         *(sys.executable, "-m", "penstock", "worker", "--engine", "vllm", "--model", "any", "--state-dir", str(tmp_path)),
         *("--engine-option", f"command={sys.executable} {SERVER} {{port}}", "--engine-option", f"port={port}"),
         stderr=asyncio.subprocess.DEVNULL,
+        env=doomed(os.environ),
     )
     processes: tuple[int, ...] = ()
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client, asyncio.timeout(30):
-        while not processes:
-            with contextlib.suppress(httpx.HTTPError):
-                processes = tuple(map(int, (await client.get("/")).text.split()))
-            await asyncio.sleep(0.05)
-    os.kill(worker.pid, signal.SIGKILL)
-    await worker.wait()
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client, asyncio.timeout(60):
+            while not processes:
+                with contextlib.suppress(httpx.HTTPError):
+                    processes = tuple(map(int, (await client.get("/")).text.split()))
+                await asyncio.sleep(0.05)
+    finally:
+        worker.kill()
+        await worker.wait()
     await until(lambda: not any(map(runs, processes)))
 
 

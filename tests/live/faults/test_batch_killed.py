@@ -17,16 +17,9 @@ SECONDS = 60.0
 
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[Platform]:
-    one = Platform(tmp_path, "--workers", "1")
+    one = Platform(tmp_path, "--workers", "1", doomed=True)
     with running(one):
         yield one
-
-
-def kill(platform: Platform) -> None:
-    process, platform._process = platform._process, None
-    assert process is not None
-    process.kill()
-    process.communicate()
 
 
 def content() -> bytes:
@@ -56,7 +49,7 @@ def test_a_batch_outlives_the_platform(platform: Platform) -> None:
         least = LINES * (number + 1) // 5
         with client(platform) as own:
             eventually(lambda: done(own, batch.id) >= least, SECONDS, lambda: f"{own.batches.retrieve(batch.id)}")  # noqa: B023 - called at once
-        kill(platform)
+        platform.kill()
         platform.open()
     with client(platform) as own:
         over: Any = eventually(lambda: completed(own, batch.id), SECONDS, lambda: f"{own.batches.retrieve(batch.id)}")

@@ -23,16 +23,14 @@ _TOKEN = re.compile(rb'"content":"(?!")')
 
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[Platform]:
-    one = Platform(tmp_path, "--workers", "2")
+    one = Platform(tmp_path, "--workers", "2", doomed=True)
     yield one
     kill(one)
 
 
 def kill(platform: Platform) -> None:
-    process, platform._process = platform._process, None
-    if process is not None:
-        process.kill()
-        process.communicate()
+    if platform._process is not None:
+        platform.kill()
 
 
 class Stream:
@@ -184,7 +182,7 @@ def _ends_soon(stream: Stream) -> bool:
 @contextmanager
 def _doomed(platform: Platform, directory: Path) -> Iterator[None]:
     """A worker that does not end well, which its own context would complain about."""
-    with pytest.raises(AssertionError), worker(platform, directory, "doomed", "--engine", "sim"):
+    with pytest.raises(AssertionError), worker(platform, directory, "doomed", "--engine", "sim", doomed=True):
         yield
 
 

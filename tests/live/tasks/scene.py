@@ -4,10 +4,11 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests import ending
 from tests.live.platform import Control, Platform, eventually, start
 
 MODULE = "tests.live.tasks.work_of_users"
@@ -19,27 +20,28 @@ WATCHED = {"PENSTOCK_ADMISSION__API_PER_MINUTE": "1000000"}
 class Runner:
     """`penstock runner`, joined over HTTP unless `flags` say otherwise. It keeps its state directory over restarts."""
 
-    def __init__(self, platform: Platform, directory: Path, name: str, *flags: str) -> None:
+    def __init__(self, platform: Platform, directory: Path, name: str, *flags: str, doomed: bool = False) -> None:
+        """`doomed`: the test is going to kill it."""
         directory.mkdir(parents=True, exist_ok=True)
         own = flags or ("--join", platform.root)
         shared = ["--import", MODULE, "--name", name, "--state-dir", str(directory / name)]
         self._command = ["runner", *own, *shared]
         self._environment = {**platform.environment, "PENSTOCK_RUNNER__TOKEN": platform.facts["join_token"]}
         self._control = platform.control
+        self._doomed = doomed
         self._process: subprocess.Popen[bytes] | None = None
         self.name = name
         self.log = directory / f"{name}.log"
 
     def open(self, *flags: str) -> None:
         before = {runner["id"] for runner in runners(self._control)}
-        self._process = start(self.log, [*self._command, *flags], self._environment)
+        self._process = start(self.log, [*self._command, *flags], self._environment, doomed=self._doomed)
         eventually(lambda: self._ids() - before, 60, lambda: f"{self.name} did not join:\n{self.log.read_text()[-2000:]}")
 
     def kill(self) -> None:
         """SIGKILL; its children go with it."""
         assert self._process is not None
-        self._process.kill()
-        self._process.communicate()
+        ending.kill(self._process)
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -51,8 +53,7 @@ class Runner:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(signal.SIGTERM)
-        self._process.communicate(timeout=45)
-        return self._process.returncode
+        return ending.ended(self._process, self.log)[0]
 
     def _ids(self) -> set[str]:
         return {runner["id"] for runner in runners(self._control) if runner["name"] == self.name}
@@ -60,13 +61,11 @@ class Runner:
 
 @contextmanager
 def joined(*group: Runner) -> Iterator[None]:
-    try:
+    with ExitStack() as stack:
         for runner in group:
+            stack.callback(runner.close)
             runner.open()
         yield
-    finally:
-        for runner in group:
-            runner.close()
 
 
 def runners(control: Control) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 def kill_again_and_again(platform: Platform, directory: Path, number: int, kills: int, seconds: float) -> None:
     """One of two runners is killed, and started again, each time that another share of the tasks has been done."""
     ledger, tag = directory / "ledger", f"killed-{number}"
-    pair = [Runner(platform, directory, f"runner-{side}") for side in ("left", "right")]
+    pair = [Runner(platform, directory, f"runner-{side}", doomed=True) for side in ("left", "right")]
     with joined(*pair):
         submit(platform.control, tag, "entry", [{"ledger": str(ledger), "number": n, "seconds": seconds} for n in range(number)])
         for turn in range(kills):
@@ -104,7 +104,7 @@ def test_a_hundred_tasks_of_a_runner_that_was_away_too_long(platform: Platform, 
 def kill_the_platform(directory: Path) -> None:
     """`penstock up` with its own runner: kill -9, start again, and every task ends once."""
     ledger = directory / "ledger"
-    platform = Platform(directory / "platform", "--workers", "0", "--import", MODULE, environment=WATCHED)
+    platform = Platform(directory / "platform", "--workers", "0", "--import", MODULE, environment=WATCHED, doomed=True)
     with running(platform):
         submit(platform.control, "up", "entry", [{"ledger": str(ledger), "number": n, "seconds": 0.02} for n in range(200)])
         eventually(lambda: done(ledger) > 20, 30)

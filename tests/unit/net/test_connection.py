@@ -1,5 +1,6 @@
 """One connection, fed with bytes: whatever comes, its call hears exactly one ending."""
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -167,7 +168,7 @@ async def test_a_pause_lasts_no_longer_than_its_exchange() -> None:
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.fault("Mutated HTTP answers", "each exchange ends exactly once")
-async def test_mutations_of_answers_end_exactly_once(count: int) -> None:
+async def test_mutations_of_answers_end_exactly_once(count: int, figure: Callable[[str], None]) -> None:
     random = Random(1)
     for response in mutations(SAMPLES, count):
         connection, _, _ = connected()
@@ -178,3 +179,4 @@ async def test_mutations_of_answers_end_exactly_once(count: int) -> None:
         if connection.busy:
             connection.connection_lost(random.choice([None, ConnectionResetError()]))
         assert len(heard.endings) == 1, response
+    figure(f"{count:,} mutations")

@@ -1,6 +1,7 @@
 """A stream on its way through: the same whatever the pieces, counted to the token, and never an exception that is not typed."""
 
 import json
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -103,7 +104,7 @@ def test_any_text_arrives_unchanged(texts: list[str], seed: int, usage: bool) ->
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.fault("Mutated event streams", "passed on or refused, never a crash")
-def test_mutations_pass_or_are_garbled(count: int) -> None:
+def test_mutations_pass_or_are_garbled(count: int, figure: Callable[[str], None]) -> None:
     random = Random(7)
     for stream in mutations(SAMPLES, count):
         one = relay(usage=random.random() < 0.5, largest=2000)
@@ -117,6 +118,7 @@ def test_mutations_pass_or_are_garbled(count: int) -> None:
         assert one.done
         if one.usage is not None:
             assert 0 <= one.usage.prompt < 2**31
+    figure(f"{count:,} mutations")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -92,7 +93,8 @@ def test_embeddings_that_are_none(vector: Any, wanted: str) -> None:
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_mutations_are_read_or_garbled(count: int) -> None:
+@pytest.mark.fault("Mutated answers of workers", "read or refused, never a crash")
+def test_mutations_are_read_or_garbled(count: int, figure: Callable[[str], None]) -> None:
     for body in mutations([encoded(REPLY), encoded(EMBEDDINGS), encoded(PACKED)], count):
         try:
             reply = replies.read(body)
@@ -103,6 +105,7 @@ def test_mutations_are_read_or_garbled(count: int) -> None:
             json.loads(replies.edited(body, reply, "default", RENAME, found))
         except replies.GarbledReply:
             continue
+    figure(f"{count:,} mutations")
 
 
 # --- error answers --------------------------------------------------------------------------------------------------------
@@ -145,9 +148,11 @@ def test_an_error_answer_of_rubbish(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_mutations_of_error_answers(count: int) -> None:
+@pytest.mark.fault("Mutated errors of workers", "one sentence for the client, of a thousand characters at most")
+def test_mutations_of_error_answers(count: int, figure: Callable[[str], None]) -> None:
     samples = [encoded({"error": {"message": "m" * 2000, "code": "c", "param": "p"}}), encoded({"detail": [1]})]
     for body in mutations(samples, count):
         error = callers_mistake(400, body)
         assert error is not None
         assert len(error.message) <= 1000
+    figure(f"{count:,} mutations")
