@@ -42,7 +42,7 @@ class Queued(ending.Trail):
 
     def _wait(self, now: float) -> None:
         """No slot is free for it, or others were there before."""
-        if not self.serving.available:
+        if not self.serving.available and not self.serving.elastic:
             raise refuse_unserved(self.model)
         if self.pools == _ONLY_IDLE:
             self.line.shed(self, Shed.NO_IDLE_SLOT)

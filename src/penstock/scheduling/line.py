@@ -191,6 +191,14 @@ class Line:
         # Who waits now is not all: of the heavier classes more will come, and go before it. That shows in its own class's pace.
         return max(by_weight, self._class_drains[own].seconds_for(ahead, now))
 
+    def demand(self, output_tokens: float | None) -> int:
+        """Tokens that a worker will probably compute for those in line, where an answer has so many on average (None: nobody knows).
+
+        Asked every other second by whoever decides how many workers there should be: it looks at everybody.
+        """
+        longest = _NEVER if output_tokens is None else output_tokens
+        return int(sum(standing.service + min(standing.entry.max_tokens, longest) for standing in self._standing.values()))
+
     @property
     def saturation(self) -> float:
         """How full the fullest class is."""
