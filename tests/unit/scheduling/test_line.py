@@ -317,3 +317,13 @@ def test_nobody_is_lost_or_served_twice(steps: list[tuple[str, Any]], limit: int
         history.settle(0)
     assert len(history.ended) == len(set(history.ended))
     assert rest(history.line) == {}
+
+
+def test_what_those_in_line_will_probably_need_is_their_prompts_and_usual_answers() -> None:
+    line = Line(10)
+    joined(line, Entry(1, prompt_tokens=100, cached_tokens=40, max_tokens=500), Entry(2, prompt_tokens=10, max_tokens=20))
+    assert line.demand(None) == 60 + 500 + 10 + 20
+    assert line.demand(30.0) == 60 + 30 + 10 + 20
+    serve(line, 1)
+    assert line.demand(30.0) == 30
+    assert Line(10).demand(30.0) == 0
