@@ -2,11 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 _WAITING = re.compile(rb"^penstock_class_waiting\{([^}]*)\} ([0-9.e+]+)$", re.MULTILINE)
-
+_CLASS = re.compile(rb'service_class="(\w+)"')
 SAMPLE_SECONDS = 0.1
 
 
@@ -14,8 +14,11 @@ SAMPLE_SECONDS = 0.1
 class Sample:
     at: float
     """Seconds since the watch began."""
-    waiting: int
-    """Requests in line, of every class."""
+    waiting: Mapping[str, int]
+    """Requests in line, by class."""
+
+    def of(self, groups: Collection[str]) -> int:
+        return sum(count for name, count in self.waiting.items() if name in groups)
 
 
 class Watch:
@@ -57,17 +60,23 @@ async def _body(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(int(head[at + 15 :].split(b"\r\n")[0]))
 
 
-def waiting(metrics: bytes) -> int:
-    """Of every class and model."""
-    return sum(int(float(value)) for _, value in _WAITING.findall(metrics))
+def waiting(metrics: bytes) -> dict[str, int]:
+    """By class, of every model."""
+    found: dict[str, int] = {}
+    for labels, value in _WAITING.findall(metrics):
+        named = _CLASS.search(labels)
+        if named is not None:
+            name = named[1].decode()
+            found[name] = found.get(name, 0) + int(float(value))
+    return found
 
 
-def mean(runs: Sequence[Sequence[Sample]], seconds: float, bin_seconds: float) -> list[tuple[float, float]]:
-    """Over all of the runs: the middle of each bin, and how many waited in it; bins that nobody looked at are left out."""
+def mean(runs: Sequence[Sequence[Sample]], groups: Collection[str], seconds: float, bin_seconds: float) -> list[tuple[float, float]]:
+    """Over all of the runs: the middle of each bin, and how many of these classes waited; bins that nobody looked at are left out."""
     found = []
     for number in range(int(seconds / bin_seconds)):
         start = number * bin_seconds
-        part = [one.waiting for run in runs for one in run if start <= one.at < start + bin_seconds]
+        part = [one.of(groups) for run in runs for one in run if start <= one.at < start + bin_seconds]
         if part:
             found.append((start + bin_seconds / 2, sum(part) / len(part)))
     return found

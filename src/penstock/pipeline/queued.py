@@ -9,7 +9,8 @@ from penstock.pipeline.attempt import Attempt
 from penstock.pipeline.phase import QUEUED, SENT, Phase
 from penstock.routing.member import Member
 from penstock.routing.serving import Serving
-from penstock.scheduling.line import Line, refuse_unserved
+from penstock.scheduling.line import Line
+from penstock.scheduling.refusals import refuse_unserved
 from penstock.scheduling.tally import Shed
 from penstock.scheduling.waiting import Debt
 

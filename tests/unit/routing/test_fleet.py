@@ -212,7 +212,8 @@ def test_an_organisations_own_elastic_model_is_its_own() -> None:
     watched = Watched(1)
     watched.fleet.stretch("m", "org")
     own, shared = watched.fleet.serving("m", "org"), watched.fleet.serving("m", "other")
-    assert own is not None and shared is not None
+    assert own is not None
+    assert shared is not None
     assert (own.elastic, shared.elastic) == (True, False)
 
 
