@@ -21,7 +21,7 @@ from penstock.scheduling.waiting import Lane, Standing, Waiting
 _BATCH = ServiceClass.BATCH
 _TURNS_BETWEEN_RESCUES = 3
 """Who has waited too long gets at most every fourth slot: in a long rush all have, and the classes' weights must still mean something."""
-_BY_FAR = 1.5
+_BY_FAR = 2.0
 """Of the time that is left: a pace is an estimate, and who was let in should not go for its noise."""
 _NEVER = float("inf")
 
