@@ -38,10 +38,12 @@ def ratios(ours: Tree, theirs: Tree, pairs: int, samples: int) -> dict[str, Inte
     """What this tree needs over what the other one does; who begins changes from pair to pair."""
     found: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for number in range(pairs):
-        first, second = (ours, theirs) if number % 2 else (theirs, ours)
-        costs = {first: first.cost(samples), second: second.cost(samples)}
+        if number % 2:
+            own, other = ours.cost(samples), theirs.cost(samples)
+        else:
+            other, own = theirs.cost(samples), ours.cost(samples)
         for kind in KINDS:
-            found[kind].append(costs[ours][kind] / costs[theirs][kind])
+            found[kind].append(own[kind] / other[kind])
         print(f"bench: pair {number + 1}: {found[KINDS[0]][-1]:.3f}", file=sys.stderr, flush=True)
     return {kind: interval(values) for kind, values in found.items()}
 
