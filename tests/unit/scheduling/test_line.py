@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.domain.errors import DeadlineExceeded, RateLimited
@@ -345,6 +345,7 @@ class History:
         self.ended += hopeless  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.lists(STEP, max_size=80), st.integers(1, 8))
 def test_nobody_is_lost_or_served_twice(steps: list[tuple[str, Any]], limit: int) -> None:
     history = History(limit)
