@@ -47,6 +47,7 @@ MODULES = (
     "scheduling/drain.py",
     "scheduling/heap.py",
     "scheduling/line.py",
+    "scheduling/outlook.py",
     "scheduling/tenants.py",
     "scheduling/turns.py",
     "scheduling/waiting.py",

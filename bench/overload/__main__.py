@@ -33,12 +33,12 @@ def measure(penstock: Path, sim: Sim, trace: Path | None, seconds: float) -> Run
     given = traffic.trace(trace)
     source = "Azure's LLM inference trace of 2023 (conversation)" if trace else "drawn with the medians and the spread of Azure's trace"
     _say("load after load")
-    capacity, phases = runs.loads(penstock, sim, given, seconds)
+    capacity, phases, steps, queues = runs.loads(penstock, sim, given, seconds)
     _say(f"capacity {capacity:.1f} requests/s; a noisy tenant")
     calm, noisy = runs.noise(penstock, sim, given, capacity, seconds)
     _say("every upstream fails")
     outage, amplification = runs.outage(penstock, given)
-    return Run(capacity, phases[:-1], phases[-1], calm, noisy, outage, amplification, seconds, source)
+    return Run(capacity, phases, steps, queues, calm, noisy, outage, amplification, seconds, source)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from bench.overload.traffic import TIMEOUT_SECONDS
 from penstock.rehearsal.figures import quantile
 
 TOKEN_SECONDS = 0.15
+SETTLED_BAND = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +66,37 @@ def of(hits: Iterable[Hit], group: str) -> list[Hit]:
     return [hit for hit in hits if hit.group == group]
 
 
-def settled_after(hits: Sequence[Hit], step_at: float, until: float, bin_seconds: float = 0.5) -> float:
-    """Seconds from the step until the share of refusals is, and stays, what it is on average in the second half of the phase."""
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """How something that is measured over time goes from one level to another."""
+
+    before: float
+    after: float
+    """On average in the second half of the time after the step."""
+    seconds: float
+    """From the step until it is, and stays, within a tenth of the way between the two levels around the second one."""
+
+
+def settling(series: Sequence[tuple[float, float]], step_at: float, until: float, bin_seconds: float) -> Settling:
+    """`series`: the middle of each bin, and the mean in it."""
     half = (step_at + until) / 2
-    final = shed([hit for hit in hits if half <= hit.at < until])
-    settled = 0.0
-    at = step_at
-    while at < until:
-        part = [hit for hit in hits if at <= hit.at < at + bin_seconds]
-        if len(part) >= 10:
-            # What chance alone would do to so few requests, three times over.
-            slack = 3 * math.sqrt(max(final * (1 - final), 0.02) / len(part))
-            if abs(shed(part) - final) > slack:
-                settled = at + bin_seconds - step_at
-        at += bin_seconds
-    return settled
+    before = _mean([value for at, value in series if at < step_at])
+    after = _mean([value for at, value in series if half <= at < until])
+    band = SETTLED_BAND * abs(after - before)
+    away = [at for at, value in series if step_at <= at < until and abs(value - after) > band]
+    return Settling(before, after, max(away) + bin_seconds / 2 - step_at if away else 0.0)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def refused_over_time(runs: Sequence[Sequence[Hit]], seconds: float, bin_seconds: float) -> list[tuple[float, float]]:
+    """Over all of the runs: the middle of each bin, and the share of those that came in it who were refused, whenever they were told."""
+    found = []
+    for number in range(int(seconds / bin_seconds)):
+        start = number * bin_seconds
+        part = [hit for hits in runs for hit in hits if start <= hit.at < start + bin_seconds]
+        if part:
+            found.append((start + bin_seconds / 2, shed(part)))
+    return found

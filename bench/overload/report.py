@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from bench.overload import figures
+from bench.overload import figures, queue
 from bench.overload.client import Hit
-from bench.overload.figures import Phase
-from bench.overload.goals import WARM_SECONDS, Judgement, Run, good
+from bench.overload.figures import Phase, Settling
+from bench.overload.goals import BIN_SECONDS, REFUSED_CLASSES, WARM_SECONDS, Judgement, Run, good, settlings
 from bench.overload.platform import Sim
+from bench.overload.runs import STEP_AT, STEP_UNTIL
 from bench.overload.traffic import MIX, TIMEOUT_SECONDS
 from penstock.rehearsal import chart
 from penstock.rehearsal.figures import quantile
@@ -49,7 +50,18 @@ the client was late (p99 > 20 ms) or the machine busy to more than 70 %.
 
 ## A step from half to ten times
 
+Taken {steps} times, {step_at:g} s of half and {step_seconds:g} s of ten times each; all of them together, in bins of {bin:g} s. A request
+counts in the bin in which it came, as refused whether it was told at once or after a wait. Settled: from the end of the last bin that
+is further from the mean of the second half of the time after the step than a tenth of the way between the levels before and after.
+The line is looked at every tenth of a second, and judged for the classes that are refused ({refused_classes}); enterprise may stand
+in line for as long as its clients wait, and its line grows until then.
+
 ![Over time](overload/step.svg)
+![The line](overload/line.svg)
+
+| | before | after | settled after s |
+|---|---|---|---|
+{settled}
 
 ## One tenant asks fifty times as much
 
@@ -90,6 +102,12 @@ def page(run: Run, judgement: Judgement, sim: Sim, command: str, provenance: str
         warm=WARM_SECONDS,
         loads="\n".join(map(_load, run.loads)),
         classes="\n".join(_class(phase, group) for phase in run.loads for group in MIX),
+        steps=len(run.steps),
+        step_at=STEP_AT,
+        step_seconds=STEP_UNTIL - STEP_AT,
+        bin=BIN_SECONDS,
+        refused_classes=" and ".join(REFUSED_CLASSES),
+        settled="\n".join(map(_settled, ("share that is refused", "requests of these classes in line"), settlings(run))),
         noise="\n".join(_times(f"the nine others, {phase.name}", figures.of(phase.hits, "quiet")) for phase in (run.calm, run.noisy)),
         amplification=run.amplification,
         outage=len(run.outage.hits),
@@ -131,18 +149,24 @@ def _plots(run: Run) -> dict[str, str]:
         "goodput.svg": chart.lines("Asked and served well", where, "requests/s", {"asked": asked, "goodput": served}, log_y=True),
         "success.svg": chart.lines("Success by class", where, "share", by_class),
         "step.svg": chart.lines(
-            "Refused, before and after the step", "seconds", "share of the requests that came then", _over_time(run.step)
+            "Refused, before and after the step", "seconds", "share of the requests that came then", _over_time(run.steps)
+        ),
+        "line.svg": chart.lines(
+            "Requests in line, before and after the step",
+            "seconds",
+            "requests",
+            {group: queue.mean(run.queues, (group,), STEP_UNTIL, BIN_SECONDS) for group in MIX},
         ),
     }
 
 
-def _over_time(phase: Phase, bin_seconds: float = 0.5) -> dict[str, list[chart.Point]]:
-    groups = {"all": phase.hits} | {group: figures.of(phase.hits, group) for group in MIX}
+def _over_time(steps: Sequence[Phase]) -> dict[str, list[chart.Point]]:
     found: dict[str, list[chart.Point]] = {}
-    for name, hits in groups.items():
-        points = []
-        for number_ in range(int(phase.seconds / bin_seconds)):
-            at = number_ * bin_seconds
-            points.append((at, figures.shed([hit for hit in hits if at <= hit.at < at + bin_seconds])))
-        found[name] = points
+    for name in ("all", *MIX):
+        of_group = [step.hits if name == "all" else figures.of(step.hits, name) for step in steps]
+        found[name] = figures.refused_over_time(of_group, STEP_UNTIL, BIN_SECONDS)
     return found
+
+
+def _settled(what: str, found: Settling) -> str:
+    return f"| {what} | {number(found.before)} | {number(found.after)} | {number(found.seconds)} |"

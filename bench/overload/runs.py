@@ -9,10 +9,13 @@ from typing import Any, TypeVar
 from bench.overload.client import Gun, Shot
 from bench.overload.figures import Phase
 from bench.overload.platform import Platform, Sim, platform
+from bench.overload.queue import Sample, Watch
 from bench.overload.traffic import MIX, Source
 from penstock.rehearsal.traffic import Ask
 
 FACTORS = (0.5, 1.0, 2.0, 5.0, 10.0)
+STEPS, STEP_AT, STEP_UNTIL = 4, 3.0, 11.0
+"""How often the step is taken, and seconds from the beginning until it comes and until it ends."""
 TENANTS = 4
 """Organisations of each class."""
 _REST_SECONDS = 6.0
@@ -40,13 +43,13 @@ class Clock:
         return 1 - idle / max(total, 1.0), own * ticks / max(total, 1.0)
 
 
-def loads(penstock: Path, sim: Sim, given: Sequence[Ask], seconds: float) -> tuple[float, list[Phase]]:
+def loads(penstock: Path, sim: Sim, given: Sequence[Ask], seconds: float) -> tuple[float, list[Phase], list[Phase], list[list[Sample]]]:
     """What the workers can do, found by asking too much; then from half of it to ten times, each for `seconds` with a rest between; then
-    a step from a half to ten times."""
+    a step from a half to ten times, several times over, with who stood in line meanwhile."""
     with platform(penstock, sim) as made:
         source = Source(given, {group: [made.key_of(f"{group}-{n}", group) for n in range(TENANTS)] for group in MIX})
 
-        async def all_phases() -> tuple[float, list[Phase]]:
+        async def all_phases() -> tuple[float, list[Phase], list[Phase], list[list[Sample]]]:
             gun = Gun(made.port)
             capacity = await _capacity(gun, source, sim)
             phases = []
@@ -54,12 +57,15 @@ def loads(penstock: Path, sim: Sim, given: Sequence[Ask], seconds: float) -> tup
                 await asyncio.sleep(_REST_SECONDS)
                 shots = list(source.phase(factor * capacity, seconds))
                 phases.append(await _phase(made, gun, f"{factor:g}x", factor * capacity, seconds, shots))
-            await asyncio.sleep(_REST_SECONDS)
-            before = [*source.phase(capacity / 2, seconds / 2)]
-            after = [*source.phase(10 * capacity, seconds / 2, start=seconds / 2)]
-            phases.append(await _phase(made, gun, "step", 10 * capacity, seconds, [*before, *after]))
+            steps, queues = [], []
+            for _ in range(STEPS):
+                await asyncio.sleep(_REST_SECONDS)
+                shots = [*source.phase(capacity / 2, STEP_AT), *source.phase(10 * capacity, STEP_UNTIL - STEP_AT, start=STEP_AT)]
+                async with Watch(made.port, made.key) as watch:
+                    steps.append(await _phase(made, gun, "step", 10 * capacity, STEP_UNTIL, shots))
+                queues.append(watch.samples)
             gun.close()
-            return capacity, phases
+            return capacity, phases, steps, queues
 
         return _run(all_phases())
 

@@ -1,6 +1,7 @@
 """What this field's issue trackers say of routers, by the issue's name: each of them must not happen here."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,22 @@ async def test_a_worker_of_ours_that_restarts_starts_clean(tmp_path: Path) -> No
             await gate.until_quiet()
         finally:
             await again.close()
+
+
+async def test_xorbits_2402_a_restart_of_the_gateway_loses_no_running_model(tmp_path: Path) -> None:
+    """The worker keeps its engine and its id while nobody is there, and serves again by itself when the gateway is back."""
+    async with contextlib.AsyncExitStack() as running:
+        async with platform(tmp_path / "gate") as gate:
+            worker = await running.enter_async_context(sim_worker(gate, tmp_path / "worker"))
+            authorization, port = gate.authorization, gate.port
+            engine, worker_id = worker.engine, gate.member().id
+        async with platform(tmp_path / "gate", port=port) as again:
+            await again.until_ready(1)
+            assert [member.id for member in again.gateway.fleet.members()] == [worker_id]
+            assert worker.engine is engine
+            models = await again.http.get("/v1/models", headers=authorization)
+            assert "sim-small" in [model["id"] for model in models.json()["data"]]
+            body = again.body(model="sim-small", max_tokens=2)
+            assert (await again.http.post("/v1/chat/completions", json=body, headers=authorization)).status_code == 200
+            await again.until_quiet()
+            await running.aclose()

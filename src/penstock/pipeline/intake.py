@@ -6,7 +6,7 @@ from penstock.domain.errors import ModelNotFound, Overloaded, PenstockError, Res
 from penstock.domain.inference import Operation
 from penstock.routing.member import Member
 from penstock.routing.prefix import Prefix, chain
-from penstock.scheduling.line import refuse_unserved
+from penstock.scheduling.refusals import refuse_unserved
 from penstock.wire import requests
 from penstock.wire.bodies import AnyBody
 from penstock.wire.prompt import prompt_bytes

@@ -63,6 +63,9 @@ class Pipeline:
             for entry in line.overdue(now):
                 assert isinstance(entry, Flight)
                 entry.refuse(DeadlineExceeded("The request waited in the queue until its deadline.", retry_after_seconds=2.0))
+            for entry, error in line.hopeless(now):
+                assert isinstance(entry, Flight)
+                entry.refuse(error)
         self._streams = [flight for flight in self._streams if flight.phase is not OVER]
         for flight in self._streams:
             flight.keep_alive(now)

@@ -9,7 +9,8 @@ from penstock.pipeline.attempt import Attempt
 from penstock.pipeline.phase import QUEUED, SENT, Phase
 from penstock.routing.member import Member
 from penstock.routing.serving import Serving
-from penstock.scheduling.line import Line, refuse_unserved
+from penstock.scheduling.line import Line
+from penstock.scheduling.refusals import refuse_unserved
 from penstock.scheduling.tally import Shed
 from penstock.scheduling.waiting import Debt
 
@@ -42,7 +43,7 @@ class Queued(ending.Trail):
 
     def _wait(self, now: float) -> None:
         """No slot is free for it, or others were there before."""
-        if not self.serving.available:
+        if not self.serving.available and not self.serving.elastic:
             raise refuse_unserved(self.model)
         if self.pools == _ONLY_IDLE:
             self.line.shed(self, Shed.NO_IDLE_SLOT)

@@ -119,13 +119,13 @@ class Rooms:
         self.time = self.clock.time
 
     def route(self, name: str, org_id: str) -> Route | None:
-        """None: no worker serves it, or ever did."""
+        """None: no worker serves it, and nobody would start one."""
         found = self.routes.get((name, org_id))
         if found is not None:
             return found
         model = self.catalogue.resolve(name)
         serving = self.fleet.serving(model, org_id)
-        if serving is None or not serving.known:
+        if serving is None or not (serving.known or serving.elastic):
             return None
         if len(self.routes) >= _MOST_ROUTES:
             self.routes.clear()

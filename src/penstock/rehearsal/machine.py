@@ -66,6 +66,7 @@ class Machine:
         self.name = spec.name
         self._agenda = agenda
         self.down = False
+        self.draining = False
         self.hung = False
         """Takes requests and says nothing."""
         self.requests = 0
@@ -100,6 +101,10 @@ class Machine:
         self._catch_up()
         self.replica.become(self.spec.speed.times(1.0 / factor))
         self._schedule()
+
+    @property
+    def idle(self) -> bool:
+        return not self._jobs
 
     def under_way(self) -> Iterator[tuple[Ask, int]]:
         """What it works on, and the tokens that each has until now."""
@@ -200,6 +205,9 @@ class Machines:
 
     def add(self, machine: Machine) -> None:
         self._machines[machine.name] = machine
+
+    def remove(self, machine: Machine) -> None:
+        del self._machines[machine.name]
 
     def send(self, worker: WorkerRecord, path: str, request_id: str, body: bytes, sink: ResponseSink) -> Job:
         self.sent += 1

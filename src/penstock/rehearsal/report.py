@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 from penstock.rehearsal import chart
 from penstock.rehearsal.figures import Interval
-from penstock.rehearsal.suite import NOT_APPLICABLE
 from penstock.rehearsal.verdict import Check, Finding
 
 _HEAD = """# Rehearsals
@@ -21,7 +20,6 @@ product on real hardware**: a simulated worker is a prefill rate, a step of a + 
 | check | required | measured | |
 |---|---|---|---|
 {checks}
-{absent}
 """
 
 
@@ -29,8 +27,7 @@ def page(findings: Sequence[Finding], command: str) -> tuple[str, dict[str, str]
     """The page in Markdown, and its plots by the name of their file."""
     checks = [check for finding in findings for check in finding.checks]
     plots = {f"{finding.scenario.name}.svg": drawn for finding in findings if (drawn := _plot(finding))}
-    absent = "\n".join(f"| {one.name} | | | does not apply: {one.reason} |" for one in NOT_APPLICABLE)
-    head = _HEAD.format(command=command, seeds=max(one.seeds for one in findings), checks="\n".join(map(_row, checks)), absent=absent)
+    head = _HEAD.format(command=command, seeds=max(one.seeds for one in findings), checks="\n".join(map(_row, checks)))
     return head + "".join(_section(finding, plots) for finding in findings), plots
 
 
@@ -58,6 +55,8 @@ _GROUPS = ("TTFT p99 s, ", "hit rate, ", "goodput req/s, ", "others' completion 
 
 
 def _plot(finding: Finding) -> str:
+    if finding.scenario.draw is not None:
+        return finding.scenario.draw()
     if finding.scenario.name == "overload":
         return _loads(finding.figures)
     if finding.scenario.name == "production_trace":

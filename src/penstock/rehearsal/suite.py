@@ -1,19 +1,12 @@
-"""All scenarios, in the order of a report; and the pass lines that nothing here can be measured against."""
+"""All scenarios, in the order of a report."""
 
 from collections.abc import Callable, Iterator, Sequence
 
-from penstock.rehearsal.scenarios import faults, limits, overload, placing, sharing, traces
+from penstock.rehearsal.scenarios import faults, limits, overload, placing, scaling, sharing, traces
 from penstock.rehearsal.traffic import Ask
-from penstock.rehearsal.verdict import Finding, NotApplicable, Scenario, rehearse
+from penstock.rehearsal.verdict import Finding, Scenario, rehearse
 
 SEEDS = tuple(range(1, 21))
-
-NOT_APPLICABLE = (
-    NotApplicable("autoscaling.slo_violations_after_a_10x_step", "Penstock starts and stops no workers yet."),
-    NotApplicable("autoscaling.replica_seconds", "As above."),
-    NotApplicable("autoscaling.at_most_one_reversal", "As above."),
-    NotApplicable("autoscaling.from_zero_nothing_lost", "As above; from_zero.nobody_lost rehearses clients that come back by themselves."),
-)
 
 
 def scenarios(trace: Sequence[Ask] = ()) -> tuple[Scenario, ...]:
@@ -36,6 +29,9 @@ def scenarios(trace: Sequence[Ask] = ()) -> tuple[Scenario, ...]:
         faults.FLAPPING,
         faults.ALL_DOWN,
         faults.FROM_ZERO,
+        scaling.STEP,
+        scaling.WOBBLE,
+        scaling.SLEEP,
     )
 
 

@@ -60,14 +60,6 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class NotApplicable:
-    """A pass line of something that is not there; never counted as passed."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Scenario:
     """Traffic and faults that are rehearsed together, and what is asked of them."""
 
@@ -78,6 +70,8 @@ class Scenario:
     measure: Callable[..., Mapping[str, float]]
     """(seed, brief) -> figures by name; brief: a shorter one, for a quick look."""
     lines: tuple[PassLine, ...] = ()
+    draw: Callable[[], str] | None = None
+    """A plot (SVG) of one run of its own, over time; None: the report plots figures."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,18 @@ class World:
         self.fleet.put(machine.spec.record())
         self.fleet.alive(machine.name)
 
+    def drain(self, name: str) -> None:
+        """It gets nothing new, and finishes what it has."""
+        self.machines[name].draining = True
+        self.fleet.alive(name, draining=True)
+
+    def leave(self, name: str) -> None:
+        """Its process ends; what it still had is cut off."""
+        machine = self.machines.pop(name)
+        self.transport.remove(machine)
+        machine.crash()
+        self.fleet.remove(name)
+
     def crash(self, name: str) -> None:
         machine = self.machines[name]
         if self.setup.watched:
@@ -116,7 +128,7 @@ class World:
     def _heartbeats(self) -> None:
         for machine in self.machines.values():
             if not machine.down:
-                self.fleet.alive(machine.name)
+                self.fleet.alive(machine.name, draining=machine.draining)
 
     # traffic
 

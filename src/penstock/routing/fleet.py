@@ -46,6 +46,7 @@ class Fleet:
         self._now = clock.monotonic
         self._members: dict[str, Member] = {}
         self._models: dict[ServingKey, Serving] = {}
+        self._elastic: set[ServingKey] = set()
         self._reserves: tuple[float | None, float | None] = (None, None)
         self.on_change: Callable[[frozenset[ServingKey]], None] = lambda keys: None
         """Called with the models whose workers changed: those who wait may now be placed."""
@@ -56,7 +57,7 @@ class Fleet:
     def serving(self, model: str, org_id: str | None) -> Serving | None:
         """The workers of a model for an organisation: its own while it has any, else everybody's; None: none was ever there."""
         own = self._models.get((model, org_id))
-        return own if own is not None and own.known else self._models.get((model, None))
+        return own if own is not None and (own.known or own.elastic) else self._models.get((model, None))
 
     def members(self) -> list[Member]:
         return list(self._members.values())
@@ -160,6 +161,18 @@ class Fleet:
         if member.state is not state:
             self._move(member, state)
 
+    def stretch(self, model: str, org_id: str | None = None, *, elastic: bool = True) -> None:
+        """From now on somebody starts workers of a model when its requests need them: so those wait while there is none.
+
+        Not elastic any more: without a ready worker they are refused, those in line at their deadlines.
+        """
+        key = (model, org_id)
+        if elastic:
+            self._elastic.add(key)
+        else:
+            self._elastic.discard(key)
+        self._rebuild((key,))
+
     def engine_lacks(self, worker_id: str, parameters: frozenset[str]) -> None:
         """What the engine there drops without a word, as a probe found out."""
         member = self._members.get(worker_id)
@@ -256,6 +269,7 @@ class Fleet:
             known = [member for member in self._members.values() if key in _keys(member.record)]
             ready = [member for member in known if member.state is WorkerState.READY]
             # Fail open: when every worker is ejected, a doubtful one is better than none.
+            serving.elastic = key in self._elastic
             serving.rebuild([member for member in ready if member.ejected_until <= now] or ready, len(known))
         self.on_change(keys)
 

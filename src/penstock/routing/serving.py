@@ -31,6 +31,8 @@ class Serving:
         """Requests of this model on shared workers."""
         self.known = 0
         """Workers that serve the model in whatever state."""
+        self.elastic = False
+        """Somebody starts workers for it when they are needed: while there are none, its requests wait."""
         self.average_output: float | None = None
         """Tokens that this model's requests have made of late; None: none has ended yet."""
         self.seen: tuple[object, ...] | None = None

@@ -1,8 +1,10 @@
-"""How fast a line moves."""
+"""How fast a line moves, and how fast it is joined."""
 
 from collections import deque
 
 _REMEMBERED_SECONDS = 60.0
+_SHORTEST_SECONDS = 0.5
+"""A few that came at the same moment are no pace."""
 
 
 class Drain:
@@ -47,3 +49,31 @@ class Drain:
     def _trim(self, now: float) -> None:
         while self._gone and (self._gone[0][0] < now - self._window or len(self._gone) > 256):
             self._tokens -= self._gone.popleft()[1]
+
+
+class Inflow:
+    """Tokens a second that have come into line of late."""
+
+    def __init__(self, window_seconds: float) -> None:
+        self._window = window_seconds
+        self._came: deque[tuple[float, int]] = deque()
+        self._tokens = 0
+        self._since = 0.0
+        """When the first came of those that have not stopped coming since."""
+
+    def note(self, tokens: int, now: float) -> None:
+        self._trim(now)
+        if not self._came:
+            self._since = now
+        self._came.append((now, tokens))
+        self._tokens += tokens
+
+    def rate(self, now: float) -> float:
+        if not self._came:
+            return 0.0
+        self._trim(now)
+        return self._tokens / min(max(now - self._since, _SHORTEST_SECONDS), self._window)
+
+    def _trim(self, now: float) -> None:
+        while self._came and self._came[0][0] < now - self._window:
+            self._tokens -= self._came.popleft()[1]

@@ -7,10 +7,11 @@ are no queues: who cannot be placed now does not hold up those that may use othe
 from collections.abc import Callable
 from itertools import chain
 
-from penstock.domain.errors import DeadlineExceeded, Overloaded, PenstockError, RateLimited
+from penstock.domain.errors import PenstockError
 from penstock.domain.principal import ServiceClass
-from penstock.scheduling.drain import Drain
 from penstock.scheduling.heap import Heap
+from penstock.scheduling.outlook import Outlook
+from penstock.scheduling.refusals import full, too_late
 from penstock.scheduling.rules import RULES, LineRules
 from penstock.scheduling.tally import Shed, Tally
 from penstock.scheduling.tenants import Tenants
@@ -20,10 +21,9 @@ from penstock.scheduling.waiting import Lane, Standing, Waiting
 _BATCH = ServiceClass.BATCH
 _TURNS_BETWEEN_RESCUES = 3
 """Who has waited too long gets at most every fourth slot: in a long rush all have, and the classes' weights must still mean something."""
-_NO_LONGER_THAN_SECONDS = 30.0
+_BY_FAR = 2.0
+"""Of the time that is left: a pace is an estimate, and who was let in should not go for its noise."""
 _NEVER = float("inf")
-_ENOUGH_TO_TELL = 8
-"""Requests that went to workers, before a pace is believed."""
 
 Place = Callable[[Waiting], bool]
 
@@ -57,10 +57,7 @@ class Line:
         self._standing: dict[Waiting, Standing] = {}
         self._ends: Heap[Standing] = Heap()
         """By the moment when nobody waits for them any more."""
-        self._drain = Drain(drain_window_seconds, _ENOUGH_TO_TELL)
-        """The pace of all since somebody has always been waiting: before that, slots were idle and say nothing."""
-        self._class_drains = [Drain(drain_window_seconds, _ENOUGH_TO_TELL) for _ in ServiceClass]
-        """The pace of each class since somebody of it has always been waiting: what it gets beside the others."""
+        self._outlook = Outlook(drain_window_seconds, self._classes)
         self._arrivals = 0
         self._turns_since_rescue = _TURNS_BETWEEN_RESCUES
         self._none_too_long_before = _NEVER
@@ -97,21 +94,22 @@ class Line:
         service_class = entry.service_class
         self._give_back(entry)
         if service_class is _BATCH and self._chance() < self.rules.batch_shed_probability(self.saturation):
-            raise self._lost(entry, Shed.SATURATED, self._full(self.expected_wait(now, entry)))
+            raise self._lost(entry, Shed.SATURATED, full(self.expected_wait(now, entry)))
         tenants = self._classes[service_class]
         displaced = None
         if tenants.length >= self._bounds[service_class]:
             displaced = tenants.expendable(entry.org_id)
             if displaced is None:
-                raise self._lost(entry, Shed.FULL, self._full(self.expected_wait(now, entry)))
+                raise self._lost(entry, Shed.FULL, full(self.expected_wait(now, entry)))
         if (late := self._too_late(entry, now)) is not None:
             raise self._lost(entry, Shed.DEADLINE, late)
         if displaced is not None:
             self._remove(displaced)
-        self._add(self._stand(entry))
+        self._add(standing := self._stand(entry))
+        self._outlook.came(service_class, standing.cost, now)
         if displaced is not None:
-            full = self._full(self.expected_wait(now, displaced.entry))
-            displaced.entry.refuse(self._lost(displaced.entry, Shed.DISPLACED, full))
+            error = full(self.expected_wait(now, displaced.entry))
+            displaced.entry.refuse(self._lost(displaced.entry, Shed.DISPLACED, error))
 
     def rejoin(self, entry: Waiting) -> None:
         """Back in line after its slot was taken away: it was let in once, so no bound and no deadline refuses it; it owes nothing."""
@@ -136,6 +134,25 @@ class Line:
             self.shed(standing.entry, Shed.EXPIRED)
             late.append(standing.entry)
         return late
+
+    def hopeless(self, now: float) -> list[tuple[Waiting, PenstockError]]:
+        """Takes those out who would wait far past their deadlines, as others came before them or the line became slower. Nobody who is the
+        next of its tenant is among them. The caller tells them."""
+        self._confirm()
+        soonest = self._ends.first()
+        found: list[tuple[Waiting, PenstockError]] = []
+        if soonest is None:
+            return found
+        time_left, weights = soonest.give_up_at - now, self.rules.weights
+        for each, tenants in zip(ServiceClass, self._classes, strict=True):
+            if not tenants.length or self._outlook.behind(each, tenants.tokens, now, weights) <= time_left:
+                continue
+            for standing, ahead in tenants.behind():
+                wait = self._outlook.behind(each, ahead, now, weights)
+                if wait > _BY_FAR * (standing.give_up_at - now):
+                    found.append((standing.entry, self._lost(standing.entry, Shed.OVERTAKEN, too_late(wait))))
+                    self._remove(standing)
+        return found
 
     def empty(self) -> list[Waiting]:
         """Takes everybody out (the process is stopping)."""
@@ -182,14 +199,15 @@ class Line:
     def expected_wait(self, now: float, entry: Waiting | None = None) -> float:
         """Seconds until the whole line, or `entry` if it came now, would be served; 0 when that is not known."""
         if entry is None:
-            return self._drain.seconds_for(self.tokens, now)
+            return self._outlook.all(self.tokens, now)
         own = entry.service_class
-        weights = self.rules.weights
-        rivals = sum(weights[each] for each in ServiceClass if self._classes[each].length and each is not own)
         ahead = self._classes[own].ahead(entry.org_id, entry.give_up_at)
-        by_weight = self._drain.seconds_for(min(self.tokens, ahead * (1 + rivals / weights[own])), now)
-        # Who waits now is not all: of the heavier classes more will come, and go before it. That shows in its own class's pace.
-        return max(by_weight, self._class_drains[own].seconds_for(ahead, now))
+        return self._outlook.behind(own, ahead, now, self.rules.weights)
+
+    def demand(self, output_tokens: float | None) -> int:
+        """Tokens that a worker will probably compute for all of these, where an answer has so many on average (None: nobody knows)."""
+        longest = _NEVER if output_tokens is None else output_tokens
+        return int(sum(standing.service + min(standing.entry.max_tokens, longest) for standing in self._standing.values()))
 
     @property
     def saturation(self) -> float:
@@ -220,9 +238,7 @@ class Line:
                 continue
             self._confirm()
             if self.length:
-                self._drain.note(standing.cost, now)
-            if self._classes[standing.service_class].length:
-                self._class_drains[standing.service_class].note(standing.cost, now)
+                self._outlook.went(standing.service_class, standing.cost, now)
             self.tallies[standing.service_class].waited(now - standing.entry.queued_at)
             if self._again:
                 self._again = False
@@ -333,7 +349,7 @@ class Line:
 
     def _emptied(self, service_class: ServiceClass) -> None:
         self._turns.emptied(service_class)
-        self._class_drains[service_class].clear()
+        self._outlook.emptied(service_class)
 
     def _drop(self, standing: Standing) -> None:
         lane = standing.lane
@@ -345,7 +361,7 @@ class Line:
         self.length -= 1
         self.tokens -= standing.cost
         if not self.length:
-            self._drain.clear()
+            self._outlook.over()
 
     def _give_back(self, entry: Waiting) -> None:
         """It comes back from a worker that did not do it."""
@@ -357,27 +373,11 @@ class Line:
     def _too_late(self, entry: Waiting, now: float) -> PenstockError | None:
         """The refusal of one that would be served after its deadline, if it can be told."""
         time_left = entry.give_up_at - now - self._prefill_seconds(entry.prompt_tokens - entry.cached_tokens)
-        own = entry.service_class
-        behind_class = self._class_drains[own].seconds_for(self._classes[own].tokens, now)
-        if behind_class <= time_left and self._drain.seconds_for(self.tokens, now) <= time_left:
-            return None  # it would even be in time behind everybody
         wait = self.expected_wait(now, entry)
         if wait <= time_left:
             return None
-        return DeadlineExceeded("The request could not be served before its deadline.", retry_after_seconds=_retry_after(wait))
+        return too_late(wait)
 
     def _lost(self, entry: Waiting, reason: Shed, error: PenstockError) -> PenstockError:
         self.shed(entry, reason)
         return error
-
-    def _full(self, wait: float) -> RateLimited:
-        return RateLimited("The queue of this model is full.", retry_after_seconds=_retry_after(wait))
-
-
-def _retry_after(wait: float) -> float:
-    return min(max(wait, 1.0), _NO_LONGER_THAN_SECONDS)
-
-
-def refuse_unserved(model: str) -> Overloaded:
-    """Nobody serves the model at this moment, although somebody is known to."""
-    return Overloaded(f"No worker is ready to serve '{model}' at the moment.", retry_after_seconds=2.0)

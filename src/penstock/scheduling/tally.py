@@ -17,6 +17,8 @@ class Shed(StrEnum):
     """It gave its place to a tenant with less in line."""
     DEADLINE = "deadline"
     """It would have been too late already: refused when it came."""
+    OVERTAKEN = "overtaken"
+    """It would be too late by far: heavier classes came after it, or the line became slower."""
     EXPIRED = "expired"
     """Its deadline passed in line."""
     SATURATED = "saturated"

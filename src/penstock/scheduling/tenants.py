@@ -163,6 +163,18 @@ class Tenants:
             return 0
         return min(self.tokens, tenant.tokens * self._waiting_tenants)
 
+    def behind(self) -> Iterator[tuple[Standing, int]]:
+        """Everybody but the next of each tenant, with about how many tokens of the class go before; who was taken out since the last one
+        was asked for goes before nobody.
+        """
+        for tenant in list(self._known.values()):
+            before = 0
+            for standing in sorted(tenant.waiting, key=_by_deadline):
+                if before:
+                    yield standing, min(self.tokens, before * self._waiting_tenants)
+                if standing in tenant.waiting:
+                    before += standing.cost
+
     @property
     def counters(self) -> dict[str, int]:
         """Of the tenants that are remembered."""
@@ -223,6 +235,10 @@ class Tenants:
         while (oldest := idle.first()) is not None and oldest.counter <= least:
             idle.discard(oldest)
             del self._known[oldest.org_id]
+
+
+def _by_deadline(standing: Standing) -> tuple[float, int]:
+    return standing.give_up_at, standing.number
 
 
 class Charge:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bench.overload import figures
+from bench.overload import figures, queue
 from bench.overload.client import Gun, Hit, Shot
 from bench.overload.figures import Phase
 from bench.overload.goals import Run, judge
@@ -50,10 +50,33 @@ def test_goodput_counts_what_came_in_time() -> None:
     assert figures.at_once(hits) == [0.001]
 
 
-@pytest.mark.parametrize(("late", "settled"), [(0.0, 0.0), (2.0, 2.0)])
+@pytest.mark.parametrize(("late", "settled"), [(0.0, 0.0), (0.5, 0.5), (2.0, 2.0)])
 def test_refusals_have_settled_when_they_stay_what_they_will_be(late: float, settled: float) -> None:
-    hits = [hit(at / 50, refused=at % 5 > 0 and at / 50 >= 10.0 + late) for at in range(500, 1_000)]
-    assert figures.settled_after(hits, 10.0, 20.0) == settled
+    hits = [hit(at / 50, refused=at % 5 > 0 and at / 50 >= 10.0 + late) for at in range(1_000)]
+    series = figures.refused_over_time([hits, hits], 20.0, 0.5)
+    assert len(series) == 40
+    found = figures.settling(series, 10.0, 20.0, 0.5)
+    assert found.after == pytest.approx(0.8)
+    assert (found.before, found.seconds) == (0.0, settled)
+
+
+def test_what_leaves_its_level_again_has_not_settled() -> None:
+    series = [(second + 0.5, 100.0 if second >= 2 else 0.0) for second in range(12)]
+    assert figures.settling(series, 2.0, 12.0, 1.0).seconds == 0.0
+    assert figures.settling([*series[:8], (8.5, 80.0), *series[9:]], 2.0, 12.0, 1.0).seconds == 7.0
+    assert figures.settling([*series[:8], (8.5, 95.0), *series[9:]], 2.0, 12.0, 1.0).seconds == 0.0
+
+
+def test_the_line_is_read_from_the_metrics_by_class() -> None:
+    metrics = b"""# TYPE penstock_class_waiting gauge
+penstock_class_waiting{model="a",service_class="free"} 3.0
+penstock_class_waiting{model="b",service_class="free"} 1.0
+penstock_class_waiting{model="a",service_class="enterprise"} 2.0
+penstock_class_wait_seconds_count{service_class="free"} 9.0
+"""
+    assert queue.waiting(metrics) == {"free": 4, "enterprise": 2}
+    runs = [[queue.Sample(0.1, {"free": 4, "enterprise": 2}), queue.Sample(1.1, {"free": 6})], [queue.Sample(0.2, {"free": 8})]]
+    assert queue.mean(runs, ("free",), 3.0, 1.0) == [(0.5, 6.0), (1.5, 6.0)]
 
 
 def run_of(**changes: float) -> Run:
@@ -63,7 +86,8 @@ def run_of(**changes: float) -> Run:
     return Run(
         20.0,
         loads,
-        phase("step", fine),
+        [phase("step", fine)],
+        [[queue.Sample(0.1, {"free": 1})]],
         phase("calm", quiet),
         phase("noisy", quiet),
         phase("outage", []),

@@ -195,6 +195,28 @@ def test_nobody_knows_a_model_that_was_never_there() -> None:
     assert Watched(1).fleet.serving("nothing", None) is None
 
 
+def test_a_model_that_somebody_starts_workers_for_is_known_without_one() -> None:
+    watched = Watched(0)
+    watched.fleet.stretch("m")
+    serving = watched.fleet.serving("m", "org")
+    assert serving is not None
+    assert (serving.elastic, serving.known, serving.available) == (True, 0, False)
+    watched.fleet.put(worker("w"))
+    watched.fleet.remove("w")
+    assert serving.elastic
+    watched.fleet.stretch("m", elastic=False)
+    assert not serving.elastic
+
+
+def test_an_organisations_own_elastic_model_is_its_own() -> None:
+    watched = Watched(1)
+    watched.fleet.stretch("m", "org")
+    own, shared = watched.fleet.serving("m", "org"), watched.fleet.serving("m", "other")
+    assert own is not None
+    assert shared is not None
+    assert (own.elastic, shared.elastic) == (True, False)
+
+
 def test_an_impossible_move_is_an_error() -> None:
     member = Member(worker("a"), 0.0)
     with pytest.raises(IllegalMove):

@@ -4,13 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.domain.errors import DeadlineExceeded, RateLimited
 from penstock.domain.principal import ServiceClass
 from penstock.scheduling.line import Line
 from penstock.scheduling.rules import RULES, LineRules
+from penstock.scheduling.tally import Shed
 from tests.unit.scheduling.entries import PRIORITY, STANDARD, Entry, joined, serve
 
 
@@ -124,6 +125,41 @@ def test_overdue_entries_are_taken_out() -> None:
     assert line.overdue(5.0) == [late]
     assert line.overdue(5.0) == []
     assert serve(line, 9) == [other]
+
+
+def test_who_was_overtaken_by_heavier_classes_is_told_before_its_deadline() -> None:
+    """Ten a second, and all ten seemed to be free's; then enterprise comes, and most of free would wait past its deadline."""
+    line = Line(200)
+    free = joined(line, *(Entry(number, give_up_at=8.0) for number in range(40)))
+    for tenth in range(1, 11):
+        serve(line, 1, tenth / 10)
+    assert line.hopeless(1.0) == []
+    joined(line, *(Entry(100 + number, ServiceClass.ENTERPRISE, queued_at=1.0, give_up_at=6.0) for number in range(20)))
+    told = line.hopeless(1.0)
+    assert {entry for entry, _ in told} < set(free[10:])
+    assert 20 <= len(told) <= 29
+    assert all(isinstance(error, DeadlineExceeded) and error.retry_after_seconds for _, error in told)
+    assert line.tallies[ServiceClass.FREE].shed == {Shed.OVERTAKEN: len(told)}
+    assert line.hopeless(1.0) == []
+    assert line.waiting(ServiceClass.ENTERPRISE) == 20
+
+
+def test_who_is_a_little_late_by_an_estimate_stays() -> None:
+    line = Line(100)
+    joined(line, *(Entry(number, give_up_at=12.0) for number in range(22)))
+    for second in range(10):  # one a second: the last one would be served at 21 seconds
+        serve(line, 1, float(second))
+    assert len(line.hopeless(9.0)) < 8
+    assert len(line) >= 5
+
+
+def test_of_a_tenant_with_much_in_line_goes_more_than_of_one_with_little() -> None:
+    line = Line(100)
+    joined(line, *(Entry(number, org_id="much", give_up_at=12.0) for number in range(40)))
+    for second in range(10):
+        serve(line, 1, float(second))
+    line.join(Entry(90, org_id="little", give_up_at=12.0), 9.0)
+    assert {entry.org_id for entry, _ in line.hopeless(9.0)} == {"much"}
 
 
 def test_slots_that_were_idle_do_not_make_the_line_look_slow() -> None:
@@ -301,8 +337,15 @@ class History:
         assert set(late) == {one for one in self.waiting if one.give_up_at <= self.now}
         self.waiting = [one for one in self.waiting if one not in late]
         self.ended += late  # type: ignore[arg-type]  # the line knows them by their protocol
+        hopeless = [entry for entry, _ in self.line.hopeless(self.now)]
+        assert set(hopeless) <= set(self.waiting)
+        before = {(one.service_class, one.org_id) for one in self.waiting}
+        self.waiting = [one for one in self.waiting if one not in hopeless]
+        assert {(one.service_class, one.org_id) for one in self.waiting} == before, "nobody who is next was taken out"
+        self.ended += hopeless  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.lists(STEP, max_size=80), st.integers(1, 8))
 def test_nobody_is_lost_or_served_twice(steps: list[tuple[str, Any]], limit: int) -> None:
     history = History(limit)
@@ -317,3 +360,13 @@ def test_nobody_is_lost_or_served_twice(steps: list[tuple[str, Any]], limit: int
         history.settle(0)
     assert len(history.ended) == len(set(history.ended))
     assert rest(history.line) == {}
+
+
+def test_what_those_in_line_will_probably_need_is_their_prompts_and_usual_answers() -> None:
+    line = Line(10)
+    joined(line, Entry(1, prompt_tokens=100, cached_tokens=40, max_tokens=500), Entry(2, prompt_tokens=10, max_tokens=20))
+    assert line.demand(None) == 60 + 500 + 10 + 20
+    assert line.demand(30.0) == 60 + 30 + 10 + 20
+    serve(line, 1)
+    assert line.demand(30.0) == 30
+    assert Line(10).demand(30.0) == 0

@@ -176,8 +176,8 @@ def _measure_zero(seed: int, brief: bool) -> dict[str, float]:
 FROM_ZERO = Scenario(
     "from_zero",
     "A model whose workers start only now",
-    "Ten requests/s for half a minute; two workers are ready after twenty seconds; clients come back when `retry-after` says so. Nothing"
-    " here starts workers: a fleet that does is not part of Penstock yet.",
+    "Ten requests/s for half a minute; two workers are ready after twenty seconds; clients come back when `retry-after` says so. Nobody"
+    " is known to start workers here; `autoscaling_from_zero` is a deployment that does.",
     _measure_zero,
     (PassLine("from_zero.nobody_lost", "served in the end", "=", 1.0, "every"),),
 )

@@ -1,0 +1,72 @@
+"""How long who waits will wait: from the pace at which the line moves, what weights give to others, and who else comes."""
+
+from collections.abc import Mapping, Sequence
+
+from penstock.domain.principal import ServiceClass
+from penstock.scheduling.drain import Drain, Inflow
+from penstock.scheduling.tenants import Tenants
+
+_ENOUGH_TO_TELL = 8
+"""Requests that went to workers, before a pace is believed."""
+_INFLOW_SECONDS = 2.0
+_ROUNDS = 4
+"""Of reckoning how many more come while somebody waits, which makes the wait longer."""
+
+
+class Outlook:
+    """Of one line. 0 seconds: not known, so that no one is refused on a guess."""
+
+    def __init__(self, window_seconds: float, classes: Sequence[Tenants]) -> None:
+        self._classes = classes
+        self._drain = Drain(window_seconds, _ENOUGH_TO_TELL)
+        """The pace of all since somebody has always been waiting: before that, slots were idle and say nothing."""
+        self._class_drains = [Drain(window_seconds, _ENOUGH_TO_TELL) for _ in ServiceClass]
+        """The pace of each class since somebody of it has always been waiting: what it gets beside the others."""
+        self._inflows = [Inflow(_INFLOW_SECONDS) for _ in ServiceClass]
+
+    # what happens
+
+    def came(self, service_class: ServiceClass, tokens: int, now: float) -> None:
+        self._inflows[service_class].note(tokens, now)
+
+    def went(self, service_class: ServiceClass, tokens: int, now: float) -> None:
+        """To a worker, while others still wait."""
+        self._drain.note(tokens, now)
+        if self._classes[service_class].length:
+            self._class_drains[service_class].note(tokens, now)
+
+    def emptied(self, service_class: ServiceClass) -> None:
+        """Nobody of the class waits any more."""
+        self._class_drains[service_class].clear()
+
+    def over(self) -> None:
+        """Nobody waits any more."""
+        self._drain.clear()
+
+    # what will happen
+
+    def all(self, tokens: int, now: float) -> float:
+        """Seconds until so many tokens of whatever class have gone."""
+        return self._drain.seconds_for(tokens, now)
+
+    def behind(self, own: ServiceClass, ahead: float, now: float, weights: Mapping[ServiceClass, int]) -> float:
+        """Seconds until so many tokens of a class have gone.
+
+        Of each other class goes before them what its weight gives it, as far as it has so many in line or they come while one waits.
+        """
+        by_class = self._class_drains[own].seconds_for(ahead, now)
+        pace = self._drain.seconds_for(1.0, now)
+        if not pace:
+            return by_class
+        rivals = [
+            (ahead * weights[each] / weights[own], tenants.tokens, self._inflows[each].rate(now))
+            for each, tenants in zip(ServiceClass, self._classes, strict=True)
+            if tenants.length and each is not own
+        ]
+        wait = 0.0
+        for _ in range(_ROUNDS):
+            before, wait = wait, pace * (ahead + sum(min(share, waiting + rate * wait) for share, waiting, rate in rivals))
+            if wait <= before * 1.01:
+                break
+        # Weights are not all: of the heavier classes there may be more than that. It shows in its own class's pace.
+        return max(wait, by_class)
