@@ -7,6 +7,7 @@ spaces; and a question as the same words, none of which can be mistaken for an o
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -21,6 +22,12 @@ def normalised(*texts: str) -> str:
     return " ".join(filter(None, (_plain(text) for text in texts)))
 
 
+@lru_cache(1024)
+def called(name: str, tags: tuple[str, ...]) -> str:
+    """The words of what a task is called: thousands are called the same."""
+    return normalised(name, *tags)
+
+
 def of_json(text: str | None) -> str:
     """The words of a JSON text, names of fields included; what is escaped in it is read."""
     if not text or text == "null":
@@ -33,6 +40,7 @@ def of_json(text: str | None) -> str:
     return _plain(text)
 
 
+@lru_cache(1024)
 def org_word(org_id: str) -> str:
     """A word for an organisation that no text can hold, so that nobody's search walks through the words of others."""
     return "0org" + org_id.encode().hex()
