@@ -148,15 +148,18 @@ ON_REQUEST = ("portkey", "litellm")
 
 
 def _python_packages(place: Place, name: str, *others: str) -> Path:
-    """The `bin` folder of an environment that holds the rival, and what else it turned out to need."""
-    home = place.cache / name
-    requirements = (INSTALLED[name], *others)
+    return python_packages(place.cache, name, INSTALLED[name], *others)
+
+
+def python_packages(cache: Path, name: str, *requirements: str) -> Path:
+    """The `bin` folder of an environment that holds the rival, and what else it turned out to need. Raises LeftOut."""
+    home = cache / name
 
     def install() -> None:
-        _call([sys.executable, "-m", "venv", "--clear", str(home)], place.cache)
+        _call([sys.executable, "-m", "venv", "--clear", str(home)], cache)
         pip = [str(home / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "-q", "install"]
         # Wheels alone: nobody wants to wait for a compiler here.
-        _call([*pip, "--only-binary=:all:", *requirements], place.cache)
+        _call([*pip, "--only-binary=:all:", *requirements], cache)
 
     _once(home, " ".join(requirements), install)
     return home / "bin"

@@ -32,18 +32,21 @@ class Handout:
 
     async def claim(self, runner_id: str, limit: int, queues: Collection[str], kinds: Collection[str], org_id: str | None) -> list[Lease]:
         """At most `limit` leases. A task that may not run ends here, as failed, with the reason. Raises PortUnavailable."""
-        leases = await self._store.claim(runner_id, limit, queues, org_id, kinds)
-        given: list[Lease] = []
-        refused: list[Finish] = []
-        for lease in leases:
-            ready = await self._prepared(lease)
-            if isinstance(ready, Lease):
-                given.append(ready)
-            else:
-                refused.append(finish_of(lease, ready, self._store.now(), self._random))
-        if refused:
-            await self._store.finish(runner_id, refused)
-        return given
+        while leases := await self._store.claim(runner_id, limit, queues, org_id, kinds):
+            given: list[Lease] = []
+            refused: list[Finish] = []
+            for lease in leases:
+                ready = await self._prepared(lease)
+                if isinstance(ready, Lease):
+                    given.append(ready)
+                else:
+                    refused.append(finish_of(lease, ready, self._store.now(), self._random))
+            if refused:
+                await self._store.finish(runner_id, refused)
+            if given:
+                return given
+            # All of them refused: others may stand behind them, and no news will come of those.
+        return []
 
     async def claim_or_wait(
         self, runner: RunnerRecord, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float
