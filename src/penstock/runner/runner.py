@@ -197,9 +197,15 @@ class Runner:
         kind = self._kinds.get(lease.kind)
         if kind is None:
             return Broke("unknown_kind", f"This runner runs no tasks of the kind '{lease.kind}'.")
+
+        def report(value: str) -> None:
+            self._outbox.report(lease.task_id, lease.lease_seq, value)
+
+        if lease.timeout_seconds is None:
+            return await kind.run(lease, report)
         try:
             async with asyncio.timeout(lease.timeout_seconds) as limit:
-                return await kind.run(lease, lambda value: self._outbox.report(lease.task_id, lease.lease_seq, value))
+                return await kind.run(lease, report)
         except TimeoutError:
             if not limit.expired():
                 raise
