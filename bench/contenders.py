@@ -22,6 +22,14 @@ INSTALLED: Mapping[str, str] = {
     "portkey": "@portkey-ai/gateway==1.15.2",
 }
 """Rivals that come as packages, at the versions that are measured."""
+QUEUES: Mapping[str, tuple[str, ...]] = {
+    "celery": ("celery==5.7.0", "redis==8.1.0", "packaging==26.3"),
+    "arq": ("arq==0.28.0", "redis==5.3.1"),
+    "dramatiq": ("dramatiq==2.2.1", "redis==8.1.0"),
+    "procrastinate": ("procrastinate==3.10.0", "psycopg[binary,pool]==3.3.9"),
+    "pgqueuer": ("pgqueuer==1.6.0", "asyncpg==0.32.0"),
+}
+"""Rivals of the task queue (`queue/rivals.py`), each with the driver that it names."""
 
 
 class LeftOut(Exception):

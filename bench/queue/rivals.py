@@ -3,28 +3,20 @@
 A new rival is one file in `sides/`, one function here and one line in `CONTENDERS`.
 """
 
-import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contenders import LeftOut, python_packages
+from bench.contenders import QUEUES, LeftOut, python_packages
 from bench.machine import ROOT
-from bench.processes import NotReady, Process, announced, free_port, running
+from bench.processes import Process, announced, free_port, running
 from bench.queue.database import database
 from bench.queue.driving import Driver
 
 SIDES = Path(__file__).parent / "sides"
-PACKAGES: Mapping[str, tuple[str, ...]] = {
-    "celery": ("celery==5.7.0", "redis==8.1.0"),
-    "arq": ("arq==0.28.0", "redis==5.3.1"),
-    "dramatiq": ("dramatiq==2.2.1", "redis==8.1.0"),
-    "procrastinate": ("procrastinate==3.10.0", "psycopg[binary,pool]==3.3.9"),
-    "pgqueuer": ("pgqueuer==1.6.0", "asyncpg==0.32.0"),
-}
-"""Rivals, at the versions that are measured, each with the driver that it names."""
 _LOUD = {"PENSTOCK_ADMISSION__API_PER_MINUTE": "1000000", "PENSTOCK_DISCOVER": "false"}
 _RUNNERS = ("one", "two")
 _PROCESSES = "1"
@@ -39,6 +31,9 @@ class Place:
     postgres: str
     """A server in which it may make a database."""
     penstock: Path
+
+
+Contender = Callable[[Place], AbstractContextManager[Driver]]
 
 
 @contextmanager
@@ -79,10 +74,10 @@ def _penstock_http(place: Place, store: list[str]) -> Iterator[Driver]:
         yield closing.enter_context(_driving(command, place, root, {"BENCH_API_KEY": facts["api_key"]}))
 
 
-def _on_redis(name: str, worker: Callable[[Path], list[str | Path]], *, durable: bool) -> Callable[[Place], object]:
+def _on_redis(name: str, worker: Callable[[Path], list[str | Path]], *, durable: bool) -> Contender:
     @contextmanager
     def contender(place: Place) -> Iterator[Driver]:
-        home = python_packages(place.cache, name, *PACKAGES[name])
+        home = python_packages(place.cache, name, *QUEUES[name])
         with ExitStack() as closing:
             url = closing.enter_context(_redis(place, durable=durable))
             own = {"BENCH_ADDRESS": url, "BENCH_DURABLE": str(int(durable)), "PYTHONPATH": str(SIDES)}
@@ -93,10 +88,10 @@ def _on_redis(name: str, worker: Callable[[Path], list[str | Path]], *, durable:
     return contender
 
 
-def _on_postgres(name: str) -> Callable[[Place], object]:
+def _on_postgres(name: str) -> Contender:
     @contextmanager
     def contender(place: Place) -> Iterator[Driver]:
-        home = python_packages(place.cache, name, *PACKAGES[name])
+        home = python_packages(place.cache, name, *QUEUES[name])
         program = [home / "python", SIDES / f"on_{name}.py"]
         with database(place.postgres) as url, ExitStack() as closing:
             own = {"BENCH_ADDRESS": url}
@@ -112,8 +107,6 @@ def _on_postgres(name: str) -> Callable[[Place], object]:
 @contextmanager
 def _redis(place: Place, *, durable: bool) -> Iterator[str]:
     """A server of our own; durable: each command is on the disk before it is answered."""
-    import shutil
-
     program = shutil.which("redis-server")
     if program is None:
         raise LeftOut("needs redis-server; on Debian and Ubuntu: apt-get install redis-server")
@@ -131,9 +124,7 @@ def _worker(closing: ExitStack, place: Place, command: list[str | Path], environ
 
 
 @contextmanager
-def _driving(
-    command: list[str | Path], place: Place, address: str, environment: Mapping[str, str] | None = None
-) -> Iterator[Driver]:
+def _driving(command: Sequence[str | Path], place: Place, address: str, environment: Mapping[str, str] | None = None) -> Iterator[Driver]:
     own = {"BENCH_ADDRESS": address, **(environment or {})}
     with running(command, place.directory / "driver.log", announces=True, asks=True, environment=own, directory=ROOT) as process:
         yield Driver(process)
@@ -151,8 +142,9 @@ def _dramatiq(home: Path) -> list[str | Path]:
     return [home / "python", "-m", "dramatiq", "on_dramatiq", "--processes", "1", "--path", SIDES]
 
 
-CONTENDERS: Mapping[str, Callable[[Place], object]] = {
-    "penstock, PostgreSQL": penstock_direct,
+PENSTOCK = "penstock, PostgreSQL"
+CONTENDERS: Mapping[str, Contender] = {
+    PENSTOCK: penstock_direct,
     "penstock over HTTP, PostgreSQL": penstock_http_postgres,
     "penstock over HTTP, SQLite": penstock_http_sqlite,
     "procrastinate": _on_postgres("procrastinate"),

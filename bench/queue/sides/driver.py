@@ -1,9 +1,9 @@
 """What a driver does, whatever it submits to: `python on_RIVAL.py drive ADDRESS`, then a command a line, an answer a line in JSON.
 
-    warm N         N tasks, so that pools, caches and plans are there; answers when they are over
-    life N         seconds from the first submission until nothing is left of N tasks that do nothing
-    enqueue N      seconds until N tasks are acknowledged, then until nothing is left of them
-    start N        milliseconds of N tasks, one at a time: from the call that submits it until its function begins
+warm N         N tasks, so that pools, caches and plans are there; answers when they are over
+life N         seconds from the first submission until nothing is left of N tasks that do nothing
+enqueue N      seconds until N tasks are acknowledged, then until nothing is left of them
+start N        milliseconds of N tasks, one at a time: from the call that submits it until its function begins
 """
 
 import asyncio

@@ -134,6 +134,7 @@ class Runner:
         log.warning("given_up", runner=self.id, held=len(self._holdings))
         self._joined.clear()
         for holding in self._holdings.clear():
+            log.warning("lease_lost", task=holding.lease.task_id, lease=holding.lease.lease_seq)
             self._stop(holding, Stop.LOST)
         self._outbox.forget()
         await self._join()
@@ -271,6 +272,7 @@ class Runner:
             return
         self._stop(holding, why)
         if why is Stop.LOST:
+            log.warning("lease_lost", task=held.task_id, lease=held.lease_seq)
             self._holdings.remove(held.task_id, held.lease_seq)
 
     # the end
