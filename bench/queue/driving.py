@@ -9,10 +9,13 @@ from bench.processes import Process
 class Driver:
     def __init__(self, process: Process) -> None:
         self._process = process
+        self._ready = False
 
     def wait_until_ready(self) -> None:
         """Raises NotReady."""
-        self._process.line()
+        if not self._ready:
+            self._process.line()
+            self._ready = True
 
     def warm(self, count: int) -> None:
         self._ask("warm", count)

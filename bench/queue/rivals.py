@@ -40,6 +40,7 @@ Contender = Callable[[Place], AbstractContextManager[Driver]]
 def penstock_direct(place: Place) -> Iterator[Driver]:
     with database(place.postgres) as url, ExitStack() as closing:
         driver = closing.enter_context(_driving([sys.executable, "-m", "bench.queue.sides.on_penstock", "direct"], place, url))
+        driver.wait_until_ready()  # it has made the tables
         for name in _RUNNERS:
             flags = ["--store", url, "--import", "bench.queue.sides.chores", "--processes", _PROCESSES, "--name", name]
             _worker(closing, place, [place.penstock, "runner", *flags], {"PYTHONPATH": str(ROOT)})
