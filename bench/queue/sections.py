@@ -37,6 +37,7 @@ _ROWS = {
     "life": ("whole life of no-op tasks, two claimers, tasks/s", 0),
     "per_flush": ("tasks for each flush to the disk", 1),
     "enqueue": ("submitted in batches of 1,000, tasks/s", 0),
+    "enqueue_two": ("the same by two callers at a time, tasks/s", 0),
     "start_p50": ("submission to start, idle, p50 ms", 2),
     "start_p99": ("submission to start, idle, p99 ms", 2),
     "claim_before": ("claim of 10, few finished tasks, p99 ms", 2),
@@ -72,6 +73,8 @@ async def _sqlite(url: str, options: Options) -> Found:
             found.add("per_flush", per_flush)
             found.add("enqueue", await measures.enqueue_rate(store.tasks, _TASKS))
             await claim_and_end(store.tasks, "run_1")
+            found.add("enqueue_two", await measures.enqueue_rate_of_two(store.tasks, _TASKS))
+            await claim_and_end(store.tasks, "run_1")
     async with opened(url.replace("queue.db", "history.db")) as store:
         await _with_history(store.tasks, options, found)
     return found
@@ -84,6 +87,8 @@ async def _postgres(url: str, options: Options) -> Found:
         for _ in range(options.rounds):
             found.add("life", await measures.two_processes(url, store.tasks, _TASKS))
             found.add("enqueue", await measures.enqueue_rate(store.tasks, _TASKS))
+            await claim_and_end(store.tasks, "run_1")
+            found.add("enqueue_two", await measures.enqueue_rate_of_two(store.tasks, _TASKS))
             await claim_and_end(store.tasks, "run_1")
     return found
 

@@ -146,7 +146,7 @@ class PostgresDb(Db):
             given = [{"task": number, "document": f"{org} {tsvector(words)}"} for number, org, words in part]
             self.run(
                 "INSERT INTO task_search (task, document) "
-                "SELECT task, document FROM json_to_recordset(?::json) AS given(task bigint, document tsvector)",
+                "SELECT task, document::tsvector FROM json_to_recordset(?::json) AS given(task bigint, document text)",
                 _json(given),
             )
 
@@ -154,8 +154,8 @@ class PostgresDb(Db):
         for part in _parts(rows):
             given = [{"number": number, "more": tsvector(words)} for number, words in part]
             self.run(
-                "UPDATE task_search SET document = document || more "
-                "FROM json_to_recordset(?::json) AS given(number bigint, more tsvector) WHERE task = number",
+                "UPDATE task_search SET document = document || more::tsvector "
+                "FROM json_to_recordset(?::json) AS given(number bigint, more text) WHERE task = number",
                 _json(given),
             )
 

@@ -15,6 +15,8 @@ MOST_CHARACTERS = 32_768
 """Of each text of a task; what comes later is not found by its words."""
 _BETWEEN = re.compile(r"[\W_]+")
 _ASKED = re.compile(r'(-?)(?:"([^"]*)"|(\S+))')
+_ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
+"""The same as the other way, for the letters that most texts are made of: a quarter of the time."""
 _LONGEST = 256
 
 
@@ -92,9 +94,11 @@ def _tsquery(term: Term) -> str:
 
 def _plain(text: str) -> str:
     text = text[:MOST_CHARACTERS]
-    if not text.isascii():
+    if text.isascii():
+        words = " ".join(text.translate(_ASCII).split())
+    else:
         text = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
-    words = _BETWEEN.sub(" ", text.lower()).strip()
+        words = _BETWEEN.sub(" ", text.lower()).strip()
     return words if len(words) <= _LONGEST else " ".join(word[:_LONGEST] for word in words.split())
 
 
