@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import report
@@ -36,6 +37,12 @@ COMMANDS: Mapping[str, tuple[str, Callable[[Options], Sequence[Section]]]] = {
 }
 _SHAPING = ("rounds", "seconds", "connections", "requests", "only", "with", "upstreams", "finished", "tasks", "queues")
 """Options that change what is measured; the others change where things are."""
+
+
+_GOALS_OF: Mapping[str, Callable[[Sequence[Check]], list[Section]]] = {
+    "all": lambda checks: [as_section(checks)],
+    "queue": lambda checks: [replace(as_section(checks), name="queue-goals")],
+}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -112,8 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checks, origin = judge(sections), provenance(command_line(parser, values), sections)
     _print(sections, checks, origin, as_json=parsed.json)
     if document is not None:
-        # A part of the goals would replace all of them.
-        parts = [*sections, as_section(checks)] if parsed.command == "all" else sections
+        # A part of the goals would replace all of them; those of the queue have a table of their own.
+        parts = [*sections, *_GOALS_OF[parsed.command](checks)] if parsed.command in _GOALS_OF else sections
         try:
             report.write(document, parts, origin)
         except report.NoPlace as problem:

@@ -3,11 +3,10 @@
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,19 +83,22 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Platf
 def test_ten_thousand_tasks_and_twenty_kills(shop: tuple[Platform, tuple[str, ...]], tmp_path: Path, figure: Callable[[str], None]) -> None:
     platform, flags = shop
     killed = kill_again_and_again(platform, tmp_path, 10_000, 20, 0.05, flags)
-    waits = leased_again(platform.control, "killed-10000", killed)
+    waits = given_up(platform.control, "killed-10000", killed)
     ninety_nine = sorted(waits)[int(len(waits) * 0.99)]
-    figure(f"10,000 tasks, 20 kills: {len(waits)} leased again, p99 {ninety_nine:.1f} s after the kill")
+    figure(f"10,000 tasks, 20 kills: {len(waits)} leases lost, their tasks ready again p99 {ninety_nine:.1f} s after the kill")
     assert ninety_nine <= 20
 
 
-def leased_again(control: Control, tag: str, killed: dict[str, float]) -> list[float]:
-    """Seconds from a kill until each task that the killed runner held was started by another one."""
+def given_up(control: Control, tag: str, killed: dict[str, float]) -> list[float]:
+    """Seconds from the kill of a runner until the store takes back each lease that it held.
+
+    When its task starts again is another question: thousands stand in line before it.
+    """
     found = []
     for task in pages(control, tag):
         if task["attempt"] > 1:
             attempts = control.get(f"/api/tasks/{task['id']}")["attempts"]
-            found += [again["started_at"] - killed[lost["runner"]] for lost, again in pairwise(attempts) if lost["runner"] in killed]
+            found += [each["finished_at"] - killed[each["runner"]] for each in attempts[:-1] if each["runner"] in killed]
     return found
 
 
@@ -118,12 +120,18 @@ def stop_past_the_lease(platform: Platform, directory: Path, number: int, flags:
         eventually(lambda: refused(stopped.log) == told.keys(), 30, lambda: f"refused: {len(refused(stopped.log))} of {number}")
         after = {task["id"]: task for task in platform.control.get(f"/api/tasks?tag={tag}&limit=1000")["data"]}
         assert after == told, "the runner that came back changed nothing"
-        assert {task["attempt"] for task in after.values()} == {2}
+        assert {task["attempt"] for task in after.values()} == {2}, [
+            platform.control.get(f"/api/tasks/{task}")["attempts"] for task in after
+        ]
         lines = [line.split()[:2] for line in ledger.read_text().splitlines()]
         assert sorted(lines) == sorted([str(n), attempt] for n in range(number) for attempt in ("1", "2"))
     finally:
         stopped.close()
         other.close()
+
+
+def attempts(control: Control, tasks: Iterable[str]) -> list[Any]:
+    return [control.get(f"/api/tasks/{task}")["attempts"] for task in tasks]
 
 
 def refused(log: Path) -> set[str]:

@@ -107,6 +107,32 @@ def test_claims_on_postgres_walk_the_ready_ones(server: "psycopg.Connection[tupl
         server.execute("SET enable_seqscan = on")
 
 
+@pytest.fixture
+def long_line(migrated_postgres: str) -> Iterator["psycopg.Connection[tuple[str]]"]:
+    """Thousands that wait, and a server that knows how many there are."""
+    asyncio.run(wait_in_line(migrated_postgres, 5000))
+    with psycopg.connect(migrated_postgres, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE task, task_hot")
+        yield connection
+        connection.execute(EMPTY)
+
+
+async def wait_in_line(url: str, count: int) -> None:
+    clock = ManualClock(START)
+    store = await open_store(url, secret_key=SECRET_KEY, clock=clock, migrate=True)
+    desk = Desk(store, clock)
+    await desk.runner()
+    await desk.tasks.enqueue([desk.new("hay") for _ in range(count)])
+    await store.close()
+
+
+def test_a_claim_on_postgres_does_not_read_the_line_behind_it(long_line: "psycopg.Connection[tuple[str]]") -> None:
+    plan = postgres_plan(long_line, claim.PostgresClaims.TAKE, ([ORG], ["medium"], ["function:hay"], [200], "run_1", 0.0))
+    assert "task_hot_ready" in plan, plan
+    assert "Seq Scan" not in plan, plan
+    assert "Hash" not in plan, plan
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_on_sqlite_walk_an_index_in_their_order(sqlite_file: Path, page: str) -> None:
     query, index = PAGES[page]
