@@ -14,7 +14,7 @@ from bench.queue.rivals import CONTENDERS, PENSTOCK, Contender, Place
 from bench.section import Section, median, shown
 from bench.stage import Options
 
-_WARM, _STARTS = 500, 50
+_WARM, _STARTS = 300, 40
 _ROWS = (("life", 0), ("enqueue", 0), ("start_p50", 1), ("start_p99", 1))
 
 

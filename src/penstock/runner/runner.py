@@ -21,7 +21,7 @@ from penstock.runner.work import Kind
 from penstock.tasks.outcome import Broke, Cancelled, Ended, GivenBack, finish_of
 
 log = structlog.get_logger("penstock.runner")
-CLAIM_WAIT_SECONDS = 20.0
+CLAIM_WAIT_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 3.0
 _BETWEEN_BEATS_SECONDS = 0.05
 _MOST_AT_ONCE = 500

@@ -14,7 +14,7 @@ from penstock.domain.leases import RunnerRecord
 from penstock.domain.task_search import TaskFilter, TaskQuery, TaskSort
 from penstock.domain.tasks import TaskStatus
 from penstock.stores import open_store
-from penstock.stores._tasks import claim
+from penstock.stores._tasks import claim, on_postgres
 from penstock.stores._tasks.db import Db, PostgresDb, SqliteDb
 from penstock.stores._tasks.listing import Listing, PostgresListing, SqliteListing
 from tests.contract.stores.conftest import EMPTY, SECRET_KEY
@@ -171,3 +171,27 @@ def test_a_search_with_conditions_on_postgres_asks_the_index_of_words(server: "p
     plan = postgres_plan(server, *listed(PostgresDb, PostgresListing(), TaskQuery(TaskFilter(text="needle", queue="low"))))
     assert "task_search_document" in plan, plan
     assert "Seq Scan" not in plan, plan
+
+
+async def test_plans_of_a_young_store_are_made_again_as_it_grows(migrated_postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_postgres, "_CLEANED_AFTER", 20)
+    clock = ManualClock(START)
+    with psycopg.connect(migrated_postgres, autocommit=True) as connection:
+        store = await open_store(migrated_postgres, secret_key=SECRET_KEY, clock=clock, migrate=True)
+        desk = Desk(store, clock)
+        await desk.runner()
+        before = analysed(connection)
+        await desk.tasks.enqueue([desk.new() for _ in range(20)])
+        await desk.end(*await desk.claim(20))
+        async with asyncio.timeout(30):
+            while any(count == before[name] for name, count in analysed(connection).items()):  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.02)
+        await store.close()
+        connection.execute(EMPTY)
+
+
+def analysed(connection: "psycopg.Connection[Any]") -> dict[str, int]:
+    """How often, by table."""
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    names = ["task", "task_search", "task_hot"]
+    return dict(connection.execute("SELECT relname, analyze_count FROM pg_stat_user_tables WHERE relname = ANY(%s)", [names]).fetchall())
