@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench import report
@@ -14,6 +15,7 @@ from bench.load import LoadFailed
 from bench.machine import ROOT, Provenance, provenance
 from bench.memory import memory
 from bench.processes import NotReady
+from bench.queue.race import queue_race
 from bench.queue.sections import queue
 from bench.race import REQUESTS, STREAMS, added_latency, race
 from bench.section import Section
@@ -27,13 +29,20 @@ COMMANDS: Mapping[str, tuple[str, Callable[[Options], Sequence[Section]]]] = {
     "memory": ("RSS over many requests", lambda options: [memory(options)]),
     "startup": ("until ready, and --help", lambda options: [startup(options)]),
     "queue": ("the task queue on both stores", queue),
+    "queue-race": ("the task queue beside others", queue_race),
     "all": (
         "all of it, in about five minutes",
         lambda options: [*race(options, (REQUESTS, STREAMS)), added_latency(options), memory(options), startup(options)],
     ),
 }
-_SHAPING = ("rounds", "seconds", "connections", "requests", "only", "with", "upstreams", "finished")
+_SHAPING = ("rounds", "seconds", "connections", "requests", "only", "with", "upstreams", "finished", "tasks", "queues")
 """Options that change what is measured; the others change where things are."""
+
+
+_GOALS_OF: Mapping[str, Callable[[Sequence[Check]], list[Section]]] = {
+    "all": lambda checks: [as_section(checks)],
+    "queue": lambda checks: [replace(as_section(checks), name="queue-goals")],
+}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -45,6 +54,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--connections", type=int, default=32, metavar="N", help="open at a time [32]")
     parser.add_argument("--requests", type=int, default=200_000, metavar="N", help="for `memory` [200000]")
     parser.add_argument("--finished", type=int, default=1_000_000, metavar="N", help="for `queue`: the tasks before it [1000000]")
+    parser.add_argument("--tasks", type=int, default=5_000, metavar="N", help="for `queue-race`: in one measurement [5000]")
+    parser.add_argument("--queues", default="", metavar="A,B", help="for `queue-race`: only those with such a part in their name")
     parser.add_argument(
         "--postgres", default="postgresql://postgres@127.0.0.1:5432/postgres", metavar="URL", help="for `queue`: where it makes a database"
     )
@@ -93,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed.penstock.absolute(),
         parsed.finished,
         parsed.postgres,
+        parsed.tasks,
+        tuple(filter(None, parsed.queues.split(","))),
     )
     document = parsed.write.absolute() if parsed.write else None
     # What was started must be stopped, also when we are asked to stop in the middle.
@@ -106,8 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checks, origin = judge(sections), provenance(command_line(parser, values), sections)
     _print(sections, checks, origin, as_json=parsed.json)
     if document is not None:
-        # A part of the goals would replace all of them.
-        parts = [*sections, as_section(checks)] if parsed.command == "all" else sections
+        # A part of the goals would replace all of them; those of the queue have a table of their own.
+        parts = [*sections, *_GOALS_OF[parsed.command](checks)] if parsed.command in _GOALS_OF else sections
         try:
             report.write(document, parts, origin)
         except report.NoPlace as problem:

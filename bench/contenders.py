@@ -22,6 +22,14 @@ INSTALLED: Mapping[str, str] = {
     "portkey": "@portkey-ai/gateway==1.15.2",
 }
 """Rivals that come as packages, at the versions that are measured."""
+QUEUES: Mapping[str, tuple[str, ...]] = {
+    "celery": ("celery==5.7.0", "redis==8.1.0", "packaging==26.3"),
+    "arq": ("arq==0.28.0", "redis==5.3.1"),
+    "dramatiq": ("dramatiq==2.2.1", "redis==8.1.0"),
+    "procrastinate": ("procrastinate==3.10.0", "psycopg[binary,pool]==3.3.9"),
+    "pgqueuer": ("pgqueuer==1.6.0", "asyncpg==0.32.0"),
+}
+"""Rivals of the task queue (`queue/rivals.py`), each with the driver that it names."""
 
 
 class LeftOut(Exception):
@@ -148,15 +156,18 @@ ON_REQUEST = ("portkey", "litellm")
 
 
 def _python_packages(place: Place, name: str, *others: str) -> Path:
-    """The `bin` folder of an environment that holds the rival, and what else it turned out to need."""
-    home = place.cache / name
-    requirements = (INSTALLED[name], *others)
+    return python_packages(place.cache, name, INSTALLED[name], *others)
+
+
+def python_packages(cache: Path, name: str, *requirements: str) -> Path:
+    """The `bin` folder of an environment that holds the rival, and what else it turned out to need. Raises LeftOut."""
+    home = cache / name
 
     def install() -> None:
-        _call([sys.executable, "-m", "venv", "--clear", str(home)], place.cache)
+        _call([sys.executable, "-m", "venv", "--clear", str(home)], cache)
         pip = [str(home / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--no-input", "-q", "install"]
         # Wheels alone: nobody wants to wait for a compiler here.
-        _call([*pip, "--only-binary=:all:", *requirements], place.cache)
+        _call([*pip, "--only-binary=:all:", *requirements], cache)
 
     _once(home, " ".join(requirements), install)
     return home / "bin"

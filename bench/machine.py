@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.contenders import INSTALLED
+from bench.contenders import INSTALLED, QUEUES
 from bench.section import Section
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +55,9 @@ def _versions(took_part: Set[str]) -> dict[str, str]:
         "wrk": _first_number(["wrk", "-v"]),
     }
     found |= {name: package.partition("==")[2] for name, package in INSTALLED.items() if name in took_part}
+    found |= {name: packages[0].partition("==")[2] for name, packages in QUEUES.items() if name in took_part}
+    if took_part & {"postgres", "queue-race"}:
+        found |= {"PostgreSQL": _first_number(["psql", "--version"]), "Redis": _first_number(["redis-server", "--version"])}
     return {name: number for name, number in found.items() if number}
 
 

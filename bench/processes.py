@@ -1,5 +1,6 @@
 """Processes that a benchmark starts, and what /proc says of each one with all its descendants (Linux)."""
 
+import json
 import os
 import re
 import signal
@@ -52,6 +53,21 @@ class Process:
             raise NotReady(self._obituary())
         return line
 
+    def say(self, text: str) -> None:
+        """A line on its standard input."""
+        assert self._popen.stdin is not None
+        self._popen.stdin.write(text.encode() + b"\n")
+        self._popen.stdin.flush()
+
+    def wait_for_end(self, seconds: float = 60.0) -> None:
+        """Raises NotReady when it did not end with success."""
+        try:
+            code = self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise NotReady(f"goes on after {seconds:g} s") from None
+        if code:
+            raise NotReady(self._obituary())
+
     def wait_for_port(self, port: int, seconds: float = 60.0) -> None:
         """Raises NotReady."""
         give_up = time.monotonic() + seconds
@@ -76,8 +92,9 @@ class Process:
             # It is not reaped yet, so that the number still is its group's; children that outlived it end here.
             os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
-        if self._popen.stdout is not None:
-            self._popen.stdout.close()
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def _await_end(self, seconds: float) -> None:
         give_up = time.monotonic() + seconds
@@ -91,14 +108,16 @@ def running(
     log: Path,
     *,
     announces: bool = False,
+    asks: bool = False,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> Iterator[Process]:
-    """A process for as long as the block. What it prints goes to `log`; with `announces`, its standard output can be read by `line`."""
+    """A process for as long as the block. What it prints goes to `log`; with `announces`, its standard output can be read by `line`;
+    with `asks` it hears what `say` says."""
     with log.open("wb") as errors:
         popen = subprocess.Popen(
             [str(word) for word in command],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if asks else subprocess.DEVNULL,
             stdout=subprocess.PIPE if announces else errors,
             stderr=errors,
             env=clean_environment() | dict(environment or {}),
@@ -110,6 +129,12 @@ def running(
         yield process
     finally:
         process.stop()
+
+
+def announced(process: Process) -> dict[str, str]:
+    """What `penstock up --json` says when it is ready. Raises NotReady."""
+    facts: dict[str, str] = json.loads(process.line())
+    return facts
 
 
 def clean_environment() -> dict[str, str]:

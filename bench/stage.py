@@ -39,6 +39,9 @@ class Options:
     penstock: Path
     finished: int = 1_000_000
     postgres: str = "postgresql://postgres@127.0.0.1:5432/postgres"
+    tasks: int = 5_000
+    queues: tuple[str, ...] = ()
+    """Parts of names; none: all of them."""
 
 
 @dataclass(frozen=True, slots=True)

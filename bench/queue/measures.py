@@ -21,6 +21,13 @@ async def enqueue_rate(tasks: TaskStore, count: int) -> float:
     return count / (time.perf_counter() - began)
 
 
+async def enqueue_rate_of_two(tasks: TaskStore, count: int) -> float:
+    """Two callers, each of which waits for its own answers."""
+    began = time.perf_counter()
+    await asyncio.gather(*(Submitter(tasks).submit(count // 2) for _ in range(2)))
+    return count / (time.perf_counter() - began)
+
+
 async def two_in_process(store: Store, count: int) -> tuple[float, float]:
     """Tasks a second through their whole life, submission included, and tasks for each flush to the disk. For SQLite: one process."""
     assert isinstance(store, SqliteStore)

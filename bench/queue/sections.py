@@ -1,17 +1,16 @@
 """`python -m bench queue`: both stores, an empty one and one with a history."""
 
 import asyncio
-import secrets
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import uvloop
 
 from bench.figures import Spread, percentile
 from bench.queue import measures
+from bench.queue.database import database
 from bench.queue.work import claim_and_end, opened
 from bench.section import Section, median, shown
 from bench.stage import Options
@@ -38,6 +37,7 @@ _ROWS = {
     "life": ("whole life of no-op tasks, two claimers, tasks/s", 0),
     "per_flush": ("tasks for each flush to the disk", 1),
     "enqueue": ("submitted in batches of 1,000, tasks/s", 0),
+    "enqueue_two": ("the same by two callers at a time, tasks/s", 0),
     "start_p50": ("submission to start, idle, p50 ms", 2),
     "start_p99": ("submission to start, idle, p99 ms", 2),
     "claim_before": ("claim of 10, few finished tasks, p99 ms", 2),
@@ -57,7 +57,7 @@ def queue(options: Options) -> list[Section]:
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
             found["sqlite"] = loop.run(_sqlite(f"sqlite:///{folder}/queue.db", options))
         try:
-            with _database(options.postgres) as url:
+            with database(options.postgres) as url:
                 found["postgres"] = loop.run(_postgres(url, options))
         except ConnectionError as problem:
             notes.append(f"without PostgreSQL: {problem}")
@@ -73,6 +73,8 @@ async def _sqlite(url: str, options: Options) -> Found:
             found.add("per_flush", per_flush)
             found.add("enqueue", await measures.enqueue_rate(store.tasks, _TASKS))
             await claim_and_end(store.tasks, "run_1")
+            found.add("enqueue_two", await measures.enqueue_rate_of_two(store.tasks, _TASKS))
+            await claim_and_end(store.tasks, "run_1")
     async with opened(url.replace("queue.db", "history.db")) as store:
         await _with_history(store.tasks, options, found)
     return found
@@ -85,6 +87,8 @@ async def _postgres(url: str, options: Options) -> Found:
         for _ in range(options.rounds):
             found.add("life", await measures.two_processes(url, store.tasks, _TASKS))
             found.add("enqueue", await measures.enqueue_rate(store.tasks, _TASKS))
+            await claim_and_end(store.tasks, "run_1")
+            found.add("enqueue_two", await measures.enqueue_rate_of_two(store.tasks, _TASKS))
             await claim_and_end(store.tasks, "run_1")
     return found
 
@@ -120,22 +124,3 @@ def _ratio(figures: Mapping[str, float | None], name: str) -> float | None:
 def _tell(done: int) -> None:
     if done % 100_000 == 0 and done:
         print(f"bench: {done:,} finished tasks", file=sys.stderr)
-
-
-@contextmanager
-def _database(server: str) -> Iterator[str]:
-    """A database of our own. Raises ConnectionError."""
-    import psycopg
-    from psycopg import sql
-
-    name = f"penstock_bench_{secrets.token_hex(4)}"
-    try:
-        with psycopg.connect(server, autocommit=True, connect_timeout=3) as admin:
-            admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    except psycopg.OperationalError as error:
-        raise ConnectionError(str(error).partition("\n")[0]) from error
-    try:
-        yield server.rpartition("/")[0] + f"/{name}"
-    finally:
-        with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 import traceback
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from penstock.runner.functions import REGISTERED, Current, Function, RetryLater
 
 _PR_SET_PDEATHSIG = 1
 _BETWEEN_REPORTS_SECONDS = 0.1
+_READ_BYTES = 1 << 16
 
 
 def main(arguments: list[str]) -> int:
@@ -31,8 +33,9 @@ def main(arguments: list[str]) -> int:
     connection.sendall(frames.packed(hello))
     if hello.problem:
         return 1
+    heard = _Frames(connection)
     with asyncio.Runner() as runner:
-        while (data := _frame(connection)) is not None:
+        while (data := heard.next()) is not None:
             run = frames.to_run(data)
             functions.begin(Current(run.task_id, run.attempt), _Reports(connection).send)
             answer = _outcome(runner, run)
@@ -61,10 +64,11 @@ def _outcome(runner: asyncio.Runner, run: frames.Run) -> FromChild:
     if function is None:
         return Raised("unknown_function", f"This runner has no function '{run.function}'.", final=True)
     arguments, keywords = _arguments(msgspec.json.decode(run.payload))
+    signature = _signature(function)
     try:
-        inspect.signature(function.run).bind(*arguments, **keywords)
+        signature.bind(*arguments, **keywords)
     except TypeError as error:
-        return Raised("bad_arguments", f"The payload does not fit {function.name}{inspect.signature(function.run)}: {error}.", final=True)
+        return Raised("bad_arguments", f"The payload does not fit {function.name}{signature}: {error}.", final=True)
     try:
         result = function.run(*arguments, **keywords)
         if inspect.isawaitable(result):
@@ -79,6 +83,11 @@ def _outcome(runner: asyncio.Runner, run: frames.Run) -> FromChild:
         return Done(msgspec.Raw(msgspec.json.encode(result)))
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         return Raised("bad_result", f"What the function returned cannot be written as JSON: {error}.", final=True)
+
+
+@cache
+def _signature(function: Function) -> inspect.Signature:
+    return inspect.signature(function.run)
 
 
 async def _awaited(result: Any) -> Any:
@@ -119,21 +128,31 @@ class _Reports:
         self._connection.sendall(frames.packed(Report(msgspec.Raw(msgspec.json.encode(value)))))
 
 
-def _frame(connection: socket.socket) -> bytes | None:
-    """None when the runner has closed the socket."""
-    head = _exactly(connection, frames.LENGTH.size)
-    return None if head is None else _exactly(connection, frames.LENGTH.unpack(head)[0])
+class _Frames:
+    """What the runner says, in as few reads as may be."""
 
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = bytearray()
 
-def _exactly(connection: socket.socket, size: int) -> bytes | None:
-    pieces = []
-    while size:
-        piece = connection.recv(min(size, 1 << 20))
-        if not piece:
+    def next(self) -> bytes | None:
+        """None when the runner has closed the socket."""
+        if not self._filled(frames.LENGTH.size):
             return None
-        pieces.append(piece)
-        size -= len(piece)
-    return b"".join(pieces)
+        end = frames.LENGTH.size + frames.LENGTH.unpack_from(self._buffer)[0]
+        if not self._filled(end):
+            return None
+        frame = bytes(self._buffer[frames.LENGTH.size : end])
+        del self._buffer[:end]
+        return frame
+
+    def _filled(self, size: int) -> bool:
+        while len(self._buffer) < size:
+            piece = self._connection.recv(_READ_BYTES)
+            if not piece:
+                return False
+            self._buffer += piece
+        return True
 
 
 def _die_with_parent() -> None:

@@ -42,7 +42,7 @@ class Children:
         self._idle: deque[Child] = deque()
         self._alive: set[Child] = set()
         self._starting = 0
-        self._freed = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self.offers = b"[]"
         """JSON text of the functions and their defaults."""
 
@@ -59,44 +59,61 @@ class Children:
 
     async def run(self, work: Run, report: Callable[[bytes], None]) -> Done | Raised:
         """Raises Crashed, CannotImport. Whoever cancels this kills the child."""
-        child = await self._take()
+        child = self._idle_one() or await self._take()
         try:
             return await child.run(work, report)
         except BaseException:
             child.kill()
             raise
         finally:
-            await asyncio.shield(self._give_back(child))
+            self._give_back(child)
+
+    def _idle_one(self) -> "Child | None":
+        while self._idle:
+            child = self._idle.pop()  # the one that ran last: its memory is warm, and the others may be swapped out
+            if child.is_alive:
+                return child
+            self._alive.discard(child)
+        return None
 
     async def _take(self) -> "Child":
-        async with self._freed:
-            while not self._idle and len(self._alive) + self._starting >= self._most:
-                await self._freed.wait()
-            while self._idle:
-                child = self._idle.pop()  # the one that ran last: its memory is warm, and the others may be swapped out
-                if child.is_alive:
-                    return child
-                self._alive.discard(child)
-            self._starting += 1
+        while len(self._alive) + self._starting >= self._most:
+            await self._freed()
+            if (child := self._idle_one()) is not None:
+                return child
+        self._starting += 1
         try:
             return await self._start()
         except BaseException:
-            await asyncio.shield(self._wake_one())
+            self._wake_one()
             raise
         finally:
             self._starting -= 1
 
-    async def _wake_one(self) -> None:
-        async with self._freed:
-            self._freed.notify()
+    async def _freed(self) -> None:
+        """Until a child, or a place for one, is free; whoever was woken looks again."""
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            if waiting.done() and not waiting.cancelled():
+                self._wake_one()  # it was our turn, and we have no use for it any more
+            raise
 
-    async def _give_back(self, child: "Child") -> None:
-        async with self._freed:
-            if child.is_alive:
-                self._idle.append(child)
-            else:
-                self._alive.discard(child)
-            self._freed.notify()
+    def _wake_one(self) -> None:
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+
+    def _give_back(self, child: "Child") -> None:
+        if child.is_alive:
+            self._idle.append(child)
+        else:
+            self._alive.discard(child)
+        self._wake_one()
 
     async def _start(self) -> "Child":
         child = Child(self._modules)

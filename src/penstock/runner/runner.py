@@ -21,7 +21,7 @@ from penstock.runner.work import Kind
 from penstock.tasks.outcome import Broke, Cancelled, Ended, GivenBack, finish_of
 
 log = structlog.get_logger("penstock.runner")
-CLAIM_WAIT_SECONDS = 20.0
+CLAIM_WAIT_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 3.0
 _BETWEEN_BEATS_SECONDS = 0.05
 _MOST_AT_ONCE = 500
@@ -134,6 +134,7 @@ class Runner:
         log.warning("given_up", runner=self.id, held=len(self._holdings))
         self._joined.clear()
         for holding in self._holdings.clear():
+            log.warning("lease_lost", task=holding.lease.task_id, lease=holding.lease.lease_seq)
             self._stop(holding, Stop.LOST)
         self._outbox.forget()
         await self._join()
@@ -197,9 +198,15 @@ class Runner:
         kind = self._kinds.get(lease.kind)
         if kind is None:
             return Broke("unknown_kind", f"This runner runs no tasks of the kind '{lease.kind}'.")
+
+        def report(value: str) -> None:
+            self._outbox.report(lease.task_id, lease.lease_seq, value)
+
+        if lease.timeout_seconds is None:
+            return await kind.run(lease, report)
         try:
             async with asyncio.timeout(lease.timeout_seconds) as limit:
-                return await kind.run(lease, lambda value: self._outbox.report(lease.task_id, lease.lease_seq, value))
+                return await kind.run(lease, report)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -265,6 +272,7 @@ class Runner:
             return
         self._stop(holding, why)
         if why is Stop.LOST:
+            log.warning("lease_lost", task=held.task_id, lease=held.lease_seq)
             self._holdings.remove(held.task_id, held.lease_seq)
 
     # the end

@@ -7,12 +7,15 @@ from random import Random
 import msgspec
 from msgspec.structs import replace
 
-from penstock.domain.leases import Finish, Lease, RunnerRecord
+from penstock.domain.leases import BEAT_SECONDS, LEASE_SECONDS, Finish, Lease, RunnerRecord
 from penstock.domain.ports import TaskStore
 from penstock.tasks import references
 from penstock.tasks.limits import RESOLVED_BYTES
 from penstock.tasks.outcome import Broke, finish_of
 from penstock.tasks.principals import Disowned, Principals
+
+LONGEST_WAIT_SECONDS = LEASE_SECONDS - BEAT_SECONDS
+"""For one claim. A runner that freezes while it waits keeps its connection: what it is given must come before it is given up."""
 
 
 class Handout:
@@ -32,27 +35,33 @@ class Handout:
 
     async def claim(self, runner_id: str, limit: int, queues: Collection[str], kinds: Collection[str], org_id: str | None) -> list[Lease]:
         """At most `limit` leases. A task that may not run ends here, as failed, with the reason. Raises PortUnavailable."""
-        leases = await self._store.claim(runner_id, limit, queues, org_id, kinds)
-        given: list[Lease] = []
-        refused: list[Finish] = []
-        for lease in leases:
-            ready = await self._prepared(lease)
-            if isinstance(ready, Lease):
-                given.append(ready)
-            else:
-                refused.append(finish_of(lease, ready, self._store.now(), self._random))
-        if refused:
-            await self._store.finish(runner_id, refused)
-        return given
+        while leases := await self._store.claim(runner_id, limit, queues, org_id, kinds):
+            given: list[Lease] = []
+            refused: list[Finish] = []
+            for lease in leases:
+                ready = await self._prepared(lease)
+                if isinstance(ready, Lease):
+                    given.append(ready)
+                else:
+                    refused.append(finish_of(lease, ready, self._store.now(), self._random))
+            if refused:
+                await self._store.finish(runner_id, refused)
+            if given:
+                return given
+            # All of them refused: others may stand behind them, and no news will come of those.
+        return []
 
     async def claim_or_wait(
         self, runner: RunnerRecord, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float
     ) -> list[Lease]:
-        """A claim that waits until there may be something for it; empty after that time. `kinds` empty: all that the runner can."""
+        """A claim that waits until there may be something for it; empty after that time, at most `LONGEST_WAIT_SECONDS`.
+
+        `kinds` empty: all that the runner can.
+        """
         kinds = kinds or runner.kinds
         ticket = self._store.ticket()
         leases = await self.claim(runner.id, limit, queues, kinds, runner.org_id)
-        if leases or wait_seconds <= 0 or not await self.wait(ticket, queues, wait_seconds):
+        if leases or wait_seconds <= 0 or not await self.wait(ticket, queues, min(wait_seconds, LONGEST_WAIT_SECONDS)):
             return leases
         return await self.claim(runner.id, limit, queues, kinds, runner.org_id)
 

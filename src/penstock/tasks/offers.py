@@ -6,7 +6,7 @@ import msgspec
 import structlog
 
 from penstock.domain.ports import TaskStore
-from penstock.tasks.policy import KindPolicy
+from penstock.tasks.policy import POLICIES, KindPolicy
 from penstock.tasks.submission import TaskSpec, policy_of_kind
 
 log = structlog.get_logger("penstock.tasks")
@@ -29,7 +29,7 @@ class Offers:
     def __init__(self, store: TaskStore) -> None:
         self._store = store
         self._fresh_until = 0.0
-        self._functions: dict[str, FunctionOffer] = {}
+        self._policies: dict[str, KindPolicy] = {}
 
     async def refresh(self) -> None:
         """Raises PortUnavailable."""
@@ -39,21 +39,23 @@ class Offers:
         functions: dict[str, FunctionOffer] = {}
         for runner in await self._store.runners():
             functions.update({offer.name: offer for offer in offers_of(runner.functions)})
-        self._functions, self._fresh_until = functions, now + _FRESH_SECONDS
+        self._fresh_until = now + _FRESH_SECONDS
+        self._policies = {name: _with_defaults(POLICIES["function"], offer) for name, offer in functions.items()}
 
     def policy(self, spec: TaskSpec) -> KindPolicy:
         """Raises Unprocessable for a kind that there is not."""
         policy = policy_of_kind(spec)
-        offer = self._functions.get(spec.name) if spec.kind == "function" else None
-        if offer is None:
-            return policy
-        return replace(
-            policy,
-            queue=offer.queue or policy.queue,
-            priority=offer.priority or policy.priority,
-            max_attempts=offer.max_attempts or policy.max_attempts,
-            timeout_seconds=offer.timeout_seconds or policy.timeout_seconds,
-        )
+        return self._policies.get(spec.name, policy) if spec.kind == "function" else policy
+
+
+def _with_defaults(policy: KindPolicy, offer: FunctionOffer) -> KindPolicy:
+    return replace(
+        policy,
+        queue=offer.queue or policy.queue,
+        priority=offer.priority or policy.priority,
+        max_attempts=offer.max_attempts or policy.max_attempts,
+        timeout_seconds=offer.timeout_seconds or policy.timeout_seconds,
+    )
 
 
 def offers_of(text: str) -> list[FunctionOffer]:

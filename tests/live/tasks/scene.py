@@ -31,12 +31,15 @@ class Runner:
         self._doomed = doomed
         self._process: subprocess.Popen[bytes] | None = None
         self.name = name
+        self.id = ""
+        """Of its last process."""
         self.log = directory / f"{name}.log"
 
     def open(self, *flags: str) -> None:
         before = {runner["id"] for runner in runners(self._control)}
         self._process = start(self.log, [*self._command, *flags], self._environment, doomed=self._doomed)
-        eventually(lambda: self._ids() - before, 60, lambda: f"{self.name} did not join:\n{self.log.read_text()[-2000:]}")
+        new = eventually(lambda: self._ids() - before, 60, lambda: f"{self.name} did not join:\n{self.log.read_text()[-2000:]}")
+        self.id = new.pop()
 
     def kill(self) -> None:
         """SIGKILL; its children go with it."""

@@ -6,9 +6,10 @@ many rows at one go: SQLite is quickest with a statement repeated in place, Post
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import islice
-from typing import Any
+from operator import add, itemgetter
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Table
@@ -17,6 +18,9 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 Row = tuple[Any, ...]
 Given = dict[str, Any]
 _ROWS_AT_ONCE = 1000
+_LAST_PLACE = 16_383
+"""Of a word in a tsvector; whatever comes later is at this one, too."""
+_PLACES = tuple(f":{place}" for place in range(1, _LAST_PLACE + 1))
 _TYPES = {
     "String": "text",
     "Text": "text",
@@ -129,37 +133,30 @@ class PostgresDb(Db):
 
     def insert(self, table: Table, rows: Sequence[Given]) -> None:
         for part in _parts(rows):
-            names = tuple(part[0])
-            self.run(
-                _recordset(f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {', '.join(names)} FROM ", table, names), _json(part)
-            )
+            said = spread(part)
+            self.run(_insert(table, tuple(said.once), said.each), *said.values)
 
     def update(self, table: Table, key: str, rows: Sequence[Given]) -> None:
         for part in _parts(rows):
-            names = tuple(part[0])
-            sets = ", ".join(f"{name} = given.{name}" for name in names if name != key)
-            statement = _recordset(f"UPDATE {table.name} SET {sets} FROM ", table, names)
-            self.run(f"{statement} WHERE {table.name}.{key} = given.{key}", _json(part))
+            said = spread(part, never_once=key)
+            self.run(_update(table, key, tuple(said.once), said.each), *said.values)
 
     def words(self, rows: Sequence[tuple[int, str, str]]) -> None:
         for part in _parts(rows):
-            numbers, organisations, texts = zip(*part, strict=True)
+            given = [{"task": number, "document": f"{org} {tsvector(words)}"} for number, org, words in part]
             self.run(
-                "INSERT INTO task_search (task, document) SELECT task, to_tsvector('simple', words) || array_to_tsvector(ARRAY[org]) "
-                "FROM unnest(?::bigint[], ?::text[], ?::text[]) AS given(task, org, words)",
-                list(numbers),
-                list(organisations),
-                list(texts),
+                "INSERT INTO task_search (task, document) "
+                "SELECT task, document::tsvector FROM json_to_recordset(?::json) AS given(task bigint, document text)",
+                _json(given),
             )
 
     def more_words(self, rows: Sequence[tuple[int, str]]) -> None:
         for part in _parts(rows):
-            numbers, texts = zip(*part, strict=True)
+            given = [{"number": number, "more": tsvector(words)} for number, words in part]
             self.run(
-                "UPDATE task_search SET document = document || to_tsvector('simple', words) "
-                "FROM unnest(?::bigint[], ?::text[]) AS given(number, words) WHERE task = number",
-                list(numbers),
-                list(texts),
+                "UPDATE task_search SET document = document || more::tsvector "
+                "FROM json_to_recordset(?::json) AS given(number bigint, more text) WHERE task = number",
+                _json(given),
             )
 
     def forget_words(self, numbers: Sequence[int]) -> None:
@@ -174,14 +171,56 @@ def _with_percent(statement: str) -> str:
     return statement.replace("%", "%%").replace("?", "%s")
 
 
-@cache
-def _recordset(beginning: str, table: Table, names: tuple[str, ...]) -> str:
-    columns = ", ".join(f"{name} {_TYPES[_type(table, name)]}" for name in names)
-    return f"{beginning}json_to_recordset(?::json) AS given({columns})"
+@lru_cache(512)
+def _insert(table: Table, once: tuple[str, ...], each: tuple[str, ...]) -> str:
+    values = {name: f"?::{_type(table, name)}" for name in once}
+    found = f"INSERT INTO {table.name} ({', '.join((*once, *each))}) SELECT {', '.join((*values.values(), *each))}"
+    return f"{found} FROM {_recordset(table, each)}" if each else found
+
+
+@lru_cache(512)
+def _update(table: Table, key: str, once: tuple[str, ...], each: tuple[str, ...]) -> str:
+    sets = [*(f"{name} = ?::{_type(table, name)}" for name in once), *(f"{name} = given.{name}" for name in each if name != key)]
+    return f"UPDATE {table.name} SET {', '.join(sets)} FROM {_recordset(table, each)} WHERE {table.name}.{key} = given.{key}"
+
+
+def _recordset(table: Table, names: tuple[str, ...]) -> str:
+    columns = ", ".join(f"{name} {_type(table, name)}" for name in names)
+    return f"json_to_recordset(?::json) AS given({columns})"
 
 
 def _type(table: Table, name: str) -> str:
-    return type(table.c[name].type).__name__
+    return _TYPES[type(table.c[name].type).__name__]
+
+
+class Said(NamedTuple):
+    """Rows for one statement: what all of them have in common is given once, the rest as a JSON list of objects."""
+
+    once: Given
+    each: tuple[str, ...]
+    rows: str
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        return (*self.once.values(), self.rows) if self.each else tuple(self.once.values())
+
+
+def spread(rows: Sequence[Given], *, never_once: str = "") -> Said:
+    """Most columns of a large submission say the same in every row, and a server reads each of them only once then."""
+    first, last, count = rows[0], rows[-1], len(rows)
+    once = {
+        name: value
+        for name, value in first.items()
+        if name != never_once and value == last[name] and list(map(itemgetter(name), rows)).count(value) == count
+    }
+    each = tuple(name for name in first if name not in once)
+    return Said(once, each, _json([{name: row[name] for name in each} for row in rows]) if each else "")
+
+
+def tsvector(words: str) -> str:
+    """Normalised words (`words.normalised`: letters and digits between spaces) as the text of a tsvector, each with its place."""
+    found = words.split()
+    return " ".join(map(add, found, _PLACES)) + "".join(f" {word}:{_LAST_PLACE}" for word in set(found[_LAST_PLACE:]))
 
 
 def _json(rows: Sequence[Given]) -> str:

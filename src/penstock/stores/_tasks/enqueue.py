@@ -11,7 +11,7 @@ from penstock.stores._tasks.children import PARENT_FAILED, fate
 from penstock.stores._tasks.db import Db, Given
 from penstock.stores._tasks.minutes import Ended, note
 from penstock.stores._tasks.rows import HOT, given_hot, given_task, number_of
-from penstock.stores._tasks.words import normalised, of_json, org_word
+from penstock.stores._tasks.words import called, of_json, org_word
 
 
 @dataclass(slots=True)
@@ -118,7 +118,7 @@ def _add(batch: _Batch, task: NewTask, numbers: dict[str, int], outside: dict[in
     ]
     if row["status"] == HOT:
         batch.hot.append(given_hot(row, row["run_at"], now))
-    batch.words.append((number, org_word(task.org_id), normalised(task.name, *task.tags) + " " + of_json(task.payload)))
+    batch.words.append((number, org_word(task.org_id), called(task.name, task.tags) + " " + of_json(task.payload)))
 
 
 def _behind(row: Given, named: dict[int, OnParentFailure], outside: dict[int, str], inside: dict[int, Given], now: float) -> set[int]:

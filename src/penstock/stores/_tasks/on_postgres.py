@@ -27,6 +27,8 @@ _LONGEST_NEWS = 1000
 _CLEANED_AFTER = 10_000
 """Leases that this process ended."""
 _CLEAN = "VACUUM (ANALYZE, SKIP_LOCKED, TRUNCATE FALSE, PARALLEL 0) task_hot"
+_PLAN_AGAIN = ("ANALYZE task (number)", "ANALYZE task_search (task)")
+"""Statements keep the plans that were good for the tables as they were: whole reads, of a young store. This makes everybody plan again."""
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _ROLL_UP_LOCK = 0x726F6C6C7570  # "rollup"
 
@@ -42,7 +44,8 @@ class PostgresTasks(SqlTasks):
         self._teller: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._cleaner: asyncio.Task[None] | None = None
-        self._ended = 0
+        self._ended = self._ended_ever = 0
+        self._plan_again_at = _CLEANED_AFTER
 
     async def close(self) -> None:
         for task in (self._teller, self._listener, self._cleaner):
@@ -59,6 +62,7 @@ class PostgresTasks(SqlTasks):
     async def finish(self, runner_id: str, finishes: Sequence[Finish]) -> list[TaskStatus | None]:
         found = await super().finish(runner_id, finishes)
         self._ended += len(found)
+        self._ended_ever += len(found)
         if self._ended >= _CLEANED_AFTER and (self._cleaner is None or self._cleaner.done()):
             self._ended = 0
             self._cleaner = asyncio.create_task(self._clean(), name="penstock-task-cleaner")
@@ -103,9 +107,14 @@ class PostgresTasks(SqlTasks):
 
     async def _clean(self) -> None:
         """Each lease leaves dead rows at the very place where the next claim looks: they must go sooner than autovacuum comes."""
+        grown = self._ended_ever >= self._plan_again_at
         try:
             async with await psycopg.AsyncConnection.connect(self._address, autocommit=True) as connection:
                 await connection.execute(_CLEAN)
+                for statement in _PLAN_AGAIN if grown else ():
+                    await connection.execute(statement)
+            if grown:
+                self._plan_again_at = 2 * self._ended_ever
         except (psycopg.Error, OSError):
             pass  # it is done again after as many leases
 

@@ -75,6 +75,7 @@ async def test_a_child_has_a_time_of_its_own(desk: Desk) -> None:
     assert await desk.run() == child
 
 
+@pytest.mark.fault("A fan of tasks, 1 to 100 to 1, its ends in batches", "the last one starts once, after all of them")
 async def test_fan_out_and_in(desk: Desk) -> None:
     """1 -> 100 -> 1, in batches as runners end them."""
     await desk.runner()

@@ -1,6 +1,7 @@
 """Submitting: all or nothing, each key once, nothing before its parents."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -114,6 +115,26 @@ async def test_a_key_that_comes_twice_in_one_call_is_one_task(desk: Desk) -> Non
     assert [parent.id for parent in detail.parents] == [one.id]
 
 
+async def test_each_of_many_keeps_what_is_its_own(desk: Desk) -> None:
+    """What all have in common is said once to some databases: neither the first nor the last may speak for those between them."""
+    given: list[dict[str, Any]] = [
+        {"payload": "[1]", "priority": 5},
+        {"payload": "[2]", "priority": 9, "tags": ("a", "b"), "timeout_seconds": 3.0, "queue": "high", "expires_at": START + 9},
+        {"payload": "[3]", "priority": 5, "idempotency_key": "k", "payload_hash": b"x", "keep_seconds": 0.0, "traceparent": "tp"},
+        {"payload": "[1]", "priority": 5},
+    ]
+    found = await desk.tasks.enqueue([desk.new(**values) for values in given])
+    for one, values in zip(found, given, strict=True):
+        detail = await desk.tasks.task(ORG, one.id)
+        assert detail is not None
+        expected = {"priority": 5, "tags": (), "timeout_seconds": None, "queue": "medium", "idempotency_key": None, "keep_seconds": None}
+        expected |= {"expires_at": None, "traceparent": ""} | values
+        assert {name: getattr(detail.task, name) for name in expected if name != "payload_hash"} == {
+            name: value for name, value in expected.items() if name != "payload_hash"
+        }
+
+
+@pytest.mark.fault("The same idempotency key ten times at once", "one task, nine are told of it")
 async def test_the_same_key_ten_times_at_once_is_one_task(desk: Desk) -> None:
     found = await asyncio.gather(*(desk.tasks.enqueue([desk.new(idempotency_key="k", payload_hash=b"1")]) for _ in range(10)))
     assert len({one.id for (one,) in found}) == 1

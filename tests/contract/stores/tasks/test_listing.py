@@ -179,3 +179,14 @@ async def test_a_total_that_is_too_great_to_count_is_an_estimate(desk: Desk) -> 
     assert page.total >= 10_000
     assert not page.total_exact
     assert await desk.tasks.count(ORG, TaskFilter(text="common")) == 12_000
+
+
+async def test_words_are_found_wherever_they_stand_in_a_long_text(desk: Desk) -> None:
+    """PostgreSQL has places for 16,383 words; whatever comes later shares the last one."""
+    last = "z" * 300
+    await desk.submit("long", payload='"' + "a b " * 8190 + 'needle"')
+    await desk.submit("wide", payload=f'"é {last} naïve e\u0301t\u00e9"')
+    assert await desk.names(TaskFilter(text="needle")) == ["long"]
+    assert await desk.names(TaskFilter(text='"a b a"')) == ["long"]
+    assert await desk.names(TaskFilter(text=last)) == ["wide"]
+    assert await desk.names(TaskFilter(text="naive ete")) == ["wide"]

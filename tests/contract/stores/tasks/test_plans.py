@@ -14,7 +14,7 @@ from penstock.domain.leases import RunnerRecord
 from penstock.domain.task_search import TaskFilter, TaskQuery, TaskSort
 from penstock.domain.tasks import TaskStatus
 from penstock.stores import open_store
-from penstock.stores._tasks import claim
+from penstock.stores._tasks import claim, on_postgres
 from penstock.stores._tasks.db import Db, PostgresDb, SqliteDb
 from penstock.stores._tasks.listing import Listing, PostgresListing, SqliteListing
 from tests.contract.stores.conftest import EMPTY, SECRET_KEY
@@ -107,6 +107,32 @@ def test_claims_on_postgres_walk_the_ready_ones(server: "psycopg.Connection[tupl
         server.execute("SET enable_seqscan = on")
 
 
+@pytest.fixture
+def long_line(migrated_postgres: str) -> Iterator["psycopg.Connection[tuple[str]]"]:
+    """Thousands that wait, and a server that knows how many there are."""
+    asyncio.run(wait_in_line(migrated_postgres, 5000))
+    with psycopg.connect(migrated_postgres, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE task, task_hot")
+        yield connection
+        connection.execute(EMPTY)
+
+
+async def wait_in_line(url: str, count: int) -> None:
+    clock = ManualClock(START)
+    store = await open_store(url, secret_key=SECRET_KEY, clock=clock, migrate=True)
+    desk = Desk(store, clock)
+    await desk.runner()
+    await desk.tasks.enqueue([desk.new("hay") for _ in range(count)])
+    await store.close()
+
+
+def test_a_claim_on_postgres_does_not_read_the_line_behind_it(long_line: "psycopg.Connection[tuple[str]]") -> None:
+    plan = postgres_plan(long_line, claim.PostgresClaims.TAKE, ([ORG], ["medium"], ["function:hay"], [200], "run_1", 0.0))
+    assert "task_hot_ready" in plan, plan
+    assert "Seq Scan" not in plan, plan
+    assert "Hash" not in plan, plan
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_on_sqlite_walk_an_index_in_their_order(sqlite_file: Path, page: str) -> None:
     query, index = PAGES[page]
@@ -145,3 +171,27 @@ def test_a_search_with_conditions_on_postgres_asks_the_index_of_words(server: "p
     plan = postgres_plan(server, *listed(PostgresDb, PostgresListing(), TaskQuery(TaskFilter(text="needle", queue="low"))))
     assert "task_search_document" in plan, plan
     assert "Seq Scan" not in plan, plan
+
+
+async def test_plans_of_a_young_store_are_made_again_as_it_grows(migrated_postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_postgres, "_CLEANED_AFTER", 20)
+    clock = ManualClock(START)
+    with psycopg.connect(migrated_postgres, autocommit=True) as connection:
+        store = await open_store(migrated_postgres, secret_key=SECRET_KEY, clock=clock, migrate=True)
+        desk = Desk(store, clock)
+        await desk.runner()
+        before = analysed(connection)
+        await desk.tasks.enqueue([desk.new() for _ in range(20)])
+        await desk.end(*await desk.claim(20))
+        async with asyncio.timeout(30):
+            while any(count == before[name] for name, count in analysed(connection).items()):  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.02)
+        await store.close()
+        connection.execute(EMPTY)
+
+
+def analysed(connection: "psycopg.Connection[Any]") -> dict[str, int]:
+    """How often, by table."""
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    names = ["task", "task_search", "task_hot"]
+    return dict(connection.execute("SELECT relname, analyze_count FROM pg_stat_user_tables WHERE relname = ANY(%s)", [names]).fetchall())
