@@ -160,7 +160,7 @@ class StreamSettings(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")] = Field(
         default="penstock",
-        description="Name of the stream: the broker's name for the group of readers, and the tag `stream:NAME` of its tasks.",
+        description="Name of the stream, and of its group of readers; its tasks have the tag `stream:NAME`.",
     )
     broker: str = Field(default="", description="kafka or nats.")
     servers: Names = Field(default=(), description="Addresses of the broker, such as 127.0.0.1:9092 or nats://127.0.0.1:4222.")
@@ -193,9 +193,7 @@ class StreamSettings(Section):
     )
     workers: Annotated[int, Field(ge=1, le=64)] = Field(default=4, description="Submissions at the same time.")
     batch: Annotated[int, Field(ge=1, le=10_000)] = Field(default=200, description="Records of one submission.")
-    in_flight: Annotated[int, Field(ge=1, le=20_000)] = Field(
-        default=2_000, description="Records that are fetched and not yet acknowledged."
-    )
+    in_flight: Annotated[int, Field(ge=1, le=20_000)] = Field(default=2_000, description="Records that are fetched and not acknowledged.")
     look_seconds: Seconds = Field(default=1, description="Between two looks for tasks that have ended.")
     overlap_seconds: Annotated[float, Field(ge=10, le=3600)] = Field(
         default=60, description="How late the end of a task may become visible and still be published."

@@ -75,6 +75,9 @@ class Intake:
         return len(self._in_hand)
 
     def stop(self) -> None:
+        """Again is no error."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         self._room.set()
         if self._deadline is not None:

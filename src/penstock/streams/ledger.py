@@ -24,7 +24,8 @@ class Ledger:
         self._directory = directory
         self._window_seconds = window_seconds
         self._seen: dict[str, float] = {}
-        self._lines = 0
+        self._lines = self._kept_lines = 0
+        """In the file: all, and those that were worth keeping when it was written anew."""
         self._file: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
         self.place = 0.0
@@ -38,9 +39,7 @@ class Ledger:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
-            raise LedgerInUse(
-                f"another process uses {self._directory}: give each stream a name, or a state directory, of its own"
-            ) from None
+            raise LedgerInUse(f"another process uses {self._directory}: give each stream a name or a state directory of its own") from None
         path = self._directory / _NAME
         if path.exists():
             for line in path.read_bytes().splitlines(keepends=True):
@@ -69,7 +68,7 @@ class Ledger:
         if place is not None:
             self.place = place
         self._lines += len(lines)
-        if self._lines > 2 * len(self._seen) + _FEW_LINES:
+        if self._lines > self._kept_lines + max(self._kept_lines, _FEW_LINES):
             self._rewrite()
 
     def _read(self, line: bytes) -> None:
@@ -104,4 +103,4 @@ class Ledger:
         if self._file is not None:
             self._file.close()
         self._file = path.open("ab")
-        self._lines = len(lines)
+        self._lines = self._kept_lines = len(lines)

@@ -43,7 +43,7 @@ class Letters:
         if sink is None:
             first = letters[0]
             raise NoDeadLetters(
-                f"the record {first.record.position} can never become a task ({first.code}: {first.reason}), and there is no dead letter topic"
+                f"the record {first.record.position} can never become a task ({first.code}: {first.reason}), no dead letter topic is set"
             )
         messages = [_message(letter, letter.record.value or b"") for letter in letters]
         outcomes = await self._patience.until_done("dead letters", lambda: sink.publish(messages), sink.open)

@@ -28,14 +28,15 @@ class Places:
         if offset in self._handed_out:
             self._settled.add(offset)
 
-    def commit(self) -> int | None:
-        """The first offset that a new reader would have to see; None when that is where it was."""
+    def due(self) -> int | None:
+        """The first offset that a new reader would have to see; None when that is what was committed."""
         while self._open and self._open[0] in self._settled:
             offset = heappop(self._open)
             self._settled.discard(offset)
             self._handed_out.discard(offset)
         place = self._open[0] if self._open else self._behind
-        if self._committed is None or place <= self._committed:
-            return None
-        self._committed = place
-        return place
+        return None if self._committed is None or place <= self._committed else place
+
+    def committed(self, place: int) -> None:
+        """The broker has it."""
+        self._committed = max(place, self._committed or 0)

@@ -82,7 +82,7 @@ class KafkaSource:
     async def open(self) -> None:
         if self._consumer is None:
             self._consumer = await _in_thread(lambda: _made(Consumer, self._config))
-            self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+            self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
         consumer = self._consumer
         await _in_thread(lambda: _check_topic(consumer, self._topic))
 
@@ -94,24 +94,18 @@ class KafkaSource:
             return await _to_its_end(_in_thread(lambda: self._consumed(limit, wait_seconds)))
 
     async def hold(self, records: Collection[Record]) -> None:
+        await self._commit()
         if self._turn.locked() or time.monotonic() - self._asked < _QUIET_SECONDS:
             return
         async with self._turn:
-            self._left += await _in_thread(lambda: self._consumed(1, 0.0))
+            self._left += await _to_its_end(_in_thread(lambda: self._consumed(1, 0.0)))
 
     async def settle(self, records: Collection[Record]) -> None:
         with self._lock:
-            touched: dict[int, Places] = {}
             for record in records:
                 place: _Place = record.handle
                 place.places.settle(place.offset)
-                if self._places.get(place.partition) is place.places:
-                    touched[place.partition] = place.places
-            ends = [(partition, end) for partition, places in touched.items() if (end := places.commit()) is not None]
-        offsets = [TopicPartition(self._topic, partition, end) for partition, end in ends]
-        if offsets and self._consumer is not None:
-            consumer = self._consumer
-            await _in_thread(lambda: consumer.commit(offsets=offsets, asynchronous=False))
+        await self._commit()
 
     async def release(self, records: Collection[Record]) -> None:
         """Not committed, so the next reader of the partition has them."""
@@ -120,18 +114,38 @@ class KafkaSource:
         async with self._turn:
             consumer, self._consumer = self._consumer, None
             if consumer is not None:
-                await _in_thread(consumer.close)
+                await _in_thread(consumer.close)  # which revokes, and so commits
+
+    async def _commit(self) -> None:
+        """What could not be committed before, too."""
+        consumer = self._consumer
+        if consumer is not None and (due := self._due()):
+            await _in_thread(lambda: self._commit_these(consumer, due))
+
+    def _due(self) -> dict[int, int]:
+        """By partition, of those that are assigned."""
+        with self._lock:
+            return {partition: place for partition, places in self._places.items() if (place := places.due()) is not None}
+
+    def _commit_these(self, consumer: Consumer, due: Mapping[int, int]) -> None:
+        consumer.commit(offsets=[TopicPartition(self._topic, *place) for place in due.items()], asynchronous=False)
+        with self._lock:
+            for partition, place in due.items():
+                if partition in self._places:
+                    self._places[partition].committed(place)
 
     def _consumed(self, limit: int, wait_seconds: float) -> list[Record]:
         assert self._consumer is not None
         self._asked = time.monotonic()
         delivered = self._consumer.consume(limit, wait_seconds)
-        for message in delivered:
-            error = message.error()
-            if error is not None:
-                raise KafkaException(error)
+        errors = [error for message in delivered if (error := message.error()) is not None]
         with self._lock:
-            return [self._record(message) for message in delivered]
+            records = [self._record(message) for message in delivered if message.error() is None]
+        if errors and not records:
+            raise KafkaException(errors[0])
+        for error in errors:  # not instead of what came with it: that would not come again
+            _trouble(error)
+        return records
 
     def _record(self, message: "Delivered[Any, Any]") -> Record:
         partition, offset, (_, at) = message.partition(), message.offset(), message.timestamp()
@@ -148,7 +162,17 @@ class KafkaSource:
             self._places |= {each.partition: Places() for each in partitions}
         log.info("partitions_assigned", topic=self._topic, partitions=sorted(each.partition for each in partitions))
 
-    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Tell the next reader how far we have come, as long as they are ours."""
+        due = self._due()
+        try:
+            if due:
+                self._commit_these(consumer, due)
+        except KafkaException as error:
+            log.info("places_not_committed", error=error.args[0].str())
+        self._lost(consumer, partitions)
+
+    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         with self._lock:
             for each in partitions:
                 self._places.pop(each.partition, None)

@@ -72,10 +72,10 @@ class _Line:
         options: dict[str, Any] = {name: value for name, value in self._options.items() if name != "tls_ca_file"}
         if "tls_ca_file" in self._options:
             options["tls"] = _tls(self._options["tls_ca_file"])
-        client, last = Client(), [ConnectionError("no server answers")]
+        client, last = Client(), list[Exception]([ConnectionError("no server answers")])
 
         async def trouble(error: Exception) -> None:
-            last[0] = error  # type: ignore[assignment]  # any error at all
+            last[0] = error
             if client.is_connected or self._client is client:
                 log.warning("nats_trouble", error=_words(error))
 
@@ -149,10 +149,8 @@ class NatsSource:
             raise StreamUnreachable(f"NATS: no JetStream stream has the subject {self._subject}") from error
         self._heard = time.monotonic()
         found = (await self._subscription.consumer_info()).config
-        if found.ack_policy is not AckPolicy.EXPLICIT or found.filter_subject not in (None, "", self._subject):
-            raise StreamRefused(
-                f"NATS: there is another consumer {self._group}, for the subject {found.filter_subject}: choose another name"
-            )
+        if found.ack_policy != AckPolicy.EXPLICIT or found.filter_subject not in (None, "", self._subject):
+            raise StreamRefused(f"NATS: there is another consumer {self._group}, of {found.filter_subject}: choose another name")
 
     async def _fetch(self, limit: int, wait_seconds: float) -> list[Record]:
         assert self._subscription is not None
