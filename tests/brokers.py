@@ -69,6 +69,7 @@ class NatsServer:
         program = shutil.which("nats-server")
         if program is None:
             absent("there is no nats-server (on Debian: apt-get install nats-server)")
+        self._directory = directory
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self._command = [
@@ -86,6 +87,7 @@ class NatsServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def open(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(self._command)
         eventually(lambda: listens(self.port), 20)
 

@@ -10,7 +10,7 @@ from penstock.edge import logs
 from penstock.settings import Settings, StreamSettings
 from penstock.streams.bridge import Bridge, Ends
 from penstock.streams.brokers import make_broker
-from penstock.streams.gateway import Gateway, NotAllowed
+from penstock.streams.gateway import Gateway, NotAllowed, Rejected
 from penstock.streams.intake import Bounds
 from penstock.streams.ledger import Ledger, LedgerInUse
 from penstock.streams.letters import NoDeadLetters
@@ -40,7 +40,7 @@ def run(settings: Settings, root: str, api_key: str, *, trust_env: bool, announc
     except NotAllowed as error:
         process.say(f"penstock: {error}")
         return _AUTH
-    except (NoDeadLetters, LedgerInUse) as error:
+    except (NoDeadLetters, LedgerInUse, Rejected) as error:
         process.say(f"penstock: {error}")
         return 1
 

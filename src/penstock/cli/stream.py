@@ -25,7 +25,7 @@ def stream(
     kind: Annotated[str | None, typer.Option(metavar="KIND", help="function, inference or webhook. [function]")] = None,
     function: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the function that the tasks call.")] = None,
     queue: Annotated[str | None, typer.Option(metavar="NAME", help="Queue of the tasks.")] = None,
-    priority: Annotated[int | None, typer.Option(min=1, max=10, help="10 is the most urgent.")] = None,
+    priority: Annotated[int | None, typer.Option(min=1, max=10, metavar="N", help="10 is the most urgent.")] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Further tag of the tasks; repeatable.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Submissions at the same time. [4]")] = None,
     batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Records of one submission. [200]")] = None,

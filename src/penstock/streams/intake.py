@@ -16,7 +16,7 @@ from penstock.streams.records import Template, Unusable
 
 log = structlog.get_logger("penstock.streams")
 _FETCH_SECONDS = 1.0
-_HOLD_SECONDS = 8.0
+_HOLD_SECONDS = 4.0
 _MOST_BODY_BYTES = 4_000_000
 MOST_BYTES_IN_HAND = 64_000_000
 """Nothing more is fetched while the records in hand are larger, together."""
@@ -75,7 +75,7 @@ class Intake:
         return len(self._in_hand)
 
     def stop(self) -> None:
-        """Again is no error."""
+        """Again, or after its end, is no error."""
         if self._stopping.is_set():
             return
         self._stopping.set()
@@ -98,6 +98,7 @@ class Intake:
         except BaseExceptionGroup as group_error:
             raise _first(group_error) from group_error
         finally:
+            self._deadline = None
             await self._give_back()
 
     async def _fetch(self) -> None:

@@ -77,8 +77,10 @@ async def test_a_key_that_may_not_do_this_stops_it() -> None:
     desk = Desk()
     desk.office.trouble = lambda _tasks: NotAllowed("This needs the scope 'tasks:write'.")
     desk.put(*numbers(30))
+    intake = desk.intake()
     with pytest.raises(NotAllowed):
-        await asyncio.wait_for(desk.intake().run(), 10)
+        await asyncio.wait_for(intake.run(), 10)
+    intake.stop()
     assert (desk.settled, desk.held) == (set(), set())
 
 

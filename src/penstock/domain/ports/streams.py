@@ -34,7 +34,7 @@ class StreamSource(Protocol):
         ...
 
     async def hold(self, records: Collection[Record]) -> None:
-        """They are still being worked on; to be said at least every 10 s, also when there are none."""
+        """They are still being worked on; to be said every 4 s, also when there are none."""
         ...
 
     async def settle(self, records: Collection[Record]) -> None:

@@ -23,7 +23,7 @@ from penstock.domain.streams import Message, Record
 T = TypeVar("T")
 log = structlog.get_logger("penstock.streams")
 
-ACK_SECONDS = 30
+ACK_SECONDS = 15
 """A record that nobody holds for so long is handed out again."""
 _MOST_UNSETTLED = 20_000
 _ASK_SECONDS = 5.0
