@@ -25,7 +25,6 @@ _USAGE, _AUTH = 2, 4
 
 def run(settings: Settings, root: str, api_key: str, *, trust_env: bool, announce: bool) -> int:
     """Until SIGTERM; returns the process's exit code. `root` is the gateway without `/v1`. Raises UnknownMember, ImportError."""
-    logs.configure(settings.log.level, settings.log.format)
     wanted = settings.stream
     problem = what_is_missing(wanted)
     if problem:
@@ -33,6 +32,7 @@ def run(settings: Settings, root: str, api_key: str, *, trust_env: bool, announc
         return _USAGE
     try:
         ends = _ends(wanted)
+        logs.configure(settings.log.level, settings.log.format)
         return process.run(lambda: _run(settings, ends, Gateway(root, api_key, trust_env=trust_env), announce=announce))
     except StreamRefused as error:
         process.say(f"penstock: {error}")

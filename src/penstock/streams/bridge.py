@@ -9,7 +9,7 @@ import structlog
 
 from penstock.domain.ports import StreamSink, StreamSource
 from penstock.streams.gateway import Tasks
-from penstock.streams.intake import Bounds, Intake
+from penstock.streams.intake import Bounds, Intake, first_of
 from penstock.streams.ledger import Ledger
 from penstock.streams.letters import Letters
 from penstock.streams.metrics import Numbers
@@ -93,11 +93,20 @@ class Bridge:
         return not self._stopping
 
     async def _open(self) -> None:
-        # A look at what has not ended yet: it costs nothing, and says whether the key is good.
-        await self._patience.until_done("gateway", lambda: self._gateway.over(self._template.tag, time(), 1, None))
-        for what, end in (("source", self._ends.source), ("dead letters", self._ends.dead_letters), ("results", self._ends.results)):
-            if end is not None:
-                await self._patience.until_done(what, end.open)
+        """Side by side: who waits for one of them shall still hear that another one will never do."""
+        ends = (("source", self._ends.source), ("dead letters", self._ends.dead_letters), ("results", self._ends.results))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._patience.until_done("gateway", self._look))
+                for what, end in ends:
+                    if end is not None:
+                        group.create_task(self._patience.until_done(what, end.open))
+        except BaseExceptionGroup as error:
+            raise first_of(error) from error
+
+    async def _look(self) -> None:
+        """At what has not ended yet: it costs nothing, and says whether the key is good."""
+        await self._gateway.over(self._template.tag, time(), 1, None)
 
     async def _carry(self) -> None:
         """When one part cannot go on, the other one stops in order."""

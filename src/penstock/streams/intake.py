@@ -96,7 +96,7 @@ class Intake:
         except TimeoutError:
             log.warning("drain_took_too_long", given_back=len(self._in_hand))
         except BaseExceptionGroup as group_error:
-            raise _first(group_error) from group_error
+            raise first_of(group_error) from group_error
         finally:
             self._deadline = None
             await self._give_back()
@@ -206,6 +206,7 @@ def _portions(made: Sequence[Made]) -> list[list[Made]]:
     return portions
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error itself, however deep."""
     found = group.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found
+    return first_of(found) if isinstance(found, BaseExceptionGroup) else found
