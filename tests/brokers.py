@@ -66,7 +66,7 @@ class NatsServer:
     """One that can be stopped and started; it keeps its port and its streams."""
 
     def __init__(self, directory: Path) -> None:
-        program = shutil.which("nats-server")
+        program = shutil.which("nats-server") or shutil.which("nats-server", path="/usr/sbin")
         if program is None:
             absent("there is no nats-server (on Debian: apt-get install nats-server)")
         self._directory = directory

@@ -19,6 +19,7 @@ from penstock.streams.results import Pace, Results
 
 log = structlog.get_logger("penstock.streams")
 _TELL_SECONDS = 30.0
+_PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Bridge:
         self._gateway = gateway
         self._template = template
         self._patience = patience
+        self._drain_seconds = bounds.drain_seconds
         self._letters = Letters(ends.dead_letters, patience)
         self._intake = None if ends.source is None else Intake(ends.source, gateway, template, self._letters, patience, bounds)
         self._results = None if ends.results is None else Results(ends.results, gateway, template.stream, ledger, patience, pace)
@@ -115,11 +117,15 @@ class Bridge:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             self.stop()
-            done, _ = await asyncio.wait(tasks)
+            # The intake keeps to its own time; what is being published may take as long.
+            done, left = await asyncio.wait(tasks, timeout=self._drain_seconds + _PATIENCE_SECONDS)
+            if left:
+                log.warning("stream_did_not_end", parts=len(left))
         finally:
             teller.cancel()
             for task in tasks:
                 task.cancel()
+            await asyncio.wait(tasks)
         for task in done:
             task.result()
 

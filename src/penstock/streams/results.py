@@ -7,8 +7,9 @@ was not published.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import structlog
@@ -85,13 +86,18 @@ class Results:
                 attempt = 0
             except (Busy, StreamUnreachable, Rejected) as error:
                 attempt += 1
-                await self._patience.rest("results", error, attempt)
-                continue
-            try:
-                async with asyncio.timeout(self._pace.look_seconds):
-                    await self._stopping.wait()
-            except TimeoutError:
-                pass
+                await self._unless_stopped(self._patience.rest("results", error, attempt))
+            else:
+                await self._unless_stopped(asyncio.sleep(self._pace.look_seconds))
+
+    async def _unless_stopped(self, rest: Coroutine[Any, Any, None]) -> None:
+        """The rest, or less of it: somebody may ask for minutes."""
+        tasks = [asyncio.create_task(rest), asyncio.create_task(self._stopping.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def look(self) -> int:
         """Publish what has ended and was not published; how many that were. Raises Busy, Rejected, StreamUnreachable, OSError."""

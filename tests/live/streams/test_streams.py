@@ -26,7 +26,7 @@ from tests.live.streams.scene import (
     tasks,
 )
 
-pytestmark = pytest.mark.xdist_group("streams")
+pytestmark = [pytest.mark.xdist_group("streams"), pytest.mark.timeout(300)]
 NUMBER = 1_000
 KILLS = {"kafka": 2, "nats": 3}
 """After each of them Kafka forms the group anew, which takes 10 s."""

@@ -22,7 +22,7 @@ from tests.live.streams.scene import (
     succeeded,
 )
 
-pytestmark = pytest.mark.xdist_group("streams")
+pytestmark = [pytest.mark.xdist_group("streams"), pytest.mark.timeout(300)]
 SECONDS = 60.0
 STREAM = "streams_test"
 

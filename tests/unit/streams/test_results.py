@@ -1,5 +1,6 @@
 """Ends of tasks are published once each while nothing breaks, and at least once when something does."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from penstock.domain.ports import StreamUnreachable
 from penstock.domain.streams import Message
 from penstock.domain.tasks import TaskStatus
 from penstock.streams.brokers.memory import LARGEST_BYTES, MemoryBroker
+from penstock.streams.gateway import Busy
 from penstock.streams.ledger import Ledger
 from penstock.streams.results import Pace, Results
 from tests.unit.streams.office import NOW, Office, patience
@@ -139,6 +141,21 @@ async def test_the_place_moves_on_without_results_and_back_with_the_clock(scene:
     scene.start()
     await scene.results.look()
     assert scene.ids == ["task_1.1.succeeded"]
+
+
+async def test_stopping_does_not_wait_for_a_time_that_somebody_asked_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Event()
+
+    async def busy(*_: Any) -> Any:
+        asked.set()
+        raise Busy("HTTP 503", 300.0)
+
+    monkeypatch.setattr(scene.office, "over", busy)
+    running = asyncio.create_task(scene.results.run())
+    await asyncio.wait_for(asked.wait(), 10)
+    scene.results.stop()
+    await asyncio.wait_for(running, 10)
+    assert scene.published == []
 
 
 async def test_a_broker_that_is_away_is_waited_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
