@@ -50,16 +50,26 @@ async def jetstream(url: str) -> AsyncIterator[JetStreamContext]:
 
 
 @asynccontextmanager
-async def nats_stream(url: str, **settings: Any) -> AsyncIterator[str]:
+async def nats_stream(url: str) -> AsyncIterator[str]:
     """A stream of the test's own with every subject below its name; deleted at the end."""
-    name = f"streams_test_{os.getpid()}_{secrets.token_hex(4)}"
-    async with jetstream(url) as js:
-        await js.add_stream(name=name, subjects=[f"{name}.>"], **settings)
+    name = await add_nats_stream(url)
     try:
         yield name
     finally:
-        async with jetstream(url) as js:
-            await js.delete_stream(name)
+        await delete_nats_stream(url, name)
+
+
+async def add_nats_stream(url: str) -> str:
+    """Returns its name."""
+    name = f"streams_test_{os.getpid()}_{secrets.token_hex(4)}"
+    async with jetstream(url) as js:
+        await js.add_stream(name=name, subjects=[f"{name}.>"])
+    return name
+
+
+async def delete_nats_stream(url: str, name: str) -> None:
+    async with jetstream(url) as js:
+        await js.delete_stream(name)
 
 
 class NatsServer:

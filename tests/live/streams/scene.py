@@ -19,7 +19,7 @@ from tests.live.platform import Control, Platform, eventually, start
 
 T = TypeVar("T")
 MODULE = "tests.live.streams.work_of_users"
-READY_SECONDS = 40.0
+READY_SECONDS = 90.0
 Found = list[tuple[dict[str, str], bytes]]
 """Headers and value of each message."""
 

@@ -26,11 +26,11 @@ from tests.live.streams.scene import (
     tasks,
 )
 
-pytestmark = [pytest.mark.xdist_group("streams"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("streams"), pytest.mark.timeout(600)]
 NUMBER = 1_000
 KILLS = {"kafka": 2, "nats": 3}
 """After each of them Kafka forms the group anew, which takes 10 s."""
-SECONDS = 60.0
+SECONDS = 120.0
 WATCHED = {"PENSTOCK_ADMISSION__API_PER_MINUTE": "1000000"}
 
 
@@ -48,12 +48,11 @@ def side(request: pytest.FixtureRequest) -> Iterator[Side]:
             yield KafkaSide(address)
         return
     url = brokers.nats_url()
-    held = brokers.nats_stream(url)
-    stream = in_own_loop(held.__aenter__())
+    stream = in_own_loop(brokers.add_nats_stream(url))
     try:
         yield NatsSide(url, stream)
     finally:
-        in_own_loop(held.__aexit__(None, None, None))
+        in_own_loop(brokers.delete_nats_stream(url, stream))
 
 
 def records(number: int, start: int = 0) -> list[bytes]:
@@ -79,7 +78,7 @@ def test_killed_in_the_middle(platform: Platform, side: Side, tmp_path: Path) ->
             eventually(partial(beyond, platform, name, share), SECONDS, lambda: stream.log.read_text()[-2000:])
             stream.kill()
             stream.open()
-        eventually(lambda: succeeded(platform.control, name) >= NUMBER, SECONDS, lambda: stream.log.read_text()[-2000:])
+        eventually(lambda: succeeded(platform.control, name) >= NUMBER, SECONDS, lambda: state(platform, stream, name))
         assert_each_once(platform.control, NUMBER, name)
         eventually(lambda: len(outcomes(side.all(side.topic("out")))) >= NUMBER, SECONDS)
         assert stream.close() == 0
@@ -87,6 +86,11 @@ def test_killed_in_the_middle(platform: Platform, side: Side, tmp_path: Path) ->
     assert sorted(outcome["result"] for outcome in told.values()) == list(range(NUMBER))
     assert {outcome["source"].partition(":")[0] for outcome in told.values()} == {side.name}
     assert set(told) == {f"{task['id']}.1.succeeded" for task in tasks(platform.control, name)}
+
+
+def state(platform: Platform, stream: Stream, name: str) -> str:
+    made_now, done = made(platform.control, name), succeeded(platform.control, name)
+    return f"{made_now} tasks, {done} succeeded\n{stream.log.read_text()[-2000:]}"
 
 
 def beyond(platform: Platform, name: str, share: int) -> bool:

@@ -22,8 +22,8 @@ from tests.live.streams.scene import (
     succeeded,
 )
 
-pytestmark = [pytest.mark.xdist_group("streams"), pytest.mark.timeout(300)]
-SECONDS = 60.0
+pytestmark = [pytest.mark.xdist_group("streams"), pytest.mark.timeout(600)]
+SECONDS = 120.0
 STREAM = "streams_test"
 
 

@@ -137,7 +137,10 @@ class KafkaSource:
     def _consumed(self, limit: int, wait_seconds: float) -> list[Record]:
         assert self._consumer is not None
         self._asked = time.monotonic()
-        delivered = self._consumer.consume(limit, wait_seconds)
+        # The call waits until it has as many as it was asked for: so for one, and then for what is there already.
+        delivered = self._consumer.consume(1, wait_seconds)
+        if delivered and limit > 1:
+            delivered += self._consumer.consume(limit - 1, 0.0)
         errors = [error for message in delivered if (error := message.error()) is not None]
         with self._lock:
             records = [self._record(message) for message in delivered if message.error() is None]
