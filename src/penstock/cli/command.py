@@ -24,6 +24,8 @@ from penstock.profiles import ProfileProblem
 P = ParamSpec("P")
 
 EXTRAS = {
+    "confluent_kafka": "kafka",
+    "nats": "nats",
     "psycopg": "postgres",
     "psycopg_pool": "postgres",
     "redis": "redis",

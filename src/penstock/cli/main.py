@@ -14,6 +14,7 @@ COMMANDS = {
     "gateway": "Start a gateway that workers join.",
     "worker": "Start a worker that joins a gateway.",
     "runner": "Start a runner, which executes tasks.",
+    "stream": "Start a stream: records of Kafka or NATS become tasks, results are published.",
     "chat": "Talk to a model; reads the prompt from stdin when it is piped.",
     "keys": "API keys: create, list, show, revoke.",
     "orgs": "Organisations: list, create, show, update; plans.",

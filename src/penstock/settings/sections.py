@@ -7,6 +7,8 @@ from pydantic import Field, SecretStr
 from penstock.domain.principal import Pool
 from penstock.settings.kinds import KIB, MIB, Count, HttpUrl, LocalPath, Names, Port, Seconds, Section, Share
 
+StreamTopic = Annotated[str, Field(max_length=249, pattern=r"^[A-Za-z0-9_.*>$/-]*$")]
+
 
 class HttpSettings(Section):
     """What the listening side accepts and how long it waits."""
@@ -151,6 +153,56 @@ class RunnerSettings(Section):
     webhook_networks: Names = Field(default=(), description="Private networks (CIDR blocks) to which webhooks may go.")
     state_dir: LocalPath | None = Field(default=None, description="Where the runner keeps its identity; unset: in the data directory.")
     drain_seconds: Seconds = Field(default=30, description="Time that running tasks have to finish after SIGTERM.")
+
+
+class StreamSettings(Section):
+    """`penstock stream`: records of a broker become tasks, and what became of them is published."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")] = Field(
+        default="penstock",
+        description="Name of the stream, and of its group of readers; its tasks have the tag `stream:NAME`.",
+    )
+    broker: str = Field(default="", description="kafka or nats.")
+    servers: Names = Field(default=(), description="Addresses of the broker, such as 127.0.0.1:9092 or nats://127.0.0.1:4222.")
+    options: dict[str, str] = Field(
+        default_factory=dict, description="Options of the broker's client, such as `security.protocol` (Kafka) or `user` (NATS)."
+    )
+    source: StreamTopic = Field(default="", description="Topic or subject whose records become tasks; empty: none.")
+    results: StreamTopic = Field(default="", description="Topic or subject to which the ends of the stream's tasks go; empty: nowhere.")
+    dead_letter: StreamTopic = Field(
+        default="", description="Topic or subject for records that can never become a task; empty: the first one stops the process."
+    )
+    records: Literal["payload", "task"] = Field(
+        default="payload", description="What a record is: the payload of a task, or a whole task with the fields of `POST /api/tasks`."
+    )
+    kind: Literal["function", "inference", "webhook"] = Field(default="function", description="Kind of the tasks.")
+    function: Annotated[str, Field(max_length=200)] = Field(
+        default="", description="Name of the tasks; for functions the name that one is registered under."
+    )
+    queue: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})?$")] = Field(
+        default="", description="Queue of the tasks; empty: as the kind or the function says."
+    )
+    priority: Annotated[int, Field(ge=1, le=10)] | None = Field(default=None, description="1 to 10, 10 is the most urgent; unset likewise.")
+    tags: Annotated[Names, Field(max_length=10)] = Field(default=(), description="Further tags of the tasks.")
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = Field(default=None, description="Attempts at each task; unset likewise.")
+    timeout_seconds: Annotated[float, Field(gt=0, le=7 * 86_400)] | None = Field(
+        default=None, description="For one attempt; unset likewise."
+    )
+    keep_seconds: Annotated[float, Field(ge=3600)] | None = Field(
+        default=None, description="Tasks are deleted that long after their end; a record that is delivered again after that is a new task."
+    )
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(default=4, description="Submissions at the same time.")
+    batch: Annotated[int, Field(ge=1, le=10_000)] = Field(default=200, description="Records of one submission.")
+    in_flight: Annotated[int, Field(ge=1, le=20_000)] = Field(default=2_000, description="Records that are fetched and not acknowledged.")
+    look_seconds: Seconds = Field(default=1, description="Between two looks for tasks that have ended.")
+    overlap_seconds: Annotated[float, Field(ge=10, le=3600)] = Field(
+        default=60, description="How late the end of a task may become visible and still be published."
+    )
+    state_dir: LocalPath | None = Field(
+        default=None, description="Where it is noted what was published; unset: `streams/NAME` in the data directory."
+    )
+    drain_seconds: Seconds = Field(default=30, description="Time to finish what is in hand after SIGTERM.")
+    metrics_port: Port = Field(default=0, description="Loopback port for `/metrics`; 0: none.")
 
 
 class WorkerSettings(Section):

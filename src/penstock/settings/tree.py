@@ -18,6 +18,7 @@ from penstock.settings.sections import (
     RoutingSettings,
     RunnerSettings,
     SchedulingSettings,
+    StreamSettings,
     UpstreamTimeouts,
     UsageSettings,
     WorkerSettings,
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     chaos: ChaosSettings = ChaosSettings()
     worker: WorkerSettings = WorkerSettings()
     runner: RunnerSettings = RunnerSettings()
+    stream: StreamSettings = StreamSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -13,13 +13,16 @@ from penstock.domain.ports import TaskStore
 from penstock.domain.principal import Principal, Scope
 from penstock.domain.schedules import MissedRuns, Schedule
 from penstock.domain.task_search import TaskFilter, TaskQuery
-from penstock.domain.tasks import TERMINAL, Enqueued, NewTask, Parent, TaskDetail, TaskStatus
+from penstock.domain.tasks import TERMINAL, Enqueued, NewTask, Parent, Task, TaskDetail, TaskStatus
 from penstock.tasks import calendar
 from penstock.tasks.offers import Offers
 from penstock.tasks.submission import Submitter, TaskSpec, new_tasks
 
 _PAGE = 1_000
 _PAUSE_EVERY = 500
+_RESULTS_BYTES = 8_000_000
+"""Of one answer; a page of tasks with large results may make it larger by one page."""
+_RESULTS_PAGE = 20
 MOST_AT_ONCE = 100_000
 """Tasks that one action may touch."""
 _WAITING = frozenset({TaskStatus.BLOCKED, TaskStatus.SCHEDULED, TaskStatus.READY})
@@ -131,6 +134,20 @@ class TaskService:
         if found is None:
             raise NotFound("There is no such task.")
         return found
+
+    async def results(self, caller: Principal, ids: Sequence[str]) -> tuple[list[Task], list[str]]:
+        """Those that are there and over, and the ids that were not looked at because what was found is large already."""
+        wanted = list(dict.fromkeys(ids))
+        found: list[Task] = []
+        size = looked = 0
+        while looked < len(wanted) and size < _RESULTS_BYTES:
+            some = tuple(wanted[looked : looked + _RESULTS_PAGE])
+            query = TaskQuery(TaskFilter(ids=some), ascending=True, limit=len(some), bodies=True)
+            page = await self.store.tasks(caller.org_id, query)
+            found += [task for task in page.tasks if task.status.over]
+            size += sum(len(task.result or "") for task in page.tasks)
+            looked += len(some)
+        return found, wanted[looked:]
 
     async def cancel(self, caller: Principal, task_id: str) -> TaskStatus:
         """Again, or after its end, is no error: the status says what is. Raises NotFound."""

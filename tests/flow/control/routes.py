@@ -24,6 +24,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/workers"): {"name": "upstream", "base_url": "http://127.0.0.1:9"},
     ("patch", "/api/workers/{worker_id}"): {"slots": 3},
     ("post", "/api/tasks"): {"kind": "inference", "payload": {"url": "/v1/embeddings", "body": {}}},
+    ("post", "/api/tasks/results"): {"ids": ["task_0000000000000001"]},
     ("post", "/api/tasks/actions"): {"action": "cancel", "filter": {"queue": "low"}},
     ("patch", "/api/queues/{queue}"): {"max_running": 3},
     ("post", "/api/schedules"): {"name": "nightly", "cron": "@daily", "task": {"name": "tidy"}},

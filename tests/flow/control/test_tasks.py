@@ -106,6 +106,20 @@ async def test_lists_filters_pages_and_search(gate: Gateway) -> None:
     assert (bad.status_code, bad.json()["param"]) == (400, "after")
 
 
+async def test_results_of_many(gate: Gateway) -> None:
+    ids = [each["id"] for each in (await post(gate, TASKS, {"tasks": [{"name": "f"}] * 70})).json()["data"]]
+    over = ids[10:60]
+    await post(gate, f"{TASKS}/actions", {"action": "cancel", "filter": {"ids": over}, "dry_run": False})
+    answer = (await post(gate, f"{TASKS}/results", {"ids": [*reversed(ids), *ids, "task_0000000000000001", "nonsense"]})).json()
+    assert ({each["id"] for each in answer["data"]}, answer["left"]) == (set(over), [])
+    assert len(answer["data"]) == 50
+    assert answer["data"][0]["error"]["code"] == "cancelled"
+    assert {each["status"] for each in answer["data"]} == {"cancelled"}
+    bodies: list[dict[str, list[str]]] = [{"ids": []}, {"ids": ids * 15}, {}]
+    for bad in bodies:
+        assert (await post(gate, f"{TASKS}/results", bad)).status_code == 422
+
+
 async def test_actions_say_first_what_they_would_do(gate: Gateway) -> None:
     await post(gate, TASKS, {"tasks": [{"name": "f", "queue": queue} for queue in ["low"] * 3 + ["high"] * 2]})
     action = {"action": "cancel", "filter": {"queue": "low"}}

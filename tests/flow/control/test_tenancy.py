@@ -62,6 +62,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "get /api/tasks": INFERENCE,
     "post /api/tasks": INFERENCE,
     "post /api/tasks/actions": TASKS,
+    "post /api/tasks/results": INFERENCE,
     "get /api/tasks/{task_id}": INFERENCE,
     "delete /api/tasks/{task_id}": TASKS,
     "get /api/tasks/{task_id}/events": INFERENCE,

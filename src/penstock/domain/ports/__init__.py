@@ -41,6 +41,13 @@ from penstock.domain.ports.stored_objects import (
     ResponseStore,
     StoredObjects,
 )
+from penstock.domain.ports.streams import (
+    Broker,
+    StreamRefused,
+    StreamSink,
+    StreamSource,
+    StreamUnreachable,
+)
 from penstock.domain.ports.tasks import (
     Schedules,
     TaskControl,
@@ -55,6 +62,7 @@ __all__ = [
     "BatchStore",
     "BlobWriter",
     "Blobs",
+    "Broker",
     "Bucket",
     "Catalogue",
     "ChangeFeed",
@@ -80,6 +88,10 @@ __all__ = [
     "StoreLocked",
     "StoreProblem",
     "StoredObjects",
+    "StreamRefused",
+    "StreamSink",
+    "StreamSource",
+    "StreamUnreachable",
     "TaskControl",
     "TaskIntake",
     "TaskLeases",

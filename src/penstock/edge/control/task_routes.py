@@ -23,6 +23,7 @@ from penstock.edge.control.task_shapes import (
     Kind,
     Priority,
     Queue,
+    ResultList,
     SubmissionBody,
     SubmittedView,
     Tag,
@@ -30,6 +31,7 @@ from penstock.edge.control.task_shapes import (
     TaskList,
     TaskName,
     detail_view,
+    result_view,
     task_view,
 )
 from penstock.tasks.service import Action, require_submitter
@@ -73,6 +75,10 @@ class ActionBody(Body):
     filter: FilterBody
     priority: Annotated[Priority | None, Field(description="For `reprioritise`.")] = None
     dry_run: Annotated[Flag, Field(description="Only count; that is what happens when it is left out.")] = True
+
+
+class ResultsBody(Body):
+    ids: Annotated[tuple[TaskId, ...], Field(min_length=1, max_length=1_000)]
 
 
 class ActedView(View):
@@ -161,6 +167,13 @@ async def list_tasks(
         total=page.total,
         total_exact=page.total_exact,
     )
+
+
+@router.post("/tasks/results", responses=body_problems(404), summary="Results of many tasks")
+async def list_results(body: ResultsBody, caller: TaskCaller, services: Services) -> ResultList:
+    """Of those that are there and over, in the order of their creation; about 8 MB of them at once, `left` is to be asked for again."""
+    tasks, left = await services.tasks.service.results(caller, body.ids)
+    return ResultList(data=[result_view(task) for task in tasks], left=left)
 
 
 @router.post("/tasks/actions", responses=body_problems(404, 409), summary="Cancel, retry, delete or reprioritise what a filter finds")

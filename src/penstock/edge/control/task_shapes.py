@@ -147,6 +147,18 @@ class TaskDetailView(TaskView):
     attempts: list[AttemptView]
 
 
+class ResultView(View):
+    id: str
+    status: TaskStatus
+    error: ErrorView | None
+    result: Any
+
+
+class ResultList(View):
+    data: list[ResultView]
+    left: Annotated[list[str], Field(description="Ids that were not looked at, because the answer is large enough: ask for them again.")]
+
+
 class TaskList(Page):
     data: list[TaskView]
     after: Annotated[str | None, Field(description="For the next page; null: there is none.")]
@@ -224,6 +236,11 @@ def task_fields(task: Task) -> dict[str, Any]:
 
 def task_view(task: Task) -> TaskView:
     return TaskView(**task_fields(task))
+
+
+def result_view(task: Task) -> ResultView:
+    error = None if task.error is None else ErrorView(code=task.error.code, message=task.error.message)
+    return ResultView(id=task.id, status=task.status, error=error, result=decoded(task.result))
 
 
 def detail_view(detail: TaskDetail) -> TaskDetailView:

@@ -1,0 +1,73 @@
+"""Brokers of streams: where records come from and where messages go.
+
+Asynchronous; may raise StreamUnreachable. Constructing does nothing; `open` connects, and may be called again after a failure.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from penstock.domain.streams import Message, Record
+
+MESSAGE_ID = "penstock-message-id"
+"""The header that holds `Message.id`."""
+
+
+class StreamUnreachable(Exception):
+    """The broker does not answer, or not yet as it should; later it may. The message is for the operator."""
+
+
+class StreamRefused(Exception):
+    """The broker will never do this: a bad option, a wrong password. The message is for the operator."""
+
+
+class StreamSource(Protocol):
+    """Records of one topic for one group of readers. What was handed out and not settled is handed out again, after a crash too."""
+
+    async def open(self) -> None:
+        """Raises StreamRefused."""
+        ...
+
+    async def fetch(self, limit: int, wait_seconds: float) -> list[Record]:
+        """As soon as there are any; empty when there were none in that time. Not to be cancelled: what it had taken would wait for its
+        time to run out.
+        """
+        ...
+
+    async def hold(self, records: Collection[Record]) -> None:
+        """They are still being worked on; to be said every 4 s, also when there are none."""
+        ...
+
+    async def settle(self, records: Collection[Record]) -> None:
+        """Done with; in any order. A broker that keeps one place for each partition moves it over what is settled without a gap."""
+        ...
+
+    async def release(self, records: Collection[Record]) -> None:
+        """Not done with, and not going to be: somebody else may have them, at the latest when this source is closed."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class StreamSink(Protocol):
+    """Messages to one topic."""
+
+    async def open(self) -> None:
+        """Raises StreamRefused."""
+        ...
+
+    async def publish(self, messages: Sequence[Message]) -> list[str | None]:
+        """The broker has them safely when this returns. For each None, or why it will never take this one (too large).
+
+        After StreamUnreachable any of them may be there or not.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Broker(Protocol):
+    """A member of the family `streams.brokers`."""
+
+    def source(self, topic: str, group: str) -> StreamSource: ...
+
+    def sink(self, topic: str) -> StreamSink: ...
