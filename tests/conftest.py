@@ -11,8 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.coverage_files import Sweep
+
+# How long an example takes says how busy the machine is: speed is judged in bench/, never here.
+settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("penstock")
 
 _rows: dict[str, dict[str, object]] = {}
 
