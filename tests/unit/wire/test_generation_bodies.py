@@ -104,10 +104,16 @@ def test_messages_of_every_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "prompts"), [(["a", "b"], ("a", "b")), ([1, 2], ((1, 2),)), ([[1], [2, 3]], ((1,), (2, 3))), ([], ()), ("", ("",))]
+    ("prompt", "prompts"), [(["a", "b"], ("a", "b")), ([1, 2], ((1, 2),)), ([[1], [2, 3]], ((1,), (2, 3))), ("", ("",))]
 )
 def test_prompts_in_every_form(prompt: Any, prompts: object) -> None:
     assert completion(prompt=prompt).prompts == prompts
+
+
+def test_no_prompt_at_all_is_the_callers_mistake() -> None:
+    with pytest.raises(BadRequest) as caught:
+        completion(prompt=[])
+    assert caught.value.param == "prompt"
 
 
 @pytest.mark.parametrize(
