@@ -16,7 +16,7 @@ always an answer, a typed error, or one error event at the end of a stream; neve
 TAIL = """
 The long forms of these tests (a million mutations and requests, two thousand slow clients) run with `make soak`. Those of the task queue,
 on 2026-11-27 (`python -m pytest tests/live/tasks/test_faults.py -m soak --timeout=0`): 10,000 tasks over 20 SIGKILLs of runners, on SQLite
-over HTTP and on PostgreSQL joined directly: none lost, none ended twice; 100 tasks of runners that were frozen past their lease: 100 of 100 ends
+over HTTP and on PostgreSQL joined directly: none lost, none ended twice; 100 tasks of runners frozen past their lease: 100 of 100 ends
 refused. They found two defects, which are mended: a frozen runner was given tasks through the claim that it had open, and a runner whose
 connections broke while it stopped went on for ever. To watch the platform being harmed: `penstock up --chaos`.
 """
