@@ -25,6 +25,7 @@ CLAIM_WAIT_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 3.0
 _BETWEEN_BEATS_SECONDS = 0.05
 _MOST_AT_ONCE = 500
+_CANCEL_AGAIN_SECONDS = 2.0
 
 
 class Runner:
@@ -144,7 +145,7 @@ class Runner:
     async def _keep_claiming(self, group: Slots) -> None:
         freed, pause = self._freed[group], 0.1
         abilities = self._abilities(group.plan.kinds)
-        while True:
+        while not self._stopping.is_set():
             await self._joined.wait()
             freed.clear()
             wanted = 0 if self._paused else min(group.wanted, _MOST_AT_ONCE)
@@ -306,6 +307,9 @@ class Runner:
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
+    """Cancelled until they are over: a driver whose connection breaks while it is cancelled says that, and the cancellation is lost."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_CANCEL_AGAIN_SECONDS)
     await asyncio.gather(*tasks, return_exceptions=True)
