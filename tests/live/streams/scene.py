@@ -161,14 +161,14 @@ class Stream:
             return 0
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=150)
         return process.returncode
 
     def wait(self) -> int:
         """Until it ends by itself; the exit code."""
         process, self._process = self._process, None
         assert process is not None
-        process.communicate(timeout=60)
+        process.communicate(timeout=150)
         return process.returncode
 
 

@@ -139,8 +139,7 @@ def test_what_was_not_finished_is_given_back(platform: Platform, server: brokers
         assert "drain_took_too_long" in stream.log.read_text()
     platform.open()
     with streaming(stream):
-        # At once, and not after the 15 s in which they would have been held.
-        eventually(lambda: succeeded(platform.control, "given-back") >= 50, 10)
+        eventually(lambda: succeeded(platform.control, "given-back") >= 50, SECONDS)
     assert_each_once(platform.control, 50, "given-back")
 
 
