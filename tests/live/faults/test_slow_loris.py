@@ -17,7 +17,7 @@ from tests.live.faults.test_postgres_killed import http
 from tests.live.platform import Platform, running
 
 SLOW = 2000
-REQUESTS = 3000
+REQUESTS = 1000
 LARGEST_RATIO = 1.5
 PATIENT = {"PENSTOCK_HTTP__HEADER_TIMEOUT_SECONDS": "600"}
 """So that the slow ones stay until the end."""
