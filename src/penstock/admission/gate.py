@@ -12,7 +12,7 @@ otherwise requests that are too large could be tried without limit. Concurrency 
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from penstock.admission.limits import Buckets, KeyLimits, LimitBook, header_block
 from penstock.admission.tiers import TierChoice
@@ -22,7 +22,7 @@ from penstock.domain.policy import TierPolicy
 from penstock.domain.ports import Quotas
 from penstock.domain.principal import Pool, Principal, ServiceTier
 
-_BUSY_SECONDS = 1.0  # nobody knows when a running request of the same key ends
+_BUSY_SECONDS: Final = 1.0  # nobody knows when a running request of the same key ends
 
 
 class Check(Protocol):

@@ -12,7 +12,7 @@ from penstock.domain.ports import Bucket, Quotas
 from penstock.domain.principal import Principal, Scope, ServiceTier
 from penstock.wire.decimals import decimal
 
-_LONGEST_WAIT_SECONDS = 60.0  # the SDKs do not wait longer: beyond it we tell them not to try
+_LONGEST_WAIT_SECONDS: Final = 60.0  # the SDKs do not wait longer: beyond it we tell them not to try
 
 Buckets = tuple[Bucket, ...]
 """The organisation's bucket and, where the key has a limit of its own, the key's."""
@@ -170,7 +170,7 @@ def header_block(requests: Buckets, tokens: Buckets, now: float) -> bytes:
 
 
 _FULL: Final = (b"0s", b"0")
-_MOST_LINES = 1024
+_MOST_LINES: Final = 1024
 _LINES: Final[dict[tuple[int, int], tuple[bytes, bytes, bytes]]] = {}
 """What `_lines` has answered."""
 

@@ -5,7 +5,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from penstock.admission.addresses import AddressLimiter
@@ -24,11 +24,11 @@ from penstock.wire.errors import error_body, error_headers
 from penstock.wire.requests import with_model
 
 OPERATIONS: Mapping[bytes, Operation] = {path.encode("ascii"): operation for path, operation in CLIENT_PATHS.items()}
-_TENSOR_PATH = re.compile(rb"/v1/models/([^?]+)/infer")
-VALID_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_JSON = b"content-type: application/json\r\n"
-_CLOSE = b"connection: close\r\n"
-_TELLING = frozenset(
+_TENSOR_PATH: Final = re.compile(rb"/v1/models/([^?]+)/infer")
+VALID_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_JSON: Final = b"content-type: application/json\r\n"
+_CLOSE: Final = b"connection: close\r\n"
+_TELLING: Final = frozenset(
     {
         b"content-encoding",
         b"x-request-id",
@@ -38,7 +38,7 @@ _TELLING = frozenset(
         b"idempotency-key",
     }
 )
-_DISCARD_FACTOR = 8
+_DISCARD_FACTOR: Final = 8
 """A body that is too large is read and dropped up to so many times the limit, because a client that is still sending may not read."""
 
 

@@ -1,6 +1,7 @@
 """Ready-made status lines."""
 
 from http import HTTPStatus
+from typing import Final
 
 
 def _line(status: int) -> bytes:
@@ -11,4 +12,4 @@ def _line(status: int) -> bytes:
     return f"HTTP/1.1 {status} {phrase}\r\n".encode("ascii")
 
 
-STATUS_LINES = {status: _line(status) for status in range(100, 600)}
+STATUS_LINES: Final = {status: _line(status) for status in range(100, 600)}

@@ -11,17 +11,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from penstock.domain.ids import new_id
 from penstock.domain.usage import UsageRecord
 
-SEGMENT_BYTES = 4 << 20
-_SUFFIX = ".jsonl"
-_LINES_AT_ONCE = 1000
-_encode = msgspec.json.Encoder().encode
-_decoder = msgspec.json.Decoder(UsageRecord)
+SEGMENT_BYTES: Final = 4 << 20
+_SUFFIX: Final = ".jsonl"
+_LINES_AT_ONCE: Final = 1000
+_encode: Final = msgspec.json.Encoder().encode
+_decoder: Final = msgspec.json.Decoder(UsageRecord)
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """One keep-alive HTTP/1.1 client connection: callbacks from the parser, no task and no future for an exchange."""
 
 import asyncio
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 import httptools
 
@@ -9,7 +9,7 @@ from penstock.domain.ports import ResponseSink, TransportFailure
 from penstock.net.known_head import KnownHead
 from penstock.net.outbox import Outbox, Outlet
 
-_PLAIN = b"HTTP/1.1 200 "
+_PLAIN: Final = b"HTTP/1.1 200 "
 """What an answer begins with whose head may be known when it comes again."""
 
 

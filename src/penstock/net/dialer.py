@@ -2,13 +2,14 @@
 
 import asyncio
 import ssl
+from typing import Final
 from urllib.parse import urlsplit
 
 from penstock.domain.ports import ResponseSink, TransportFailure
 from penstock.net.connection import ClientConnection
 from penstock.net.outbox import Outbox
 
-LARGEST_RESPONSE_HEAD_BYTES = 64 * 1024
+LARGEST_RESPONSE_HEAD_BYTES: Final = 64 * 1024
 
 
 class DialedCall:

@@ -1,5 +1,7 @@
 """What is told of a request that is over: to the observer, the log, and whoever may ask later why it went as it did."""
 
+from typing import Final
+
 from penstock.domain.call import Call, Demand
 from penstock.domain.errors import PenstockError
 from penstock.domain.inference import OPERATION_NAMES, TokenCount
@@ -11,10 +13,10 @@ from penstock.routing.prefix import NO_PREFIX, Prefix
 from penstock.routing.serving import Serving
 from penstock.usage.meter import Meter
 
-CLIENT_LEFT = "client_left"
-REPLAYED = "replayed"
-BROKE_OFF = "upstream_failed"
-_CODES = {Outcome.COMPLETED: "", Outcome.CLIENT_LEFT: CLIENT_LEFT, Outcome.FAILED: BROKE_OFF}
+CLIENT_LEFT: Final = "client_left"
+REPLAYED: Final = "replayed"
+BROKE_OFF: Final = "upstream_failed"
+_CODES: Final = {Outcome.COMPLETED: "", Outcome.CLIENT_LEFT: CLIENT_LEFT, Outcome.FAILED: BROKE_OFF}
 
 
 class Trail:

@@ -1,5 +1,7 @@
 """One request, from its body to its last byte: a state machine of plain callbacks."""
 
+from typing import Final
+
 import structlog
 
 from penstock.admission.gate import Admission
@@ -26,9 +28,11 @@ from penstock.wire.sse import DONE, KEEPALIVE
 
 log = structlog.get_logger("penstock.pipeline")
 _NOBODY: frozenset[str] = frozenset()
-_EMBEDDING, _INFER, _COMPLETED = Operation.EMBEDDING, Operation.INFER, Outcome.COMPLETED
-_LONGEST_REASON = 200
-_BATCH = ServiceClass.BATCH
+_EMBEDDING: Final = Operation.EMBEDDING
+_INFER: Final = Operation.INFER
+_COMPLETED: Final = Outcome.COMPLETED
+_LONGEST_REASON: Final = 200
+_BATCH: Final = ServiceClass.BATCH
 
 
 class Flight(Queued):

@@ -10,12 +10,13 @@
 """
 
 from functools import lru_cache
+from typing import Final
 
 from penstock.domain.principal import Pool, ServiceClass
 from penstock.wire.decimals import decimal
 
-JSON = b"content-type: application/json\r\n"
-EVENTS = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+JSON: Final = b"content-type: application/json\r\n"
+EVENTS: Final = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 
 
 def identity(request_id: str, client_request_id: str, decision: bytes) -> bytes:

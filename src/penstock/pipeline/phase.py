@@ -1,6 +1,7 @@
 """Where a request is."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class Phase(StrEnum):
@@ -18,4 +19,8 @@ class Phase(StrEnum):
 
 
 # A member looked up on its class costs more than many a step of a request.
-NEW, QUEUED, SENT, ANSWERING, OVER = Phase
+NEW: Final = Phase.NEW
+QUEUED: Final = Phase.QUEUED
+SENT: Final = Phase.SENT
+ANSWERING: Final = Phase.ANSWERING
+OVER: Final = Phase.OVER

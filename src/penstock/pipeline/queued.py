@@ -1,5 +1,7 @@
 """A request's time in line: it comes in, gets a slot, and, if it is batch, may have to give it back."""
 
+from typing import Final
+
 from penstock.admission.gate import Admission
 from penstock.domain.errors import PenstockError
 from penstock.domain.ports import Exchange
@@ -14,9 +16,9 @@ from penstock.scheduling.refusals import refuse_unserved
 from penstock.scheduling.tally import Shed
 from penstock.scheduling.waiting import Debt
 
-_BATCH = ServiceClass.BATCH
-_ONLY_IDLE = (Pool.OVERFLOW,)
-_MOST_PREEMPTIONS = 3
+_BATCH: Final = ServiceClass.BATCH
+_ONLY_IDLE: Final = (Pool.OVERFLOW,)
+_MOST_PREEMPTIONS: Final = 3
 """Of one request: then it stays where it is, or it might never be done."""
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -23,8 +23,8 @@ from penstock.scheduling.line import Line
 from penstock.scheduling.rules import RULES, LineRules
 from penstock.wire.relay import model_pattern
 
-_MOST_ROUTES = 10_000
-DECISION_BYTES = 16 << 20
+_MOST_ROUTES: Final = 10_000
+DECISION_BYTES: Final = 16 << 20
 
 
 class Observer(Protocol):

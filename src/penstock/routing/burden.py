@@ -1,13 +1,15 @@
 """What one try of a request puts on its worker: counted when it is sent, less with every token, nothing when it is over; and what its
 times tell of the worker."""
 
+from typing import Final
+
 from penstock.routing.adaptive_limit import Sample
 from penstock.routing.fleet import Fleet
 from penstock.routing.member import Member
 from penstock.routing.prefix import BLOCK_TOKENS, Prefix
 from penstock.routing.serving import Serving
 
-_STEP_TOKENS = 16
+_STEP_TOKENS: Final = 16
 """A stream's share of the outstanding tokens is brought up to date after so many, not with every read."""
 
 

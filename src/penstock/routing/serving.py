@@ -1,6 +1,7 @@
 """One model's workers, and which of them a request may use: pools as reserved shares of the model's slots."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from penstock.domain.principal import Pool
 from penstock.routing.choice import Choice
@@ -8,9 +9,9 @@ from penstock.routing.member import Member
 from penstock.routing.policies import Policy
 from penstock.routing.prefix import NO_PREFIX, NOTHING_CACHED, Prefix, PrefixTable
 
-MOST_SEEN = 8
+MOST_SEEN: Final = 8
 """Candidates of which a decision keeps the numbers: those of a large fleet would cost more than the decision."""
-_AVERAGE_WEIGHT = 0.05
+_AVERAGE_WEIGHT: Final = 0.05
 
 
 class Serving:

@@ -41,8 +41,9 @@ _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
-    "PRAGMA cache_size=-2048",  # 2 MiB a connection: blocks are appended, and the kernel caches the file anyway
+    "PRAGMA cache_size=-2048",  # 2 MiB a connection that writes: blocks are appended, and the kernel caches the file anyway
 )
+_READING = ("PRAGMA query_only=ON", "PRAGMA cache_size=-512")  # there are several, and what they fill is never given back
 
 
 class SqliteStore(BlockLedger, SqlStore):
@@ -126,7 +127,7 @@ def _engine(database: str, *, writes: bool, size: int) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _: object) -> None:
         cursor = connection.cursor()
-        for pragma in (*_PRAGMAS, _BUSY) if writes else (*_PRAGMAS, _BUSY, "PRAGMA query_only=ON"):
+        for pragma in (*_PRAGMAS, _BUSY) if writes else (*_PRAGMAS, _BUSY, *_READING):
             cursor.execute(pragma)
         cursor.close()
 

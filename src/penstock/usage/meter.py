@@ -1,5 +1,7 @@
 """What one request used: first token, tokens, waiting; noted in the journal while it runs and once at its end."""
 
+from typing import Final
+
 from penstock.domain.call import Call
 from penstock.domain.inference import OPERATION_NAMES, TokenCount
 from penstock.domain.models import Price
@@ -8,8 +10,8 @@ from penstock.domain.principal import Principal, ServiceClass
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.usage.pricing import cost_micros
 
-_BATCH = ServiceClass.BATCH
-_CLASS_NAMES = {each: each.name.lower() for each in ServiceClass}
+_BATCH: Final = ServiceClass.BATCH
+_CLASS_NAMES: Final = {each: each.name.lower() for each in ServiceClass}
 
 
 class Meter:

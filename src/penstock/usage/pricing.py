@@ -1,15 +1,17 @@
 """What a request costs: exact integers from prices and tokens, rounded once."""
 
+from typing import Final
+
 from penstock.domain.inference import TokenCount
 from penstock.domain.models import Price
 from penstock.domain.principal import ServiceTier
 
 # Read once: on Python 3.11 looking an enum's member up costs more than the arithmetic below.
-_PRIORITY = ServiceTier.PRIORITY
-_FLEX = ServiceTier.FLEX
-_PERCENT = 100
-_PER_MILLION = 1_000_000
-_DIVISOR = _PER_MILLION * _PERCENT
+_PRIORITY: Final = ServiceTier.PRIORITY
+_FLEX: Final = ServiceTier.FLEX
+_PERCENT: Final = 100
+_PER_MILLION: Final = 1_000_000
+_DIVISOR: Final = _PER_MILLION * _PERCENT
 
 
 def tier_percent(price: Price, tier: str) -> int:

@@ -4,7 +4,7 @@ import base64
 import re
 import struct
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,10 +18,10 @@ class GarbledReply(Exception):
     """What came is not a reply in OpenAI's form; the text is for the log."""
 
 
-_reply = msgspec.json.Decoder(Reply)
-_choice = msgspec.json.Decoder(ReplyChoice)
-_embeddings = msgspec.json.Decoder(list[Embedding])
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_reply: Final = msgspec.json.Decoder(Reply)
+_choice: Final = msgspec.json.Decoder(ReplyChoice)
+_embeddings: Final = msgspec.json.Decoder(list[Embedding])
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def read(body: bytes) -> Reply:

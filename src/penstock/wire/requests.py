@@ -4,6 +4,7 @@ The body stays the bytes that came: an edit splices, or re-encodes the top level
 """
 
 import re
+from typing import Final
 
 import msgspec
 from msgspec import UNSET
@@ -22,26 +23,26 @@ from penstock.wire.bodies import (
     TensorsBody,
 )
 
-BYTES_PER_TOKEN = 4
+BYTES_PER_TOKEN: Final = 4
 """The usual rule of thumb for byte-pair encodings; only for reserving before an engine has counted."""
 
-MOST_CONTAINERS = 200_000
+MOST_CONTAINERS: Final = 200_000
 """Arrays and objects in one body. No real request comes near it; it bounds what looking at an attacker's costs."""
 
-_BRACKETS_AND_QUOTES = b'"[]{}'
-_OTHERS = bytes(set(range(256)) - set(_BRACKETS_AND_QUOTES))
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")
-_STRING = re.compile(rb'"[^"]*"')
-_FIELD_OF_MESSAGE = re.compile(r" - at `\$\.?([^`]*)`$")
+_BRACKETS_AND_QUOTES: Final = b'"[]{}'
+_OTHERS: Final = bytes(set(range(256)) - set(_BRACKETS_AND_QUOTES))
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
+_STRING: Final = re.compile(rb'"[^"]*"')
+_FIELD_OF_MESSAGE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 
-_DECODERS: dict[Operation, msgspec.json.Decoder[AnyBody]] = {
+_DECODERS: Final[dict[Operation, msgspec.json.Decoder[AnyBody]]] = {
     Operation.CHAT: msgspec.json.Decoder(ChatBody),
     Operation.COMPLETION: msgspec.json.Decoder(CompletionBody),
     Operation.EMBEDDING: msgspec.json.Decoder(EmbeddingBody),
     Operation.INFER: msgspec.json.Decoder(TensorsBody),
 }
-_prompt = msgspec.json.Decoder(Prompt)
-_top_level = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_prompt: Final = msgspec.json.Decoder(Prompt)
+_top_level: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode(operation: Operation, body: bytes, max_depth: int) -> AnyBody:
@@ -152,7 +153,7 @@ def prompt_tokens(request: RequestBody) -> int:
     return len(bytes(raw or b"")) // BYTES_PER_TOKEN + 1
 
 
-_INLINE_DATA = re.compile(rb'"data:[^"]*"|("data":\s*"[A-Za-z0-9+/=\\]*")')
+_INLINE_DATA: Final = re.compile(rb'"data:[^"]*"|("data":\s*"[A-Za-z0-9+/=\\]*")')
 
 
 def _without_images(content: bytes) -> int:
