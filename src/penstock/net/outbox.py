@@ -62,4 +62,8 @@ class Outbox:
     def flush(self) -> None:
         outlets, self._outlets = self._outlets, []
         for outlet in outlets:
-            outlet.flush()
+            try:
+                outlet.flush()
+            except (RuntimeError, OSError):
+                # A transport that is closed: `connection_lost` tells its protocol. The others' turn has come all the same.
+                outlet.close()

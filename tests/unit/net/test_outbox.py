@@ -57,6 +57,22 @@ async def test_a_connection_that_is_gone_gets_nothing_more() -> None:
     assert written == [b"in time"]
 
 
+async def test_one_that_cannot_be_written_to_does_not_hold_up_the_others() -> None:
+    outbox, written = Outbox(), list[bytes]()
+
+    def broken(data: bytes) -> None:
+        raise RuntimeError("the handler is closed")
+
+    closed, open_ = Outlet(outbox, broken), Outlet(outbox, written.append)
+    closed.send(b"lost")
+    open_.send(b"first")
+    await asyncio.sleep(0)
+    closed.send(b"lost as well")
+    open_.send(b"second")
+    await asyncio.sleep(0)
+    assert written == [b"first", b"second"]
+
+
 def test_outside_of_a_loop_everything_leaves_at_once() -> None:
     written = list[bytes]()
     Outlet(Outbox(), written.append).send(b"now")
