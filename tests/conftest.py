@@ -5,19 +5,22 @@
 says which fault a test shows and what must happen; the fixture `figure` notes what was measured.
 """
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.coverage_files import Sweep
 
-# How long an example takes says how busy the machine is: speed is judged in bench/, never here.
-settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("penstock")
+if importlib.util.find_spec("hypothesis"):  # the environment of the previous SDK has none
+    from hypothesis import HealthCheck, settings
+
+    # How long an example takes says how busy the machine is: speed is judged in bench/, never here.
+    settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("penstock")
 
 _rows: dict[str, dict[str, object]] = {}
 

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from penstock.cli.main import app
+from penstock.edge import logs
 from tests.flow.gateway import MODEL, Client, until, well
 from tests.flow.objects.desk import Desk, desk
 
@@ -65,6 +66,7 @@ def names(path: Path) -> list[str]:
 
 @pytest.fixture
 async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
+    logs.configure("warning")  # the gateway is in this process, and what it logs must not be taken for the command's output
     gate = asyncio.Event()
 
     async def when_open(client: Client) -> None:

@@ -117,7 +117,7 @@ def stop_past_the_lease(platform: Platform, directory: Path, number: int, flags:
         until_over(platform.control, tag, number)
         told = {task["id"]: task for task in platform.control.get(f"/api/tasks?tag={tag}&limit=1000")["data"]}
         stopped.signal(signal.SIGCONT)
-        eventually(lambda: refused(stopped.log) == told.keys(), 30, lambda: f"refused: {len(refused(stopped.log))} of {number}")
+        eventually(lambda: refused(stopped.log) == told.keys(), 100, lambda: f"refused: {len(refused(stopped.log))} of {number}")
         after = {task["id"]: task for task in platform.control.get(f"/api/tasks?tag={tag}&limit=1000")["data"]}
         assert after == told, "the runner that came back changed nothing"
         assert {task["attempt"] for task in after.values()} == {2}, [
