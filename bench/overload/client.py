@@ -35,6 +35,8 @@ class Hit:
     seconds: float | None = None
     tokens: int = 0
     refused: bool = False
+    waited_seconds: float = 0.0
+    """In line, before it was refused: as the answer's `x-penstock-decision` says."""
 
     @property
     def completed(self) -> bool:
@@ -153,6 +155,7 @@ class _Wire(asyncio.Protocol):
         length = int(head[at + 15 :].split(b"\r\n")[0]) if at >= 0 else 0
         if len(body) >= length:
             hit.refused = True
+            hit.waited_seconds = _waited(head)
             self._finish(_code(body) or str(hit.status))
 
     def _finish(self, code: str) -> None:
@@ -165,6 +168,11 @@ class _Wire(asyncio.Protocol):
             self._idle.append(self)
         if not self._done.done():
             self._done.set_result(None)
+
+
+def _waited(head: bytes) -> float:
+    _, found, rest = head.partition(b";wait=")
+    return float(rest.partition(b";")[0]) if found else 0.0
 
 
 def _code(body: bytes) -> str:

@@ -47,7 +47,8 @@ def test_goodput_counts_what_came_in_time() -> None:
     assert figures.goodput(hits, 0.0, 10.0) == 0.1
     assert figures.success(hits) == 0.8
     assert figures.shed(hits) == 0.2
-    assert figures.at_once(hits) == [0.001]
+    told_later = Hit(5.0, "free", 0.0, 504, "deadline_exceeded", None, 0.3, 0, True, waited_seconds=0.299)
+    assert figures.at_once([*hits, told_later]) == [0.001]
 
 
 @pytest.mark.parametrize(("late", "settled"), [(0.0, 0.0), (0.5, 0.5), (2.0, 2.0)])
