@@ -20,11 +20,11 @@ WATCHED = {"PENSTOCK_ADMISSION__API_PER_MINUTE": "1000000"}
 class Runner:
     """`penstock runner`, joined over HTTP unless `flags` say otherwise. It keeps its state directory over restarts."""
 
-    def __init__(self, platform: Platform, directory: Path, name: str, *flags: str, doomed: bool = False) -> None:
-        """`doomed`: the test is going to kill it."""
+    def __init__(self, platform: Platform, directory: Path, name: str, tag: str, *flags: str, doomed: bool = False) -> None:
+        """Takes the tasks of that tag alone: other scenes run on the same platform. `doomed`: the test is going to kill it."""
         directory.mkdir(parents=True, exist_ok=True)
         own = flags or ("--join", platform.root)
-        shared = ["--import", MODULE, "--name", name, "--state-dir", str(directory / name)]
+        shared = ["--import", MODULE, "--queue", tag, "--name", name, "--state-dir", str(directory / name)]
         self._command = ["runner", *own, *shared]
         self._environment = {**platform.environment, "PENSTOCK_RUNNER__TOKEN": platform.facts["join_token"]}
         self._control = platform.control
@@ -77,7 +77,9 @@ def runners(control: Control) -> list[dict[str, Any]]:
 
 
 def submit(control: Control, tag: str, name: str, payloads: list[dict[str, Any]]) -> None:
-    tasks = [{"name": name, "payload": payload, "tags": [tag], "backoff_seconds": 0.05, "backoff_cap_seconds": 0.2} for payload in payloads]
+    """Each in the queue that is named as the tag."""
+    shared = {"name": name, "tags": [tag], "queue": tag, "backoff_seconds": 0.05, "backoff_cap_seconds": 0.2}
+    tasks = [{**shared, "payload": payload} for payload in payloads]
     for begin in range(0, len(tasks), 5_000):
         control.post("/api/tasks", {"tasks": tasks[begin : begin + 5_000]})
 

@@ -32,7 +32,7 @@ def kill_again_and_again(
     `flags` say how the runners are joined. Returns when each runner was killed, by its id and the wall clock.
     """
     ledger, tag, killed = directory / "ledger", f"killed-{number}", {}
-    pair = [Runner(platform, directory, f"runner-{side}", *flags, doomed=True) for side in ("left", "right")]
+    pair = [Runner(platform, directory, f"runner-{side}", tag, *flags, doomed=True) for side in ("left", "right")]
     with joined(*pair):
         submit(platform.control, tag, "entry", [{"ledger": str(ledger), "number": n, "seconds": seconds} for n in range(number)])
         for turn in range(kills):
@@ -105,7 +105,7 @@ def given_up(control: Control, tag: str, killed: dict[str, float]) -> list[float
 def stop_past_the_lease(platform: Platform, directory: Path, number: int, flags: tuple[str, ...] = ()) -> None:
     """A runner is stopped while it holds tasks, another one does them, and the first one comes back with its results."""
     ledger, gate, started, tag = directory / "ledger", directory / "gate", directory / "started", directory.name
-    stopped, other = (Runner(platform, directory, name, *flags) for name in ("stopped", "other"))
+    stopped, other = (Runner(platform, directory, name, tag, *flags) for name in ("stopped", "other"))
     payloads = [{"ledger": str(ledger), "number": n, "gate": str(gate), "started": str(started)} for n in range(number)]
     try:
         stopped.open("--processes", str(number))
@@ -177,7 +177,7 @@ def test_the_platform_is_killed_in_the_middle(scenes: dict[str, Future[Any]]) ->
 
 def test_a_drained_runner_gives_back_what_it_has_not_begun(platform: Platform, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
-    runner = Runner(platform, tmp_path, "draining")
+    runner = Runner(platform, tmp_path, "draining", "drained")
     runner.open("--processes", "1")
     submit(platform.control, "drained", "entry", [{"ledger": str(ledger), "number": n, "seconds": 0.3} for n in range(10)])
     eventually(lambda: counts(platform.control, "drained")["running"], 30)
