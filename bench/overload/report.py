@@ -51,8 +51,9 @@ the client was late (p99 > 20 ms) or the machine busy to more than 70 %.
 ## A step from half to ten times
 
 Taken {steps} times, {step_at:g} s of half and {step_seconds:g} s of ten times each; all of them together, in bins of {bin:g} s. A request
-counts in the bin in which it came, as refused whether it was told at once or after a wait. Settled: from the end of the last bin that
-is further from the mean of the second half of the time after the step than a tenth of the way between the levels before and after.
+counts in the bin in which it came, as refused whether it was told at once or after a wait. Settled: until the end of the last bin that
+is further from the mean of the second half of the time after the step than three standard deviations of that half's bins (as on a
+control chart), or than a tenth of the way between the levels before and after, whichever is more.
 The line is looked at every tenth of a second, and judged for the classes that are refused ({refused_classes}); enterprise may stand
 in line for as long as its clients wait, and its line grows until then.
 

@@ -9,8 +9,9 @@ from penstock.scheduling.tenants import Tenants
 _ENOUGH_TO_TELL = 8
 """Requests that went to workers, before a pace is believed."""
 _INFLOW_SECONDS = 2.0
-_ROUNDS = 4
-"""Of reckoning how many more come while somebody waits, which makes the wait longer."""
+_NEVER = float("inf")
+Rival = tuple[float, float, float, float]
+"""When what goes of another class before has reached its share, in seconds; that share; what of it waits already, and comes a second."""
 
 
 class Outlook:
@@ -58,15 +59,31 @@ class Outlook:
         pace = self._drain.seconds_for(1.0, now)
         if not pace:
             return by_class
-        rivals = [
-            (ahead * weights[each] / weights[own], tenants.tokens, self._inflows[each].rate(now))
-            for each, tenants in zip(ServiceClass, self._classes, strict=True)
-            if tenants.length and each is not own
-        ]
-        wait = 0.0
-        for _ in range(_ROUNDS):
-            before, wait = wait, pace * (ahead + sum(min(share, waiting + rate * wait) for share, waiting, rate in rivals))
-            if wait <= before * 1.01:
-                break
+        found = wait(ahead, 1.0 / pace, self._rivals(own, ahead, now, weights))
         # Weights are not all: of the heavier classes there may be more than that. It shows in its own class's pace.
-        return max(wait, by_class)
+        return max(found, by_class)
+
+    def _rivals(self, own: ServiceClass, ahead: float, now: float, weights: Mapping[ServiceClass, int]) -> list[Rival]:
+        found: list[Rival] = []
+        for each, tenants in zip(ServiceClass, self._classes, strict=True):
+            rate = self._inflows[each].rate(now)
+            if each is own or not (tenants.tokens or rate):
+                continue
+            share, waiting = ahead * weights[each] / weights[own], float(tenants.tokens)
+            if share <= waiting:
+                found.append((0.0, share, share, 0.0))
+            else:
+                found.append(((share - waiting) / rate if rate else _NEVER, share, waiting, rate))
+        found.sort()
+        return found
+
+
+def wait(ahead: float, pace: float, rivals: Sequence[Rival]) -> float:
+    """The moment when everything that goes before has gone, at so much a second."""
+    before, rate = ahead + sum(waiting for _, _, waiting, _ in rivals), sum(rate for _, _, _, rate in rivals)
+    for full_at, share, waiting, own_rate in rivals:
+        if rate < pace and before <= full_at * (pace - rate):
+            break
+        before += share - waiting
+        rate -= own_rate
+    return before / (pace - rate)

@@ -64,8 +64,14 @@ def test_refusals_have_settled_when_they_stay_what_they_will_be(late: float, set
 def test_what_leaves_its_level_again_has_not_settled() -> None:
     series = [(second + 0.5, 100.0 if second >= 2 else 0.0) for second in range(12)]
     assert figures.settling(series, 2.0, 12.0, 1.0).seconds == 0.0
-    assert figures.settling([*series[:8], (8.5, 80.0), *series[9:]], 2.0, 12.0, 1.0).seconds == 7.0
-    assert figures.settling([*series[:8], (8.5, 95.0), *series[9:]], 2.0, 12.0, 1.0).seconds == 0.0
+    assert figures.settling([*series[:5], (5.5, 80.0), *series[6:]], 2.0, 12.0, 1.0).seconds == 4.0
+    assert figures.settling([*series[:5], (5.5, 95.0), *series[6:]], 2.0, 12.0, 1.0).seconds == 0.0
+
+
+def test_what_varies_later_may_vary_before() -> None:
+    restless = [(second + 0.5, (90.0 if second % 2 else 110.0) if second >= 2 else 0.0) for second in range(12)]
+    assert figures.settling([*restless[:5], (5.5, 75.0), *restless[6:]], 2.0, 12.0, 1.0).seconds == 0.0
+    assert figures.settling([*restless[:5], (5.5, 65.0), *restless[6:]], 2.0, 12.0, 1.0).seconds == 4.0
 
 
 def test_the_line_is_read_from_the_metrics_by_class() -> None:

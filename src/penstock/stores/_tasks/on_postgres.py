@@ -29,6 +29,8 @@ _CLEANED_AFTER = 10_000
 _CLEAN = "VACUUM (ANALYZE, SKIP_LOCKED, TRUNCATE FALSE, PARALLEL 0) task_hot"
 _PLAN_AGAIN = ("ANALYZE task (number)", "ANALYZE task_search (task)")
 """Statements keep the plans that were good for the tables as they were: whole reads, of a young store. This makes everybody plan again."""
+_NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(?, ?)"
+"""News need not outlive a crash of the server: their transaction does not wait for the disk."""
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
 _ROLL_UP_LOCK = 0x726F6C6C7570  # "rollup"
 
@@ -126,7 +128,7 @@ class PostgresTasks(SqlTasks):
                 told = [ANY]
             try:
                 await self._store._transact(
-                    lambda cursor: PostgresDb(cursor).rows("SELECT pg_notify(?, ?)", CHANNEL, msgspec.json.encode(told).decode())  # noqa: B023
+                    lambda cursor: PostgresDb(cursor).rows(_NOTIFY, CHANNEL, msgspec.json.encode(told).decode())  # noqa: B023
                 )
             except PortUnavailable:
                 pass  # whoever waits looks by itself now and then
