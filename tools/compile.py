@@ -58,7 +58,9 @@ MODULES = (
     "usage/meter.py",
     "usage/pricing.py",
     "wire/decimals.py",
+    "wire/known_chunk.py",
     "wire/prompt.py",
+    "wire/relay.py",
     "wire/replies.py",
     "wire/requests.py",
 )

@@ -23,8 +23,9 @@ from penstock.usage.meter import Meter
 from penstock.wire import replies, requests
 from penstock.wire.bodies import EmbeddingBody
 from penstock.wire.errors import error_event
-from penstock.wire.relay import Relay, usage_event
+from penstock.wire.relay import Relay
 from penstock.wire.sse import DONE, KEEPALIVE
+from penstock.wire.usage import usage_event
 
 log = structlog.get_logger("penstock.pipeline")
 _NOBODY: frozenset[str] = frozenset()

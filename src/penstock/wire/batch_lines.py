@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from penstock.domain.batches import BatchUsage, LineFault
-from penstock.wire.relay import Usage
+from penstock.wire.usage import Usage
 
 LARGEST_LINE_BYTES = 1 << 20
 _encode = msgspec.json.encode

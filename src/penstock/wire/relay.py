@@ -5,12 +5,13 @@ by bytes that cannot stand inside a JSON string, where a quote is escaped and a 
 """
 
 import re
-from typing import Annotated, Any
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
 from penstock.domain.inference import TokenCount
+from penstock.wire.chunks import Chunk, decode_all, decode_fields, decode_odd
+from penstock.wire.known_chunk import KnownChunk, learned
 from penstock.wire.sse import DONE, event_data, normalise
 
 
@@ -22,61 +23,11 @@ class EngineReportedError(Exception):
     """The engine put an error event into its stream; the text is for the log."""
 
 
-Tokens = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-"""What journal and ledger can hold; anything else is rubbish."""
-
-
-class _Details(msgspec.Struct, gc=False):
-    cached_tokens: Tokens | None = None
-    reasoning_tokens: Tokens | None = None
-
-
-class Usage(msgspec.Struct, gc=False):
-    """OpenAI's usage object, as engines send it."""
-
-    prompt_tokens: Tokens | None = None
-    completion_tokens: Tokens | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-
-    def count(self) -> TokenCount:
-        cached = self.prompt_tokens_details.cached_tokens if self.prompt_tokens_details else None
-        reasoning = self.completion_tokens_details.reasoning_tokens if self.completion_tokens_details else None
-        return TokenCount(self.prompt_tokens or 0, self.completion_tokens or 0, cached or 0, reasoning or 0)
-
-
-class _Delta(msgspec.Struct, gc=False):
-    content: Any = None
-    reasoning_content: Any = None
-    reasoning: Any = None
-    refusal: Any = None
-    tool_calls: Any = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    finish_reason: str | None = None
-    delta: _Delta | None = None
-    text: str | None = None
-
-
-class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice]
-    usage: Usage | None = None
-    error: Any = None
-
-
-class _OddChunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] | None = None
-    usage: Usage | None = None
-    error: Any = None
-
-
-_chunks = msgspec.json.Decoder(list[_Chunk])
-_odd_chunk = msgspec.json.Decoder(_OddChunk)
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_AND_DONE = b"\n\n" + DONE
-_NULL_USAGE = re.compile(rb',\s*"usage":\s*null|(?<=\{)"usage":\s*null,\s*')
-TIER_VALUE = re.compile(rb',\s*"service_tier":\s*(?:null|"[^"]*")|(?<=\{)\s*"service_tier":\s*(?:null|"[^"]*"),\s*')
+_AND_DONE: Final = b"\n\n" + DONE
+_NULL_USAGE: Final = re.compile(rb',\s*"usage":\s*null|(?<=\{)"usage":\s*null,\s*')
+_LESSONS: Final = 4
+"""Chunks in a row that never came again, after which no more are learned: this engine's all differ."""
+TIER_VALUE: Final = re.compile(rb',\s*"service_tier":\s*(?:null|"[^"]*")|(?<=\{)\s*"service_tier":\s*(?:null|"[^"]*"),\s*')
 
 
 def model_pattern(engine_name: str) -> re.Pattern[bytes]:
@@ -88,10 +39,13 @@ class Relay:
     """One stream. After every `feed`: `tokens` made so far, `usage` as last reported, `done` once the engine said so."""
 
     __slots__ = (
+        "_known",
         "_largest_event",
+        "_lessons",
         "_model",
         "_open_tag",
         "_rest",
+        "_stopped",
         "_usage_wanted",
         "done",
         "finished",
@@ -112,6 +66,10 @@ class Relay:
         self._model = rename
         self._largest_event = largest_event_bytes
         self._rest = b""
+        self._known: KnownChunk | None = None
+        self._lessons = _LESSONS
+        self._stopped = False
+        """The engine said that it is done, and has gone on: what follows is not looked at."""
         self.tokens = 0
         self.usage: TokenCount | None = None
         self.finished = False
@@ -122,7 +80,7 @@ class Relay:
         if self.done:
             return b""
         buffer = self._rest + data if self._rest else data
-        if b"\r" in buffer:
+        if buffer.find(b"\r") >= 0:  # `in` on bytes makes an exception first
             # A CR at the very end may be half of a CRLF: wait for the rest.
             held = buffer.endswith(b"\r")
             buffer = normalise(buffer[:-1] if held else buffer) + (b"\r" if held else b"")
@@ -148,45 +106,78 @@ class Relay:
             text = text[: -len(DONE)]
             if not text:
                 return b""
-        chunks = self._plain_chunks(text)
+        known = self._known
+        if known is None:
+            return self._lesson(text) if self._lessons else self._looked_at(text)
+        size = known.leading(text)
+        alike = known.relayed(text[:size]) if size else None
+        if alike is None:
+            # Another kind of chunk, or one that must be decoded; what comes next may come again.
+            self._known = None
+            return self._looked_at(text)
+        self._lessons = _LESSONS
+        self.tokens += alike[1]
+        return alike[0] + self._looked_at(text[size:])
+
+    def _lesson(self, text: bytes) -> bytes:
+        """Two events are looked at, as the first one of a stream is like no other; what follows the second may be like it."""
+        self._lessons -= 1
+        first = text.find(b"\n\n") + 2
+        second = text.find(b"\n\n", first) + 2
+        if second < first:
+            first, second = 0, first
+        out = self._looked_at(text[:first])
+        event = text[first:second]
+        chunks = None if self._stopped else self._plain(event)
         if chunks is None:
-            text, chunks = self._odd_chunks(text)
+            return out + self._looked_at(text[first:])
+        edited = self._edited(event, self._count(chunks))
+        self._known = learned(event, chunks[0], edited)
+        rest = text[second:]
+        return out + edited + (self._complete(rest) if rest else b"")
+
+    def _looked_at(self, text: bytes) -> bytes:
+        if not text or self._stopped:
+            return b""
+        chunks = self._plain(text)
+        if chunks is None:
+            text, chunks = self._odd(text)
         with_usage = self._count(chunks)
         return self._edited(text, with_usage) if text else b""
 
-    def _plain_chunks(self, text: bytes) -> list[_Chunk] | None:
+    def _plain(self, text: bytes) -> list[Chunk] | None:
         """All events of a read decoded in one call, when each is exactly `data: {"...}` and has choices; None when any is not."""
         if not text.startswith(b'data: {"'):
             return None
         try:
-            chunks = _chunks.decode(b"[%b]" % text[6:-2].replace(b'\n\ndata: {"', b',{"'))
+            chunks = decode_all(b"[%b]" % text[6:-2].replace(b'\n\ndata: {"', b',{"'))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return chunks if len(chunks) == text.count(b"\n\n") else None
 
-    def _odd_chunks(self, text: bytes) -> tuple[bytes, list[_Chunk]]:
+    def _odd(self, text: bytes) -> tuple[bytes, list[Chunk]]:
         """Event by event: comments dropped, each rewritten in the plain form. Raises GarbledStream."""
         events: list[bytes] = []
-        chunks: list[_Chunk] = []
+        chunks: list[Chunk] = []
         for event in text.split(b"\n\n"):
             data = event_data(event)
             if data is None or not data.strip():
                 continue
             if data.strip() == b"[DONE]":
-                self.done = True
+                self.done = self._stopped = True
                 break
             try:
-                chunk = _odd_chunk.decode(data)
-                data = msgspec.json.encode(_fields.decode(data))
+                chunk = decode_odd(data)
+                data = msgspec.json.encode(decode_fields(data))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise GarbledStream(f"an event that is no chunk: {error}") from None
             if chunk.choices is None and chunk.usage is None and chunk.error is None:
                 continue
             events.append(b"data: " + data.replace(b"\n", b" ") + b"\n\n")
-            chunks.append(_Chunk(chunk.choices or [], chunk.usage, chunk.error))
+            chunks.append(Chunk(chunk.choices or [], chunk.usage, chunk.error))
         return b"".join(events), chunks
 
-    def _count(self, chunks: list[_Chunk]) -> bool:
+    def _count(self, chunks: list[Chunk]) -> bool:
         """Takes note of tokens, finish reasons and usage; returns whether any chunk reports usage."""
         reported = False
         for chunk in chunks:
@@ -206,9 +197,9 @@ class Relay:
         return reported
 
     def _edited(self, text: bytes, with_usage: bool) -> bytes:
-        if not self._usage_wanted and b'"usage"' in text:
+        if not self._usage_wanted and text.find(b'"usage"') >= 0:
             text = _without_usage(text) if with_usage else _NULL_USAGE.sub(b"", text)
-        if b'"service_tier"' in text:
+        if text.find(b'"service_tier"') >= 0:
             text = TIER_VALUE.sub(b"", text)
         if self._model is not None:
             text = self._model[0].sub(self._model[1], text)
@@ -220,7 +211,7 @@ def _without_usage(text: bytes) -> bytes:
     kept = []
     for event in text.split(b"\n\n")[:-1]:
         try:
-            fields = _fields.decode(event[6:])
+            fields = decode_fields(event[6:])
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise GarbledStream(f"an event that is no chunk: {error}") from None
         reported = bytes(fields.pop("usage", b"null")) != b"null"
@@ -228,31 +219,3 @@ def _without_usage(text: bytes) -> bytes:
             continue
         kept.append(b"data: " + msgspec.json.encode(fields) + b"\n\n")
     return b"".join(kept)
-
-
-def usage_json(count: TokenCount) -> dict[str, Any]:
-    """OpenAI's usage object for a count of ours or an engine's."""
-    usage: dict[str, Any] = {
-        "prompt_tokens": count.prompt,
-        "completion_tokens": count.completion,
-        "total_tokens": count.prompt + count.completion,
-        "prompt_tokens_details": {"cached_tokens": count.cached},
-        "completion_tokens_details": {"reasoning_tokens": count.reasoning},
-    }
-    if count.estimated:
-        usage["estimated"] = True
-    return usage
-
-
-def usage_event(request_id: str, created: int, model: str, service_tier: str, count: TokenCount, *, chat: bool) -> bytes:
-    """The usage chunk that a client asked for and the engine did not send."""
-    chunk: dict[str, Any] = {
-        "id": f"{'chatcmpl' if chat else 'cmpl'}-{request_id}",
-        "object": "chat.completion.chunk" if chat else "text_completion",
-        "created": created,
-        "model": model,
-        "service_tier": service_tier,
-        "choices": [],
-        "usage": usage_json(count),
-    }
-    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"

@@ -9,9 +9,10 @@ from typing import Any, Final
 import msgspec
 
 from penstock.domain.inference import TokenCount
-from penstock.wire.relay import TIER_VALUE, usage_json
+from penstock.wire.relay import TIER_VALUE
 from penstock.wire.reply_bodies import Embedding, Reply, ReplyChoice
 from penstock.wire.requests import BYTES_PER_TOKEN
+from penstock.wire.usage import usage_json
 
 
 class GarbledReply(Exception):
@@ -58,7 +59,7 @@ def token_count(reply: Reply, prompt_estimate: int) -> TokenCount:
 
 def edited(body: bytes, reply: Reply, service_tier: str, rename: tuple[re.Pattern[bytes], bytes] | None, count: TokenCount) -> bytes:
     """The reply as the client gets it: tier served, public model name, and always a usage object."""
-    if b'"service_tier"' in body:
+    if body.find(b'"service_tier"') >= 0:  # `in` on bytes makes an exception first
         body = TIER_VALUE.sub(b"", body)
     if rename is not None:
         body = rename[0].sub(rename[1], body)

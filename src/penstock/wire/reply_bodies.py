@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.wire.relay import Usage
+from penstock.wire.usage import Usage
 
 
 class Reply(msgspec.Struct, gc=False):
