@@ -3,23 +3,27 @@
 `python -m bench.policy_effects [--json] [--seeds N]`. One simulated worker with 32 slots is asked for twice what it can do for 60 s by
 every class at once (10 % enterprise, 30 % premium, 40 % free, 20 % batch). A row is the policy of a new installation, or that with one
 thing different: the share of each class's requests that got their whole answer, and the 99th percentile of their time to the first token.
+
+A second table is about tiers and pools: one class, of which two fifths ask for `priority`, one for `flex` and two for nothing, at
+twice what a shared worker of 16 slots and one of 16 for the pool `standard` can do; beside them is one of 8 for `overflow`.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from random import Random
 from typing import Any
 
 from bench.figures import percentile
 from penstock.catalog.policy_document import parse
-from penstock.domain.principal import ServiceClass
+from penstock.domain.principal import Plan, ServiceClass
 from penstock.rehearsal.machine import MachineSpec
 from penstock.rehearsal.outcomes import Result
 from penstock.rehearsal.traffic import Ask, Sizes, asks, of_classes, poisson
-from penstock.rehearsal.world import Setup, World
+from penstock.rehearsal.world import Setup, World, plan
 from penstock.routing.fleet import FleetRules
 from penstock.scheduling.tally import Tally
 from penstock.simulation.replica import Speed
@@ -42,8 +46,23 @@ VARIATIONS: Mapping[str, dict[str, Any]] = {
     "pools.priority_reserve = 0.5": {"pools": {"priority_reserve": 0.5}},
     "shedding.batch_factor = 0": {"shedding": {"batch_factor": 0}},
     "shedding.batch_factor = 30000": {"shedding": {"batch_factor": 30000}},
+    "shedding.batch_exponent = 1": {"shedding": {"batch_exponent": 1}},
     "preempt_batch = false": {"preempt_batch": False},
 }
+
+_TIERS = {"priority": 0.4, None: 0.4, "flex": 0.2}
+_TIER_NAMES = {"priority": "priority", None: "none", "flex": "flex"}
+_TIER_SLOTS = {"shared": 16, "standard": 16, "overflow": 8}
+
+_CALM, _BUSY = 1.0, 2.0
+TIER_VARIATIONS: Mapping[str, tuple[float, dict[str, Any], dict[str, Any]]] = {
+    "as installed": (_BUSY, {}, {}),
+    "plans.*.spill = true": (_BUSY, {}, {"spill": True}),
+    "plans.*.downgrade = false": (_BUSY, {}, {"downgrade": False}),
+    "as installed, calm": (_CALM, {}, {}),
+    "pools.overflow_reserve = 0.8, calm": (_CALM, {"pools": {"overflow_reserve": 0.7}}, {}),
+}
+"""The load, the policy, and what is different about the plans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +106,39 @@ def effect(name: str, policy: Mapping[str, Any], seeds: int, load: float) -> Eff
     return Effect(name, classes, favoured, total.preempted, {reason.value: count for reason, count in sorted(total.shed.items())})
 
 
+@dataclass(frozen=True, slots=True)
+class TierEffect:
+    setting: str
+    tiers: Mapping[str, Fate]
+    """By what was asked for."""
+    on_overflow: float
+    """Share of the answers that came from the worker of that pool."""
+
+
+def tier_effect(name: str, load: float, policy: Mapping[str, Any], changed: Mapping[str, Any], seeds: int) -> TierEffect:
+    results: list[Result] = []
+    machines = tuple(
+        MachineSpec(name, replace(_SPEED, max_batch=slots), slots, pool=None if name == "shared" else name, news_seconds=0.25)
+        for name, slots in _TIER_SLOTS.items()
+    )
+    for seed in range(seeds):
+        fleet = FleetRules(limits=None, slow_start_seconds=0.0)
+        plans = partial(_plan, {"spill": False, **changed})
+        world = World(Setup(machines, policy=parse(policy), fleet=fleet, plans=plans), seed)
+        random = Random(seed)
+        given = asks(poisson(random, load * _CAPACITY, _SECONDS), lambda: _SIZES.draw(random), timeout_seconds=30.0)  # noqa: B023
+        asked = random.choices(list(_TIERS), list(_TIERS.values()), k=len(given))
+        given = [one._replace(tier=tier, org_id=f"org-{random.randrange(8)}") for one, tier in zip(given, asked, strict=True)]
+        results += world.play(given, _SECONDS + _REST_SECONDS)
+    done = [one for one in results if one.completed]
+    tiers = {_TIER_NAMES[tier]: _fate([one for one in results if one.ask.tier == tier]) for tier in _TIERS}
+    return TierEffect(name, tiers, sum(one.worker_id == "overflow" for one in done) / max(len(done), 1))
+
+
+def _plan(changed: Mapping[str, Any], service_class: ServiceClass) -> Plan:
+    return replace(plan(service_class), **changed)
+
+
 def _fate(results: Sequence[Result]) -> Fate:
     done = [one for one in results if one.completed]
     times = sorted(one.first_token_seconds for one in done if one.first_token_seconds is not None)
@@ -100,8 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one line of JSON on standard output")
     parsed = parser.parse_args(arguments)
     effects = [effect(name, policy, parsed.seeds, parsed.load) for name, policy in VARIATIONS.items()]
+    tiers = [tier_effect(name, load, policy, plans, parsed.seeds) for name, (load, policy, plans) in TIER_VARIATIONS.items()]
     if parsed.json:
-        print(json.dumps([asdict(each) for each in effects]))
+        print(json.dumps({"classes": [asdict(each) for each in effects], "tiers": [asdict(each) for each in tiers]}))
         return 0
     print("| setting | enterprise | premium | free | batch | tenant free-0 | preempted | shed |")
     print("|---|---|---|---|---|---|---|---|")
@@ -110,6 +163,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cells = [f"{fate.served:.0%}, {fate.ttft_p99_seconds:.2g} s" for fate in fates]
         shed = ", ".join(f"{reason} {count}" for reason, count in each.shed.items())
         print(f"| `{each.setting}` | {' | '.join(cells)} | {each.preempted} | {shed} |")
+    print(f"\n| setting | {' | '.join(f'asked for {name}' for name in _TIER_NAMES.values())} | answered by the overflow worker |")
+    print(f"|---{'|---' * len(_TIER_NAMES)}|---|")
+    for one in tiers:
+        cells = [f"{fate.served:.0%}, {fate.ttft_p99_seconds:.2g} s" for fate in one.tiers.values()]
+        print(f"| `{one.setting}` | {' | '.join(cells)} | {one.on_overflow:.0%} |")
     return 0
 
 

@@ -48,6 +48,10 @@ class Queued(ending.Trail):
         if not self.serving.available and not self.serving.elastic:
             raise refuse_unserved(self.model)
         if self.pools == _ONLY_IDLE:
+            # Whoever stands in line may not use what is idle now: a worker that is dedicated to this pool.
+            if self.line.length and (found := self.serving.place(self.pools, self.excluded, self.prefix)) is not None:
+                self._send(*found)
+                return
             self.line.shed(self, Shed.NO_IDLE_SLOT)
             raise intake.no_idle_capacity()
         self._queue(now)

@@ -71,6 +71,8 @@ class Serving:
         slots = sum(member.limit for member in self._shared)
         for pool in Pool:
             self._ceiling[pool] = slots - int(slots * self._reserved[pool])
+        # What is kept from ordinary requests is not left over either.
+        self._ceiling[Pool.OVERFLOW] = min(self._ceiling[Pool.OVERFLOW], self._ceiling[Pool.STANDARD])
 
     @property
     def available(self) -> bool:

@@ -68,6 +68,21 @@ def test_a_new_worker_takes_those_who_wait() -> None:
     assert [one.worker_id for one in bench.sent] == ["a", "b", "b"]
 
 
+def test_flex_is_not_refused_for_a_line_that_cannot_use_what_is_idle() -> None:
+    bench = Bench(a=1)
+    bench.join("spare", 1, pool="overflow")
+    bench.ask()
+    _, waiting = bench.ask()
+    _, flex = bench.ask(service_tier="flex")
+    assert bench.sent[-1].worker_id == "spare"
+    bench.sent[-1].answer()
+    assert (flex.status, waiting.status) == (200, 0)
+    bench.sent[0].answer()
+    bench.sent[-1].answer()
+    assert waiting.status == 200
+    assert not any(bench.leaks().values())
+
+
 def test_flex_does_not_wait() -> None:
     bench = Bench(a=1)
     bench.ask()

@@ -45,6 +45,11 @@ def test_the_reserves_are_kept_for_the_better_pools() -> None:
     assert (fill(one, OVERFLOW), fill(one, STANDARD), fill(one, PRIORITY)) == (14, 4, 2)
 
 
+def test_what_is_kept_from_ordinary_requests_is_not_left_over() -> None:
+    one = serving(ready("a", 10), priority=0.5, overflow=0.1)
+    assert (fill(one, OVERFLOW), fill(one, STANDARD), fill(one, PRIORITY)) == (5, 0, 5)
+
+
 def test_a_single_slot_serves_everybody() -> None:
     assert fill(serving(ready("a", 1)), OVERFLOW) == 1
     assert fill(serving(ready("a", 1)), STANDARD) == 1
