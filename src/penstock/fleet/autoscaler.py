@@ -5,7 +5,8 @@
 
 A short mean that wants twice the replicas that are ready, while somebody waits, is a panic: nothing is stopped for a minute, and the short
 mean decides. Upwards at most twice as many in six seconds; downwards only what would have been enough for five minutes. So a step is
-followed within seconds, and what goes up does not come down before it has been idle for long.
+followed within seconds, and what goes up does not come down before it has been idle for long. What came down and was needed again soon
+waits twice as long the next time: at a border between two sizes, noise alone would go back and forth.
 """
 
 import math
@@ -16,6 +17,7 @@ from penstock.fleet.observed import Observation, Replica, ReplicaState
 from penstock.fleet.rules import ScaleRules
 from penstock.fleet.windows import Extreme, Mean
 
+_LONGER = 2.0
 _READY, _STARTING = ReplicaState.READY, ReplicaState.STARTING
 
 
@@ -41,7 +43,7 @@ class Autoscaler:
 
     def __init__(self, rules: ScaleRules, clock: Clock) -> None:
         self._now = clock.monotonic
-        self._panic_until = -math.inf
+        self._panic_until = self._came_down_at = -math.inf
         self._seen = False
         self.adopt(rules)
 
@@ -101,7 +103,17 @@ class Autoscaler:
         lately = self._enough.note(enough, now)
         # Down only to what was the most that was needed lately; up at once.
         wanted = enough if enough >= current else min(current, lately)
-        return min(max(wanted, rules.least), rules.most)
+        wanted = min(max(wanted, rules.least), rules.most)
+        self._note_turn(wanted, current, now)
+        return wanted
+
+    def _note_turn(self, wanted: int, current: int, now: float) -> None:
+        longer = _LONGER * self.rules.down_after_seconds
+        if wanted < current:
+            self._came_down_at = now
+            self._enough.last(self.rules.down_after_seconds)
+        elif wanted > current and now - self._came_down_at < longer:
+            self._enough.last(longer)
 
     def _leaving(self, ready: list[Replica], starting: list[Replica], count: int) -> tuple[str, ...]:
         ready.reverse()

@@ -69,9 +69,9 @@ class Inflow:
         self._tokens += tokens
 
     def rate(self, now: float) -> float:
+        self._trim(now)
         if not self._came:
             return 0.0
-        self._trim(now)
         return self._tokens / min(max(now - self._since, _SHORTEST_SECONDS), self._window)
 
     def _trim(self, now: float) -> None:

@@ -9,6 +9,8 @@ from penstock.scheduling.tenants import Tenants
 _ENOUGH_TO_TELL = 8
 """Requests that went to workers, before a pace is believed."""
 _INFLOW_SECONDS = 2.0
+_BELIEVED_SECONDS = 10.0
+"""What came in the last two seconds says little about the next minute."""
 _NEVER = float("inf")
 Rival = tuple[float, float, float, float]
 """When what goes of another class before has reached its share, in seconds; that share; what of it waits already, and comes a second."""
@@ -69,7 +71,8 @@ class Outlook:
             rate = self._inflows[each].rate(now)
             if each is own or not (tenants.tokens or rate):
                 continue
-            share, waiting = ahead * weights[each] / weights[own], float(tenants.tokens)
+            waiting = float(tenants.tokens)
+            share = min(ahead * weights[each] / weights[own], waiting + rate * _BELIEVED_SECONDS)
             if share <= waiting:
                 found.append((0.0, share, share, 0.0))
             else:

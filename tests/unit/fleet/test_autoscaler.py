@@ -140,6 +140,22 @@ def test_fewer_only_after_they_would_have_been_enough_for_five_minutes() -> None
     assert one.sizes[-1] == 2  # one would be busier than it should be: a tenth is left for the next wobble
 
 
+def test_what_was_needed_again_soon_stays_twice_as_long_the_next_time() -> None:
+    deployment = Deployment(count=5)
+    deployment.run(350, 320)
+    assert len(deployment.ready_at) == 4
+    deployment.run(460, 100)
+    assert len(deployment.ready_at) == 5, "it came down too early"
+    deployment.run(350, 500)
+    assert len(deployment.ready_at) == 5, "five minutes are not enough this time"
+    deployment.run(350, 200)
+    assert len(deployment.ready_at) == 4
+    deployment.run(350, 700)
+    deployment.run(500, 60)
+    deployment.run(350, 420)
+    assert len(deployment.ready_at) == 4, "it was needed for long: five minutes again"
+
+
 def test_those_that_start_go_first_then_those_with_the_least_to_do() -> None:
     clock = ManualClock()
     scaler = Autoscaler(ScaleRules(TARGET, most=20, down_after_seconds=0.0), clock)

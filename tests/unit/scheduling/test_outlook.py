@@ -38,6 +38,21 @@ def test_others_that_come_nearly_as_fast_as_all_go_make_it_long() -> None:
     assert wait(40.0, 28.0, [rival(160.0, 0.0, 24.0)]) == pytest.approx(200.0 / 28.0), "its share is all that it gets"
 
 
+def test_a_few_that_came_at_once_are_no_stream_for_the_next_minutes() -> None:
+    """As after a cold start: a long line, a pace that is only just known, and two requests of another class in half a second."""
+    line = Line(1000)
+    line.join(Entry(0, ServiceClass.ENTERPRISE, queued_at=0.0, give_up_at=1e6), 0.0)
+    for number in range(60):
+        line.join(Entry(number, ServiceClass.FREE, queued_at=0.0, give_up_at=1e6), 0.0)
+    served = iter(range(20))
+    for second in range(1, 11):
+        line.serve(lambda entry: next(served, 99) < 2 * second, float(second))  # noqa: B023
+    before = line.expected_wait(10.0, Entry(61, ServiceClass.FREE, give_up_at=2e6))
+    for number in range(2):
+        line.join(Entry(number, ServiceClass.ENTERPRISE, queued_at=10.0, give_up_at=1e6), 10.0)
+    assert before < line.expected_wait(10.0, Entry(61, ServiceClass.FREE, give_up_at=2e6)) < 2 * before
+
+
 def test_a_class_of_which_nobody_waits_for_long_counts() -> None:
     """It takes most of the slots from those that do."""
     line = Line(1000)
