@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.platform import Platform, eventually, running, worker
+from tests.live.platform import WATCHED, Platform, eventually, running, worker
 from tests.tiny.place import require, tiny_model
 
 START_SECONDS = 60.0
@@ -25,7 +25,7 @@ START_SECONDS = 60.0
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with running(Platform(tmp_path_factory.mktemp("served"), "--workers", "0")) as one:
+    with running(Platform(tmp_path_factory.mktemp("served"), "--workers", "0", environment=WATCHED)) as one:
         yield one
 
 

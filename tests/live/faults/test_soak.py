@@ -32,9 +32,10 @@ def test_many_requests_and_faults(tmp_path: Path, count: int, figure: Callable[[
     with upstream() as (port, stop), running(Platform(tmp_path, *flags(port), environment=patient)) as platform:
         eventually(lambda: [model["id"] for model in platform.control.get("/v1/models")["data"]] == ["m"], 20)
         statuses: Counter[str] = Counter()
-        asyncio.run(traffic(platform, count // 10, statuses))
+        # Buffers of a busy moment grow to what the busiest has needed so far: that takes some hundred thousand requests.
+        asyncio.run(traffic(platform, count // 2, statuses))
         before = resident_bytes(platform)
-        asyncio.run(traffic(platform, count - count // 10, statuses))
+        asyncio.run(traffic(platform, count - count // 2, statuses))
         after = resident_bytes(platform)
         told = stop()
         eventually(lambda: totals(platform)["requests"] == told["requests"], 60, lambda: f"{totals(platform)} of {told}")
@@ -44,7 +45,9 @@ def test_many_requests_and_faults(tmp_path: Path, count: int, figure: Callable[[
     assert set(statuses) == {"answered", "error event", "left", "502"}
     growth = after / before - 1
     assert growth <= (MOST_GROWTH if count >= 100_000 else 0.2)
-    figure(f"{count:,} requests, {counted['completion_tokens']:,} tokens equal; memory {before >> 20} to {after >> 20} MiB ({growth:+.1%})")
+    figure(
+        f"{count:,} requests, {counted['completion_tokens']:,} tokens equal; memory over the second half {before >> 20} to {after >> 20} MiB ({growth:+.1%})"
+    )
 
 
 def flags(port: int) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import brokers
-from tests.live.platform import Platform, eventually, running
+from tests.live.platform import WATCHED, Platform, eventually, running
 from tests.live.streams.scene import (
     MODULE,
     KafkaSide,
@@ -31,7 +31,6 @@ NUMBER = 1_000
 KILLS = {"kafka": 2, "nats": 3}
 """After each of them Kafka forms the group anew, which takes 10 s."""
 SECONDS = 120.0
-WATCHED = {"PENSTOCK_ADMISSION__API_PER_MINUTE": "1000000"}
 
 
 @pytest.fixture(scope="module")

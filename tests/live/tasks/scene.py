@@ -13,8 +13,6 @@ from tests.live.platform import Control, Platform, eventually, start
 
 MODULE = "tests.live.tasks.work_of_users"
 OVER_SECONDS = 100.0
-WATCHED = {"PENSTOCK_ADMISSION__API_PER_MINUTE": "1000000"}
-"""The tests ask far more often than people do."""
 
 
 class Runner:

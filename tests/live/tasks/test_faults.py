@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.live.platform import Control, Platform, eventually, running
-from tests.live.tasks.scene import MODULE, OVER_SECONDS, WATCHED, Runner, assert_each_once, counts, joined, pages, submit, until_over
+from tests.live.platform import WATCHED, Control, Platform, eventually, running
+from tests.live.tasks.scene import MODULE, OVER_SECONDS, Runner, assert_each_once, counts, joined, pages, submit, until_over
 from tests.postgres import database
 
 

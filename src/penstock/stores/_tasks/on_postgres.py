@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 import psycopg
@@ -22,6 +23,7 @@ from penstock.stores._tasks.wakeups import ANY
 CHANNEL = "penstock_tasks"
 NOTIFY_EVERY_SECONDS = 0.05
 _LISTEN_AGAIN_SECONDS = 1.0
+_PATIENCE_SECONDS = 2.0
 _LONGEST_NEWS = 1000
 """Characters; the server takes 8,000 bytes, and names may have four to a character, and quotes."""
 _CLEANED_AFTER = 10_000
@@ -43,6 +45,7 @@ class PostgresTasks(SqlTasks):
         self._address = address
         self._learned = clock is not None
         self._untold: set[str] = set()
+        self._closing = asyncio.Event()
         self._teller: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._cleaner: asyncio.Task[None] | None = None
@@ -50,11 +53,16 @@ class PostgresTasks(SqlTasks):
         self._plan_again_at = _CLEANED_AFTER
 
     async def close(self) -> None:
+        if self._teller is not None:
+            # Asked, not cancelled: the driver does not like to be, in the middle of a transaction.
+            self._closing.set()
+            await asyncio.wait([self._teller], timeout=_PATIENCE_SECONDS)
         for task in (self._teller, self._listener, self._cleaner):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
         self._teller = self._listener = self._cleaner = None
+        self._closing.clear()
 
     async def wait(self, ticket: int, queues: Collection[str], timeout_seconds: float) -> bool:
         if self._listener is None:
@@ -132,7 +140,8 @@ class PostgresTasks(SqlTasks):
                 )
             except PortUnavailable:
                 pass  # whoever waits looks by itself now and then
-            await asyncio.sleep(NOTIFY_EVERY_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), NOTIFY_EVERY_SECONDS)
 
     async def _listen(self) -> None:
         while True:
