@@ -45,9 +45,8 @@ def test_many_requests_and_faults(tmp_path: Path, count: int, figure: Callable[[
     assert set(statuses) == {"answered", "error event", "left", "502"}
     growth = after / before - 1
     assert growth <= (MOST_GROWTH if count >= 100_000 else 0.2)
-    figure(
-        f"{count:,} requests, {counted['completion_tokens']:,} tokens equal; memory over the second half {before >> 20} to {after >> 20} MiB ({growth:+.1%})"
-    )
+    tokens, memory = counted["completion_tokens"], f"{before >> 20} to {after >> 20} MiB ({growth:+.1%})"
+    figure(f"{count:,} requests, {tokens:,} tokens equal; memory over the second half {memory}")
 
 
 def flags(port: int) -> list[str]:
