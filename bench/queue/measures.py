@@ -12,7 +12,7 @@ from penstock.domain.task_search import TaskFilter, TaskQuery
 from penstock.stores.sqlite import SqliteStore
 
 _STARTS = 300
-_READS = 200
+_READS = 500
 
 
 async def enqueue_rate(tasks: TaskStore, count: int) -> float:

@@ -13,8 +13,10 @@ from penstock.stores._tasks.db import Db, Row
 from penstock.stores._tasks.rows import BODIES, FROM, HOT, HOT_STATUSES, TASK, listed_numbers, number_of, task_of
 from penstock.stores._tasks.words import Term, asked, for_postgres, for_sqlite
 
-_LOOKED_THROUGH = 10_000
+_LOOKED_THROUGH = (1_000, 10_000)
 """The newest tasks, in which a search on PostgreSQL looks first."""
+_RARE = 2
+"""Hits among the first of those that are so few that all there are can be found by the index, and not many of them be in the others."""
 COUNTED_AT_MOST = 10_000
 """A page's total is exact up to here."""
 _STATES = {status: state for state, status in HOT_STATUSES.items()}
@@ -151,21 +153,25 @@ class PostgresListing(Listing):
         if not where.words_only or query.sort is not TaskSort.CREATED:
             return super().rows(db, where, query)
         # What is common is found among the newest; only for what is rare is everything asked, of which there is little then.
-        newest, all_ = self.hits(where, query)
-        hits = db.rows(newest, query.limit + 1)
+        some, more, all_ = self.hits(where, query)
+        hits = db.rows(some, query.limit + 1)
+        if _RARE < len(hits) <= query.limit:
+            hits = db.rows(more, query.limit + 1)
         if len(hits) <= query.limit:
             hits = db.rows(all_, query.limit + 1)
         way = "ASC" if query.ascending else "DESC"
         statement = f"{_selected(query)} {FROM} WHERE t.org_id = ? AND {db.any_of('t.number')} ORDER BY t.number {way}"
         return db.rows(statement, *where.values, db.listed(number for (number,) in hits))
 
-    def hits(self, where: Conditions, query: TaskQuery) -> tuple[str, str]:
-        """Two ways of finding the tasks of a page of what has the words, and nothing else is asked."""
+    def hits(self, where: Conditions, query: TaskQuery) -> tuple[str, str, str]:
+        """Three ways of finding the tasks of a page of what has the words, and nothing else is asked."""
         way, than = ("ASC", ">") if query.ascending else ("DESC", "<")
         after = "true" if query.after is None else f"task {than} {_place(query.after, query.sort)[1]}"
-        newest = f"SELECT task, document FROM task_search WHERE {after} ORDER BY task {way} LIMIT {_LOOKED_THROUGH}"
+        newest = f"SELECT task, document FROM task_search WHERE {after} ORDER BY task {way} LIMIT"
+        some, more = (f"SELECT task FROM ({newest} {most}) s WHERE {where.words} ORDER BY task {way} LIMIT ?" for most in _LOOKED_THROUGH)
         return (
-            f"SELECT task FROM ({newest}) s WHERE {where.words} ORDER BY task {way} LIMIT ?",
+            some,
+            more,
             # Sorted by a sum, so that the planner does not think of walking through all tasks in their order.
             f"SELECT task FROM task_search s WHERE {after} AND {where.words} ORDER BY task + 0 {way} LIMIT ?",
         )
