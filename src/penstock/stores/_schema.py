@@ -12,7 +12,7 @@ from sqlalchemy import JSON, Boolean, Column, Double, ForeignKey, Index, Integer
 from penstock.stores import _schema_decisions, _schema_objects, _schema_policy, _schema_tasks  # noqa: F401 - describe their tables in `metadata`
 from penstock.stores._schema_base import NAME, NUMBER, metadata
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0005"
 """The newest migration; as text it sorts like a number."""
 
 plan = Table(

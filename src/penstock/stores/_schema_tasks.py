@@ -205,8 +205,7 @@ task_search = Table(
     metadata,
     Column("task", BigInteger, primary_key=True, autoincrement=False),
     Column("document", TSVECTOR, nullable=False),
-    # Words that are not sorted in yet are read by every search: 256 kB of them (the server's default is 4 MB) are read in no time.
-    Index("task_search_document", "document", postgresql_using="gin", postgresql_with={"gin_pending_list_limit": 256}),
+    Index("task_search_document", "document", postgresql_using="gin"),
     info={"only_on": "postgresql"},
 )
 
