@@ -67,12 +67,12 @@ def asked(text: str) -> list[Term]:
     return terms
 
 
-def for_sqlite(terms: list[Term], org_id: str) -> str:
-    """As an FTS5 expression."""
-    found = f'org : "{org_word(org_id)}"'
-    wanted = [found, *(f"document : {_fts5(term)}" for term in terms if not term.excluded)]
+def for_sqlite(terms: list[Term], org_id: str | None) -> str:
+    """As an FTS5 expression; without an organisation, of everybody's tasks: empty when nothing but words to leave out is asked."""
+    wanted = [] if org_id is None else [f'org : "{org_word(org_id)}"']
+    wanted += [f"document : {_fts5(term)}" for term in terms if not term.excluded]
     excluded = "".join(f" NOT (document : {_fts5(term)})" for term in terms if term.excluded)
-    return f"({' AND '.join(wanted)}){excluded}"
+    return f"({' AND '.join(wanted)}){excluded}" if wanted else ""
 
 
 def for_postgres(terms: list[Term], org_id: str) -> str:

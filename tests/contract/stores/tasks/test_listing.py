@@ -159,6 +159,28 @@ async def test_words_are_found_wherever_they_stand(desk: Desk) -> None:
         assert await desk.names(TaskFilter(text=text)) == names, text
 
 
+@pytest.mark.parametrize("ascending", [False, True])
+async def test_words_are_found_page_by_page_among_those_of_others(desk: Desk, ascending: bool) -> None:
+    """Many of another organisation's have the word, all of them before ours or all after them, or in between."""
+    ours: list[str] = []
+    for count, org in [(250, OTHER), (40, ORG), (250, OTHER), (20, ORG)]:
+        tasks = [desk.new("shared", org_id=org) for _ in range(count)]
+        await desk.tasks.enqueue(tasks)
+        ours += [task.id for task in tasks if org == ORG]
+    await desk.submit("rare", org_id=OTHER)
+    rare = await desk.submit("rare shared")
+    for text, wanted in [("shared", [*ours, rare]), ("rare", [rare]), ("rare -shared", []), ("-rare shared", ours)]:
+        found: list[str] = []
+        after = None
+        while True:
+            query = TaskQuery(TaskFilter(text=text), ascending=ascending, limit=7, after=after)
+            page = await desk.tasks.tasks(ORG, query)
+            found += [task.id for task in page.tasks]
+            if (after := page.next) is None:
+                break
+        assert found == (wanted if ascending else wanted[::-1]), text
+
+
 async def test_words_of_what_is_deleted_are_gone(desk: Desk) -> None:
     await desk.runner()
     task = await desk.submit("gone", keep_seconds=5.0)
