@@ -19,8 +19,6 @@ _RARE = 2
 """Hits among the first of those that are so few that all there are can be found by the index, and not many of them be in the others."""
 COUNTED_AT_MOST = 10_000
 """A page's total is exact up to here."""
-_FEW = 200
-"""Tasks of all organisations that have some words: so few are looked at one by one on SQLite."""
 _STATES = {status: state for state, status in HOT_STATUSES.items()}
 _SORTED_BY = {TaskSort.CREATED: "t.number", TaskSort.FINISHED: "t.finished_at", TaskSort.PRIORITY: "t.priority"}
 _STARTED = "COALESCE(h.started_at, t.started_at)"
@@ -137,18 +135,19 @@ class Listing(ABC):
 
 class SqliteListing(Listing):
     def rows(self, db: Db, where: Conditions, query: TaskQuery) -> list[Row]:
-        found = self._few(db, where, query) if where.words_only and where.anybodys and query.sort is TaskSort.CREATED else None
+        found = self._whoevers(db, where, query) if where.words_only and where.anybodys and query.sort is TaskSort.CREATED else None
         return super().rows(db, where, query) if found is None else found
 
-    def _few(self, db: Db, where: Conditions, query: TaskQuery) -> list[Row] | None:
-        """The page, if it can be had from few tasks of all organisations together: the index of words needs a millisecond to find those
-        of an organisation that has a million. None: there may be more."""
+    def _whoevers(self, db: Db, where: Conditions, query: TaskQuery) -> list[Row] | None:
+        """The page, if the first tasks with these words are all of this organisation, or all that there are: the index of words needs a
+        millisecond to find those of an organisation that has a million. None: there may be more."""
         way, than = ("ASC", ">") if query.ascending else ("DESC", "<")
         after = "" if query.after is None else f" AND rowid {than} {_place(query.after, query.sort)[1]}"
-        hits = db.rows(f"SELECT rowid FROM task_search WHERE task_search MATCH ?{after} ORDER BY rowid {way} LIMIT {_FEW}", where.anybodys)
-        statement = f"{_selected(query)} {FROM} WHERE t.org_id = ? AND {db.any_of('t.number')} ORDER BY t.number {way} LIMIT ?"
-        rows = db.rows(statement, where.values[0], db.listed(number for (number,) in hits), query.limit + 1)
-        return rows if len(hits) < _FEW or len(rows) > query.limit else None
+        most = query.limit + 1
+        hits = db.rows(f"SELECT rowid FROM task_search WHERE task_search MATCH ?{after} ORDER BY rowid {way} LIMIT ?", where.anybodys, most)
+        statement = f"{_selected(query)} {FROM} WHERE t.org_id = ? AND {db.any_of('t.number')} ORDER BY t.number {way}"
+        rows = db.rows(statement, where.values[0], db.listed(number for (number,) in hits))
+        return rows if len(hits) < most or len(rows) == most else None
 
     def found(self, where: Conditions, terms: Sequence[Term], org_id: str) -> None:
         # From the words to the tasks, never the other way: the index of words has them in the order of their numbers.
