@@ -60,7 +60,7 @@ TIER_VARIATIONS: Mapping[str, tuple[float, dict[str, Any], dict[str, Any]]] = {
     "plans.*.spill = true": (_BUSY, {}, {"spill": True}),
     "plans.*.downgrade = false": (_BUSY, {}, {"downgrade": False}),
     "as installed, calm": (_CALM, {}, {}),
-    "pools.overflow_reserve = 0.8, calm": (_CALM, {"pools": {"overflow_reserve": 0.7}}, {}),
+    "pools.overflow_reserve = 0.8, calm": (_CALM, {"pools": {"overflow_reserve": 0.8}}, {}),
 }
 """The load, the policy, and what is different about the plans."""
 
