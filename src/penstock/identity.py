@@ -11,10 +11,11 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+# Imported where it is used: a gateway that runs its own runner needs none of its 8 MB.
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 TIMESTAMP = "x-penstock-timestamp"
 NONCE = "x-penstock-nonce"
@@ -27,7 +28,7 @@ class IdentityInUse(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    key: Ed25519PrivateKey = field(repr=False)
+    key: "Ed25519PrivateKey" = field(repr=False)
     secret: str = field(repr=False)
     """What a gateway presents as `Authorization: Bearer`."""
     lock: IO[bytes] | None = field(default=None, repr=False)
@@ -35,7 +36,7 @@ class Identity:
     @property
     def public_key(self) -> bytes:
         """Raw, 32 bytes."""
-        return self.key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return self.key.public_key().public_bytes_raw()
 
     def sign(self, method: str, path: str, body: bytes, now: float) -> dict[str, str]:
         """The headers that prove who sent a request; good for one call. `now` is Unix seconds; gateways accept 300 s of difference."""
@@ -55,6 +56,8 @@ def signed_text(method: str, path: str, timestamp: str, nonce: str, body: bytes)
 
 def load(state_dir: Path) -> Identity:
     """The identity kept in a directory; made on the first call. Raises IdentityInUse."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _lock(state_dir / "identity.lock")
     key = _kept(state_dir / "identity.key", lambda: Ed25519PrivateKey.generate().private_bytes_raw())

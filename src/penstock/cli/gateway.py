@@ -1,5 +1,6 @@
 """`penstock gateway`: the gateway alone."""
 
+from penstock import lean
 from penstock.cli import process
 from penstock.cli.command import command, single
 
@@ -30,6 +31,7 @@ def gateway(
         "tls_key": tls_key,
     }
     settings = process.load_settings(flags, config)
-    from penstock.app import gateway as app
+    with lean.imports():
+        from penstock.app import gateway as app
 
     return app.run(settings, json_line)

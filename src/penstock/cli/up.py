@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from penstock import lean
 from penstock.cli import process
 from penstock.cli.command import command, single
 
@@ -48,6 +49,7 @@ def up(
         "chaos": {"on": chaos or None, "every_seconds": chaos_every, "seed": chaos_seed},
     }
     settings = process.load_settings(flags, config)
-    from penstock.app import up as app
+    with lean.imports():
+        from penstock.app import up as app
 
     return app.run(settings, json_line)

@@ -20,6 +20,8 @@ from penstock.journal.slots import Slot, Slots
 
 _MOST_RECORDS_IN_MEMORY = 200_000
 _RETRY_SECONDS = 1.0
+_BATCH_RECORDS = 1_000
+"""About as many go to the ledger at a time. A record is in memory several times on its way, and what was filled once is not given back."""
 log = structlog.get_logger("penstock.journal")
 
 
@@ -120,10 +122,15 @@ class Journal:
     # the ledger's side
 
     async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        last = loop.time()
         while not self._stopping.is_set():
+            before, now = self.written, loop.time()
             ok = await self.flush()
+            pause = pause_seconds(self._flush_seconds, self.written - before, now - last) if ok else _RETRY_SECONDS
+            last = now
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), self._flush_seconds if ok else _RETRY_SECONDS)
+                await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def flush(self) -> bool:
         """Move everything to the ledger; False when it could not be reached and the rest waits."""
@@ -162,3 +169,8 @@ class Journal:
             held += len(batch.records)
             if held > _MOST_RECORDS_IN_MEMORY and batch.path is not None:
                 batch.records = []
+
+
+def pause_seconds(longest: float, records: int, seconds: float) -> float:
+    """Until the next batch, when the last one was of so many records from so many seconds: its size is bounded at any rate."""
+    return min(longest, seconds * _BATCH_RECORDS / records) if records else longest

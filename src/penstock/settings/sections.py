@@ -109,7 +109,7 @@ class UsageSettings(Section):
     """The journal and the ledger."""
 
     journal_slots: Count = Field(default=4096, description="Requests in flight that the journal can hold.")
-    flush_seconds: Seconds = Field(default=0.25, description="How often finished requests are written to the ledger.")
+    flush_seconds: Seconds = Field(default=0.25, description="Finished requests are written to the ledger this often, many of them sooner.")
 
 
 class FilesSettings(Section):

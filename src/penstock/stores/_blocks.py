@@ -28,7 +28,8 @@ MOST_RECORDS = 1000
 _BLOCKS_AT_ONCE = 4
 """Read at one go, for the same reason."""
 _SUMS_AT_ONCE = 64
-_ROWS_AT_ONCE = 50
+_ROWS_AT_ONCE = (16, 8, 4, 2, 1)
+"""In one statement. SQLite keeps what a statement was given last for as long as the statement is kept: let there be few of them."""
 
 _COLUMNS = ("org_id", "first_started_at", "last_started_at", "first_request_id", "last_request_id", "sums", "records")
 _NOTE = "INSERT INTO usage_append (batch_id, appended_at) VALUES (?, ?) ON CONFLICT DO NOTHING"
@@ -151,9 +152,12 @@ def _write(cursor: DBAPICursor, batch_id: str, now: float, blocks: list[tuple[An
     cursor.execute(_NOTE, (batch_id, now))
     if not cursor.rowcount:
         return False
-    for start in range(0, len(blocks), _ROWS_AT_ONCE):
-        part = blocks[start : start + _ROWS_AT_ONCE]
-        cursor.execute(_INSERT + ", ".join([_ROW] * len(part)), tuple(chain.from_iterable(part)))
+    written = 0
+    for rows in _ROWS_AT_ONCE:
+        while len(blocks) - written >= rows:
+            part = blocks[written : written + rows]
+            cursor.execute(_INSERT + ", ".join([_ROW] * rows), tuple(chain.from_iterable(part)))
+            written += rows
     cursor.execute(_ADD_UP, (_json(hours.rows()),))
     return True
 

@@ -3,10 +3,11 @@
 import hashlib
 import hmac
 import secrets
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _NONCE_BYTES = 12
 _WORKER_SECRETS = b"penstock worker secrets"
@@ -17,8 +18,16 @@ class Seal:
     """AES-256-GCM under a key derived from the installation's secret; a sealed value opens only for the row it was made for."""
 
     def __init__(self, secret_key: bytes) -> None:
-        key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_WORKER_SECRETS).derive(secret_key)
-        self._cipher = AESGCM(key)
+        self._secret_key = secret_key
+
+    @cached_property
+    def _cipher(self) -> "AESGCM":
+        # Imported when there is a secret: it weighs 8 MB.
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+        return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=None, info=_WORKER_SECRETS).derive(self._secret_key))
 
     def seal(self, row_id: str, text: str) -> bytes:
         nonce = secrets.token_bytes(_NONCE_BYTES)

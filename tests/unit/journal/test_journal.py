@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from penstock.journal import segments
-from penstock.journal.journal import Journal
+from penstock.journal.journal import Journal, pause_seconds
 from penstock.journal.segments import Segments
 from tests.unit.journal.ledger import MemoryLedger, record, same
 
@@ -165,3 +165,18 @@ async def test_a_torn_line_is_left_out(tmp_path: Path, ledger: MemoryLedger) -> 
     journal.open(same)
     await journal.close()
     assert ledger.batches == {batch.id: [record("req_1")]}
+
+
+@pytest.mark.parametrize(
+    ("records", "seconds", "expected"),
+    [
+        (0, 0.25, 0.25),  # nothing came
+        (100, 0.25, 0.25),
+        (1_000, 0.25, 0.25),
+        (5_000, 0.25, 0.05),
+        (1_000, 0.05, 0.05),  # and it stays so at the same rate
+        (20, 10.0, 0.25),
+    ],
+)
+def test_the_pause_shrinks_so_that_a_batch_does_not_grow(records: int, seconds: float, expected: float) -> None:
+    assert pause_seconds(0.25, records, seconds) == pytest.approx(expected)

@@ -6,8 +6,6 @@ import hashlib
 import re
 from collections import OrderedDict
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from starlette.datastructures import Headers
 
 from penstock.domain.errors import Unauthenticated
@@ -57,6 +55,10 @@ def verify(public_key: bytes, method: str, path: str, headers: Headers, body: by
         raise Unauthenticated(f"This needs a worker's signature: the headers {TIMESTAMP_HEADER}, {NONCE_HEADER} and {SIGNATURE_HEADER}.")
     if abs(int(timestamp) - now) > LARGEST_SKEW_SECONDS:
         raise Unauthenticated("The signature's time is more than 300 seconds from ours; check the clocks.")
+    # Imported by the first worker that comes: it weighs 8 MB.
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, signed_bytes(method, path, timestamp, nonce, body))
     except (InvalidSignature, ValueError):
