@@ -20,6 +20,7 @@ MODULES = (
     "admission/gate.py",
     "admission/keyring.py",
     "admission/limits.py",
+    "domain/bucket.py",
     "domain/call.py",
     "domain/ids.py",
     "edge/fastlane.py",

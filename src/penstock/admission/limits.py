@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from penstock.admission.tiers import TierChoice, resolve
+from penstock.domain.bucket import Bucket
 from penstock.domain.errors import RateLimited
 from penstock.domain.policy import TIERS, TierPolicy
-from penstock.domain.ports import Bucket, Quotas
+from penstock.domain.ports import Quotas
 from penstock.domain.principal import Principal, Scope, ServiceTier
 from penstock.wire.decimals import decimal
 

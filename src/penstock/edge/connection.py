@@ -267,18 +267,17 @@ class PenstockConnection(HttpToolsProtocol):
         super().shutdown()
 
     def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
         self.since = 0.0
         if self.stage is ANSWER:
             self.stage = IDLE
             self._head_read = 0
-        if self.flow.read_paused:
-            self.flow.resume_reading()
-        if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
+        # Asked only where it matters: this runs for every request.
+        if (self.flow.read_paused or self.pipeline) and not self.transport.is_closing():
+            if self.flow.read_paused:
+                self.flow.resume_reading()
+            if self.pipeline:
+                cycle, app = self.pipeline.pop()
+                self._start_asgi_task(cycle, app)
 
     def _await_next(self) -> None:
         self.stage = IDLE

@@ -16,6 +16,7 @@ from penstock.usage.meter import Meter
 CLIENT_LEFT: Final = "client_left"
 REPLAYED: Final = "replayed"
 BROKE_OFF: Final = "upstream_failed"
+_NAMES: Final = OPERATION_NAMES
 _CODES: Final = {Outcome.COMPLETED: "", Outcome.CLIENT_LEFT: CLIENT_LEFT, Outcome.FAILED: BROKE_OFF}
 
 
@@ -123,7 +124,7 @@ def left(request: Trail, now: float) -> None:
 def _observe(request: Trail, meter: Meter, status: int, seconds: float, count: TokenCount | None) -> None:
     request.rooms.observer.over(
         request.model,
-        OPERATION_NAMES[request.call.operation],
+        _NAMES[request.call.operation],
         meter.tier,
         status,
         seconds,

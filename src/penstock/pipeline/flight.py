@@ -28,7 +28,8 @@ from penstock.wire.sse import DONE, KEEPALIVE
 from penstock.wire.usage import usage_event
 
 log = structlog.get_logger("penstock.pipeline")
-_NOBODY: frozenset[str] = frozenset()
+_NOBODY: Final[frozenset[str]] = frozenset()
+_PATHS: Final = OPERATION_PATHS
 _EMBEDDING: Final = Operation.EMBEDDING
 _INFER: Final = Operation.INFER
 _COMPLETED: Final = Outcome.COMPLETED
@@ -90,13 +91,13 @@ class Flight(Queued):
         self.service_class = principal.plan.service_class if asked is None else asked
         self.cost = self.demand.prompt_tokens + self.demand.max_tokens
         if not self.line.length and (found := self.serving.place(self.pools, self.excluded, self.prefix)) is not None:
-            self._send(*found)
+            self._send(found[0], found[1])
         else:
             self._wait(now)
 
     def _replayed(self, name: str, now: float) -> bool:
         call = self.call
-        answer = self.rooms.answers.begin(self.principal.key_id, name, OPERATION_PATHS[call.operation], call.body, now)
+        answer = self.rooms.answers.begin(self.principal.key_id, name, _PATHS[call.operation], call.body, now)
         if isinstance(answer, Ticket):
             self.ticket = answer
             return False
@@ -135,7 +136,7 @@ class Flight(Queued):
             attempt.over = True
             self.mistaken(refusal)
             return
-        exchange = rooms.transport.send(member.record, OPERATION_PATHS[self.call.operation], self.call.request_id, body, attempt)
+        exchange = rooms.transport.send(member.record, _PATHS[self.call.operation], self.call.request_id, body, attempt)
         if attempt.over:
             # It failed at once, and what follows from that has happened already; or the client left at that moment.
             exchange.cancel()
@@ -228,7 +229,7 @@ class Flight(Queued):
         self.excluded = excluded
         self.tries += ((attempt.member.id, error.message[:_LONGEST_REASON], now - self.started, False),)
         if (found := self.serving.place(self.pools, excluded, self.prefix)) is not None:
-            self._send(*found)
+            self._send(found[0], found[1])
         else:
             self._queue(now)
         return True
@@ -259,7 +260,7 @@ class Flight(Queued):
                 self._retries_taken += 1
                 self.meter.retries += 1
                 if (place := self.serving.place(self.pools, self.excluded, self.prefix)) is not None:
-                    self._send(*place)
+                    self._send(place[0], place[1])
                     return
                 if self.serving.has_others(self.pools, self.excluded):
                     self._queue(rooms.monotonic())
@@ -393,8 +394,7 @@ class Flight(Queued):
         return self.attempt
 
     def _common_headers(self, now: float) -> bytes:
-        assert self.admission is not None
-        call = self.call
-        if not self.limits:
-            self.limits = self.admission.header_block(now)
+        call, admission = self.call, self.admission
+        if not self.limits and admission is not None:
+            self.limits = admission.header_block(now)
         return heads.answered(call.request_id, call.client_request_id, ending.in_short(self), self.started, now, self.limits)

@@ -10,10 +10,12 @@
 """
 
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 from penstock.domain.principal import Pool, ServiceClass
 from penstock.wire.decimals import decimal
+
+Key = TypeVar("Key")
 
 JSON: Final = b"content-type: application/json\r\n"
 EVENTS: Final = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
@@ -28,27 +30,46 @@ def identity(request_id: str, client_request_id: str, decision: bytes) -> bytes:
     )
 
 
-@lru_cache(maxsize=4096)
+_MOST_KEPT: Final = 4096
+_PLACED: Final[dict[tuple[str, Pool], bytes]] = {}
+_WHOLE: Final[dict[tuple[str, Pool], bytes]] = {}
+_CHOSEN: Final[dict[tuple[ServiceClass, Pool, str, str], bytes]] = {}
+_AT_ONCE: Final[dict[tuple[ServiceClass, Pool, str, str], bytes]] = {}
+"""What these functions have answered. Not an `lru_cache`: to call one costs a compiled room more than the look-up does."""
+
+
 def placed(worker_id: str, pool: Pool) -> bytes:
-    return b"x-penstock-pool: %b\r\nx-penstock-worker: %b\r\n" % (pool.value.encode("ascii"), worker_id.encode("ascii"))
+    return _PLACED.get((worker_id, pool)) or _keep(
+        _PLACED,
+        (worker_id, pool),
+        b"x-penstock-pool: %b\r\nx-penstock-worker: %b\r\n" % (pool.value.encode("ascii"), worker_id.encode("ascii")),
+    )
 
 
-@lru_cache(maxsize=4096)
 def whole(worker_id: str, pool: Pool) -> bytes:
     """Of an answer that is no stream."""
-    return JSON + placed(worker_id, pool)
+    return _WHOLE.get((worker_id, pool)) or _keep(_WHOLE, (worker_id, pool), JSON + placed(worker_id, pool))
 
 
-@lru_cache(maxsize=4096)
 def chosen(service_class: ServiceClass, pool: Pool, policy: str, worker_id: str) -> bytes:
     """A decision's part that is the same for many requests."""
-    return f";class={service_class.name.lower()};pool={pool.value};policy={policy};worker={worker_id}".encode()
+    key = (service_class, pool, policy, worker_id)
+    return _CHOSEN.get(key) or _keep(
+        _CHOSEN, key, f";class={service_class.name.lower()};pool={pool.value};policy={policy};worker={worker_id}".encode()
+    )
 
 
-@lru_cache(maxsize=4096)
 def at_once(service_class: ServiceClass, pool: Pool, policy: str, worker_id: str) -> bytes:
     """The whole of the usual decision."""
-    return chosen(service_class, pool, policy, worker_id) + b";wait=0;tries=1"
+    key = (service_class, pool, policy, worker_id)
+    return _AT_ONCE.get(key) or _keep(_AT_ONCE, key, chosen(service_class, pool, policy, worker_id) + b";wait=0;tries=1")
+
+
+def _keep(answers: dict[Key, bytes], key: Key, answer: bytes) -> bytes:
+    if len(answers) >= _MOST_KEPT:
+        answers.clear()
+    answers[key] = answer
+    return answer
 
 
 def effort(wait_seconds: float, tries: int) -> bytes:

@@ -50,7 +50,7 @@ class Queued(ending.Trail):
         if self.pools == _ONLY_IDLE:
             # Whoever stands in line may not use what is idle now: a worker that is dedicated to this pool.
             if self.line.length and (found := self.serving.place(self.pools, self.excluded, self.prefix)) is not None:
-                self._send(*found)
+                self._send(found[0], found[1])
                 return
             self.line.shed(self, Shed.NO_IDLE_SLOT)
             raise intake.no_idle_capacity()
@@ -81,7 +81,7 @@ class Queued(ending.Trail):
         if found is None:
             return False
         self.meter.queue_seconds += self.rooms.monotonic() - self.queued_at
-        self._send(*found)
+        self._send(found[0], found[1])
         return True
 
     def _send(self, member: Member, pool: Pool) -> None:

@@ -11,6 +11,7 @@ from penstock.domain.usage import Outcome, UsageRecord
 from penstock.usage.pricing import cost_micros
 
 _BATCH: Final = ServiceClass.BATCH
+_NAMES: Final = OPERATION_NAMES
 _CLASS_NAMES: Final = {each: each.name.lower() for each in ServiceClass}
 
 
@@ -60,7 +61,7 @@ class Meter:
             principal.org_id,
             principal.key_id,
             self._model,
-            OPERATION_NAMES[call.operation],
+            _NAMES[call.operation],
             self.tier,
             _CLASS_NAMES[service_class],
             self.worker_id,

@@ -3,7 +3,6 @@
 import base64
 import re
 import struct
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -67,13 +66,17 @@ def edited(body: bytes, reply: Reply, service_tier: str, rename: tuple[re.Patter
         fields: dict[str, Any] = dict(_fields.decode(body))
         fields["usage"] = usage_json(count)
         body = msgspec.json.encode(fields)
-    opening = _opening(service_tier)
+    opening = _OPENINGS.get(service_tier) or _opening(service_tier)
     return opening + body[1:] if body.startswith(b"{") else body.replace(b"{", opening, 1)
 
 
-@lru_cache(maxsize=16)
+_OPENINGS: Final[dict[str, bytes]] = {}
+"""What `_opening` has answered: one for each tier."""
+
+
 def _opening(service_tier: str) -> bytes:
-    return b'{"service_tier":"%b",' % service_tier.encode("ascii")
+    opening = _OPENINGS[service_tier] = b'{"service_tier":"%b",' % service_tier.encode("ascii")
+    return opening
 
 
 def embeddings_as(body: bytes, encoding: str | None) -> bytes:

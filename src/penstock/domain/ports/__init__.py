@@ -28,7 +28,6 @@ from penstock.domain.ports.durable import (
 )
 from penstock.domain.ports.policy import PolicyArchive
 from penstock.domain.ports.shared import (
-    Bucket,
     Quotas,
 )
 from penstock.domain.ports.stored_objects import (
@@ -63,7 +62,6 @@ __all__ = [
     "BlobWriter",
     "Blobs",
     "Broker",
-    "Bucket",
     "Catalogue",
     "ChangeFeed",
     "Changes",
