@@ -10,7 +10,6 @@ from penstock.rehearsal.figures import quantile
 
 TOKEN_SECONDS = 0.15
 SETTLED_BAND = 0.1
-SETTLED_DEVIATIONS = 3.0
 """As on a control chart: chance alone leaves such a band once in some hundred bins."""
 
 
@@ -78,8 +77,7 @@ class Settling:
     after: float
     """On average in the second half of the time after the step."""
     seconds: float
-    """From the step until it is, and stays, as near to the second level as it keeps later: three standard deviations of the second half,
-    or a tenth of the way between the two levels where that is more."""
+    """From the step until it is, and stays, within a tenth of the way between the two levels of the second."""
 
 
 def settling(series: Sequence[tuple[float, float]], step_at: float, until: float, bin_seconds: float) -> Settling:
@@ -88,8 +86,7 @@ def settling(series: Sequence[tuple[float, float]], step_at: float, until: float
     before = _mean([value for at, value in series if at < step_at])
     later = [value for at, value in series if half <= at < until]
     after = _mean(later)
-    spread = math.sqrt(_mean([(value - after) ** 2 for value in later]))
-    band = max(SETTLED_BAND * abs(after - before), SETTLED_DEVIATIONS * spread)
+    band = SETTLED_BAND * abs(after - before)
     away = [at for at, value in series if step_at <= at < until and abs(value - after) > band]
     return Settling(before, after, max(away) + bin_seconds / 2 - step_at if away else 0.0)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 _WAITING = re.compile(rb"^penstock_class_waiting\{([^}]*)\} ([0-9.e+]+)$", re.MULTILINE)
 _CLASS = re.compile(rb'service_class="(\w+)"')
 SAMPLE_SECONDS = 0.1
+Series = list[tuple[float, float]]
+"""The middle of each bin, and what was there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def waiting(metrics: bytes) -> dict[str, int]:
     return found
 
 
-def mean(runs: Sequence[Sequence[Sample]], groups: Collection[str], seconds: float, bin_seconds: float) -> list[tuple[float, float]]:
+def mean(runs: Sequence[Sequence[Sample]], groups: Collection[str], seconds: float, bin_seconds: float) -> Series:
     """Over all of the runs: the middle of each bin, and how many of these classes waited; bins that nobody looked at are left out."""
     found = []
     for number in range(int(seconds / bin_seconds)):
@@ -79,4 +81,25 @@ def mean(runs: Sequence[Sequence[Sample]], groups: Collection[str], seconds: flo
         part = [one.of(groups) for run in runs for one in run if start <= one.at < start + bin_seconds]
         if part:
             found.append((start + bin_seconds / 2, sum(part) / len(part)))
+    return found
+
+
+def relative(runs: Sequence[Sequence[Sample]], groups: Collection[str], step_at: float, until: float, bin_seconds: float) -> Series:
+    """As `mean`, of each run beside its own level in the second half of the time after the step.
+
+    That level is another one in each run: whoever asks for short answers just then stands in a longer line. Added up as they are, the
+    one or two longest lines would be all that is seen.
+    """
+    half = (step_at + until) / 2
+    shapes = []
+    for run in runs:
+        series = mean([run], groups, until, bin_seconds)
+        later = [value for at, value in series if at >= half]
+        level = sum(later) / len(later) if later else 0.0
+        if level:
+            shapes.append({at: value / level for at, value in series})
+    found = []
+    for at in sorted({at for shape in shapes for at in shape}):
+        values = [shape[at] for shape in shapes if at in shape]
+        found.append((at, sum(values) / len(values)))
     return found

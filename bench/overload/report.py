@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from bench.overload import figures, queue
 from bench.overload.client import Hit
-from bench.overload.figures import Phase, Settling
-from bench.overload.goals import BIN_SECONDS, REFUSED_CLASSES, WARM_SECONDS, Judgement, Run, good, settlings
+from bench.overload.figures import Phase
+from bench.overload.goals import BIN_SECONDS, REFUSED_CLASSES, WARM_SECONDS, Judgement, Run, Settlings, good, settlings
 from bench.overload.platform import Sim
 from bench.overload.runs import STEP_AT, STEP_UNTIL
 from bench.overload.traffic import MIX, TIMEOUT_SECONDS
@@ -52,10 +52,10 @@ the client was late (p99 > 20 ms) or the machine busy to more than 70 %.
 
 Taken {steps} times, {step_at:g} s of half and {step_seconds:g} s of ten times each; all of them together, in bins of {bin:g} s. A request
 counts in the bin in which it came, as refused whether it was told at once or after a wait. Settled: until the end of the last bin that
-is further from the mean of the second half of the time after the step than three standard deviations of that half's bins (as on a
-control chart), or than a tenth of the way between the levels before and after, whichever is more.
+is further from the mean of the second half of the time after the step than a tenth of the way between the levels before and after.
 The line is looked at every tenth of a second, and judged for the classes that are refused ({refused_classes}); enterprise may stand
-in line for as long as its clients wait, and its line grows until then.
+in line for as long as its clients wait, and its line grows until then. Each step brings another piece of the trace, and so a line of
+another length: it is judged beside its own later level. The lines as they are, added up, are told below as well.
 
 ![Over time](overload/step.svg)
 ![The line](overload/line.svg)
@@ -108,7 +108,7 @@ def page(run: Run, judgement: Judgement, sim: Sim, command: str, provenance: str
         step_seconds=STEP_UNTIL - STEP_AT,
         bin=BIN_SECONDS,
         refused_classes=" and ".join(REFUSED_CLASSES),
-        settled="\n".join(map(_settled, ("share that is refused", "requests of these classes in line"), settlings(run))),
+        settled=_settled(settlings(run)),
         noise="\n".join(_times(f"the nine others, {phase.name}", figures.of(phase.hits, "quiet")) for phase in (run.calm, run.noisy)),
         amplification=run.amplification,
         outage=len(run.outage.hits),
@@ -169,5 +169,10 @@ def _over_time(steps: Sequence[Phase]) -> dict[str, list[chart.Point]]:
     return found
 
 
-def _settled(what: str, found: Settling) -> str:
-    return f"| {what} | {number(found.before)} | {number(found.after)} | {number(found.seconds)} |"
+def _settled(found: Settlings) -> str:
+    rows = (
+        ("share that is refused", found.refused),
+        ("the line of these classes, beside its own later level", found.line),
+        ("the same in requests, not judged", found.waiting),
+    )
+    return "\n".join(f"| {what} | {number(one.before)} | {number(one.after)} | {number(one.seconds)} |" for what, one in rows)

@@ -14,7 +14,7 @@ from bench.overload.traffic import MIX, Source
 from penstock.rehearsal.traffic import Ask
 
 FACTORS = (0.5, 1.0, 2.0, 5.0, 10.0)
-STEPS, STEP_AT, STEP_UNTIL = 4, 3.0, 11.0
+STEPS, STEP_AT, STEP_UNTIL = 24, 3.0, 11.0
 """How often the step is taken, and seconds from the beginning until it comes and until it ends."""
 TENANTS = 4
 """Organisations of each class."""

@@ -68,12 +68,6 @@ def test_what_leaves_its_level_again_has_not_settled() -> None:
     assert figures.settling([*series[:5], (5.5, 95.0), *series[6:]], 2.0, 12.0, 1.0).seconds == 0.0
 
 
-def test_what_varies_later_may_vary_before() -> None:
-    restless = [(second + 0.5, (90.0 if second % 2 else 110.0) if second >= 2 else 0.0) for second in range(12)]
-    assert figures.settling([*restless[:5], (5.5, 75.0), *restless[6:]], 2.0, 12.0, 1.0).seconds == 0.0
-    assert figures.settling([*restless[:5], (5.5, 65.0), *restless[6:]], 2.0, 12.0, 1.0).seconds == 4.0
-
-
 def test_the_line_is_read_from_the_metrics_by_class() -> None:
     metrics = b"""# TYPE penstock_class_waiting gauge
 penstock_class_waiting{model="a",service_class="free"} 3.0
@@ -84,6 +78,21 @@ penstock_class_wait_seconds_count{service_class="free"} 9.0
     assert queue.waiting(metrics) == {"free": 4, "enterprise": 2}
     runs = [[queue.Sample(0.1, {"free": 4, "enterprise": 2}), queue.Sample(1.1, {"free": 6})], [queue.Sample(0.2, {"free": 8})]]
     assert queue.mean(runs, ("free",), 3.0, 1.0) == [(0.5, 6.0), (1.5, 6.0)]
+
+
+def test_a_line_is_judged_beside_its_own_later_level() -> None:
+    def line(level: int, *, settled_at: float) -> list[queue.Sample]:
+        return [queue.Sample(at + 0.5, {"free": 0 if at < 2 else level if at >= settled_at else level // 2}) for at in range(10)]
+
+    def settling(*runs: list[queue.Sample]) -> figures.Settling:
+        return figures.settling(queue.relative(runs, ("free",), 2.0, 10.0, 1.0), 2.0, 10.0, 1.0)
+
+    # One line ten times as long as the others, and slow: added up it would be all that is seen; it is one of ten.
+    others = [line(40, settled_at=2.0)] * 9
+    assert settling(*others, line(400, settled_at=5.0)).seconds == 0.0
+    # When most are slow, that is what is seen, whatever their lengths.
+    assert settling(line(40, settled_at=2.0), *[line(length, settled_at=5.0) for length in (20, 40, 80)]).seconds == 3.0
+    assert settling([], *others).after == pytest.approx(1.0)  # nobody stood in line: nothing to compare with
 
 
 def run_of(**changes: float) -> Run:
