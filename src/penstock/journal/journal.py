@@ -21,7 +21,7 @@ from penstock.journal.slots import Slot, Slots
 _MOST_RECORDS_IN_MEMORY = 200_000
 _RETRY_SECONDS = 1.0
 _BATCH_RECORDS = 1_000
-"""About as many go to the ledger at a time. A record is in memory several times on its way, and what was filled once is not given back."""
+"""So many need not wait for more. A record is in memory several times on its way, and what was filled once is not given back."""
 log = structlog.get_logger("penstock.journal")
 
 
@@ -40,6 +40,8 @@ class Journal:
         self._lock: int | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        self._enough = asyncio.Event()
+        """There is a batch for the ledger, before its time."""
         self._flushing = asyncio.Lock()
         self.written = 0
         """Records that have reached the ledger since the start."""
@@ -58,7 +60,7 @@ class Journal:
         for batch in reversed(self._waiting):
             for record in segments.read(batch.path) if cut and batch.path else ():
                 cut.pop(record.request_id, None)
-        self._segments = Segments(directory, self._segment_bytes)
+        self._segments = Segments(directory, self._segment_bytes, _BATCH_RECORDS, self._enough.set)
         self.finish: Callable[[UsageRecord], None] = self._segments.append
         """Before the last bytes leave. The caller then clears its slot."""
         for record in cut.values():
@@ -75,6 +77,7 @@ class Journal:
         """Move the rest to the ledger when it can be reached; otherwise the files keep it for the next start."""
         # Asked, not cancelled: a batch that is being written gets to its end.
         self._stopping.set()
+        self._enough.set()
         if self._task is not None:
             await self._task
         await self.flush()
@@ -122,15 +125,13 @@ class Journal:
     # the ledger's side
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        last = loop.time()
         while not self._stopping.is_set():
-            before, now = self.written, loop.time()
-            ok = await self.flush()
-            pause = pause_seconds(self._flush_seconds, self.written - before, now - last) if ok else _RETRY_SECONDS
-            last = now
+            self._enough.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+                if await self.flush():
+                    await asyncio.wait_for(self._enough.wait(), self._flush_seconds)
+                else:
+                    await asyncio.wait_for(self._stopping.wait(), _RETRY_SECONDS)
 
     async def flush(self) -> bool:
         """Move everything to the ledger; False when it could not be reached and the rest waits."""
@@ -169,8 +170,3 @@ class Journal:
             held += len(batch.records)
             if held > _MOST_RECORDS_IN_MEMORY and batch.path is not None:
                 batch.records = []
-
-
-def pause_seconds(longest: float, records: int, seconds: float) -> float:
-    """Until the next batch, when the last one was of so many records from so many seconds: its size is bounded at any rate."""
-    return min(longest, seconds * _BATCH_RECORDS / records) if records else longest

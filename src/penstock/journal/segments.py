@@ -7,7 +7,7 @@ A file is a batch: its name, which no other file ever has, is the id under which
 import asyncio
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,8 +68,13 @@ class Batch:
 class Segments:
     """The file being filled, and those that were filled since the last cut."""
 
-    def __init__(self, directory: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, directory: Path, segment_bytes: int = SEGMENT_BYTES, enough: int = 0, on_enough: Callable[[], object] | None = None
+    ) -> None:
+        """`on_enough` is called when so many records have come since the last cut, or since a file was full."""
         self._directory = directory
+        self._enough = enough
+        self._on_enough = on_enough
         self._segment_bytes = segment_bytes
         self._memory: mmap.mmap | None = None
         self._used = 0
@@ -91,7 +96,10 @@ class Segments:
         if memory is not None:
             memory[self._used : end] = line
             self._used = end
-        self._batch.records.append(record)
+        records = self._batch.records
+        records.append(record)
+        if len(records) == self._enough and self._on_enough is not None:
+            self._on_enough()
 
     def cut(self) -> list[Batch]:
         """What was appended since the last cut, a batch for each file; the next record begins a new one."""

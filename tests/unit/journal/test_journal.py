@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from penstock.journal import segments
-from penstock.journal.journal import Journal, pause_seconds
+from penstock.journal.journal import Journal
 from penstock.journal.segments import Segments
 from tests.unit.journal.ledger import MemoryLedger, record, same
 
@@ -167,16 +167,42 @@ async def test_a_torn_line_is_left_out(tmp_path: Path, ledger: MemoryLedger) -> 
     assert ledger.batches == {batch.id: [record("req_1")]}
 
 
-@pytest.mark.parametrize(
-    ("records", "seconds", "expected"),
-    [
-        (0, 0.25, 0.25),  # nothing came
-        (100, 0.25, 0.25),
-        (1_000, 0.25, 0.25),
-        (5_000, 0.25, 0.05),
-        (1_000, 0.05, 0.05),  # and it stays so at the same rate
-        (20, 10.0, 0.25),
-    ],
-)
-def test_the_pause_shrinks_so_that_a_batch_does_not_grow(records: int, seconds: float, expected: float) -> None:
-    assert pause_seconds(0.25, records, seconds) == pytest.approx(expected)
+async def test_a_batch_that_is_large_enough_does_not_wait_for_its_time(tmp_path: Path, ledger: MemoryLedger) -> None:
+    journal = Journal(tmp_path, ledger, slots_per_file=4, flush_seconds=60)
+    journal.open(same)
+    journal.start()
+    await asyncio.sleep(0)  # the first flush finds nothing
+    for number in range(999):
+        journal.finish(record(f"req_{number}"))
+    await settled()
+    assert ledger.records == []
+    journal.finish(record("req_999"))
+    await settled()
+    assert len(ledger.records) == journal.written == 1000
+    # And so does the next.
+    for number in range(1000, 2000):
+        journal.finish(record(f"req_{number}"))
+    await settled()
+    assert journal.written == 2000
+    await journal.close()
+
+
+async def test_while_the_ledger_is_away_it_is_not_asked_for_every_full_batch(tmp_path: Path, ledger: MemoryLedger) -> None:
+    journal = Journal(tmp_path, ledger, slots_per_file=4, flush_seconds=60)
+    journal.open(same)
+    journal.start()
+    await asyncio.sleep(0)
+    ledger.away = True
+    for number in range(3000):
+        journal.finish(record(f"req_{number}"))
+        if number % 1000 == 999:
+            await settled()
+    assert journal.backlog == 1
+    ledger.away = False
+    await journal.close()
+    assert len(ledger.records) == 3000
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
