@@ -1,6 +1,7 @@
 """What the hits of a phase add up to."""
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from penstock.rehearsal.figures import quantile
 
 TOKEN_SECONDS = 0.15
 SETTLED_BAND = 0.1
+SETTLED_ERRORS = 2.0
+"""Standard errors that a mean of several runs may be off by chance."""
 """As on a control chart: chance alone leaves such a band once in some hundred bins."""
 
 
@@ -78,6 +81,8 @@ class Settling:
     """On average in the second half of the time after the step."""
     seconds: float
     """From the step until it is, and stays, within a tenth of the way between the two levels of the second."""
+    error: float = 0.0
+    """The largest standard error of the means after the step, as a share of that way; 0: not known."""
 
 
 def settling(series: Sequence[tuple[float, float]], step_at: float, until: float, bin_seconds: float) -> Settling:
@@ -89,6 +94,28 @@ def settling(series: Sequence[tuple[float, float]], step_at: float, until: float
     band = SETTLED_BAND * abs(after - before)
     away = [at for at, value in series if step_at <= at < until and abs(value - after) > band]
     return Settling(before, after, max(away) + bin_seconds / 2 - step_at if away else 0.0)
+
+
+def settling_of(runs: Sequence[Sequence[tuple[float, float]]], step_at: float, until: float, bin_seconds: float) -> Settling:
+    """As `settling`, of the mean of several runs, of which it is known how far chance takes it: a bin is away from its level when its
+    mean is outside the band by more than `SETTLED_ERRORS` standard errors. A drift does not widen this band; more runs make it narrower."""
+    at_bin: dict[float, list[float]] = {}
+    for series in runs:
+        for at, value in series:
+            at_bin.setdefault(at, []).append(value)
+    means = [(at, _mean(values)) for at, values in sorted(at_bin.items())]
+    errors = {at: _error(values) for at, values in at_bin.items() if at >= step_at}
+    before = _mean([value for at, value in means if at < step_at])
+    after = _mean([value for at, value in means if (step_at + until) / 2 <= at < until])
+    way = abs(after - before)
+    away = [at for at, value in means if step_at <= at < until and abs(value - after) > SETTLED_BAND * way + SETTLED_ERRORS * errors[at]]
+    worst = max(errors.values(), default=0.0) / way if way else 0.0
+    return Settling(before, after, max(away) + bin_seconds / 2 - step_at if away else 0.0, worst)
+
+
+def _error(values: Sequence[float]) -> float:
+    """The standard error of their mean."""
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
 def _mean(values: Sequence[float]) -> float:

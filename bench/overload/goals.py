@@ -83,21 +83,17 @@ class Settlings:
     refused: Settling
     """The share that is refused, of all steps together."""
     line: Settling
-    """Each step's line beside its own later level."""
+    """Each step's line beside its own later level; what chance does to so few steps is allowed for."""
     waiting: Settling
     """The lines as they are, added up; told, not judged."""
 
 
 def settlings(run: Run) -> Settlings:
+    when = STEP_AT, STEP_UNTIL, BIN_SECONDS
     return Settlings(
-        *(
-            figures.settling(series, STEP_AT, STEP_UNTIL, BIN_SECONDS)
-            for series in (
-                figures.refused_over_time([step.hits for step in run.steps], STEP_UNTIL, BIN_SECONDS),
-                queue.relative(run.queues, REFUSED_CLASSES, STEP_AT, STEP_UNTIL, BIN_SECONDS),
-                queue.mean(run.queues, REFUSED_CLASSES, STEP_UNTIL, BIN_SECONDS),
-            )
-        )
+        figures.settling(figures.refused_over_time([step.hits for step in run.steps], STEP_UNTIL, BIN_SECONDS), *when),
+        figures.settling_of(queue.relative(run.queues, REFUSED_CLASSES, *when), *when),
+        figures.settling(queue.mean(run.queues, REFUSED_CLASSES, STEP_UNTIL, BIN_SECONDS), *when),
     )
 
 

@@ -84,22 +84,15 @@ def mean(runs: Sequence[Sequence[Sample]], groups: Collection[str], seconds: flo
     return found
 
 
-def relative(runs: Sequence[Sequence[Sample]], groups: Collection[str], step_at: float, until: float, bin_seconds: float) -> Series:
-    """As `mean`, of each run beside its own level in the second half of the time after the step.
+def relative(runs: Sequence[Sequence[Sample]], groups: Collection[str], step_at: float, until: float, bin_seconds: float) -> list[Series]:
+    """Each run beside its own level in the second half of the time after the step: that is another one in each, by who asks just then.
 
-    That level is another one in each run: whoever asks for short answers just then stands in a longer line. Added up as they are, the
-    one or two longest lines would be all that is seen.
+    Added up as they are, the one or two longest lines would be all that is seen. Runs in which nobody waited are left out.
     """
-    half = (step_at + until) / 2
-    shapes = []
+    found = []
     for run in runs:
         series = mean([run], groups, until, bin_seconds)
-        later = [value for at, value in series if at >= half]
-        level = sum(later) / len(later) if later else 0.0
-        if level:
-            shapes.append({at: value / level for at, value in series})
-    found = []
-    for at in sorted({at for shape in shapes for at in shape}):
-        values = [shape[at] for shape in shapes if at in shape]
-        found.append((at, sum(values) / len(values)))
+        later = [value for at, value in series if at >= (step_at + until) / 2]
+        if level := sum(later) / len(later) if later else 0.0:
+            found.append([(at, value / level) for at, value in series])
     return found

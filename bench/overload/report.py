@@ -53,9 +53,11 @@ the client was late (p99 > 20 ms) or the machine busy to more than 70 %.
 Taken {steps} times, {step_at:g} s of half and {step_seconds:g} s of ten times each; all of them together, in bins of {bin:g} s. A request
 counts in the bin in which it came, as refused whether it was told at once or after a wait. Settled: until the end of the last bin that
 is further from the mean of the second half of the time after the step than a tenth of the way between the levels before and after.
-The line is looked at every tenth of a second, and judged for the classes that are refused ({refused_classes}); enterprise may stand
-in line for as long as its clients wait, and its line grows until then. Each step brings another piece of the trace, and so a line of
-another length: it is judged beside its own later level. The lines as they are, added up, are told below as well.
+The requests are the trace's, in any order: in its own order a stretch of short answers makes the line longer for seconds, whatever the
+scheduler does. The line is looked at every tenth of a second, and judged for the classes that are refused ({refused_classes}); enterprise
+may stand in line for as long as its clients wait, and its line grows until then. Each step's line is judged beside its own later level.
+The mean of so many steps is off by chance: a bin counts as away when it is further than the tenth by two standard errors (the largest
+was {line_error:.0%} of the level). The lines as they are, added up, are told below as well.
 
 ![Over time](overload/step.svg)
 ![The line](overload/line.svg)
@@ -109,6 +111,7 @@ def page(run: Run, judgement: Judgement, sim: Sim, command: str, provenance: str
         bin=BIN_SECONDS,
         refused_classes=" and ".join(REFUSED_CLASSES),
         settled=_settled(settlings(run)),
+        line_error=settlings(run).line.error,
         noise="\n".join(_times(f"the nine others, {phase.name}", figures.of(phase.hits, "quiet")) for phase in (run.calm, run.noisy)),
         amplification=run.amplification,
         outage=len(run.outage.hits),

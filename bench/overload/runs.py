@@ -60,7 +60,10 @@ def loads(penstock: Path, sim: Sim, given: Sequence[Ask], seconds: float) -> tup
             steps, queues = [], []
             for _ in range(STEPS):
                 await asyncio.sleep(_REST_SECONDS)
-                shots = [*source.phase(capacity / 2, STEP_AT), *source.phase(10 * capacity, STEP_UNTIL - STEP_AT, start=STEP_AT)]
+                shots = [
+                    *source.phase(capacity / 2, STEP_AT, mixed=True),
+                    *source.phase(10 * capacity, STEP_UNTIL - STEP_AT, STEP_AT, mixed=True),
+                ]
                 async with Watch(made.port, made.key) as watch:
                     steps.append(await _phase(made, gun, "step", 10 * capacity, STEP_UNTIL, shots))
                 queues.append(watch.samples)

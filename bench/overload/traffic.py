@@ -35,8 +35,21 @@ class Source:
         self._random = Random(seed)
         self._next = 0
 
-    def phase(self, rate: float, seconds: float, start: float = 0.0) -> Iterator[Shot]:
-        """The trace from where the last phase ended, squeezed until it has `rate` requests/s; classes by their shares."""
+    def phase(self, rate: float, seconds: float, start: float = 0.0, *, mixed: bool = False) -> Iterator[Shot]:
+        """The trace from where the last phase ended, squeezed until it has `rate` requests/s; classes by their shares.
+
+        `mixed`: its moments, but the lengths of any of its requests, so that what is asked for is the same on average all along.
+        """
+        for at, ask in self._squeezed(rate, seconds, start, mixed=mixed):
+            yield self._shot(at, ask, self._random.choices(list(MIX), list(MIX.values()))[0])
+
+    def asks(self, rate: float, seconds: float, start: float, *, mixed: bool) -> Iterator[Ask]:
+        """As `phase`, for a rehearsal; everybody of one class."""
+        for at, ask in self._squeezed(rate, seconds, start, mixed=mixed):
+            prompt, answer = prompt_tokens(ask), answer_tokens(ask)
+            yield Ask(at, prompt, answer, answer, timeout_seconds=TIMEOUT_SECONDS)
+
+    def _squeezed(self, rate: float, seconds: float, start: float, *, mixed: bool) -> Iterator[tuple[float, Ask]]:
         count = max(2, int(rate * seconds))
         part = [self._given[(self._next + number) % len(self._given)] for number in range(count)]
         self._next += count
@@ -46,7 +59,7 @@ class Source:
             moments.append(moments[-1] + (after.at - before.at if after.at >= before.at else pause))
         squeeze = moments[-1] / seconds
         for moment, ask in zip(moments, part, strict=True):
-            yield self._shot(start + moment / squeeze, ask, self._random.choices(list(MIX), list(MIX.values()))[0])
+            yield start + moment / squeeze, self._random.choice(self._given) if mixed else ask
 
     def steady(self, group: str, key: str, rate: float, seconds: float) -> Iterator[Shot]:
         """One tenant's own requests."""
@@ -62,10 +75,14 @@ def answer_tokens(ask: Ask) -> int:
     return max(1, min(ask.output_tokens // _SHORTER_ANSWER, _LONGEST_ANSWER))
 
 
+def prompt_tokens(ask: Ask) -> int:
+    return max(1, ask.prompt_tokens // _SHORTER_PROMPT)
+
+
 def shot(at: float, group: str, key: str, ask: Ask) -> Shot:
     body = {
         "model": MODEL,
-        "messages": [{"role": "user", "content": "water " * max(1, ask.prompt_tokens // _SHORTER_PROMPT)}],
+        "messages": [{"role": "user", "content": "water " * prompt_tokens(ask)}],
         "max_tokens": answer_tokens(ask),
         "ignore_eos": True,
         "stream": True,

@@ -85,14 +85,26 @@ def test_a_line_is_judged_beside_its_own_later_level() -> None:
         return [queue.Sample(at + 0.5, {"free": 0 if at < 2 else level if at >= settled_at else level // 2}) for at in range(10)]
 
     def settling(*runs: list[queue.Sample]) -> figures.Settling:
-        return figures.settling(queue.relative(runs, ("free",), 2.0, 10.0, 1.0), 2.0, 10.0, 1.0)
+        return figures.settling_of(queue.relative(runs, ("free",), 2.0, 10.0, 1.0), 2.0, 10.0, 1.0)
 
     # One line ten times as long as the others, and slow: added up it would be all that is seen; it is one of ten.
     others = [line(40, settled_at=2.0)] * 9
     assert settling(*others, line(400, settled_at=5.0)).seconds == 0.0
     # When most are slow, that is what is seen, whatever their lengths.
-    assert settling(line(40, settled_at=2.0), *[line(length, settled_at=5.0) for length in (20, 40, 80)]).seconds == 3.0
+    slow = [line(length, settled_at=5.0) for length in (20, 40, 80)]
+    assert settling(line(40, settled_at=2.0), *slow * 3).seconds == 3.0
     assert settling([], *others).after == pytest.approx(1.0)  # nobody stood in line: nothing to compare with
+
+
+def test_a_mean_is_away_when_chance_alone_does_not_take_it_there() -> None:
+    def runs(*values: float) -> list[list[tuple[float, float]]]:
+        """In the first second after the step; 1.0 from then on."""
+        return [[(second + 0.5, 0.0 if second < 2 else first if second == 2 else 1.0) for second in range(12)] for first in values]
+
+    assert figures.settling_of(runs(0.7, 0.7, 0.7, 0.7), 2.0, 12.0, 1.0).seconds == 1.0
+    wide = figures.settling_of(runs(0.2, 1.2, 0.5, 0.9), 2.0, 12.0, 1.0)  # the same mean, but who knows
+    assert (wide.seconds, wide.error > 0.2) == (0.0, True)
+    assert figures.settling_of(runs(*[0.2, 1.2, 0.5, 0.9] * 16), 2.0, 12.0, 1.0).seconds == 1.0  # now one does
 
 
 def run_of(**changes: float) -> Run:
