@@ -87,13 +87,7 @@ class Settling:
 
 def settling(series: Sequence[tuple[float, float]], step_at: float, until: float, bin_seconds: float) -> Settling:
     """`series`: the middle of each bin, and the mean in it."""
-    half = (step_at + until) / 2
-    before = _mean([value for at, value in series if at < step_at])
-    later = [value for at, value in series if half <= at < until]
-    after = _mean(later)
-    band = SETTLED_BAND * abs(after - before)
-    away = [at for at, value in series if step_at <= at < until and abs(value - after) > band]
-    return Settling(before, after, max(away) + bin_seconds / 2 - step_at if away else 0.0)
+    return settling_of([series], step_at, until, bin_seconds)
 
 
 def settling_of(runs: Sequence[Sequence[tuple[float, float]]], step_at: float, until: float, bin_seconds: float) -> Settling:
