@@ -87,8 +87,7 @@ class Flight(Queued):
         rooms.retries.begun += 1
         self._counted = True
         self.pools = admission.choice.pools
-        asked = call.service_class
-        self.service_class = principal.plan.service_class if asked is None else asked
+        self.service_class = principal.plan.service_class if call.service_class is None else call.service_class
         self.cost = self.demand.prompt_tokens + self.demand.max_tokens
         if not self.line.length and (found := self.serving.place(self.pools, self.excluded, self.prefix)) is not None:
             self._send(found[0], found[1])
@@ -394,7 +393,8 @@ class Flight(Queued):
         return self.attempt
 
     def _common_headers(self, now: float) -> bytes:
-        call, admission = self.call, self.admission
-        if not self.limits and admission is not None:
-            self.limits = admission.header_block(now)
+        assert self.admission is not None
+        call = self.call
+        if not self.limits:
+            self.limits = self.admission.header_block(now)
         return heads.answered(call.request_id, call.client_request_id, ending.in_short(self), self.started, now, self.limits)
