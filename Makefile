@@ -82,7 +82,7 @@ test-python: $(VENV)/dev.stamp build/openai-2/stamp
 
 test-compiled: $(VENV)/dev.stamp ## The same tests on compiled rooms (tools/compile.py)
 	@$(BIN)/python tools/compile.py --strict
-	@$(BIN)/python -m pytest -p tests.compiled $(TESTS)
+	@$(BIN)/python -m pytest -p tests.support.compiled $(TESTS)
 
 test-web: web/node_modules/.stamp
 	@cd web && npm run --silent check
@@ -120,7 +120,7 @@ soak: $(VENV)/dev.stamp ## The tests that take minutes; writes what they measure
 
 # --- make what is committed or published ------------------------------------------------------------------------------
 
-web: web/node_modules/.stamp ## Build web/ into src/penstock/dashboard, which is committed
+web: web/node_modules/.stamp ## Build web/ into src/penstock/edge/pages/dashboard, which is committed
 	@cd web && npm run --silent build
 
 docs: $(VENV)/dev.stamp ## Write docs/reference from the code: settings, commands, OpenAPI
@@ -134,7 +134,7 @@ faults: $(VENV)/dev.stamp ## Run the fault suite and write docs/faults.md from w
 
 matrix: $(VENV)/dev.stamp ## Run the suite of the engines and write what each of them can into docs/engines.md
 	@mkdir -p build
-	@PENSTOCK_FEATURE_MATRIX=build/engines.json $(BIN)/python -m pytest tests/contract/engines
+	@PENSTOCK_FEATURE_MATRIX=build/engines.json $(BIN)/python -m pytest tests/contract/compute/engines
 	@$(BIN)/python tools/engine_matrix.py build/engines.json
 
 lock: ## Renew requirements/*.lock and web/package-lock.json

@@ -11,11 +11,11 @@ import uvloop
 from uvicorn.server import ServerState
 
 from bench import load, upstream
-from penstock.app.gateway import Gateway
+from penstock.app.gateway.assembly import Gateway
+from penstock.app.settings import LogSettings, Settings, UsageSettings
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerRecord
-from penstock.edge import logs
-from penstock.edge.connection import ConnectionLimits, connection_class
-from penstock.settings import LogSettings, Settings, UsageSettings
+from penstock.edge.inference.connection import ConnectionLimits, connection_class
+from penstock.observe import logs
 
 _WORKER = WorkerRecord("ups_bench", "bench", WorkerKind.UPSTREAM, "openai", "http://127.0.0.1:9", (ModelOffer("m"),), 256)
 _FIRST_ANSWER_SECONDS = 10.0

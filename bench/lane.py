@@ -23,7 +23,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from bench.figures import percentile
-from penstock import compiled
+from penstock.base import compiled
 
 if TYPE_CHECKING:  # it imports the whole gateway, before which it must be known whether the compiled rooms are wanted
     from bench.harness import Lane

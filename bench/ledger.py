@@ -22,8 +22,8 @@ from penstock.domain.ids import new_id
 from penstock.domain.inference import Operation
 from penstock.domain.ports import Ledger, UsageQuery
 from penstock.domain.usage import Outcome, UsageRecord
-from penstock.journal.segments import Segments
-from penstock.stores import open_store
+from penstock.storage.journal.segments import Segments
+from penstock.storage.stores import open_store
 
 _SIZES = (250, 1000, 5000)
 _KEYS = 8

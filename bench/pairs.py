@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.machine import ROOT
-from penstock.rehearsal.figures import Interval, interval
+from penstock.simulation.rehearsal.figures import Interval, interval
 
 KINDS = ("unary request", "stream without chunks", "streamed chunk")
 

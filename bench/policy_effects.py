@@ -20,12 +20,12 @@ from typing import Any
 from bench.figures import percentile
 from penstock.catalog.policy_document import parse
 from penstock.domain.principal import Plan, ServiceClass
-from penstock.rehearsal.machine import MachineSpec
-from penstock.rehearsal.outcomes import Result
-from penstock.rehearsal.traffic import Ask, Sizes, asks, of_classes, poisson
-from penstock.rehearsal.world import Setup, World, plan
-from penstock.routing.fleet import FleetRules
-from penstock.scheduling.tally import Tally
+from penstock.serving.routing.fleet import FleetRules
+from penstock.serving.scheduling.tally import Tally
+from penstock.simulation.rehearsal.machine import MachineSpec
+from penstock.simulation.rehearsal.outcomes import Result
+from penstock.simulation.rehearsal.traffic import Ask, Sizes, asks, of_classes, poisson
+from penstock.simulation.rehearsal.world import Setup, World, plan
 from penstock.simulation.replica import Speed
 
 _SECONDS = 60.0

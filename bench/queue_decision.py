@@ -15,8 +15,8 @@ from random import Random
 
 from penstock.domain.errors import PenstockError
 from penstock.domain.principal import Pool, ServiceClass
-from penstock.scheduling.line import Line
-from penstock.scheduling.waiting import Debt, Waiting
+from penstock.serving.scheduling.line import Line
+from penstock.serving.scheduling.waiting import Debt, Waiting
 
 _WAITING = (10, 100, 1000)
 _REQUESTS = 500

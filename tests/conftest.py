@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.coverage_files import Sweep
+from tests.support.coverage_files import Sweep
 
 if importlib.util.find_spec("hypothesis"):  # the environment of the previous SDK has none
     from hypothesis import HealthCheck, settings
@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # one of several processes adds nothing up
         config.pluginmanager.register(Sweep())
         if config.pluginmanager.hasplugin("dsession"):
-            from tests.together import Plugin
+            from tests.support.together import Plugin
 
             config.pluginmanager.register(Plugin())
 

@@ -1,6 +1,6 @@
 """Writes the compatibility matrix of docs/engines.md from what the conformance suite found: `make matrix`.
 
-PENSTOCK_FEATURE_MATRIX=found.json pytest tests/contract/engines && python tools/engine_matrix.py found.json
+PENSTOCK_FEATURE_MATRIX=found.json pytest tests/contract/compute/engines && python tools/engine_matrix.py found.json
 """
 
 import json

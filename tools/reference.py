@@ -12,8 +12,8 @@ from pydantic.fields import FieldInfo
 from typer import Context, Typer
 from typer.main import get_command
 
+from penstock.app.settings import ENVIRONMENT_PREFIX, Settings, UpstreamSettings
 from penstock.cli.main import app
-from penstock.settings import ENVIRONMENT_PREFIX, Settings, UpstreamSettings
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 

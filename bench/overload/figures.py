@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.overload.client import Hit
 from bench.overload.traffic import TIMEOUT_SECONDS
-from penstock.rehearsal.figures import quantile
+from penstock.simulation.rehearsal.figures import quantile
 
 TOKEN_SECONDS = 0.15
 SETTLED_BAND = 0.1

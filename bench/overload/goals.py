@@ -7,7 +7,7 @@ from bench.overload import figures, queue
 from bench.overload.figures import Phase, Settling
 from bench.overload.queue import Sample
 from bench.overload.runs import STEP_AT, STEP_UNTIL
-from penstock.rehearsal.figures import quantile
+from penstock.simulation.rehearsal.figures import quantile
 
 _LATEST_SECONDS, _BUSIEST = 0.02, 0.7
 WARM_SECONDS = 4.0

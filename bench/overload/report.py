@@ -9,9 +9,9 @@ from bench.overload.goals import BIN_SECONDS, REFUSED_CLASSES, WARM_SECONDS, Jud
 from bench.overload.platform import Sim
 from bench.overload.runs import STEP_AT, STEP_UNTIL
 from bench.overload.traffic import MIX, TIMEOUT_SECONDS
-from penstock.rehearsal import chart
-from penstock.rehearsal.figures import quantile
-from penstock.rehearsal.report import number
+from penstock.simulation.rehearsal import chart
+from penstock.simulation.rehearsal.figures import quantile
+from penstock.simulation.rehearsal.report import number
 
 _HEAD = """# Overload, on real processes
 

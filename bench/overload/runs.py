@@ -11,7 +11,7 @@ from bench.overload.figures import Phase
 from bench.overload.platform import Platform, Sim, platform
 from bench.overload.queue import Sample, Watch
 from bench.overload.traffic import MIX, Source
-from penstock.rehearsal.traffic import Ask
+from penstock.simulation.rehearsal.traffic import Ask
 
 FACTORS = (0.5, 1.0, 2.0, 5.0, 10.0)
 STEPS, STEP_AT, STEP_UNTIL = 24, 3.0, 11.0

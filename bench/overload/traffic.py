@@ -8,8 +8,8 @@ from random import Random
 
 from bench.overload.client import Shot
 from bench.overload.platform import MODEL
-from penstock.rehearsal.traces import azure
-from penstock.rehearsal.traffic import Ask, Sizes, asks, poisson
+from penstock.simulation.rehearsal.traces import azure
+from penstock.simulation.rehearsal.traffic import Ask, Sizes, asks, poisson
 
 MIX = {"enterprise": 0.1, "premium": 0.3, "free": 0.6}
 TIMEOUT_SECONDS = 5.0

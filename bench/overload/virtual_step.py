@@ -16,9 +16,9 @@ from bench.overload.goals import BIN_SECONDS, REFUSED_CLASSES
 from bench.overload.platform import Sim
 from bench.overload.runs import STEP_AT, STEP_UNTIL, STEPS
 from penstock.domain.principal import ServiceClass
-from penstock.rehearsal.machine import MachineSpec
-from penstock.rehearsal.traffic import Ask, of_classes
-from penstock.rehearsal.world import Setup, World
+from penstock.simulation.rehearsal.machine import MachineSpec
+from penstock.simulation.rehearsal.traffic import Ask, of_classes
+from penstock.simulation.rehearsal.world import Setup, World
 from penstock.simulation.replica import Speed
 
 CAPACITY = 19.8

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from bench.figures import percentile
 from bench.queue.work import CLAIM, ORG, Submitter, claim_and_end, end, register
+from penstock.domain.durable.task_search import TaskFilter, TaskQuery
 from penstock.domain.ports import Store, TaskStore
-from penstock.domain.task_search import TaskFilter, TaskQuery
-from penstock.stores.sqlite import SqliteStore
+from penstock.storage.stores.sqlite import SqliteStore
 
 _STARTS = 300
 _READS = 500

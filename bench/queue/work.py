@@ -5,11 +5,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from penstock.domain.durable.leases import Finish, Lease, RunnerRecord
+from penstock.domain.durable.tasks import FinishKind, NewTask
 from penstock.domain.ids import TaskIds
-from penstock.domain.leases import Finish, Lease, RunnerRecord
 from penstock.domain.ports import Store, TaskStore
-from penstock.domain.tasks import FinishKind, NewTask
-from penstock.stores import open_store
+from penstock.storage.stores import open_store
 
 ORG = "org_bench"
 BATCH = 1000

@@ -3,7 +3,7 @@
 For programs that run inside it: `task`, `current`, `progress` and `RetryLater` make a function a task (docs/tasks.md).
 """
 
-from penstock.runner.functions import Current, RetryLater, current, progress, task
+from penstock.processes.runner.functions import Current, RetryLater, current, progress, task
 
 __all__ = ["Current", "RetryLater", "__version__", "current", "progress", "task"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from coverage import CoverageData
 
-from tests.coverage_files import sweep
+from tests.support.coverage_files import sweep
 
 
 def measured(path: Path) -> bytes:

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from penstock.app.settings import Settings
 from penstock.catalog.policy_document import parse
+from penstock.compute.engines import llamacpp, sglang, sim, transformers, vllm
 from penstock.domain import errors
-from penstock.engines import llamacpp, sglang, sim, transformers, vllm
-from penstock.settings import Settings
-from tests.sources import ROOT, shown, text
+from tests.support.sources import ROOT, shown, text
 from tools import reference
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

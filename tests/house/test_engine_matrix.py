@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from penstock import family
-from tests.contract.engines.subjects import LACKING, REFUSED
-from tests.sources import ROOT, text
+from penstock.base import family
+from tests.contract.compute.engines.subjects import LACKING, REFUSED
+from tests.support.sources import ROOT, text
 from tools import engine_matrix
 
-SUITE = ROOT / "tests" / "contract" / "engines"
+SUITE = ROOT / "tests" / "contract" / "compute" / "engines"
 WORDS = {"works", "passed on", "refused", "n/a"}
 
 
@@ -19,7 +19,7 @@ def cells() -> dict[str, dict[str, str]]:
 
 
 def test_every_engine_has_a_column(cells: dict[str, dict[str, str]]) -> None:
-    assert sorted(cells) == family.names("penstock.engines")
+    assert sorted(cells) == family.names("penstock.compute.engines")
 
 
 def test_every_feature_of_the_suite_has_a_row_in_each(cells: dict[str, dict[str, str]]) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from penstock.cli.env_example import document
-from penstock.settings import Settings, load
-from tests.sources import ROOT
+from penstock.app.settings import Settings, load
+from penstock.cli.commands.inspect.env_example import document
+from tests.support.sources import ROOT
 
 
 def test_the_file_is_up_to_date() -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.sources import ROOT
+from tests.support.sources import ROOT
 from tools import faults
 
 _MARK = re.compile(r'pytest\.mark\.fault\(\s*"([^"]+)"')

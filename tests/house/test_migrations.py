@@ -9,9 +9,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, select
 
-from penstock.stores import _migration as migration
-from penstock.stores._schema import SCHEMA_VERSION, change_counter, described
-from tests import postgres
+from penstock.storage.stores import _migration as migration
+from penstock.storage.stores._schema import SCHEMA_VERSION, described
+from penstock.storage.stores.sql.tables import change_counter
+from tests.support import postgres
 
 
 def shape(connection: Connection) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock import __version__
-from penstock.edge.control import ROUTERS, openapi_document
+from penstock.edge.application import ROUTERS, openapi_document
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
 METHODS = ("get", "put", "post", "delete", "patch")

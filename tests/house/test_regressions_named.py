@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.sources import ROOT, text
+from tests.support.sources import ROOT, text
 
 ISSUES = (
     "gpustack_6231",

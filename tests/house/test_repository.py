@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.sources import ROOT, shown, text, tracked
+from tests.support.sources import ROOT, shown, text, tracked
 
 LOCKS = [path for path in tracked() if path.suffix == ".lock" or path.name == "package-lock.json"]
 

@@ -4,14 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.together import Together, group
+from tests.support.together import Together, group
 
 
 def test_groups() -> None:
     groups = {
-        "tests/contract/engines/test_cancel.py::test_one[vllm]": "engine vllm",
-        "tests/contract/engines/test_errors.py::test_two[sim-/nowhere-]": "engine sim",
-        "tests/contract/engines/test_ollama.py::test_three": "tests/contract/engines/test_ollama.py",
+        "tests/contract/compute/engines/test_cancel.py::test_one[vllm]": "engine vllm",
+        "tests/contract/compute/engines/test_errors.py::test_two[sim-/nowhere-]": "engine sim",
+        "tests/contract/compute/engines/test_ollama.py::test_three": "tests/contract/compute/engines/test_ollama.py",
         "tests/live/sdk/test_chat.py::test_four[relay]": "tests/live/sdk/",
         "tests/live/sdk/test_errors.py::test_five[sim-[x]]": "tests/live/sdk/",
         "tests/unit/wire/test_relay.py::Kind::test_six": "tests/unit/wire/test_relay.py",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests import ending
+from tests.support import ending
 
 READY_SECONDS = 100.0
 """A machine that has much else to do may take a minute to start Python ten times."""

@@ -12,8 +12,8 @@ from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
 from penstock.domain import keys
-from penstock.edge.control import openapi_document
-from tests.flow.control.routes import FAST_LANE, SIGNED
+from penstock.edge.application import openapi_document
+from tests.flow.edge.routes import FAST_LANE, SIGNED
 from tests.live.platform import Platform, running
 
 IN_SHAPE = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

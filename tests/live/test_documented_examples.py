@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.postgres import absent
-from tests.running import Running, penstock_up
-from tests.sources import ROOT, text
+from tests.support.postgres import absent
+from tests.support.running import Running, penstock_up
+from tests.support.sources import ROOT, text
 
 PROGRAMS = {
     "python": [sys.executable, "-W", "error", "-c"],

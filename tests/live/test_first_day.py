@@ -11,7 +11,7 @@ import pytest
 from openai import OpenAI
 
 from tests.live.platform import Platform, eventually, ready_workers
-from tests.postgres import database
+from tests.support.postgres import database
 
 ASK: list[Any] = [{"role": "user", "content": "What is a penstock?"}]
 MODEL = "sim-small"

@@ -4,9 +4,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.postgres import absent
-from tests.running import penstock_up
-from tests.sources import ROOT
+from tests.support.postgres import absent
+from tests.support.running import penstock_up
+from tests.support.sources import ROOT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

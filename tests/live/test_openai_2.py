@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.live.sdk.target import Targets, to_environment
-from tests.postgres import absent
-from tests.sources import ROOT
+from tests.support.postgres import absent
+from tests.support.sources import ROOT
 
 ENVIRONMENT = "build/openai-2"
 

@@ -11,7 +11,7 @@ import pytest
 from openai import OpenAI
 
 from tests.live.platform import Control, Platform, eventually, ready_workers, running
-from tests.postgres import database
+from tests.support.postgres import database
 
 ASK: list[Any] = [{"role": "user", "content": "Left or right?"}]
 MODEL = "sim-small"

@@ -16,8 +16,8 @@ from bench.queue.sides import driver
 from bench.queue.work import opened
 from penstock.accounts.bootstrap import first_start
 from penstock.domain.clock import SystemClock
+from penstock.domain.durable.tasks import NewTask
 from penstock.domain.ids import TaskIds
-from penstock.domain.tasks import NewTask
 
 ADDRESS, API_KEY = os.environ["BENCH_ADDRESS"], os.environ.get("BENCH_API_KEY", "")
 

@@ -1,8 +1,8 @@
 """`penstock migrate`: bring the store's schema up to date."""
 
 from penstock.app import process
-from penstock.settings import Settings
-from penstock.stores import open_store
+from penstock.app.settings import Settings
+from penstock.storage.stores import open_store
 
 
 def run(settings: Settings) -> int:

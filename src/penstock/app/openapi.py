@@ -3,7 +3,7 @@
 from typing import Any
 
 from penstock import __version__
-from penstock.edge.control import openapi_document
+from penstock.edge.application import openapi_document
 
 
 def document() -> dict[str, Any]:

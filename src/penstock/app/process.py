@@ -10,9 +10,9 @@ from typing import NoReturn
 
 import uvloop
 
+from penstock.app.settings import SettingsError
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import StoreProblem
-from penstock.settings import SettingsError
 
 
 def run(main: Callable[[], Coroutine[None, None, int]]) -> int:

@@ -8,30 +8,31 @@ from random import Random
 
 import structlog
 
-from penstock import __version__, family, identity
+from penstock import __version__
 from penstock.app import process
-from penstock.app.tasks import desk
+from penstock.app.gateway.tasks import desk
+from penstock.app.settings import RunnerSettings, Settings
+from penstock.base import family, identity
 from penstock.domain.call import Call
 from penstock.domain.clock import SystemClock
+from penstock.domain.durable.leases import Lease
 from penstock.domain.errors import PenstockError
 from penstock.domain.ids import RequestIds, new_id
-from penstock.domain.leases import Lease
 from penstock.domain.ports import Flight, Reply, StoreProblem
 from penstock.domain.principal import Principal
-from penstock.edge import logs
-from penstock.runner.children import CannotImport
-from penstock.runner.link import DirectLink, JoinRefused, Link
-from penstock.runner.remote import RemoteLink
-from penstock.runner.runner import Runner
-from penstock.runner.slots import SlotPlan
-from penstock.runner.work import Inferences, Kind, KindOptions
-from penstock.settings import RunnerSettings, Settings
-from penstock.stores import make_store
-from penstock.tasks.desk import Desk
-from penstock.tasks.inference import OnBehalf, WholeAnswer
+from penstock.durable.tasks.desk import Desk
+from penstock.durable.tasks.inference import OnBehalf, WholeAnswer
+from penstock.observe import logs
+from penstock.processes.runner.children import CannotImport
+from penstock.processes.runner.link import DirectLink, JoinRefused, Link
+from penstock.processes.runner.remote import RemoteLink
+from penstock.processes.runner.runner import Runner
+from penstock.processes.runner.slots import SlotPlan
+from penstock.processes.runner.work import Inferences, Kind, KindOptions
+from penstock.storage.stores import make_store
 
 log = structlog.get_logger("penstock.runner")
-_KINDS = "penstock.runner.kinds"
+_KINDS = "penstock.processes.runner.kinds"
 _FUNCTION = "function"
 _USAGE = 2
 _PATIENCE_SECONDS = 5.0

@@ -5,20 +5,20 @@ from random import Random
 from typing import Any
 
 from penstock.app import process
+from penstock.app.settings import Settings, StreamSettings
 from penstock.domain.ports import StreamRefused
-from penstock.edge import logs
-from penstock.settings import Settings, StreamSettings
-from penstock.streams.bridge import Bridge, Ends
-from penstock.streams.brokers import make_broker
-from penstock.streams.gateway import Gateway, NotAllowed, Rejected
-from penstock.streams.intake import Bounds
-from penstock.streams.ledger import Ledger, LedgerInUse
-from penstock.streams.letters import NoDeadLetters
-from penstock.streams.metrics import Metrics
-from penstock.streams.patience import Patience
-from penstock.streams.records import Template
-from penstock.streams.results import Pace
-from penstock.streams.subjects import overlap
+from penstock.observe import logs
+from penstock.processes.streams.bridge import Bridge, Ends
+from penstock.processes.streams.brokers import make_broker
+from penstock.processes.streams.gateway import Gateway, NotAllowed, Rejected
+from penstock.processes.streams.intake import Bounds
+from penstock.processes.streams.ledger import Ledger, LedgerInUse
+from penstock.processes.streams.letters import NoDeadLetters
+from penstock.processes.streams.metrics import Metrics
+from penstock.processes.streams.patience import Patience
+from penstock.processes.streams.records import Template
+from penstock.processes.streams.results import Pace
+from penstock.processes.streams.subjects import overlap
 
 _USAGE, _AUTH = 2, 4
 

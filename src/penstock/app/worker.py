@@ -3,12 +3,13 @@
 import socket
 from collections.abc import Mapping
 
-from penstock import __version__, worker
+from penstock import __version__
 from penstock.app import process
-from penstock.edge import logs
-from penstock.engines import BadOption, EngineUnavailable, ProbeFailed
-from penstock.identity import IdentityInUse
-from penstock.settings import Settings
+from penstock.app.settings import Settings
+from penstock.base.identity import IdentityInUse
+from penstock.compute import worker
+from penstock.compute.engines import BadOption, EngineUnavailable, ProbeFailed
+from penstock.observe import logs
 
 _USAGE = 2
 

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from penstock import family
+from penstock.base import family
 from penstock.domain.policy import CLASSES, TIERS, ClassPolicy, Policy, RoutingPolicy, Shedding, TierPolicy
 from penstock.domain.principal import Plan, Pool, ServiceClass, ServiceTier
 
-POLICIES = "penstock.routing.policies"
+POLICIES = "penstock.serving.routing.policies"
 
 
 def _not_disguised(value: Any) -> Any:

@@ -11,15 +11,15 @@ from typing import Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
-from penstock import profiles
-from penstock.cli.api import Api
-from penstock.cli.connection import Wish, resolve
+from penstock.base import profiles
+from penstock.base.family import UnknownMember
+from penstock.base.profiles import ProfileProblem
+from penstock.cli.client.api import Api
+from penstock.cli.client.connection import Wish, resolve
 from penstock.cli.exits import ExitCode, Failed, of_status
-from penstock.cli.output import Output, safe
+from penstock.cli.output.tables import Output, safe
 from penstock.domain.errors import PenstockError, PortUnavailable
 from penstock.domain.ports import StoreProblem
-from penstock.family import UnknownMember
-from penstock.profiles import ProfileProblem
 
 P = ParamSpec("P")
 

@@ -9,32 +9,42 @@ from typer.core import TyperGroup
 
 from penstock import __version__
 
-COMMANDS = {
-    "up": "Start a gateway with workers on this machine.",
-    "gateway": "Start a gateway that workers join.",
-    "worker": "Start a worker that joins a gateway.",
-    "runner": "Start a runner, which executes tasks.",
-    "stream": "Start a stream: records of Kafka or NATS become tasks, results are published.",
-    "chat": "Talk to a model; reads the prompt from stdin when it is piped.",
-    "keys": "API keys: create, list, show, revoke.",
-    "orgs": "Organisations: list, create, show, update; plans.",
-    "models": "Models: list, show, price, alias, remove.",
-    "apply": "Put a policy file in force; --dry-run shows what it would change.",
-    "policy": "The policy: show, versions, diff, rollback.",
-    "workers": "Workers and upstreams: list, show, add, remove, drain, resume.",
-    "tokens": "Join tokens for workers and runners: create, list, revoke.",
-    "tasks": "Tasks: submit, list, show, watch, cancel, retry, clone, export.",
-    "batch": "Batches: run a file of requests, list, show, cancel, results.",
-    "queues": "Queues of tasks: list, pause, resume, limit.",
-    "usage": "Tokens, requests and cost by model, key, tier or day.",
-    "explain": "Why a request went where it went: explain ID, or --last.",
-    "simulate": "Rehearse traffic on a virtual clock: scenarios, pass lines, what-if.",
-    "doctor": "Check gateway, store, workers, port, disk, clock and profiles.",
-    "bench": "Measure the endpoint with a small load.",
-    "migrate": "Bring the store's schema up to date.",
-    "openapi": "Print the OpenAPI document of /v1 and /api.",
-    "profiles": "Named connections on this machine: list, save, use, remove.",
+GROUPS: dict[str, dict[str, str]] = {
+    "serve": {
+        "up": "Start a gateway with workers on this machine.",
+        "gateway": "Start a gateway that workers join.",
+        "worker": "Start a worker that joins a gateway.",
+        "runner": "Start a runner, which executes tasks.",
+        "stream": "Start a stream: records of Kafka or NATS become tasks, results are published.",
+        "migrate": "Bring the store's schema up to date.",
+    },
+    "work": {
+        "chat": "Talk to a model; reads the prompt from stdin when it is piped.",
+        "batch": "Batches: run a file of requests, list, show, cancel, results.",
+        "tasks": "Tasks: submit, list, show, watch, cancel, retry, clone, export.",
+        "queues": "Queues of tasks: list, pause, resume, limit.",
+    },
+    "manage": {
+        "keys": "API keys: create, list, show, revoke.",
+        "orgs": "Organisations: list, create, show, update; plans.",
+        "tokens": "Join tokens for workers and runners: create, list, revoke.",
+        "models": "Models: list, show, price, alias, remove.",
+        "policy": "The policy: show, versions, diff, rollback.",
+        "apply": "Put a policy file in force; --dry-run shows what it would change.",
+        "workers": "Workers and upstreams: list, show, add, remove, drain, resume.",
+        "profiles": "Named connections on this machine: list, save, use, remove.",
+    },
+    "inspect": {
+        "usage": "Tokens, requests and cost by model, key, tier or day.",
+        "explain": "Why a request went where it went: explain ID, or --last.",
+        "doctor": "Check gateway, store, workers, port, disk, clock and profiles.",
+        "simulate": "Rehearse traffic on a virtual clock: scenarios, pass lines, what-if.",
+        "bench": "Measure the endpoint with a small load.",
+        "openapi": "Print the OpenAPI document of /v1 and /api.",
+    },
 }
+"""Folder of `cli/commands/` -> command -> one line of help."""
+COMMANDS = {name: text for commands in GROUPS.values() for name, text in commands.items()}
 HIDDEN = ("env-example",)
 _FAST = ("up", "gateway")
 """Worth compiled modules."""
@@ -50,15 +60,17 @@ class Commands(TyperGroup):
         if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
             return None
         if cmd_name in _FAST and not os.environ.get("PENSTOCK_INTERPRETED"):
-            from penstock import compiled
+            from penstock.base import compiled
 
             compiled.use()
-        module = importlib.import_module(f"penstock.cli.{cmd_name.replace('-', '_')}")
+        folder = next((folder for folder, commands in GROUPS.items() if cmd_name in commands), "inspect")
+        module = importlib.import_module(f"penstock.cli.commands.{folder}.{cmd_name.replace('-', '_')}")
         return typer.main.get_command(module.app)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for folder, commands in GROUPS.items():
+            with formatter.section(f"Commands: {folder}"):
+                formatter.write_dl(list(commands.items()))
 
 
 # Plain help text: Rich costs more at start than everything else of `--help` together.

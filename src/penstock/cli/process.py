@@ -9,7 +9,7 @@ import typer
 from penstock.cli.exits import ExitCode, Failed
 
 if TYPE_CHECKING:
-    from penstock.settings import Settings
+    from penstock.app.settings import Settings
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")]
 HostOption = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address to listen on. [127.0.0.1]")]
@@ -26,7 +26,7 @@ JsonLineOption = Annotated[bool, typer.Option("--json", help="Print one JSON lin
 
 def load_settings(flags: Mapping[str, Any], config: Path | None) -> "Settings":
     """Raises Failed (usage) that names the setting and its source."""
-    from penstock.settings import SettingsError, load
+    from penstock.app.settings import SettingsError, load
 
     try:
         return load(flags, config)

@@ -11,9 +11,7 @@ from random import Random
 import msgspec
 
 from penstock.domain.inference import Operation
-from penstock.simulation import tokens
-from penstock.simulation.json_values import json_text
-from penstock.wire.generation import (
+from penstock.domain.ports.engine import (
     Conversation,
     Event,
     Finished,
@@ -26,6 +24,8 @@ from penstock.wire.generation import (
     ToolCallArguments,
     ToolCallStarted,
 )
+from penstock.simulation import tokens
+from penstock.simulation.json_values import json_text
 
 SHORTEST_ANSWER = 16
 LONGEST_ANSWER = 64

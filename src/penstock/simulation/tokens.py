@@ -8,7 +8,7 @@ vocabulary, round and round.
 import re
 from collections.abc import Iterable
 
-from penstock.wire.generation import Conversation, GenerationRequest, Message, Prompt
+from penstock.domain.ports.engine import Conversation, GenerationRequest, Message, Prompt
 
 _TOKEN = re.compile(r" ?\w{1,8}|\s|[^\w\s]")
 

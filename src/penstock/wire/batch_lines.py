@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from penstock.domain.batches import BatchUsage, LineFault
+from penstock.domain.durable.batches import BatchUsage, LineFault
 from penstock.wire.usage import Usage
 
 LARGEST_LINE_BYTES = 1 << 20

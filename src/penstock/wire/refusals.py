@@ -3,7 +3,7 @@
 import msgspec
 
 from penstock.domain.errors import BadRequest, ContextLengthExceeded, PenstockError, TooLarge, UnsupportedParameter
-from penstock.wire.replies import error_message
+from penstock.wire.chat.replies import error_message
 
 _CODES: dict[str, type[PenstockError]] = {
     "context_length_exceeded": ContextLengthExceeded,

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from penstock.domain.errors import BadRequest, InvalidJson, UnsupportedParameter
-from penstock.wire.requests import explained
+from penstock.wire.chat.requests import explained
 
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64", "BYTES"

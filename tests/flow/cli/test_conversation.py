@@ -13,13 +13,13 @@ import pytest
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from penstock.cli import prompt
-from penstock.cli.answer import ask
-from penstock.cli.api import Api
-from penstock.cli.connection import Connection
-from penstock.cli.conversation import Conversation
-from penstock.cli.repl import Repl, Surroundings
-from penstock.cli.served import model_ids
+from penstock.cli.chat import prompt
+from penstock.cli.chat.answer import ask
+from penstock.cli.chat.conversation import Conversation
+from penstock.cli.chat.repl import Repl, Surroundings
+from penstock.cli.client.api import Api
+from penstock.cli.client.connection import Connection
+from penstock.cli.client.served_models import model_ids
 from penstock.domain.clock import SystemClock
 from tests.flow.cli.conftest import Cli, Gateway
 from tests.flow.cli.gateway_double import State

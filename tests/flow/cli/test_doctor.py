@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from penstock.cli import checks
-from penstock.cli.checks import Verdict
+from penstock.cli.commands.inspect import doctor_checks as checks
+from penstock.cli.commands.inspect.doctor_checks import Verdict
 from tests.flow.cli.conftest import Cli, Gateway
 from tests.flow.cli.gateway_double import State
 

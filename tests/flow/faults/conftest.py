@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from penstock.edge import logs
-from tests.flow.gateway import Platform, ScriptedServer, platform, scripted, well
+from penstock.observe import logs
+from tests.support.gateway import Platform, ScriptedServer, platform, scripted, well
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

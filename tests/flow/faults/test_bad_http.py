@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.flow.gateway import CHAT, Answer, Platform, ScriptedServer, platform, raw, request, scripted, well
+from tests.support.gateway import CHAT, Answer, Platform, ScriptedServer, platform, raw, request, scripted, well
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMIT = 10 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock.domain.usage import Outcome
-from tests.flow.gateway import Client, Platform, RawClient, ScriptedServer, platform, raw, scripted, sim_worker, token_event, until
+from tests.support.gateway import Client, Platform, RawClient, ScriptedServer, platform, raw, scripted, sim_worker, token_event, until
 
 PROMPT_TOKENS = 11
 

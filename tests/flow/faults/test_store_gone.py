@@ -11,7 +11,7 @@ import pytest
 
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import Store
-from tests.flow.gateway import CHAT, Client, Platform, ScriptedServer, full_stream, platform, raw, until
+from tests.support.gateway import CHAT, Client, Platform, ScriptedServer, full_stream, platform, raw, until
 
 ADMISSION = {"change_poll_seconds": 0.05}
 

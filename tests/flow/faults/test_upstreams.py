@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from penstock.domain.usage import Outcome
-from tests.flow.gateway import (
+from tests.support.gateway import (
     CHAT,
     Client,
     Platform,

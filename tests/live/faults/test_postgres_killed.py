@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.contract.stores.test_faults import Cluster, cluster
+from tests.contract.storage.stores.test_faults import Cluster, cluster
 from tests.live.platform import Platform, eventually, running
 
 __all__ = ["cluster"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.platform import Platform, eventually, running
-from tests.sources import ROOT
+from tests.support.sources import ROOT
 
 CLIENTS = 16
 LOTS = {"good": 90, "error": 3, "rubbish": 2, "cut": 3, "wait": 2}

@@ -7,7 +7,7 @@ from penstock.accounts.service import AccountService
 from penstock.domain.clock import ManualClock
 from penstock.domain.ports import Store
 from penstock.domain.principal import Organisation, Principal, Scope
-from penstock.stores import open_store
+from penstock.storage.stores import open_store
 
 SECRET_KEY = b"k" * 32
 Caller = Callable[..., Principal]

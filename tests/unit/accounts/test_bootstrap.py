@@ -9,7 +9,7 @@ from penstock.domain import keys
 from penstock.domain.clock import ManualClock
 from penstock.domain.ports import Store
 from penstock.domain.principal import Scope, ServiceClass, ServiceTier
-from penstock.stores import open_store
+from penstock.storage.stores import open_store
 
 SECRET_KEY = b"k" * 32
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from tests.sources import ROOT
+from tests.support.sources import ROOT
 
 
 def lane(*flags: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.pairs import KINDS, Tree, main, ratios
-from tests.sources import ROOT
+from tests.support.sources import ROOT
 
 
 def test_a_tree_beside_itself() -> None:

@@ -3,12 +3,12 @@
 import pytest
 import typer
 
+from penstock.base.family import UnknownMember
+from penstock.base.profiles import ProfileProblem
 from penstock.cli.command import errors_to_exit_codes
 from penstock.cli.exits import ExitCode, Failed
 from penstock.domain.errors import PortUnavailable, RateLimited
 from penstock.domain.ports import StoreLocked
-from penstock.family import UnknownMember
-from penstock.profiles import ProfileProblem
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def test_every_command_explains_itself(name: str) -> None:
 
 def test_every_file_with_a_command_is_on_the_list() -> None:
     folder = Path(main.__file__).parent
-    with_app = {path.stem.replace("_", "-") for path in folder.glob("*.py") if "\napp = " in path.read_text(encoding="utf-8")}
+    with_app = {path.stem.replace("_", "-") for path in folder.rglob("*.py") if "\napp = " in path.read_text(encoding="utf-8")}
     assert with_app - {"main"} == {*main.COMMANDS, *main.HIDDEN}
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock import profiles
-from penstock.cli.connection import Wish, resolve, root_of
+from penstock.base import profiles
+from penstock.base.profiles import Profile, ProfileBook, ProfileProblem
+from penstock.cli.client.connection import Wish, resolve, root_of
 from penstock.cli.exits import ExitCode, Failed
-from penstock.profiles import Profile, ProfileBook, ProfileProblem
 
 OPENAI = {"OPENAI_BASE_URL": "http://openai/v1", "OPENAI_API_KEY": "k-openai"}
 NOTHING = Wish()

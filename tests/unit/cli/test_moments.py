@@ -3,7 +3,7 @@
 import pytest
 
 from penstock.cli.exits import ExitCode, Failed
-from penstock.cli.moments import date, duration_seconds, moment, spoken
+from penstock.cli.output.moments import date, duration_seconds, moment, spoken
 
 NOW = 1_767_225_600.0
 

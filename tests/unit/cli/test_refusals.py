@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from penstock.cli.api import refusal, refusal_of_body, retry_after_seconds, segment
+from penstock.cli.chat.prompt import is_open, typed
+from penstock.cli.client.api import refusal, refusal_of_body, retry_after_seconds, segment
 from penstock.cli.exits import ExitCode, of_status
-from penstock.cli.money import currency_units
-from penstock.cli.output import cell, safe
-from penstock.cli.prompt import is_open, typed
+from penstock.cli.output.money import currency_units
+from penstock.cli.output.tables import cell, safe
 from penstock.domain import errors
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.cli.client.sse import MAX_EVENT_BYTES, EventParser
 from penstock.cli.exits import Failed
-from penstock.cli.sse import MAX_EVENT_BYTES, EventParser
 
 STREAM = b"".join(
     (

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from penstock.domain.inference import Operation
+from penstock.domain.ports.engine import Conversation, GenerationRequest, Message, Token
 from penstock.simulation import tokens
 from penstock.simulation.script import LONGEST_ANSWER, SHORTEST_ANSWER, Script, write
-from penstock.wire.generation import Conversation, GenerationRequest, Message, Token
 
 
 def asked(text: str = "Hello", **fields: Any) -> GenerationRequest:

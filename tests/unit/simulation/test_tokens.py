@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.domain.ports.engine import Conversation, Message, ToolCall
 from penstock.simulation import tokens
-from penstock.wire.generation import Conversation, Message, ToolCall
 
 
 @given(st.text())

@@ -8,8 +8,7 @@ import pytest
 
 from penstock.domain.errors import ContextLengthExceeded, UpstreamFailed
 from penstock.domain.inference import Operation, TokenCount
-from penstock.wire.answers import PROMPT_TOKENS, answer
-from penstock.wire.generation import (
+from penstock.domain.ports.engine import (
     Answer,
     Embedded,
     EmbeddingRequest,
@@ -22,6 +21,7 @@ from penstock.wire.generation import (
     ToolCallArguments,
     ToolCallStarted,
 )
+from penstock.wire.chat.generation_replies import PROMPT_TOKENS, answer
 
 COUNT = TokenCount(prompt=3, completion=2, cached=1, reasoning=1)
 USAGE = {

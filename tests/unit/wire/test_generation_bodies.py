@@ -7,16 +7,8 @@ import pytest
 
 from penstock.domain.errors import BadRequest, InvalidJson, UnsupportedParameter
 from penstock.domain.inference import Operation
-from penstock.wire.generation import (
-    Conversation,
-    EmbeddingRequest,
-    GenerationRequest,
-    Message,
-    Tool,
-    ToolCall,
-    ToolChoice,
-)
-from penstock.wire.generation_bodies import MOST_TEXTS, embedding_request, generation_request
+from penstock.domain.ports.engine import Conversation, EmbeddingRequest, GenerationRequest, Message, Tool, ToolCall, ToolChoice
+from penstock.wire.chat.generation_bodies import MOST_TEXTS, embedding_request, generation_request
 
 
 def chat(**body: Any) -> GenerationRequest:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.inference import TokenCount
-from penstock.wire.relay import EngineReportedError, GarbledStream, Relay, model_pattern
+from penstock.wire.chat.relay import EngineReportedError, GarbledStream, Relay, model_pattern
 from tests.unit.wire.mutations import COUNTS, mutations, pieces
 
 DONE = b"data: [DONE]\n\n"

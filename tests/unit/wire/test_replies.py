@@ -10,9 +10,9 @@ import pytest
 
 from penstock.domain.errors import BadRequest, ContextLengthExceeded, PenstockError, TooLarge, UnsupportedParameter
 from penstock.domain.inference import TokenCount
-from penstock.wire import replies
+from penstock.wire.chat import replies
+from penstock.wire.chat.relay import model_pattern
 from penstock.wire.refusals import callers_mistake
-from penstock.wire.relay import model_pattern
 from tests.unit.wire.mutations import COUNTS, mutations
 
 REPLY: dict[str, Any] = {

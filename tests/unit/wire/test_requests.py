@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from penstock.domain.errors import BadRequest, PenstockError
 from penstock.domain.inference import Operation
-from penstock.wire import requests
-from penstock.wire.bodies import AnyBody
+from penstock.wire.chat import requests
+from penstock.wire.chat.bodies import AnyBody
 from tests.unit.wire.mutations import COUNTS, mutations
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from penstock.domain.errors import BadRequest, InvalidJson, PenstockError, UnsupportedParameter
-from penstock.wire.response_body import chat_body, decode, skeleton
-from penstock.wire.response_items import input_items, named_items
+from penstock.wire.responses.body import chat_body, decode, skeleton
+from penstock.wire.responses.items import input_items, named_items
 
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True, "description": "looks"}
 OTHER = {"type": "function", "name": "listen"}

@@ -10,9 +10,9 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from penstock.wire.response_body import decode, skeleton
-from penstock.wire.response_items import Json
-from penstock.wire.response_writer import ResponseWriter, answered, failed, framed
+from penstock.wire.responses.body import decode, skeleton
+from penstock.wire.responses.items import Json
+from penstock.wire.responses.writer import ResponseWriter, answered, failed, framed
 from penstock.wire.sse import DONE, KEEPALIVE
 
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)

@@ -27,34 +27,10 @@ from penstock.domain.ports.durable import (
     WorkerRegistry,
 )
 from penstock.domain.ports.policy import PolicyArchive
-from penstock.domain.ports.shared import (
-    Quotas,
-)
-from penstock.domain.ports.stored_objects import (
-    BatchStore,
-    Blobs,
-    BlobWriter,
-    Files,
-    FileStore,
-    NewFile,
-    ResponseStore,
-    StoredObjects,
-)
-from penstock.domain.ports.streams import (
-    Broker,
-    StreamRefused,
-    StreamSink,
-    StreamSource,
-    StreamUnreachable,
-)
-from penstock.domain.ports.tasks import (
-    Schedules,
-    TaskControl,
-    TaskIntake,
-    TaskLeases,
-    TaskStore,
-    TaskSweep,
-)
+from penstock.domain.ports.shared import Quotas
+from penstock.domain.ports.stored_objects import BatchStore, Blobs, BlobWriter, Files, FileStore, NewFile, ResponseStore, StoredObjects
+from penstock.domain.ports.streams import Broker, StreamRefused, StreamSink, StreamSource, StreamUnreachable
+from penstock.domain.ports.tasks import Schedules, TaskControl, TaskIntake, TaskLeases, TaskStore, TaskSweep
 
 __all__ = [
     "Accounts",

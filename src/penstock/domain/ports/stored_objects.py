@@ -6,9 +6,9 @@ Asynchronous; raises PortUnavailable. Objects of another organisation are object
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
-from penstock.domain.batches import Batch, BatchStatus
-from penstock.domain.files import FileQuery, FileRecord, Purpose
-from penstock.domain.responses import StoredResponse
+from penstock.domain.durable.batches import Batch, BatchStatus
+from penstock.domain.durable.files import FileQuery, FileRecord, Purpose
+from penstock.domain.durable.responses import StoredResponse
 
 
 class BlobWriter(Protocol):

@@ -6,7 +6,7 @@ Asynchronous; may raise StreamUnreachable. Constructing does nothing; `open` con
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from penstock.domain.streams import Message, Record
+from penstock.domain.durable.streams import Message, Record
 
 MESSAGE_ID = "penstock-message-id"
 """The header that holds `Message.id`."""

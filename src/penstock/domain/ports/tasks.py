@@ -6,11 +6,11 @@ Nothing here takes the time: all of it is by the store's own clock, so that runn
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from penstock.domain.leases import Beat, Due, ExpiredLease, Finish, Held, Lease, Progress, RunnerRecord
-from penstock.domain.queues import MinuteStats, QueueLimits, QueueState
-from penstock.domain.schedules import Schedule
-from penstock.domain.task_search import TaskFilter, TaskPage, TaskQuery
-from penstock.domain.tasks import Dag, Enqueued, NewTask, ParentResult, TaskDetail, TaskStatus
+from penstock.domain.durable.leases import Beat, Due, ExpiredLease, Finish, Held, Lease, Progress, RunnerRecord
+from penstock.domain.durable.queues import MinuteStats, QueueLimits, QueueState
+from penstock.domain.durable.schedules import Schedule
+from penstock.domain.durable.task_search import TaskFilter, TaskPage, TaskQuery
+from penstock.domain.durable.tasks import Dag, Enqueued, NewTask, ParentResult, TaskDetail, TaskStatus
 
 
 class TaskIntake(Protocol):

@@ -1,0 +1,1 @@
+"""The gateway process, assembled: every room introduced to the others, and what runs beside the traffic."""

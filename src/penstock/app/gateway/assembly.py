@@ -1,0 +1,330 @@
+"""`penstock gateway`: the gateway with its control API, assembled from settings; `up` runs the same with workers beside it."""
+
+import asyncio
+import gc
+import os
+import random
+import socket
+from collections.abc import Callable
+
+import structlog
+from msgspec.structs import replace
+
+from penstock import __version__
+from penstock.accounts.bootstrap import FirstStart, first_start
+from penstock.accounts.service import AccountService
+from penstock.app import process
+from penstock.app.gateway import decisions
+from penstock.app.gateway.changes import ChangePoll
+from penstock.app.gateway.chores import Chore, Chores, forget_workers
+from penstock.app.gateway.fleet_watch import FleetWatch
+from penstock.app.gateway.objects import Objects
+from penstock.app.gateway.rules import connection_limits, fleet_rules, pipeline_rules, policy_names
+from penstock.app.gateway.server import Server, bind
+from penstock.app.gateway.tasks import desk, start_sweeping
+from penstock.app.gateway.upstreams import Discovery, configured
+from penstock.app.gateway.views import LiveFleet, Ready
+from penstock.app.settings import Settings
+from penstock.base import family
+from penstock.catalog.models import Catalogue
+from penstock.catalog.policies import in_force
+from penstock.compute.transport.http import HttpTransport
+from penstock.domain.clock import SystemClock
+from penstock.domain.ids import RequestIds, new_id
+from penstock.domain.inference import TokenCount
+from penstock.domain.principal import ServiceTier
+from penstock.domain.usage import UsageRecord
+from penstock.domain.workers import WorkerRecord, WorkerState
+from penstock.edge.application import ControlServices, control_app
+from penstock.edge.inference.connection import connection_class, sweep
+from penstock.edge.inference.fastlane import Lane
+from penstock.edge.layers.sign_in import SignIn
+from penstock.net.outbox import Outbox
+from penstock.observe import logs
+from penstock.observe.metrics import Counted, Metrics
+from penstock.serving.admission.addresses import AddressLimiter
+from penstock.serving.admission.gate import Gate
+from penstock.serving.admission.idempotency import IdempotentAnswers
+from penstock.serving.admission.keyring import KeyRing
+from penstock.serving.explain.decision import Ring
+from penstock.serving.explain.view import RingView
+from penstock.serving.pipeline import Pipeline, Rooms
+from penstock.serving.pipeline.policy import apply
+from penstock.serving.routing.choice import Policies
+from penstock.serving.routing.fleet import Fleet, FleetEvent
+from penstock.serving.routing.retry_budget import RetryBudget
+from penstock.serving.usage.pricing import cost_micros
+from penstock.storage.journal.journal import Journal
+from penstock.storage.state import memory
+from penstock.storage.stores import make_store
+
+log = structlog.get_logger("penstock.gateway")
+_SECRET_BYTES = 32
+_FORGET_EVERY_SECONDS = 300.0
+_SETTLED_SECONDS = 900.0
+
+
+class Gateway:
+    """One gateway process. `open`, `listen`, then `serve` until `stop`; `close` in any case."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self._started = self.clock.monotonic()
+        self.metrics = Metrics()
+        key = settings.secret_key.get_secret_value()
+        self.store = make_store(settings.store_url, secret_key=key.encode() if key else None)
+        self.port = settings.port
+        self.on_fleet_event: Callable[[FleetEvent], None] = lambda event: None
+        """Told of every change of a worker, after the log."""
+        self._server: Server | None = None
+        self._socket: socket.socket | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._discovery: Discovery | None = None
+        self._chores = Chores()
+
+    # assembly
+
+    async def open(self, *, migrate: bool) -> FirstStart | None:
+        """Open the store and everything on top of it; what the very first start made is returned, once.
+
+        Raises StoreProblem, PortUnavailable.
+        """
+        settings = self.settings
+        settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await self.store.open(migrate=migrate)
+        key = settings.secret_key.get_secret_value()
+        self.secret_key = key.encode() if key else await self.store.secret("api_keys", os.urandom(_SECRET_BYTES))
+        first = await first_start(self.store, self.secret_key, self.clock)
+        self._assemble()
+        cut = self.journal.open(self._reprice)
+        if cut:
+            log.warning("recovered_streams", count=cut)
+        await self._start()
+        return first
+
+    def _assemble(self) -> None:
+        settings, clock = self.settings, self.clock
+        self.keys = KeyRing(self.store, self.secret_key, clock, grace_seconds=settings.admission.store_grace_seconds)
+        self.addresses = AddressLimiter(clock, settings.admission.unauthenticated_per_minute, settings.admission.api_per_minute)
+        self.accounts = AccountService(self.store, self.secret_key, clock)
+        self.journal = Journal(settings.data_dir / "journal", self.store, settings.usage.journal_slots, settings.usage.flush_seconds)
+        timeouts, outbox = settings.upstream, Outbox()
+        self.transport = HttpTransport(
+            timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker, outbox
+        )
+        self.fleet = Fleet(Policies(random.Random(), policy_names(settings)), fleet_rules(settings), clock)  # noqa: S311 - balancing, not security
+        self.fleet.on_event = self._fleet_event
+        self.rooms = Rooms(
+            gate=Gate(memory.MEMBER(clock)),
+            fleet=self.fleet,
+            catalogue=Catalogue(),
+            transport=self.transport,
+            journal=self.journal,
+            answers=IdempotentAnswers(settings.admission.idempotency_ttl_seconds, settings.admission.idempotency_bytes),
+            observer=Counted(self.metrics),
+            clock=clock,
+            rules=pipeline_rules(settings),
+            retries=RetryBudget(settings.routing.retry_share, settings.routing.retry_floor),
+            decisions=Ring(settings.explain.memory_bytes),
+            chance=random.random,
+        )
+        self.pipeline = Pipeline(self.rooms)
+        self.metrics.standings = self.pipeline.standings
+        self.metrics.shadows = self.fleet.shadows
+        self.watch = FleetWatch(self.fleet, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
+        self.changes = ChangePoll(
+            self.store,
+            self.keys,
+            clock,
+            settings.admission.change_poll_seconds,
+            self._reload_models,
+            self._reload_workers,
+            self._reload_policy,
+        )
+        self.objects = Objects(settings, self.store, clock)
+        self.lane = Lane(self.pipeline, self.keys, self.addresses, RequestIds(), clock, settings.http.max_body_bytes, outbox=outbox)
+        self.desk = desk(self.store, self.pipeline, self.secret_key, clock, self.lane.ids)
+
+    async def _start(self) -> None:
+        self.transport.open()
+        self.watch.open()
+        self._own = configured(self.settings.upstreams)
+        for record in self._own:
+            self.watch.put(record)
+        await self.changes.open()
+        self.pipeline.open()
+        self.journal.start()
+        await self.objects.open()
+        self.objects.start(self._chores)
+        start_sweeping(self.desk.sweeper, self._chores)
+        decisions.start(self.settings, self.rooms.decisions, self.store, self.clock.time, self._chores)
+        self._chores.start(Chore("forget workers", _FORGET_EVERY_SECONDS, self._forget_workers))
+        if self.settings.discover:
+            own = {self.settings.port, self.port}
+            self._discovery = Discovery((port for port in self.settings.discover_ports if port not in own), self._discovered)
+            await self._discovery.open()
+
+    def _discovered(self, record: WorkerRecord) -> None:
+        self._own.append(record)
+        self.watch.put(record)
+
+    def _control_app(self) -> object:
+        services = ControlServices(
+            store=self.store,
+            accounts=self.accounts,
+            inference=self.pipeline,
+            files=self.objects.files,
+            batches=self.objects.batches,
+            responses=self.objects.responses,
+            tasks=self.desk,
+            fleet=LiveFleet(self.rooms, self.pipeline, self.watch, self.clock),
+            authenticate=SignIn(self.keys, self.accounts, self.store),
+            limiter=self.addresses,
+            readiness=Ready(self.changes, self.pipeline, lambda: self.journal.failing),
+            metrics=self.metrics,
+            decisions=RingView(self.rooms.decisions),
+            clock=self.clock,
+            new_id=new_id,
+            next_request_id=self.lane.ids.next,
+            uptime=lambda: self.clock.monotonic() - self._started,
+            version=__version__,
+            cors_origins=self.settings.cors_origins,
+            max_body_bytes=self.settings.http.max_body_bytes,
+            max_json_depth=self.settings.http.max_json_depth,
+            slow_request_seconds=self.settings.log.slow_request_seconds,
+        )
+        return control_app(services)
+
+    # edits
+
+    async def _reload_models(self) -> None:
+        self.rooms.adopt(Catalogue(await self.store.models()))
+
+    async def _reload_workers(self) -> None:
+        self.watch.replace_all(await self.store.workers(), frozenset(record.id for record in self._own))
+
+    async def _reload_policy(self) -> None:
+        found = await in_force(self.store)
+        try:
+            apply(found.policy, self.rooms)
+        except family.UnknownMember as error:
+            # Another gateway has more members installed; the last policy that we could follow stays.
+            log.warning("policy_not_applied", version=found.version, reason=str(error))
+            return
+        self.metrics.policy_version = found.version
+        log.info("policy_applied", version=found.version)
+
+    async def _forget_workers(self) -> None:
+        if self.clock.monotonic() - self._started < _SETTLED_SECONDS:
+            return  # after a long rest of the whole platform its workers are on their way back
+        alive = {member.id for member in self.fleet.members() if member.state is not WorkerState.DEAD}
+        await forget_workers(self.store, self.clock.time() - self.settings.routing.forget_seconds, alive)
+
+    def _reprice(self, record: UsageRecord) -> UsageRecord:
+        count = TokenCount(record.prompt_tokens, record.completion_tokens, record.cached_tokens, record.reasoning_tokens)
+        price = self.rooms.catalogue.price(record.model)
+        return replace(record, cost_micros=cost_micros(price, ServiceTier(record.service_tier), count, record.service_class == "batch"))
+
+    def _fleet_event(self, event: FleetEvent) -> None:
+        if event.what == "ejected":
+            self.metrics.ejections += 1
+        log.info("worker", worker=event.worker_id, name=event.name, state=event.what)
+        self.on_fleet_event(event)
+
+    # life
+
+    def listen(self) -> None:
+        """Bind the port. Raises OSError when it is taken."""
+        self._socket = bind(self.settings.host, self.settings.port)
+        self.port = self._socket.getsockname()[1]
+
+    @property
+    def base_url(self) -> str:
+        """What clients dial, without `/v1`."""
+        scheme = "https" if self.settings.tls_cert else "http"
+        host = self.settings.host
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared, not bound
+        return f"{scheme}://{host}:{self.port}"
+
+    async def serve(self, when_ready: Callable[[], object]) -> None:
+        """Serve until `stop`, then drain."""
+        settings = self.settings
+        protocol = connection_class(self.lane, connection_limits(settings))
+        tls = None if settings.tls_cert is None or settings.tls_key is None else (settings.tls_cert, settings.tls_key)
+        self._server = Server(self._control_app(), protocol, when_ready, drain_seconds=settings.http.drain_seconds, tls=tls)
+        self._tick()
+        assert self._socket is not None
+        # What exists now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        # A request leaves no cycles behind, so that there is little to find: look seldom.
+        gc.set_threshold(20_000, 20, 50)
+        await self._server.serve(sockets=[self._socket])
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._sweeper = loop.call_later(1.0, self._tick)
+        connections = self._server.server_state.connections if self._server is not None else ()
+        sweep(connections, self.lane, loop.time())
+
+    @property
+    def is_serving(self) -> bool:
+        return self._server is not None and self._server.started
+
+    def stop(self) -> None:
+        """Begin to drain: no new connections, nobody waits in line any more, what runs may finish."""
+        if self._server is None or self._server.should_exit:
+            return
+        log.info("draining", active=self.pipeline.active)
+        self.pipeline.turn_away_waiting()
+        self.desk.handout.close()
+        self._server.should_exit = True
+
+    async def close(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self._discovery is not None:
+            await self._discovery.close()
+        await self._chores.close()
+        if hasattr(self, "objects"):
+            await self.objects.close()
+        if hasattr(self, "changes"):
+            await self.changes.close()
+            await self.watch.close()
+            self.pipeline.close()
+            self.transport.close()
+            await self.journal.close()
+        await self.store.close()
+        if self._socket is not None:
+            self._socket.close()
+
+
+def run(settings: Settings, json_line: bool) -> int:
+    """`penstock gateway`: until SIGTERM or SIGINT; returns the process's exit code."""
+    logs.configure(settings.log.level, settings.log.format)
+    return process.run(lambda: _run(settings, json_line))
+
+
+async def _run(settings: Settings, json_line: bool) -> int:
+    gateway = Gateway(settings)
+    try:
+        gateway.listen()
+        first = await gateway.open(migrate=False)
+        process.on_stop(gateway.stop)
+        await gateway.serve(lambda: _announce(gateway, first, json_line))
+        return 0
+    finally:
+        await gateway.close()
+
+
+def _announce(gateway: Gateway, first: FirstStart | None, json_line: bool) -> None:
+    facts = {"base_url": f"{gateway.base_url}/v1", "dashboard_url": f"{gateway.base_url}/"}
+    if first is not None:
+        facts |= {"api_key": first.api_key, "join_token": first.join_token}
+        facts |= {"admin_email": first.admin_email, "admin_password": first.admin_password}
+        if not json_line:
+            process.say("\n".join(f"  {name}: {value}" for name, value in facts.items()))
+    if json_line:
+        process.announce(facts)
+    process.say(f"Penstock gateway ready at {facts['base_url']}")

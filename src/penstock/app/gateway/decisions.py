@@ -1,0 +1,32 @@
+"""A sample of the gateway's decisions goes to the store, and leaves it again in time."""
+
+import random
+from collections.abc import Callable
+
+from penstock.app.gateway.chores import Chore, Chores
+from penstock.app.settings import Settings
+from penstock.domain.ports import DecisionLog
+from penstock.serving.explain.decision import Ring
+from penstock.serving.explain.sample import Sample
+from penstock.serving.explain.words import explanation
+
+_KEEP_EVERY_SECONDS = 1.0
+_FORGET_EVERY_SECONDS = 600.0
+
+
+def start(settings: Settings, ring: Ring, log: DecisionLog, time: Callable[[], float], chores: Chores) -> None:
+    explain = settings.explain
+    if explain.most_per_second == 0:
+        return
+    sample = Sample(ring, explain.sample_share, explain.most_per_second, random.random)
+
+    async def keep() -> None:
+        await log.save_decisions([explanation(decision) for decision in sample.take()])
+
+    async def forget() -> None:
+        before = time() - explain.keep_seconds
+        while await log.forget_decisions(before):
+            pass
+
+    chores.start(Chore("keep decisions", _KEEP_EVERY_SECONDS, keep))
+    chores.start(Chore("forget decisions", _FORGET_EVERY_SECONDS, forget))

@@ -1,0 +1,48 @@
+"""OpenAI's stored objects, assembled: where their contents lie, their rules, and who tidies up."""
+
+from penstock.app.gateway.chores import Chore, Chores
+from penstock.app.settings import Settings
+from penstock.domain.clock import Clock
+from penstock.domain.ids import new_id
+from penstock.domain.ports import Store
+from penstock.durable.batches.service import BatchService
+from penstock.durable.batches.work import BatchWork
+from penstock.durable.files.service import FileService
+from penstock.durable.responses.service import ResponseService
+from penstock.storage.blobs import make_blobs
+
+_SWEEP_EVERY_SECONDS = 600.0
+_ABANDONED_SECONDS = 3600.0
+_SETTLE_EVERY_SECONDS = 5.0
+_STEP_EVERY_SECONDS = 1.0
+
+
+class Objects:
+    """Files, batches and kept answers. `open` before anybody uses them, `close` before the store."""
+
+    def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
+        self._blobs = make_blobs("local", settings.files.directory or settings.data_dir / "files")
+        self._is_ours_alone = settings.store_url.startswith("sqlite")
+        limits = settings.files
+        self.files = FileService(store, self._blobs, clock, max_bytes=limits.max_bytes, max_org_bytes=limits.max_organisation_bytes)
+        self.responses = ResponseService(store, store.tasks, clock)
+        self.batches = BatchService(store, self.files, clock)
+        # On SQLite there is nobody else: a gateway that comes back need not wait until its own claims run out.
+        owner = "alone" if self._is_ours_alone else new_id("gw")
+        self._work = BatchWork(store, store.tasks, self.files, clock, owner)
+
+    async def open(self) -> None:
+        """Raises PortUnavailable."""
+        await self._blobs.open()
+        if self._is_ours_alone:
+            # What a crash left behind is nobody's: this process alone writes here.
+            await self.files.sweep(idle_seconds=0.0)
+
+    def start(self, chores: Chores) -> None:
+        chores.start(Chore("sweep files", _SWEEP_EVERY_SECONDS, lambda: self.files.sweep(_ABANDONED_SECONDS)))
+        chores.start(Chore("batches", _STEP_EVERY_SECONDS, self._work.step))
+        chores.start(Chore("settle answers", _SETTLE_EVERY_SECONDS, self.responses.settle_all))
+        chores.start(Chore("forget answers", _SWEEP_EVERY_SECONDS, self.responses.forget_expired))
+
+    async def close(self) -> None:
+        await self._work.close()

@@ -1,0 +1,52 @@
+"""From the settings of a process to the rules of its rooms: those never see the settings."""
+
+from penstock.app.settings import Settings, SettingsError
+from penstock.base.family import UnknownMember
+from penstock.edge.inference.connection import ConnectionLimits
+from penstock.serving.pipeline import PipelineRules
+from penstock.serving.routing.adaptive_limit import LimitRules
+from penstock.serving.routing.choice import PolicyNames
+from penstock.serving.routing.fleet import FleetRules
+from penstock.serving.routing.health import HealthRules
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    http = settings.http
+    return ConnectionLimits(
+        http.max_header_bytes, http.header_timeout_seconds, http.body_timeout_seconds, http.idle_timeout_seconds, http.write_buffer_bytes
+    )
+
+
+def fleet_rules(settings: Settings) -> FleetRules:
+    routing, scheduling = settings.routing, settings.scheduling
+    health = HealthRules(
+        routing.suspect_seconds, routing.dead_seconds, routing.hold_share, routing.eject_after, routing.eject_seconds, routing.eject_share
+    )
+    limits = LimitRules() if routing.adaptive_limits else None
+    return FleetRules(health, scheduling.priority_reserve, scheduling.overflow_reserve, limits, routing.slow_start_seconds)
+
+
+def policy_names(settings: Settings) -> PolicyNames:
+    """Raises SettingsError when one of them is no policy."""
+    routing = settings.routing
+    names = PolicyNames(routing.policy, routing.shadow_policy or None, routing.policies, routing.shadow_policies)
+    try:
+        names.check()
+    except UnknownMember as error:
+        raise SettingsError(f"routing: {error}") from error
+    return names
+
+
+def pipeline_rules(settings: Settings) -> PipelineRules:
+    scheduling = settings.scheduling
+    return PipelineRules(
+        max_json_depth=settings.http.max_json_depth,
+        default_max_tokens=settings.admission.default_max_tokens,
+        queue_limit=scheduling.queue_limit,
+        max_wait_seconds=scheduling.max_wait_seconds,
+        keepalive_after_seconds=scheduling.keepalive_after_seconds,
+        keepalive_every_seconds=scheduling.keepalive_every_seconds,
+        largest_event_bytes=settings.upstream.max_event_bytes,
+        slow_request_seconds=settings.log.slow_request_seconds,
+        log_requests=settings.log.requests,
+    )

@@ -1,0 +1,95 @@
+"""What the edge is shown of the rooms behind it."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from penstock.app.gateway import worker_logs
+from penstock.app.gateway.changes import ChangePoll
+from penstock.app.gateway.fleet_watch import FleetWatch
+from penstock.compute.engines import ProbeFailed, probe
+from penstock.domain.clock import Clock
+from penstock.domain.errors import UpstreamFailed
+from penstock.domain.models import ModelRecord, Price
+from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
+from penstock.edge.layers.services import LiveWorker, ServedModel
+from penstock.serving.pipeline import Pipeline, Rooms
+
+_PROBE_SECONDS = 5.0
+
+
+class LiveFleet:
+    """Implements the control API's `FleetView`."""
+
+    def __init__(self, rooms: Rooms, pipeline: Pipeline, watch: FleetWatch, clock: Clock) -> None:
+        self._rooms = rooms
+        self._pipeline = pipeline
+        self._watch = watch
+        self._clock = clock
+        self._since = clock.time()
+
+    def snapshot(self) -> Sequence[LiveWorker]:
+        now, wall = self._clock.monotonic(), self._clock.time()
+        return [
+            LiveWorker(
+                member.id,
+                member.state,
+                member.load,
+                member.in_flight,
+                member.outstanding_tokens,
+                wall + member.ejected_until - now if member.ejected_until > now else None,
+                member.limit,
+            )
+            for member in self._rooms.fleet.members()
+        ]
+
+    def models(self, org_id: str | None) -> Sequence[ServedModel]:
+        offers = self._rooms.fleet.offers(org_id)
+        ready = [member for member in self._rooms.fleet.members() if member.state is WorkerState.READY]
+        served = []
+        for model_id, offer in sorted(offers.items()):
+            record = self._rooms.catalogue.record(model_id) or ModelRecord(model_id, Price(), created_at=self._since)
+            count = sum(any(each.id == model_id for each in member.record.models) for member in ready)
+            served.append(ServedModel(record, count, record.context_length or offer.context_length, offer.capabilities))
+        return served
+
+    def queues(self) -> Mapping[str, int]:
+        return self._pipeline.queues()
+
+    def in_flight(self) -> int:
+        return self._pipeline.active
+
+    def worker_joined(self, record: WorkerRecord) -> None:
+        self._watch.put(record)
+
+    def worker_left(self, worker_id: str) -> None:
+        self._watch.remove(worker_id)
+
+    def beat(self, worker_id: str, load: WorkerLoad, draining: bool) -> None:
+        self._rooms.fleet.alive(worker_id, load, draining=draining)
+
+    async def log_tail(self, record: WorkerRecord, lines: int) -> Sequence[str]:
+        return await worker_logs.tail(record, lines)
+
+    async def probe_upstream(self, url: str, secret: str) -> Sequence[ModelOffer]:
+        try:
+            return (await probe(url, secret, _PROBE_SECONDS)).models
+        except ProbeFailed as error:
+            raise UpstreamFailed(f"The server does not answer as an OpenAI-compatible one: {error}") from error
+
+
+class Ready:
+    """Implements the edge's `Readiness`."""
+
+    def __init__(self, changes: ChangePoll, pipeline: Pipeline, journal_failing: Callable[[], bool]) -> None:
+        self._changes = changes
+        self._pipeline = pipeline
+        self._journal_failing = journal_failing
+
+    def problems(self) -> list[str]:
+        found = []
+        if self._pipeline.draining:
+            found.append("the gateway is draining")
+        if not self._changes.reachable:
+            found.append("the store cannot be reached")
+        if self._journal_failing():
+            found.append("the usage journal cannot be written")
+        return found

@@ -1,0 +1,1 @@
+"""`penstock up`: a gateway and its workers on this machine."""

@@ -1,0 +1,201 @@
+"""`penstock up`: a gateway and its workers on this machine, with one command."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import structlog
+
+from penstock.accounts.bootstrap import PLANS, FirstStart
+from penstock.app import process
+from penstock.app.gateway.assembly import Gateway
+from penstock.app.runner import OwnRunner
+from penstock.app.settings import Settings
+from penstock.app.up.chaos import Chaos, Tally, Victim
+from penstock.app.up.children import ChildPlan, Children
+from penstock.app.up.model_workers import LogNews
+from penstock.base import profiles
+from penstock.domain.principal import Principal, Scope
+from penstock.domain.workers import WorkerState
+from penstock.observe import logs
+from penstock.processes.runner.children import CannotImport
+
+log = structlog.get_logger("penstock.up")
+_WORKERS_READY_SECONDS = 20.0
+_CHILD_TOKEN_SECONDS = 3600.0
+_PROFILE = "local"
+_MODEL_ENGINE = "transformers"
+_USAGE = 2
+
+
+def run(settings: Settings, json_line: bool) -> int:
+    """Until SIGTERM or SIGINT; returns the process's exit code."""
+    logs.configure(settings.log.level, settings.log.format)
+    try:
+        return process.run(lambda: _up(settings, json_line))
+    except CannotImport as error:
+        process.say(f"penstock: {error}")
+        return 1
+
+
+async def _up(settings: Settings, json_line: bool) -> int:
+    gateway = Gateway(settings)
+    children = Children()
+    own: OwnRunner | None = None
+    try:
+        gateway.listen()
+        first = await gateway.open(migrate=True)
+        own = OwnRunner(settings, gateway.desk)
+        await own.open()
+        process.on_stop(lambda: _stop(gateway, own))
+        own.start()
+        token = await _children_token(gateway) if settings.simulated_workers or settings.models else ""
+        serving = asyncio.get_running_loop().create_task(gateway.serve(lambda: _start_children(gateway, children, token)))
+        problem = await _until_workers_are_ready(gateway, children, serving)
+        if problem:
+            process.say(f"penstock: {problem}")
+            gateway.stop()
+        elif not serving.done():
+            _announce(gateway, first, json_line)
+        async with _chaos(gateway, children):
+            await serving
+        return _USAGE if problem else 0
+    finally:
+        if own is not None:
+            await own.close()
+        await children.stop(settings.http.drain_seconds)
+        await gateway.close()
+
+
+def _stop(gateway: Gateway, own: OwnRunner) -> None:
+    own.stop()
+    gateway.stop()
+
+
+@asynccontextmanager
+async def _chaos(gateway: Gateway, children: Children) -> AsyncIterator[None]:
+    """Harm, while the body runs, when the settings want it."""
+    settings = gateway.settings.chaos
+    if not settings.on:
+        yield
+        return
+
+    def victims() -> list[Victim]:
+        running = children.running
+        return [
+            Victim(record.name, running[record.name], record.base_url, record.secret)
+            for record in (member.record for member in gateway.fleet.members() if member.state is WorkerState.READY)
+            if record.name in running
+        ]
+
+    random = Random(settings.seed)  # noqa: S311 - to be repeated, not to be secret
+    chaos = Chaos(victims, lambda: _tally(gateway), process.say, random, gateway.clock, settings.every_seconds)
+    gateway.on_fleet_event = chaos.heard
+    task = asyncio.create_task(chaos.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _tally(gateway: Gateway) -> Tally:
+    series = gateway.metrics.all_series().values()
+    answered = sum(one.by_status[2] for one in series)
+    return Tally(answered, sum(sum(one.by_status[4:]) for one in series), sum(one.retries for one in series))
+
+
+def _start_children(gateway: Gateway, children: Children, token: str) -> None:
+    settings = gateway.settings
+    plans = [("sim", f"sim-{number}", "") for number in range(1, settings.simulated_workers + 1)]
+    plans += [(_MODEL_ENGINE, f"model-{number}", model) for number, model in enumerate(settings.models, 1)]
+    for engine, name, model in plans:
+        state = settings.data_dir / "workers" / name
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        arguments = ["worker", "--join", gateway.base_url, "--engine", engine, "--name", name, "--state-dir", str(state)]
+        environment = {"PENSTOCK_WORKER__TOKEN": token}
+        if settings.tls_cert is not None:
+            environment["SSL_CERT_FILE"] = str(settings.tls_cert)
+        if settings.chaos.on:
+            arguments.append("--allow-faults")
+        children.start(ChildPlan(name, [*arguments, "--model", model] if model else arguments, environment, _log_file(settings, name)))
+
+
+async def _children_token(gateway: Gateway) -> str:
+    """Our own workers join as any other would: with a token, which expires soon and is never shown."""
+    ourselves = Principal("", "penstock-up", PLANS[-1], frozenset({Scope.ADMIN}))
+    _, secret = await gateway.accounts.create_join_token(ourselves, role="worker", expires_in_seconds=_CHILD_TOKEN_SECONDS)
+    return secret
+
+
+async def _until_workers_are_ready(gateway: Gateway, children: Children, serving: asyncio.Task[None]) -> str:
+    """So that the first request after the ready line finds a worker. Returns why that will never be; empty: it is, or it takes long.
+
+    A simulated worker that cannot start delays it, but not for ever. A model is waited for as long as it takes to fetch and load it.
+    """
+    settings = gateway.settings
+    news = {f"model-{number}": LogNews(f"model-{number}", _log_file(settings, f"model-{number}")) for number in _numbers(settings.models)}
+    patience = asyncio.get_running_loop().time() + _WORKERS_READY_SECONDS
+    while not serving.done():
+        for one in news.values():
+            one.tell(process.say)
+        if lost := next((name for name in children.given_up if name in news), None):
+            return f"{settings.models[int(lost.removeprefix('model-')) - 1]} cannot be served: {news[lost].last_words}"
+        ready = [member for member in gateway.fleet.members() if member.state is WorkerState.READY]
+        sims, models = (sum(member.record.engine == engine for member in ready) for engine in ("sim", _MODEL_ENGINE))
+        late = asyncio.get_running_loop().time() > patience
+        if gateway.is_serving and (late or sims >= settings.simulated_workers) and models >= len(settings.models):
+            break
+        await asyncio.sleep(0.1 if news else 0.01)
+    return ""
+
+
+def _numbers(models: Sequence[str]) -> range:
+    return range(1, len(models) + 1)
+
+
+def _log_file(settings: Settings, name: str) -> Path:
+    return settings.data_dir / "workers" / name / "worker.log"
+
+
+def _announce(gateway: Gateway, first: FirstStart | None, json_line: bool) -> None:
+    facts = {"base_url": f"{gateway.base_url}/v1", "dashboard_url": f"{gateway.base_url}/"}
+    if first is not None:
+        facts |= {
+            "api_key": first.api_key,
+            "join_token": first.join_token,
+            "admin_email": first.admin_email,
+            "admin_password": first.admin_password,
+        }
+    _remember(gateway.settings.profile or profiles.default_path(), facts)
+    if json_line:
+        process.announce(facts)
+    process.say(_welcome(gateway, facts))
+
+
+def _remember(path: Path, facts: dict[str, str]) -> None:
+    """A profile, so that `penstock chat` just works in another terminal; a later start keeps the key that is there."""
+    try:
+        known = profiles.read(path).profiles.get(_PROFILE)
+        key = facts.get("api_key") or (known.api_key if known is not None else "")
+        profiles.remember(path, _PROFILE, profiles.Profile(facts["base_url"], key))
+    except profiles.ProfileProblem as error:
+        log.warning("profile_not_written", reason=str(error))
+
+
+def _welcome(gateway: Gateway, facts: dict[str, str]) -> str:
+    models = ", ".join(sorted(gateway.fleet.offers(None))) or "none yet"
+    lines = ["", f"  Penstock is ready at {facts['base_url']}", f"  Models: {models}", f"  Page:   {facts['dashboard_url']}", ""]
+    if "api_key" in facts:
+        lines += [
+            "  Shown once, so keep them:",
+            f"    API key         {facts['api_key']}",
+            f"    join token      {facts['join_token']}",
+            f"    administrator   {facts['admin_email']}  {facts['admin_password']}",
+            "  More of them: `penstock keys create NAME`, `penstock tokens create`.",
+        ]
+    else:
+        lines.append("  Keys were shown at the first start; `penstock keys create NAME` makes another.")
+    return "\n".join([*lines, "  Try: `penstock chat` in another terminal.", ""])

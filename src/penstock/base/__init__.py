@@ -1,0 +1,1 @@
+"""What every wing may use: families and their members, compiled modules, lean imports, identities, profiles."""

@@ -1,0 +1,1 @@
+"""The gateway as the commands reach it."""

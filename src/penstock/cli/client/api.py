@@ -1,0 +1,213 @@
+"""The gateway as the commands see it: JSON in, JSON out, every refusal a typed error."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote, urlsplit
+
+from penstock import __version__
+from penstock.cli.client.connection import Connection
+from penstock.cli.exits import Failed, Refused
+from penstock.domain.errors import PenstockError
+
+if TYPE_CHECKING:
+    import httpx
+
+PAGE = 1000
+"""The most items that a list gives at once."""
+
+LOOPBACK = {"127.0.0.1": "all://127.0.0.1", "localhost": "all://localhost", "::1": "all://[::1]"}
+"""Names of this machine, each with httpx's pattern for it."""
+
+
+class Api:
+    """One gateway and one key. `open` (or `with`) before use."""
+
+    def __init__(self, connection: Connection, *, timeout_seconds: float = 30.0) -> None:
+        self.connection = connection
+        self._timeout_seconds = timeout_seconds
+        self._client: httpx.Client | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    @property
+    def client(self) -> "httpx.Client":
+        if self._client is None:
+            import httpx
+
+            self._client = httpx.Client(
+                base_url=self.connection.root,
+                headers=request_headers(self.connection),
+                timeout=self._timeout_seconds,
+                mounts=around_proxies(self.connection),
+            )
+        return self._client
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self._json("GET", path, params=params)
+
+    def listed(self, path: str) -> dict[str, Any]:
+        """A whole list, however many pages it takes, in the shape of one page."""
+        items: list[Any] = []
+        page = self.get(path, limit=PAGE)
+        while True:
+            items += page["data"]
+            if not page.get("has_more") or not page["data"]:
+                return {"data": items, "has_more": False}
+            page = self.get(path, limit=PAGE, after=page["data"][-1]["id"])
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None, **params: Any) -> Any:
+        return self._json("POST", path, body=body, params=params)
+
+    def put(self, path: str, body: Mapping[str, Any], *, if_match: str | None = None, **params: Any) -> Any:
+        return self._json("PUT", path, body=body, params=params, if_match=if_match)
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._json("PATCH", path, body=body)
+
+    def change(self, path: str, body: Mapping[str, Any]) -> Any:
+        """As `patch`, where null is a value: it takes a limit away."""
+        return self._json("PATCH", path, body=body, keep_none=True)
+
+    def delete(self, path: str) -> Any:
+        return self._json("DELETE", path)
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        keep_none: bool = False,
+        if_match: str | None = None,
+    ) -> Any:
+        """The decoded answer, None when it has no body. Raises Refused, Failed."""
+        headers = {"if-match": if_match} if if_match is not None else None
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        with network_problems(self.connection.root):
+            response = self.client.request(
+                method, path, params=given, json=body if body is None or keep_none else without_none(body), headers=headers
+            )
+        if not response.is_success:
+            raise refusal(response.status_code, response.headers, response.content)
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError as error:
+            raise Failed(f"{self.connection.root} does not answer like Penstock: {path} is not JSON") from error
+
+    @contextmanager
+    def stream(self, path: str, body: Mapping[str, Any], *, timeout_seconds: float) -> Iterator["httpx.Response"]:
+        """A streamed answer; leaving the block closes the connection, which stops the generation. Raises Refused, Failed."""
+        with (
+            network_problems(self.connection.root),
+            self.client.stream("POST", path, json=without_none(body), timeout=timeout_seconds) as response,
+        ):
+            if not response.is_success:
+                raise refusal(response.status_code, response.headers, response.read())
+            yield response
+
+
+def segment(name: str, *, slashes: bool = False) -> str:
+    """A name as a piece of a path; model ids keep their slashes."""
+    return quote(name, safe="/:" if slashes else "")
+
+
+def without_none(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def request_headers(connection: Connection) -> dict[str, str]:
+    headers = {"user-agent": f"penstock-cli/{__version__}"}
+    if connection.api_key:
+        headers["authorization"] = f"Bearer {connection.api_key}"
+    return headers
+
+
+def around_proxies(connection: Connection) -> dict[str, None]:
+    """For httpx's `mounts`: a proxy of the environment is never the way to this machine itself."""
+    pattern = LOOPBACK.get(urlsplit(connection.root).hostname or "")
+    return {pattern: None} if pattern else {}
+
+
+@contextmanager
+def network_problems(root: str) -> Iterator[None]:
+    """What the network does becomes one sentence."""
+    import httpx
+
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise Failed(f"{root} did not answer in time") from error
+    except httpx.ConnectError as error:
+        raise Failed(f"cannot reach {root}: {error}", hint="is the gateway running? `penstock up` starts one") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Failed(f"talking to {root} failed: {str(error) or type(error).__name__}") from error
+
+
+def refusal(status: int, headers: Mapping[str, str], content: bytes) -> Refused:
+    """The typed error of an answer in either shape: problem+json (`/api`) or OpenAI's (`/v1`)."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        body = None
+    return refusal_of_body(status, headers, body if isinstance(body, dict) else {})
+
+
+def refusal_of_body(status: int, headers: Mapping[str, str], body: Mapping[str, Any]) -> Refused:
+    """As `refusal`, for a decoded body; also for the error event of a stream, whose status is its code's own."""
+    inner = body.get("error")
+    fields: Mapping[str, Any] = inner if isinstance(inner, dict) else body
+    code = str(fields.get("code") or "")
+    kind = _error_class(code, status)
+    message = fields.get("message") or fields.get("detail") or fields.get("title")
+    error = kind(
+        str(message or f"the gateway answered HTTP {status}"),
+        param=fields.get("param"),
+        retry_after_seconds=retry_after_seconds(headers),
+        retry={"true": True, "false": False}.get(headers.get("x-should-retry", "")),
+    )
+    request_id = str(fields.get("request_id") or headers.get("x-request-id", ""))
+    return Refused(error, status or kind.status, request_id=request_id, code=code, hint=_HINTS.get(status, ""))
+
+
+_HINTS = {
+    401: "give a key with --api-key, PENSTOCK_API_KEY or a profile (`penstock profiles`); a key is only sent to its own gateway",
+    403: "the key lacks the scope; `penstock keys list` shows scopes, an admin key makes others",
+}
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """From `retry-after-ms`, else from `retry-after` in seconds; None when neither is a number."""
+    for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            return max(0.0, float(headers[name]) / divisor)
+        except (KeyError, ValueError):
+            continue
+    return None
+
+
+def _error_class(code: str, status: int) -> type[PenstockError]:
+    """The class with that code, else the first of that status, else the root of the tree."""
+    tree = list(_family(PenstockError))
+    by_code = [kind for kind in tree if kind.code == code and (not status or kind.status == status)]
+    by_status = [kind for kind in tree if kind.status == status]
+    return (by_code or by_status or [PenstockError])[0]
+
+
+def _family(kind: type[PenstockError]) -> Iterator[type[PenstockError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _family(child)

@@ -1,0 +1,106 @@
+"""The files of `penstock batch`: the input and its first line, the note of a run, uploads and downloads."""
+
+import hashlib
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from penstock.cli.client.api import Api, network_problems, refusal, segment
+from penstock.cli.exits import ExitCode, Failed
+
+TOKEN_NAME = "penstock_run"  # noqa: S105 - the name of one
+_PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """What a run has done so far, as it is noted beside its file."""
+
+    root: str
+    """The gateway."""
+    sha256: str
+    """Of the input: another content is another run."""
+    token: str
+    """In the batch's metadata: finds a batch whose making was never answered."""
+    file_id: str = ""
+    batch_id: str = ""
+
+    def at(self, **fields: str) -> "RunState":
+        return replace(self, **fields)
+
+
+def beside(file: Path, ending: str) -> Path:
+    return file.with_name(file.name + ending)
+
+
+def new_token() -> str:
+    return secrets.token_hex(8)
+
+
+def look_at(file: Path) -> tuple[str, str]:
+    """The content's digest, and the url of the first line, which must be that of all. Raises Failed."""
+    try:
+        with file.open("rb") as content:
+            first = next((text for text in content if text.strip()), b"")
+            content.seek(0)
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise Failed(f"cannot read {file}: {error.strerror}", ExitCode.USAGE) from error
+    try:
+        url = json.loads(first)["url"]
+    except (ValueError, KeyError, TypeError):
+        raise Failed(
+            f"the first line of {file} is no request: a JSON object with custom_id, method, url and body", ExitCode.USAGE
+        ) from None
+    if not isinstance(url, str):
+        raise Failed(f"the url in the first line of {file} is no text", ExitCode.USAGE)
+    return digest, url
+
+
+def read_state(note: Path, file: Path, root: str) -> RunState | None:
+    """The run of this content on this gateway that is noted there; None: there is none."""
+    try:
+        state = RunState(**json.loads(note.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise Failed(f"cannot read {note}: {error}", hint="remove it, or name another one with --state") from error
+    return state if (state.root, state.sha256) == (root, look_at(file)[0]) else None
+
+
+def write_state(note: Path, state: RunState) -> None:
+    """Whole or not at all."""
+    part = note.with_name(note.name + ".part")
+    try:
+        part.write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
+        part.replace(note)
+    except OSError as error:
+        raise Failed(f"cannot write {note}: {error.strerror}", hint="name another place with --state") from error
+
+
+def upload(api: Api, file: Path) -> str:
+    """The id of the file. It goes out piece by piece."""
+    with file.open("rb") as content, network_problems(api.connection.root):
+        response = api.client.post("/v1/files", data={"purpose": "batch"}, files={"file": (file.name, content)})
+    if not response.is_success:
+        raise refusal(response.status_code, response.headers, response.content)
+    return str(response.json()["id"])
+
+
+def download(api: Api, file_id: str, place: Path) -> None:
+    """Under its name only when it is whole."""
+    part = place.with_name(f"{place.name}.{os.getpid()}.part")
+    path = f"/v1/files/{segment(file_id)}/content"
+    try:
+        with network_problems(api.connection.root), api.client.stream("GET", path) as response, part.open("wb") as content:
+            if not response.is_success:
+                raise refusal(response.status_code, response.headers, response.read())
+            for piece in response.iter_bytes(_PIECE_BYTES):
+                content.write(piece)
+        part.replace(place)
+    except OSError as error:
+        raise Failed(f"cannot write {place}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""One file a command, by what a person wants: serve, work, manage, inspect."""

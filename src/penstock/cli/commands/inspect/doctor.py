@@ -1,0 +1,50 @@
+"""`penstock doctor`: what is wrong, measured how, and how to mend it."""
+
+import os
+import time
+from collections.abc import Iterator
+
+from penstock.base import profiles
+from penstock.cli.command import Session, gateway_command, single
+from penstock.cli.commands.inspect import doctor_checks as checks
+from penstock.cli.commands.inspect.doctor_checks import Finding, Verdict
+from penstock.cli.exits import ExitCode
+from penstock.cli.process import ConfigOption, DataDirOption, HostOption, PortOption, load_settings
+
+app = single()
+
+
+@app.command()
+@gateway_command
+def doctor(
+    session: Session,
+    data_dir: DataDirOption = None,
+    host: HostOption = None,
+    port: PortOption = None,
+    config: ConfigOption = None,
+) -> int:
+    """Check the gateway, store, workers, port, disk, clock and profiles; exit 1 when something fails."""
+    settings = load_settings({"data_dir": data_dir, "host": host, "port": port}, config)
+    findings = [
+        *_of_the_gateway(session),
+        checks.port(settings.host, settings.port, session.api.connection.root),
+        checks.disk(settings.data_dir),
+        checks.profile_file(profiles.default_path()),
+        checks.environment(os.environ),
+    ]
+    data = [finding.as_dict() for finding in findings]
+    ok = all(finding.verdict is not Verdict.FAIL for finding in findings)
+    rows = [(finding.name, finding.verdict, finding.measured, finding.mend) for finding in findings]
+    session.out.table({"ok": ok, "data": data}, ("check", "verdict", "measured", "how to mend"), rows)
+    return ExitCode.OK if ok else ExitCode.FAILURE
+
+
+def _of_the_gateway(session: Session) -> Iterator[Finding]:
+    """What only a running gateway can tell; one finding when there is none."""
+    health = checks.Health.ask(session.api, time.time)
+    yield checks.gateway(health)
+    if health.date_skew_seconds is not None:
+        yield checks.clock(health.date_skew_seconds)
+    if health.status is not None:
+        yield checks.store(health.status)
+        yield checks.workers(health.status)

@@ -1,0 +1,47 @@
+"""`penstock apply`: a policy file in force, on every gateway within a second."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from penstock.cli.command import Session, gateway_command, single
+from penstock.cli.commands.manage.policy import show_edit
+from penstock.cli.exits import ExitCode, Failed
+
+app = single()
+
+
+@app.command("apply")
+@gateway_command
+def apply(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy, as TOML.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    comment: Annotated[str, typer.Option("--comment", "-m", metavar="TEXT", help="Why; kept with the version.")] = "",
+    expect: Annotated[int | None, typer.Option("--if-version", min=0, metavar="N", help="Only when this version is in force.")] = None,
+) -> None:
+    """Put a policy in force: the whole of it, so what the file leaves out gets its default. Plans that it leaves out stay.
+
+    `penstock policy show --toml` prints the policy in force as such a file.
+    """
+    body = {"policy": _read(file), "comment": comment}
+    version = None if expect is None else f'"{expect}"'
+    show_edit(session, session.api.put("/api/policy", body, if_match=version, dry_run=dry_run))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The document, looked over here so that every mistake is told at once; the gateway looks again. Raises Failed."""
+    from penstock.catalog.policy_document import PolicyProblem, parse
+
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        parse(values)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"cannot read {file}: {error}", ExitCode.USAGE) from error
+    except tomllib.TOMLDecodeError as error:
+        raise Failed(f"{file} is not TOML: {error}", ExitCode.USAGE) from error
+    except PolicyProblem as error:
+        raise Failed(f"{file} is not a policy:\n{error}", ExitCode.USAGE) from error
+    return values

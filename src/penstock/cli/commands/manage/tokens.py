@@ -1,0 +1,59 @@
+"""`penstock tokens`: join tokens, with which workers and runners introduce themselves."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from penstock.cli.client.api import segment
+from penstock.cli.command import Session, gateway_command, group
+from penstock.cli.output.moments import date, duration_seconds
+
+app = group("Join tokens for workers and runners: create, list, revoke.")
+
+
+@app.command()
+@gateway_command
+def create(
+    session: Session,
+    role: Annotated[str, typer.Option(metavar="ROLE", help="worker or runner.")] = "worker",
+    expires: Annotated[str | None, typer.Option(metavar="DURATION", help="Such as 7d; without it, the gateway decides.")] = None,
+    org: Annotated[str | None, typer.Option(metavar="ORG_ID", help="Serve this organisation alone.")] = None,
+) -> None:
+    """Make a join token; its secret is shown once."""
+    body = {"role": role, "expires_in_seconds": duration_seconds(expires) if expires else None, "org_id": org}
+    token = session.api.post("/api/join-tokens", body)
+    fields = [
+        ("id", token["id"]),
+        ("role", token.get("role")),
+        ("organisation", token.get("org_id")),
+        ("state", _state(token)),
+        ("secret", token.get("secret")),
+    ]
+    session.out.secret(token, fields, "Keep the secret now: it is not shown again.")
+
+
+@app.command("list")
+@gateway_command
+def list_tokens(session: Session) -> None:
+    """All join tokens."""
+    answer = session.api.listed("/api/join-tokens")
+    rows = [
+        (token["id"], token.get("role"), token.get("hint"), token.get("org_id"), date(token.get("created_at")), _state(token))
+        for token in answer["data"]
+    ]
+    session.out.table(answer, ("id", "role", "begins with", "organisation", "created", "state"), rows)
+
+
+@app.command()
+@gateway_command
+def revoke(session: Session, token_id: Annotated[str, typer.Argument(metavar="TOKEN_ID")]) -> None:
+    """End a join token; workers that have joined stay."""
+    session.api.delete(f"/api/join-tokens/{segment(token_id)}")
+    session.out.done(f"revoked {token_id}")
+
+
+def _state(token: Mapping[str, Any]) -> str:
+    if token.get("revoked_at"):
+        return f"revoked {date(token['revoked_at'])}"
+    return f"until {date(token['expires_at'])}" if token.get("expires_at") else "active"

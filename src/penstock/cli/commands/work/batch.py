@@ -1,0 +1,181 @@
+"""`penstock batch`: files of requests, run at the price of batches. A run that was interrupted goes on where it was."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from penstock.cli.client import batch_files
+from penstock.cli.client.api import segment
+from penstock.cli.client.batch_files import RunState
+from penstock.cli.command import Session, gateway_command, group
+from penstock.cli.exits import ExitCode, Failed, Refused
+from penstock.cli.output.batch_progress import Progress
+from penstock.cli.output.moments import date
+
+app = group("Batches: run a file of requests, list, show, cancel, results.")
+
+BatchId = Annotated[str, typer.Argument(metavar="BATCH_ID")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Answers; else FILE.output.jsonl.")]
+ErrorsOption = Annotated[Path | None, typer.Option("--errors", metavar="FILE", help="Lines that failed; else FILE.errors.jsonl.")]
+_LOOK_EVERY_SECONDS = 1.0
+_PATIENCE_SECONDS = 300.0
+"""How long a gateway may be away while somebody waits for a batch."""
+_OVER = frozenset({"completed", "failed", "expired", "cancelled"})
+
+
+@app.command()
+@gateway_command
+def run(
+    session: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines: custom_id, method, url, body.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is over; then fetch the results.")] = False,
+    output: OutputOption = None,
+    errors: ErrorsOption = None,
+    state: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the run is noted; else FILE.batch.json.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="A new batch, although this file has been sent already.")] = False,
+) -> int:
+    """Send a file as a batch. The same command again follows the batch that is there; exit code 1 when a line failed."""
+    note = state or batch_files.beside(file, ".batch.json")
+    known = None if again else batch_files.read_state(note, file, session.api.connection.root)
+    begun = known if known is not None and known.batch_id else _begin(session, file, note, known)
+    batch = session.api.get(f"/v1/batches/{segment(begun.batch_id)}")
+    if not wait:
+        session.out.item(batch, _fields(batch))
+        if not session.out.json:
+            session.out.note(f"follow it with: penstock batch run {file} --wait")
+        return 0
+    batch = _follow(session, batch, file)
+    code = _fetch(session, batch, output or batch_files.beside(file, ".output.jsonl"), errors or batch_files.beside(file, ".errors.jsonl"))
+    note.unlink(missing_ok=True)
+    return code
+
+
+@app.command("list")
+@gateway_command
+def list_batches(session: Session, limit: Annotated[int, typer.Option(min=1, max=100, metavar="N")] = 20) -> None:
+    """The newest batches."""
+    answer = session.api.get("/v1/batches", limit=limit)
+    rows = [(each["id"], each["status"], each["endpoint"], *_counts(each), date(each["created_at"])) for each in answer["data"]]
+    session.out.table(answer, ("id", "status", "endpoint", "lines#", "completed#", "failed#", "created"), rows)
+
+
+@app.command()
+@gateway_command
+def show(session: Session, batch_id: BatchId) -> None:
+    """One batch, with what is wrong with its file."""
+    batch = session.api.get(f"/v1/batches/{segment(batch_id)}")
+    session.out.item(batch, _fields(batch))
+
+
+@app.command()
+@gateway_command
+def cancel(session: Session, batch_id: BatchId) -> None:
+    """Stop a batch; what is done by then can be fetched."""
+    batch = session.api.post(f"/v1/batches/{segment(batch_id)}/cancel")
+    session.out.item(batch, _fields(batch))
+
+
+@app.command()
+@gateway_command
+def results(session: Session, batch_id: BatchId, output: OutputOption = None, errors: ErrorsOption = None) -> int:
+    """Fetch the files of a batch that is over; exit code 1 when a line failed."""
+    batch = session.api.get(f"/v1/batches/{segment(batch_id)}")
+    if batch["status"] not in _OVER:
+        raise Failed(f"the batch is {batch['status']}", ExitCode.FAILURE, hint="wait for it with `penstock batch run FILE --wait`")
+    return _fetch(session, batch, output or Path(f"{batch_id}.output.jsonl"), errors or Path(f"{batch_id}.errors.jsonl"))
+
+
+def _begin(session: Session, file: Path, note: Path, known: RunState | None) -> RunState:
+    """Upload and start, noting each step: whoever is interrupted in between neither uploads twice nor starts two batches."""
+    digest, endpoint = batch_files.look_at(file)
+    noted = known or RunState(session.api.connection.root, digest, batch_files.new_token())
+    if not noted.file_id:
+        session.out.note(f"uploading {file}")
+        noted = noted.at(file_id=batch_files.upload(session.api, file))
+        batch_files.write_state(note, noted)
+    found = _started_before(session, noted.token) if known is not None else None
+    if found is None:
+        body = {
+            "input_file_id": noted.file_id,
+            "endpoint": endpoint,
+            "completion_window": "24h",
+            "metadata": {batch_files.TOKEN_NAME: noted.token},
+        }
+        found = session.api.post("/v1/batches", body)["id"]
+    noted = noted.at(batch_id=found)
+    batch_files.write_state(note, noted)
+    return noted
+
+
+def _started_before(session: Session, token: str) -> str | None:
+    """The batch of a run whose answer never arrived."""
+    page = session.api.get("/v1/batches", limit=100)
+    return next((each["id"] for each in page["data"] if (each["metadata"] or {}).get(batch_files.TOKEN_NAME) == token), None)
+
+
+def _follow(session: Session, batch: Mapping[str, Any], file: Path) -> Mapping[str, Any]:
+    silent_since: float | None = None
+    with Progress(quiet=session.out.json, name=file.name) as progress:
+        try:
+            while True:
+                progress.show(batch["status"], *_counts(batch))
+                if batch["status"] in _OVER:
+                    return batch
+                time.sleep(_LOOK_EVERY_SECONDS)
+                try:
+                    batch = session.api.get(f"/v1/batches/{segment(batch['id'])}")
+                    silent_since = None
+                except Failed as error:
+                    silent_since = silent_since or time.monotonic()
+                    if _is_final(error) or time.monotonic() - silent_since > _PATIENCE_SECONDS:
+                        raise
+        except KeyboardInterrupt:
+            session.out.note(f"the batch goes on; follow it with: penstock batch run {file} --wait")
+            raise
+
+
+def _is_final(error: Failed) -> bool:
+    """A refusal that asking again will not change; a gateway that is away comes back."""
+    return isinstance(error, Refused) and error.status < 500 and error.status not in (408, 429)
+
+
+def _fetch(session: Session, batch: Mapping[str, Any], output: Path, errors: Path) -> int:
+    places = {}
+    for file_id, place in ((batch["output_file_id"], output), (batch["error_file_id"], errors)):
+        if file_id is not None:
+            batch_files.download(session.api, file_id, place)
+            places[file_id] = place
+    files = {"output": _place(batch["output_file_id"], places), "errors": _place(batch["error_file_id"], places)}
+    session.out.item({**batch, "files": files}, [*_fields(batch), *files.items()])
+    well = batch["status"] == "completed" and batch["request_counts"]["failed"] == 0
+    return ExitCode.OK if well else ExitCode.FAILURE
+
+
+def _place(file_id: str | None, places: Mapping[str, Path]) -> str | None:
+    return None if file_id is None else str(places[file_id])
+
+
+def _counts(batch: Mapping[str, Any]) -> tuple[int, int, int]:
+    counts = batch["request_counts"]
+    return counts["total"], counts["completed"], counts["failed"]
+
+
+def _fields(batch: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    total, completed, failed = _counts(batch)
+    faults = (batch["errors"] or {}).get("data", [])
+    over = next((batch[name] for name in ("completed_at", "failed_at", "expired_at", "cancelled_at") if batch[name]), None)
+    return [
+        ("id", batch["id"]),
+        ("status", batch["status"]),
+        ("endpoint", batch["endpoint"]),
+        ("model", batch["model"]),
+        ("lines", total),
+        ("completed", completed),
+        ("failed", failed),
+        ("created", date(batch["created_at"])),
+        ("over", date(over) if over else None),
+        *(("fault", f"line {fault['line']}: {fault['message']}" if fault["line"] else fault["message"]) for fault in faults),
+    ]

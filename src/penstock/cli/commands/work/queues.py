@@ -1,0 +1,83 @@
+"""`penstock queues`: what waits where, and its limits."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from penstock.cli.client.api import segment
+from penstock.cli.command import Session, gateway_command, group
+from penstock.cli.exits import ExitCode, Failed
+from penstock.cli.output.moments import date
+
+app = group("Queues of tasks: list, pause, resume, limit.")
+
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE")]
+
+
+@app.command("list")
+@gateway_command
+def list_queues(session: Session) -> None:
+    """All queues with what is in them."""
+    answer = session.api.get("/api/queues")
+    columns = ("queue", "state", "ready#", "running#", "scheduled#", "blocked#", "max running#", "rate/s", "waiting since")
+    session.out.table(answer, columns, [_row(queue) for queue in answer["data"]])
+
+
+@app.command()
+@gateway_command
+def pause(session: Session, queue: QueueName) -> None:
+    """Start nothing more from a queue; what runs goes on."""
+    session.api.post(f"/api/queues/{segment(queue)}/pause")
+    session.out.done(f"paused {queue}")
+
+
+@app.command()
+@gateway_command
+def resume(session: Session, queue: QueueName) -> None:
+    """Go on with a queue."""
+    session.api.post(f"/api/queues/{segment(queue)}/resume")
+    session.out.done(f"resumed {queue}")
+
+
+@app.command()
+@gateway_command
+def limit(
+    session: Session,
+    queue: QueueName,
+    max_running: Annotated[str | None, typer.Option(metavar="N", help="Tasks at the same time over all runners; none: no limit.")] = None,
+    rate: Annotated[str | None, typer.Option(metavar="N", help="Starts a second; none: no limit.")] = None,
+) -> None:
+    """Limit a queue; what is not named stays as it is."""
+    changes: dict[str, Any] = {}
+    if max_running is not None:
+        changes["max_running"] = _number(max_running, int)
+    if rate is not None:
+        changes["rate_per_second"] = _number(rate, float)
+    if not changes:
+        raise Failed("name a limit: --max-running or --rate", ExitCode.USAGE)
+    answer = session.api.change(f"/api/queues/{segment(queue)}", changes)
+    session.out.item(answer, [(name.replace("_", " "), answer.get(name)) for name in ("name", "paused", "max_running", "rate_per_second")])
+
+
+def _number(text: str, kind: type[int] | type[float]) -> float | None:
+    if text == "none":
+        return None
+    try:
+        return kind(text)
+    except ValueError:
+        raise Failed(f"{text!r} is neither a number nor none", ExitCode.USAGE) from None
+
+
+def _row(queue: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        queue["name"],
+        "paused" if queue["paused"] else "open",
+        queue["ready"],
+        queue["running"],
+        queue["scheduled"],
+        queue["blocked"],
+        queue["max_running"],
+        queue["rate_per_second"],
+        date(queue["oldest_ready_at"]),
+    )

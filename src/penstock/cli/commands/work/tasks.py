@@ -1,0 +1,310 @@
+"""`penstock tasks`: durable work: submit, look at, follow, steer."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from penstock.cli.client.api import segment
+from penstock.cli.command import Session, gateway_command, group
+from penstock.cli.exits import ExitCode, Failed
+from penstock.cli.output.moments import date, duration_seconds, moment
+
+app = group("Tasks: submit, list, show, watch, cancel, retry, clone, export.")
+
+TaskId = Annotated[str, typer.Argument(metavar="TASK_ID")]
+StatusOption = Annotated[list[str] | None, typer.Option(metavar="STATUS", help="Such as failed; repeatable.")]
+QueueOption = Annotated[str | None, typer.Option(metavar="NAME")]
+KindOption = Annotated[str | None, typer.Option(metavar="KIND", help="function, inference, webhook or report.")]
+TagOption = Annotated[list[str] | None, typer.Option(metavar="TAG", help="Repeatable: all of them.")]
+TextOption = Annotated[str | None, typer.Option("--search", "-q", metavar="WORDS", help="In name, payload, result, error.")]
+SinceOption = Annotated[str | None, typer.Option(metavar="WHEN", help="Submitted from 7d ago, or 2026-08-01.")]
+_OVER = frozenset({"succeeded", "failed", "cancelled", "skipped"})
+_LOOK_EVERY_SECONDS = 0.5
+_MOST_AT_ONCE = 1000
+
+
+@app.command()
+@gateway_command
+def submit(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="The function to call, or what people call the task.")] = "",
+    payload: Annotated[str, typer.Option(metavar="JSON", help="JSON, @FILE, or - for stdin.")] = "null",
+    kind: Annotated[str, typer.Option(metavar="KIND", help="function, inference, webhook or report.")] = "function",
+    queue: QueueOption = None,
+    priority: Annotated[int | None, typer.Option(min=1, max=10, metavar="N", help="10 is the most urgent.")] = None,
+    tag: TagOption = None,
+    after: Annotated[list[str] | None, typer.Option(metavar="TASK_ID", help="Wait for this task; repeatable.")] = None,
+    delay: Annotated[str | None, typer.Option(metavar="DURATION", help="Such as 10m.")] = None,
+    max_attempts: Annotated[int | None, typer.Option(min=1, metavar="N")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="DURATION", help="For one attempt.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="TEXT", help="Idempotency key: the same task when it is known.")] = None,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="Many: a JSON list of tasks, or JSON lines; - for stdin.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is over; fails when it does.")] = False,
+) -> int:
+    """Submit a task, or a file of tasks."""
+    if file is not None:
+        answer = session.api.post("/api/tasks", {"tasks": _tasks_of(file)})
+        session.out.table(answer, ("id", "created"), [(each["id"], each["created"]) for each in answer["data"]])
+        return _wait_for_all(session, [each["id"] for each in answer["data"]]) if wait else 0
+    body = {
+        "kind": kind,
+        "name": name,
+        "payload": _payload(payload),
+        "queue": queue,
+        "priority": priority,
+        "tags": tag or [],
+        "parents": after or [],
+        "delay_seconds": float(duration_seconds(delay)) if delay else None,
+        "max_attempts": max_attempts,
+        "timeout_seconds": float(duration_seconds(timeout)) if timeout else None,
+        "idempotency_key": key,
+    }
+    answer = session.api.post("/api/tasks", body)
+    if wait:
+        return _follow(session, answer["id"])
+    session.out.item(answer, [("id", answer["id"]), ("created", answer["created"])])
+    return 0
+
+
+@app.command("list")
+@gateway_command
+def list_tasks(
+    session: Session,
+    status: StatusOption = None,
+    queue: QueueOption = None,
+    kind: KindOption = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    tag: TagOption = None,
+    search: TextOption = None,
+    since: SinceOption = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N")] = 50,
+    after: Annotated[str | None, typer.Option(metavar="TEXT", help="`after` of the page before (--json shows it).")] = None,
+) -> None:
+    """Tasks, newest first. `--status failed` is the dead-letter view."""
+    params = _filter(status, queue, kind, name, tag, search, since)
+    answer = session.api.get("/api/tasks", **params, limit=limit, after=after, total="true")
+    session.out.table(answer, _COLUMNS, [_row(task) for task in answer["data"]])
+    if answer["has_more"] and not session.out.json:
+        about = "" if answer["total_exact"] else "about "
+        session.out.note(f"{about}{answer['total']:,} in all; more with --limit or a narrower filter")
+
+
+@app.command()
+@gateway_command
+def show(session: Session, task_id: TaskId) -> None:
+    """One task with its payload, result, attempts, parents and children."""
+    task = session.api.get(f"/api/tasks/{segment(task_id)}")
+    session.out.item(task, _fields(task))
+
+
+@app.command()
+@gateway_command
+def watch(session: Session, task_id: TaskId) -> int:
+    """Follow a task until it is over; exit code 1 when it did not succeed."""
+    return _follow(session, task_id)
+
+
+@app.command()
+@gateway_command
+def cancel(
+    session: Session,
+    task_id: Annotated[list[str] | None, typer.Argument(metavar="[TASK_ID]...")] = None,
+    status: StatusOption = None,
+    queue: QueueOption = None,
+    kind: KindOption = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    tag: TagOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only count what a filter finds.")] = False,
+) -> None:
+    """Cancel tasks, by id or by filter."""
+    _act(session, "cancel", task_id, _filter_body(status, queue, kind, name, tag), yes)
+
+
+@app.command()
+@gateway_command
+def retry(
+    session: Session,
+    task_id: Annotated[list[str] | None, typer.Argument(metavar="[TASK_ID]...")] = None,
+    status: StatusOption = None,
+    queue: QueueOption = None,
+    kind: KindOption = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    tag: TagOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only count what a filter finds.")] = False,
+) -> None:
+    """Run tasks that are over once more, by id or by filter; `--status failed` empties the dead letters."""
+    _act(session, "retry", task_id, _filter_body(status, queue, kind, name, tag), yes)
+
+
+@app.command()
+@gateway_command
+def clone(session: Session, task_id: TaskId) -> None:
+    """Submit the same work as a new task."""
+    answer = session.api.post(f"/api/tasks/{segment(task_id)}/clone")
+    session.out.item(answer, [("id", answer["id"])])
+
+
+@app.command()
+@gateway_command
+def export(
+    session: Session,
+    status: StatusOption = None,
+    queue: QueueOption = None,
+    kind: KindOption = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    tag: TagOption = None,
+    search: TextOption = None,
+    since: SinceOption = None,
+    bodies: Annotated[bool, typer.Option("--bodies", help="With payloads, results and attempts; one request for each task.")] = False,
+) -> None:
+    """All tasks that a filter finds, as JSON lines on stdout."""
+    count = 0
+    for task in _pages(session, _filter(status, queue, kind, name, tag, search, since)):
+        whole = session.api.get(f"/api/tasks/{segment(task['id'])}") if bodies else task
+        sys.stdout.write(json.dumps(whole, ensure_ascii=False) + "\n")
+        count += 1
+    sys.stdout.flush()
+    session.out.note(f"{count:,} tasks")
+
+
+_COLUMNS = ("id", "kind", "name", "status", "queue", "priority#", "attempt", "submitted", "error")
+
+
+def _row(task: Mapping[str, Any]) -> tuple[Any, ...]:
+    error = (task.get("error") or {}).get("code")
+    attempt = f"{task['attempt']}/{task['max_attempts']}"
+    return (
+        task["id"],
+        task["kind"],
+        task["name"],
+        task["status"],
+        task["queue"],
+        task["priority"],
+        attempt,
+        date(task["created_at"]),
+        error,
+    )
+
+
+def _fields(task: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    error = task.get("error")
+    plain = ("id", "kind", "name", "status", "queue", "priority", "tags", "runner", "dag_id", "idempotency_key")
+    fields = [(name.replace("_", " "), task.get(name)) for name in plain]
+    fields += [("attempt", f"{task['attempt']} of {task['max_attempts']}")]
+    fields += [(name.removesuffix("_at"), date(task.get(name))) for name in ("created_at", "run_at", "started_at", "finished_at")]
+    fields += [(name, _json(task.get(name))) for name in ("payload", "progress", "result")]
+    fields += [("error", f"{error['code']}: {error['message']}" if error else None)]
+    for which in ("parents", "children"):
+        fields += [(which, [f"{each['id']} {each['status']}" for each in task.get(which) or ()])]
+    return fields
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _filter(
+    status: list[str] | None,
+    queue: str | None,
+    kind: str | None,
+    name: str | None,
+    tag: list[str] | None,
+    search: str | None,
+    since: str | None,
+) -> dict[str, Any]:
+    """As the query of a list."""
+    created_from = moment(since, time.time()) if since else None
+    given = {"status": status, "queue": queue, "kind": kind, "name": name, "tag": tag, "q": search, "created_from": created_from}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _filter_body(status: list[str] | None, queue: str | None, kind: str | None, name: str | None, tag: list[str] | None) -> dict[str, Any]:
+    """As the body of an action."""
+    given = {"status": status, "queue": queue, "kind": kind, "name": name, "tags": tag}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _act(session: Session, action: str, ids: list[str] | None, wanted: dict[str, Any], yes: bool) -> None:
+    if ids:
+        answers = [session.api.post(f"/api/tasks/{segment(task_id)}/{action}") for task_id in ids]
+        session.out.table({"data": answers}, ("id", "status"), [(answer["id"], answer["status"]) for answer in answers])
+        return
+    if not wanted:
+        raise Failed(f"name the tasks to {action}, or a filter such as --queue", ExitCode.USAGE)
+    answer = session.api.post("/api/tasks/actions", {"action": action, "filter": wanted, "dry_run": not yes})
+    session.out.item(answer, [("matched", answer["matched"]), ("done", answer["done"] if yes else None)])
+    if not yes:
+        session.out.note("nothing was changed; --yes does it")
+
+
+def _pages(session: Session, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    after: str | None = None
+    while True:
+        page = session.api.get("/api/tasks", **params, limit=_MOST_AT_ONCE, after=after)
+        yield from page["data"]
+        after = page["after"]
+        if after is None:
+            return
+
+
+def _payload(text: str) -> Any:
+    source = text
+    if text == "-":
+        source = sys.stdin.read()
+    elif text.startswith("@"):
+        source = _read(Path(text[1:]))
+    try:
+        return json.loads(source)
+    except ValueError as error:
+        raise Failed(f"the payload is not JSON: {error}", ExitCode.USAGE) from error
+
+
+def _tasks_of(file: Path) -> list[Any]:
+    text = sys.stdin.read() if str(file) == "-" else _read(file)
+    try:
+        if text.lstrip().startswith("["):
+            found: list[Any] = json.loads(text)
+            return found
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except ValueError as error:
+        raise Failed(f"{file} holds neither a JSON list nor JSON lines: {error}", ExitCode.USAGE) from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failed(f"cannot read {path}: {error}", ExitCode.USAGE) from error
+
+
+def _follow(session: Session, task_id: str) -> int:
+    """Notes what changes; at the end the task as `show` prints it."""
+    told = ""
+    while True:
+        task = session.api.get(f"/api/tasks/{segment(task_id)}")
+        now = f"{task['status']}, attempt {task['attempt']}" + (f", {_json(task['progress'])}" if task["progress"] is not None else "")
+        if now != told:
+            session.out.note(now)
+            told = now
+        if task["status"] in _OVER:
+            session.out.item(task, _fields(task))
+            return ExitCode.OK if task["status"] == "succeeded" else ExitCode.FAILURE
+        time.sleep(_LOOK_EVERY_SECONDS)
+
+
+def _wait_for_all(session: Session, ids: list[str]) -> int:
+    left, bad = list(ids), 0
+    while left:
+        task = session.api.get(f"/api/tasks/{segment(left[0])}")
+        if task["status"] not in _OVER:
+            time.sleep(_LOOK_EVERY_SECONDS)
+            continue
+        bad += task["status"] != "succeeded"
+        left.pop(0)
+    session.out.note(f"{len(ids) - bad:,} succeeded, {bad:,} did not")
+    return ExitCode.FAILURE if bad else ExitCode.OK

@@ -1,0 +1,1 @@
+"""What makes tokens, and how a gateway reaches it."""

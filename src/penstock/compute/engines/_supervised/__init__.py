@@ -1,0 +1,1 @@
+"""A server beside the worker: started, watched, logged, and never left behind."""

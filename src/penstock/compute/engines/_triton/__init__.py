@@ -1,0 +1,1 @@
+"""Triton over HTTP and gRPC, and text in its tensors."""

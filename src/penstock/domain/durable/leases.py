@@ -1,0 +1,129 @@
+"""Tasks in the hands of runners: leases, what runners say about them, and the runners themselves.
+
+(task_id, lease_seq, runner) is the fencing token of everything that is said about a task: whoever lost a lease says nothing any more.
+"""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from penstock.domain.durable.tasks import FinishKind, TaskError
+
+LEASE_SECONDS, BEAT_SECONDS, LOST_CLAIM_SECONDS = 15.0, 5.0, 10.0
+"""A runner that was silent for a lease has lost what it held. A lease that its runner does not name within ten seconds never arrived."""
+CANCELLATIONS = "!cancellations"
+"""Not a queue: what `TaskStore.wait` is asked for to hear of cancelled tasks."""
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
+    """A task in the hands of a runner. (task_id, lease_seq, runner) is the fencing token of everything that it says about it."""
+
+    task_id: str
+    lease_seq: int
+    """Rises with every claim of the task, never repeats."""
+    org_id: str
+    key_id: str
+    queue: str
+    kind: str
+    name: str
+    priority: int
+    payload: str
+    attempt: int
+    max_attempts: int
+    timeout_seconds: float | None
+    backoff_seconds: float
+    backoff_cap_seconds: float
+    has_parents: bool
+    """There are results to refer to: `TaskStore.parent_results`."""
+    enqueued_at: float
+    """When it became ready."""
+    started_at: float
+    traceparent: str
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """A lease in a heartbeat."""
+
+    task_id: str
+    lease_seq: int
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """The answer to a heartbeat."""
+
+    known: bool
+    """False: the runner was given up or never registered; it must register again, and what it held is lost."""
+    draining: bool
+    cancelled: tuple[Held, ...]
+    """Held leases whose task is to be cancelled: stop, and finish them as cancelled."""
+    lost: tuple[Held, ...]
+    """Leases that the runner believes to hold and does not: stop, and say nothing more about them."""
+
+
+class Finish(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of one lease."""
+
+    task_id: str
+    lease_seq: int
+    kind: FinishKind
+    result: str | None = None
+    """JSON text; also of a failure, when there is more to say than its error does."""
+    error: TaskError | None = None
+    retry_at: float = 0.0
+
+
+class Progress(msgspec.Struct, frozen=True):
+    task_id: str
+    lease_seq: int
+    progress: str
+    """JSON text."""
+
+
+class ExpiredLease(msgspec.Struct, frozen=True, kw_only=True):
+    """A lease to be ended by the sweeper, who decides between another attempt and failure and says so with `TaskStore.finish`."""
+
+    task_id: str
+    lease_seq: int
+    runner_id: str
+    attempt: int
+    max_attempts: int
+    backoff_seconds: float
+    backoff_cap_seconds: float
+    kind: str
+    cancel_requested: bool
+    reason: str
+    """`lease_lost` (its runner is silent) or `timeout` (its time is up, and its runner did not end it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerRecord:
+    """A process that executes tasks; a new id for each process."""
+
+    id: str
+    name: str
+    org_id: str | None
+    """Serves this organisation alone; None: every one."""
+    queues: tuple[str, ...]
+    """Empty: every queue."""
+    slots: int
+    kinds: tuple[str, ...] = ()
+    """What it can run (`domain.tasks.ability`); empty: everything."""
+    functions: str = "[]"
+    """JSON text of its functions with their own defaults; the store does not look into it."""
+    version: str = ""
+    identity: bytes = field(default=b"", repr=False)
+    """The Ed25519 public key that signs its calls; empty when it is joined directly to the store."""
+    joined_at: float = 0.0
+    last_beat_at: float = 0.0
+    draining: bool = False
+    running: int = 0
+    """Leases that it holds; counted when asked for."""
+
+
+class Due(msgspec.Struct, frozen=True):
+    """What `TaskStore.promote` did."""
+
+    promoted: int
+    expired: int
+    next_at: float | None
+    """When the next scheduled task is due; None: there is none."""

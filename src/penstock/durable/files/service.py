@@ -1,0 +1,162 @@
+"""The rules of files. A record in the store and a blob of the same id: the blob is there first and goes last.
+
+So a crash can leave a blob without a record, which nobody sees and `sweep` removes, and never a record without its blob.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import islice
+
+from penstock.domain.clock import Clock
+from penstock.domain.durable.files import EXPIRES_BY_ITSELF, FileQuery, FileRecord, Purpose
+from penstock.domain.errors import BadRequest, NotFound, PenstockError, QuotaExhausted, TooLarge
+from penstock.domain.ids import new_id
+from penstock.domain.ports import Blobs, BlobWriter, FileStore, NewFile
+
+MIB = 1024 * 1024
+_SWEPT_AT_ONCE = 500
+
+
+class FileService:
+    """Every method may raise PortUnavailable. Files of another organisation are files that there are not."""
+
+    def __init__(
+        self,
+        store: FileStore,
+        blobs: Blobs,
+        clock: Clock,
+        *,
+        max_bytes: int = 200 * MIB,
+        max_org_bytes: int = 100 * 1024 * MIB,
+        new_id: Callable[[str], str] = new_id,
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._clock = clock
+        self._new_id = new_id
+        self.max_bytes = max_bytes
+        self._max_org_bytes = max_org_bytes
+
+    def new_file_id(self) -> str:
+        """OpenAI separates the prefix of a file's id by a hyphen, and programs look for it."""
+        return self._new_id("file").replace("_", "-", 1)
+
+    async def begin(self, org_id: str, file_id: str | None = None, max_bytes: int | None = None) -> "Upload":
+        """A new file whose content comes piece by piece. Raises StorageFull, QuotaExhausted.
+
+        With `max_bytes` it is one of ours, which counts for its organisation but is not refused.
+        """
+        left = self._max_org_bytes
+        if max_bytes is None:
+            left -= await self._store.stored_bytes(org_id)
+            if left <= 0:
+                raise _no_more_room(self._max_org_bytes)
+        known_as = file_id or self.new_file_id()
+        writer = await self._blobs.create(known_as)
+        limit = max_bytes or min(self.max_bytes, left)
+        refusal = too_large(limit) if limit >= self.max_bytes else _no_more_room(self._max_org_bytes)
+        return Upload(self, writer, known_as, org_id, limit, refusal)
+
+    async def file(self, org_id: str, file_id: str) -> FileRecord:
+        """Raises NotFound."""
+        found = await self._store.file(org_id, file_id)
+        if found is None or (found.expires_at is not None and found.expires_at <= self._clock.time()):
+            raise no_such_file(file_id)
+        return found
+
+    async def files(self, query: FileQuery) -> list[FileRecord]:
+        """Without those that have expired, which `sweep` has yet to remove: a page may be that much shorter."""
+        now = self._clock.time()
+        return [record for record in await self._store.files(query) if record.expires_at is None or record.expires_at > now]
+
+    async def delete(self, org_id: str, file_id: str) -> None:
+        """Raises NotFound."""
+        if not await self._store.remove_file(org_id, file_id):
+            raise no_such_file(file_id)
+        await self._blobs.delete(file_id)
+
+    def content(self, record: FileRecord, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        return self._blobs.read(record.id, start, length)
+
+    async def sweep(self, idle_seconds: float) -> int:
+        """Remove what has expired, uploads that broke off, and blobs that nobody knows; how many that were.
+
+        `idle_seconds`: how long something must have lain untouched to be nobody's, where other gateways write beside us.
+        """
+        removed = await self._blobs.forget_unfinished(idle_seconds)
+        for record in await self._store.expired_files(self._clock.time(), _SWEPT_AT_ONCE):
+            if await self._store.remove_file(record.org_id, record.id):
+                await self._blobs.delete(record.id)
+                removed += 1
+        for names in _chunks(await self._blobs.names(idle_seconds)):
+            for orphan in set(names) - await self._store.known_files(names):
+                await self._blobs.delete(orphan)
+                removed += 1
+        return removed
+
+    async def _keep(self, upload: NewFile, org_id: str, filename: str, purpose: Purpose, expires_in_seconds: float | None) -> FileRecord:
+        record = self.record(upload, org_id, filename, purpose, expires_in_seconds)
+        try:
+            await self._store.add_file(record)
+        except BaseException:
+            await self._blobs.delete(record.id)
+            raise
+        return record
+
+    def record(self, upload: NewFile, org_id: str, filename: str, purpose: Purpose, expires_in_seconds: float | None = None) -> FileRecord:
+        """What there is to know of a file that has come in."""
+        now = self._clock.time()
+        lasts = EXPIRES_BY_ITSELF.get(purpose) if expires_in_seconds is None else expires_in_seconds
+        expires_at = None if lasts is None else now + lasts
+        return FileRecord(upload.file_id, org_id, filename, purpose, upload.size_bytes, now, expires_at)
+
+
+class Upload:
+    """A file that is coming in; nobody sees it before `keep`. `discard` ends it in any other case."""
+
+    def __init__(self, service: FileService, writer: BlobWriter, file_id: str, org_id: str, max_bytes: int, refusal: PenstockError) -> None:
+        self._service = service
+        self._writer = writer
+        self._max_bytes = max_bytes
+        self._refusal = refusal
+        self.file_id = file_id
+        self.org_id = org_id
+        self.size_bytes = 0
+
+    async def write(self, data: bytes) -> None:
+        """Raises TooLarge, QuotaExhausted, StorageFull."""
+        self.size_bytes += len(data)
+        if self.size_bytes > self._max_bytes:
+            raise self._refusal
+        await self._writer.write(data)
+
+    async def seal(self) -> None:
+        """The content is whole and durable; only its record is missing."""
+        await self._writer.commit()
+
+    async def keep(self, filename: str, purpose: Purpose, expires_in_seconds: float | None = None) -> FileRecord:
+        """Raises BadRequest for an empty file, StorageFull."""
+        if not self.size_bytes:
+            raise BadRequest("The file is empty.", param="file")
+        await self.seal()
+        return await self._service._keep(self, self.org_id, filename, purpose, expires_in_seconds)
+
+    async def discard(self) -> None:
+        await self._writer.discard()
+
+
+def no_such_file(file_id: str) -> NotFound:
+    return NotFound(f"No such File object: {file_id}", param="id")
+
+
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The file is larger than {limit} bytes.", param="file", retry=False)
+
+
+def _no_more_room(limit: int) -> QuotaExhausted:
+    return QuotaExhausted(f"The files of this organisation may have {limit} bytes together: delete some.", param="file", retry=False)
+
+
+def _chunks(names: Iterable[str]) -> Iterable[list[str]]:
+    rest = iter(names)
+    while chunk := list(islice(rest, _SWEPT_AT_ONCE)):
+        yield chunk

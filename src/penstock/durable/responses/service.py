@@ -1,0 +1,211 @@
+"""The rules of kept answers. Those in the background are tasks; an answer takes over what became of its task when somebody looks.
+
+So no event can be lost between the two: the task is what is durable, and looking twice changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from penstock.domain.clock import Clock
+from penstock.domain.durable.responses import KEPT_SECONDS, LONGEST_CHAIN, ResponseStatus, StoredResponse
+from penstock.domain.durable.tasks import NewTask, Task, TaskError, TaskStatus
+from penstock.domain.errors import BadRequest, Conflict, NotFound, TooLarge
+from penstock.domain.ids import TaskIds, new_id
+from penstock.domain.ports import ResponseStore, TaskStore
+from penstock.domain.principal import Principal
+from penstock.wire.responses import items as response_items
+from penstock.wire.responses import writer as response_writer
+from penstock.wire.responses.items import Json
+
+QUEUE = "high"
+CHAT = "/v1/chat/completions"
+LARGEST_TASK_BYTES = 1 << 20
+_TASK_KEPT_SECONDS = 24 * 3600.0
+_ORPHANED_SECONDS = 60.0
+"""An answer whose task has not come into being by then never gets one: its gateway died between the two."""
+_AT_ONCE = 200
+_WAITS = frozenset({TaskStatus.BLOCKED, TaskStatus.SCHEDULED, TaskStatus.READY})
+
+
+class _Answer(msgspec.Struct):
+    """What a task of the kind `inference` leaves."""
+
+    status_code: int
+    body: msgspec.Raw
+
+
+class ResponseService:
+    """Every method may raise PortUnavailable. Answers of another organisation are answers that there are not."""
+
+    def __init__(self, store: ResponseStore, tasks: TaskStore, clock: Clock, *, new_id: Callable[[str], str] = new_id) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._clock = clock
+        self._task_ids = TaskIds()
+        self.new_id = new_id
+
+    async def before(self, org_id: str, previous_id: str | None) -> list[Json]:
+        """The items of the answers that a new one continues. Raises BadRequest when one of them is gone or not whole."""
+        if previous_id is None:
+            return []
+        chain = await self._store.response_chain(org_id, previous_id, LONGEST_CHAIN)
+        if not chain:
+            raise _no_previous(previous_id)
+        if chain[0].previous_id is not None:
+            raise _no_previous(chain[0].previous_id)
+        items: list[Json] = []
+        for link in chain:
+            settled = await self._settled(link)
+            if settled.status not in (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE):
+                raise BadRequest(f"The previous response '{link.id}' is {settled.status}.", param="previous_response_id")
+            items += msgspec.json.decode(settled.items)
+            items += msgspec.json.decode(settled.document)["output"]
+        return items
+
+    async def keep(self, caller: Principal, document: Json, items: Sequence[Json]) -> None:
+        """An answer that has been made at once."""
+        await self._store.add_response(self._stored(caller, document, items))
+
+    async def submit(self, caller: Principal, document: Json, items: Sequence[Json], chat_body: bytes) -> None:
+        """An answer for a task to make, at its owner's own class. Acknowledged means durable. Raises TooLarge."""
+        payload = b'{"url":"%b","class":"own","body":%b}' % (CHAT.encode("ascii"), chat_body)
+        if len(payload) > LARGEST_TASK_BYTES:
+            raise TooLarge(
+                f"An answer in the background takes at most {LARGEST_TASK_BYTES} bytes, all that it continues included.", retry=False
+            )
+        for last_try in (False, True):
+            task = self._task(caller, document["id"], payload)
+            await self._store.add_response(replace(self._stored(caller, document, items), task_id=task.id))
+            try:
+                await self._tasks.enqueue([task])
+                return
+            except Conflict:
+                await self._store.remove_response(caller.org_id, document["id"])
+                if last_try:
+                    raise
+                self._task_ids = TaskIds()  # another process drew the same bits
+
+    async def response(self, org_id: str, response_id: str) -> Json:
+        """The Response object as it is now. Raises NotFound."""
+        settled = await self._settled(await self._known(org_id, response_id))
+        shown: Json = msgspec.json.decode(settled.document)
+        if not settled.status.over:
+            shown["status"] = settled.status.value
+        return shown
+
+    async def items(self, org_id: str, response_id: str) -> list[Json]:
+        """Its input items, the oldest first. Raises NotFound."""
+        found: list[Json] = msgspec.json.decode((await self._known(org_id, response_id)).items)
+        return found
+
+    async def delete(self, org_id: str, response_id: str) -> None:
+        """Stops it, too, when it is still being made. Raises NotFound."""
+        found = await self._known(org_id, response_id)
+        if found.task_id is not None and not found.status.over:
+            await self._tasks.cancel(org_id, [found.task_id])
+        await self._store.remove_response(org_id, response_id)
+
+    async def cancel(self, org_id: str, response_id: str) -> Json:
+        """Again, or after its end, is no error: the answer says what is. Raises NotFound, BadRequest when no task makes it."""
+        found = await self._known(org_id, response_id)
+        if found.task_id is None:
+            raise BadRequest("Only an answer that was asked for with 'background' can be cancelled.", param="response_id")
+        await self._tasks.cancel(org_id, [found.task_id])
+        settled = await self._settled(found)
+        if not settled.status.over:
+            await self._store.finish_response(self._cancelled(settled))
+        return await self.response(org_id, response_id)
+
+    # beside the traffic
+
+    async def settle_all(self) -> int:
+        """Let answers take over what became of their tasks, also those that nobody asks for; how many did."""
+        waiting = await self._store.unfinished_responses(_AT_ONCE)
+        return sum([(await self._settled(one)).status.over for one in waiting])
+
+    async def forget_expired(self) -> int:
+        return await self._store.forget_responses(self._clock.time(), _AT_ONCE)
+
+    # how it is done
+
+    async def _known(self, org_id: str, response_id: str) -> StoredResponse:
+        found = await self._store.response(org_id, response_id)
+        if found is None or found.expires_at <= self._clock.time():
+            raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
+        return found
+
+    async def _settled(self, found: StoredResponse) -> StoredResponse:
+        """As it is after a look at its task."""
+        if found.status.over or found.task_id is None:
+            return found
+        detail = await self._tasks.task(found.org_id, found.task_id)
+        if detail is None:
+            if self._clock.time() - found.created_at < _ORPHANED_SECONDS:
+                return found
+            finished = self._failed(found, "internal_error", "The request was lost before it began; try it again.")
+        elif not detail.task.status.over:
+            return replace(found, status=ResponseStatus.QUEUED if detail.task.status in _WAITS else ResponseStatus.IN_PROGRESS)
+        else:
+            finished = self._finished(found, detail.task)
+        if await self._store.finish_response(finished):
+            return finished
+        # Somebody else was first, or has deleted it: what they wrote is what counts.
+        return await self._store.response(found.org_id, found.id) or finished
+
+    def _finished(self, found: StoredResponse, task: Task) -> StoredResponse:
+        if task.status is TaskStatus.SUCCEEDED and task.result is not None:
+            answer = msgspec.json.decode(task.result, type=_Answer)
+            with_logprobs = '"logprobs":true' in (task.payload or "")
+            document: Json = msgspec.json.decode(found.document)
+            now = task.finished_at or self._clock.time()
+            document = response_writer.answered(document, bytes(answer.body), self.new_id, now, with_logprobs=with_logprobs)
+            return replace(found, status=ResponseStatus(document["status"]), document=_text(document))
+        if task.status is TaskStatus.CANCELLED:
+            return self._cancelled(found)
+        error = task.error or TaskError("internal_error", "The task ended without an answer.")
+        return self._failed(found, error.code, error.message)
+
+    def _failed(self, found: StoredResponse, code: str, message: str) -> StoredResponse:
+        document = response_writer.failed(msgspec.json.decode(found.document), code, message, self.new_id)
+        return replace(found, status=ResponseStatus.FAILED, document=_text(document))
+
+    def _cancelled(self, found: StoredResponse) -> StoredResponse:
+        document = msgspec.json.decode(found.document) | {"status": ResponseStatus.CANCELLED.value}
+        return replace(found, status=ResponseStatus.CANCELLED, document=_text(document))
+
+    def _stored(self, caller: Principal, document: Json, items: Sequence[Json]) -> StoredResponse:
+        now = self._clock.time()
+        return StoredResponse(
+            id=document["id"],
+            org_id=caller.org_id,
+            key_id=caller.key_id,
+            status=ResponseStatus(document["status"]),
+            created_at=now,
+            expires_at=now + KEPT_SECONDS,
+            document=_text(document),
+            items=_text(response_items.named_items(items, self.new_id)),
+            previous_id=document["previous_response_id"],
+        )
+
+    def _task(self, caller: Principal, response_id: str, payload: bytes) -> NewTask:
+        return NewTask(
+            id=self._task_ids.next(self._clock.time()),
+            org_id=caller.org_id,
+            key_id=caller.key_id,
+            queue=QUEUE,
+            kind="inference",
+            name=response_id,
+            payload=payload.decode(),
+            keep_seconds=_TASK_KEPT_SECONDS,
+        )
+
+
+def _no_previous(response_id: str) -> BadRequest:
+    return BadRequest(f"Previous response with id '{response_id}' not found.", param="previous_response_id")
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

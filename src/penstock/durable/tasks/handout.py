@@ -1,0 +1,103 @@
+"""What a runner is given: leases of submitters who still may, with parents' results put in, and with the secret that a webhook needs."""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from random import Random
+
+import msgspec
+from msgspec.structs import replace
+
+from penstock.domain.durable.leases import BEAT_SECONDS, LEASE_SECONDS, Finish, Lease, RunnerRecord
+from penstock.domain.ports import TaskStore
+from penstock.durable.tasks import references
+from penstock.durable.tasks.limits import RESOLVED_BYTES
+from penstock.durable.tasks.outcome import Broke, finish_of
+from penstock.durable.tasks.principals import Disowned, Principals
+
+LONGEST_WAIT_SECONDS = LEASE_SECONDS - BEAT_SECONDS
+"""For one claim. A runner that freezes while it waits keeps its connection: what it is given must come before it is given up."""
+
+
+class Handout:
+    """Between the store and every runner, whichever way it is joined."""
+
+    def __init__(self, store: TaskStore, principals: Principals, webhook_secret: Callable[[str], str], random: Random) -> None:
+        """`webhook_secret`: of an organisation."""
+        self._store = store
+        self._principals = principals
+        self._webhook_secret = webhook_secret
+        self._random = random
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """This process stops: whoever waits is answered now."""
+        self._closing.set()
+
+    async def claim(self, runner_id: str, limit: int, queues: Collection[str], kinds: Collection[str], org_id: str | None) -> list[Lease]:
+        """At most `limit` leases. A task that may not run ends here, as failed, with the reason. Raises PortUnavailable."""
+        while leases := await self._store.claim(runner_id, limit, queues, org_id, kinds):
+            given: list[Lease] = []
+            refused: list[Finish] = []
+            for lease in leases:
+                ready = await self._prepared(lease)
+                if isinstance(ready, Lease):
+                    given.append(ready)
+                else:
+                    refused.append(finish_of(lease, ready, self._store.now(), self._random))
+            if refused:
+                await self._store.finish(runner_id, refused)
+            if given:
+                return given
+            # All of them refused: others may stand behind them, and no news will come of those.
+        return []
+
+    async def claim_or_wait(
+        self, runner: RunnerRecord, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float
+    ) -> list[Lease]:
+        """A claim that waits until there may be something for it; empty after that time, at most `LONGEST_WAIT_SECONDS`.
+
+        `kinds` empty: all that the runner can.
+        """
+        kinds = kinds or runner.kinds
+        ticket = self._store.ticket()
+        leases = await self.claim(runner.id, limit, queues, kinds, runner.org_id)
+        if leases or wait_seconds <= 0 or not await self.wait(ticket, queues, min(wait_seconds, LONGEST_WAIT_SECONDS)):
+            return leases
+        return await self.claim(runner.id, limit, queues, kinds, runner.org_id)
+
+    async def wait(self, ticket: int, queues: Collection[str], seconds: float) -> bool:
+        """As the store's, but cut short when this process stops."""
+        if self._closing.is_set():
+            return False
+        waiting = asyncio.ensure_future(self._store.wait(ticket, queues, seconds))
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait([waiting, closing], return_when=asyncio.FIRST_COMPLETED)
+            return waiting.done() and waiting.result()
+        finally:
+            waiting.cancel()
+            closing.cancel()
+
+    async def _prepared(self, lease: Lease) -> Lease | Broke:
+        owner = await self._principals.of(lease.org_id, lease.key_id)
+        if isinstance(owner, Disowned):
+            return Broke(owner.code, owner.message, final=True)
+        if lease.has_parents and references.mentions(lease.payload):
+            payload = references.resolve(lease.payload, await self._store.parent_results(lease.task_id))
+            if len(payload) > RESOLVED_BYTES:
+                return Broke("payload_too_large", f"With its parents' results the payload has {len(payload)} characters.", final=True)
+            lease = replace(lease, payload=payload)
+        if lease.kind == "webhook":
+            return self._with_secret(lease)
+        return lease
+
+    def _with_secret(self, lease: Lease) -> Lease | Broke:
+        payload = msgspec.json.decode(lease.payload)
+        if not isinstance(payload, dict):
+            return Broke("bad_payload", "A webhook's payload is an object with a url.", final=True)
+        return replace(lease, payload=msgspec.json.encode({**payload, "secret": self._webhook_secret(lease.org_id)}).decode())
+
+
+def on_our_clock(finishes: Sequence[Finish], now: float) -> list[Finish]:
+    """What a remote runner says, on the store's clock: it gives rests in seconds, because its own clock may be wrong."""
+    return [replace(each, retry_at=now + max(0.0, each.retry_at)) if each.retry_at else each for each in finishes]

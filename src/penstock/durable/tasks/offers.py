@@ -1,0 +1,67 @@
+"""The functions that runners offer, with the defaults that their authors wrote beside them."""
+
+from dataclasses import replace
+
+import msgspec
+import structlog
+
+from penstock.domain.ports import TaskStore
+from penstock.durable.tasks.policy import POLICIES, KindPolicy
+from penstock.durable.tasks.submission import TaskSpec, policy_of_kind
+
+log = structlog.get_logger("penstock.tasks")
+_FRESH_SECONDS = 2.0
+
+
+class FunctionOffer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`@penstock.task(...)`, as a runner tells of it."""
+
+    name: str
+    queue: str | None = None
+    priority: int | None = None
+    max_attempts: int | None = None
+    timeout_seconds: float | None = None
+
+
+class Offers:
+    """Asks the store which runners there are, at most every two seconds; a function that nobody offers gets its kind's defaults."""
+
+    def __init__(self, store: TaskStore) -> None:
+        self._store = store
+        self._fresh_until = 0.0
+        self._policies: dict[str, KindPolicy] = {}
+
+    async def refresh(self) -> None:
+        """Raises PortUnavailable."""
+        now = self._store.now()
+        if abs(self._fresh_until - now) < _FRESH_SECONDS and now < self._fresh_until:
+            return
+        functions: dict[str, FunctionOffer] = {}
+        for runner in await self._store.runners():
+            functions.update({offer.name: offer for offer in offers_of(runner.functions)})
+        self._fresh_until = now + _FRESH_SECONDS
+        self._policies = {name: _with_defaults(POLICIES["function"], offer) for name, offer in functions.items()}
+
+    def policy(self, spec: TaskSpec) -> KindPolicy:
+        """Raises Unprocessable for a kind that there is not."""
+        policy = policy_of_kind(spec)
+        return self._policies.get(spec.name, policy) if spec.kind == "function" else policy
+
+
+def _with_defaults(policy: KindPolicy, offer: FunctionOffer) -> KindPolicy:
+    return replace(
+        policy,
+        queue=offer.queue or policy.queue,
+        priority=offer.priority or policy.priority,
+        max_attempts=offer.max_attempts or policy.max_attempts,
+        timeout_seconds=offer.timeout_seconds or policy.timeout_seconds,
+    )
+
+
+def offers_of(text: str) -> list[FunctionOffer]:
+    """An empty list for what is none: a runner of another version must not stop submissions."""
+    try:
+        return msgspec.json.decode(text, type=list[FunctionOffer])
+    except msgspec.MsgspecError as error:
+        log.warning("offers_not_understood", reason=str(error))
+        return []

@@ -1,0 +1,284 @@
+"""Tasks as people ask for them: submitted, steered one by one or by filter, repeated by the calendar."""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import msgspec
+
+from penstock.domain.durable.schedules import MissedRuns, Schedule
+from penstock.domain.durable.task_search import TaskFilter, TaskQuery
+from penstock.domain.durable.tasks import TERMINAL, Enqueued, NewTask, Parent, Task, TaskDetail, TaskStatus
+from penstock.domain.errors import Conflict, NotFound, PermissionDenied
+from penstock.domain.ids import TaskIds
+from penstock.domain.ports import TaskStore
+from penstock.domain.principal import Principal, Scope
+from penstock.durable.tasks import calendar
+from penstock.durable.tasks.offers import Offers
+from penstock.durable.tasks.submission import Submitter, TaskSpec, new_tasks
+
+_PAGE = 1_000
+_PAUSE_EVERY = 500
+_RESULTS_BYTES = 8_000_000
+"""Of one answer; a page of tasks with large results may make it larger by one page."""
+_RESULTS_PAGE = 20
+MOST_AT_ONCE = 100_000
+"""Tasks that one action may touch."""
+_WAITING = frozenset({TaskStatus.BLOCKED, TaskStatus.SCHEDULED, TaskStatus.READY})
+
+
+class Action(StrEnum):
+    CANCEL = "cancel"
+    RETRY = "retry"
+    DELETE = "delete"
+    REPRIORITISE = "reprioritise"
+
+
+_TOUCHES = {
+    Action.CANCEL: frozenset(TaskStatus) - TERMINAL,
+    Action.RETRY: frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.SKIPPED}),
+    Action.DELETE: TERMINAL,
+    Action.REPRIORITISE: _WAITING,
+}
+"""In which statuses an action finds something to do. Succeeded tasks are repeated one by one only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    matched: int
+    """Tasks that the filter found in a status in which the action does something."""
+    done: int
+    """Of those, how many it changed; 0 in a dry run."""
+
+
+class TaskService:
+    """Every method may raise PortUnavailable; `caller` is on whose behalf it runs."""
+
+    def __init__(self, store: TaskStore, new_id: Callable[[str], str]) -> None:
+        self.store = store
+        self.offers = Offers(store)
+        self._new_id = new_id
+        self._ids = TaskIds()
+
+    # submission
+
+    async def submit(
+        self, caller: Principal, specs: Sequence[TaskSpec], *, traceparent: str = "", dag_id: str | None = None
+    ) -> list[Enqueued]:
+        """All or none; in the order of `specs`. Acknowledged means durable.
+
+        Raises BadRequest, Unprocessable (cycle, unknown parent, unknown kind), PayloadTooLarge, IdempotencyConflict, NotFound (a parent).
+        """
+        require_submitter(caller, {spec.kind for spec in specs})
+        await self.offers.refresh()
+        for last_try in (False, True):
+            submitter = Submitter(caller.org_id, caller.key_id, self._ids.next, traceparent, dag_id)
+            tasks = await self._made(specs, submitter)
+            try:
+                return await self._enqueue(specs, tasks)
+            except Conflict as error:
+                if last_try or type(error) is not Conflict:
+                    raise
+                self._ids = TaskIds()  # another process drew the same bits
+        raise AssertionError("unreachable")
+
+    async def _made(self, specs: Sequence[TaskSpec], submitter: Submitter) -> list[NewTask]:
+        """In portions: ten thousand tasks take a moment, and this process has other things to serve."""
+        made: list[NewTask] = []
+        for task in new_tasks(specs, submitter, self.store.now(), self.offers.policy):
+            made.append(task)
+            if len(made) % _PAUSE_EVERY == 0:
+                await asyncio.sleep(0)
+        return made
+
+    async def _enqueue(self, specs: Sequence[TaskSpec], tasks: list[NewTask]) -> list[Enqueued]:
+        """The store takes parents first; the caller gets its own order back, which is the order of the ids."""
+        enqueued = await self.store.enqueue(tasks)
+        if len(tasks) == 1:
+            return enqueued
+        by_id = {task.id: done for task, done in zip(tasks, enqueued, strict=True)}
+        assert len(by_id) == len(specs)
+        return [by_id[task_id] for task_id in sorted(by_id)]
+
+    async def clone(self, caller: Principal, task_id: str) -> Enqueued:
+        """The same work again as a new task, after the same parents, on behalf of the caller. Raises NotFound."""
+        detail = await self.detail(caller, task_id)
+        task = detail.task
+        require_submitter(caller, {task.kind})
+        now = self.store.now()
+        copy = NewTask(
+            id=self._ids.next(now),
+            org_id=caller.org_id,
+            key_id=caller.key_id,
+            queue=task.queue,
+            kind=task.kind,
+            name=task.name,
+            priority=task.priority,
+            payload=task.payload or "null",
+            tags=task.tags,
+            parents=tuple(Parent(parent.id, parent.on_failure) for parent in detail.parents),
+            keep_seconds=task.keep_seconds,
+            max_attempts=task.max_attempts,
+            timeout_seconds=task.timeout_seconds,
+            backoff_seconds=task.backoff_seconds,
+            backoff_cap_seconds=task.backoff_cap_seconds,
+        )
+        return (await self.store.enqueue([copy]))[0]
+
+    # one task
+
+    async def detail(self, caller: Principal, task_id: str) -> TaskDetail:
+        """Raises NotFound."""
+        found = await self.store.task(caller.org_id, task_id)
+        if found is None:
+            raise NotFound("There is no such task.")
+        return found
+
+    async def results(self, caller: Principal, ids: Sequence[str]) -> tuple[list[Task], list[str]]:
+        """Those that are there and over, and the ids that were not looked at because what was found is large already."""
+        wanted = list(dict.fromkeys(ids))
+        found: list[Task] = []
+        size = looked = 0
+        while looked < len(wanted) and size < _RESULTS_BYTES:
+            some = tuple(wanted[looked : looked + _RESULTS_PAGE])
+            query = TaskQuery(TaskFilter(ids=some), ascending=True, limit=len(some), bodies=True)
+            page = await self.store.tasks(caller.org_id, query)
+            found += [task for task in page.tasks if task.status.over]
+            size += sum(len(task.result or "") for task in page.tasks)
+            looked += len(some)
+        return found, wanted[looked:]
+
+    async def cancel(self, caller: Principal, task_id: str) -> TaskStatus:
+        """Again, or after its end, is no error: the status says what is. Raises NotFound."""
+        found = await self.store.cancel(caller.org_id, [task_id])
+        if task_id not in found:
+            raise NotFound("There is no such task.")
+        return found[task_id]
+
+    async def retry(self, caller: Principal, task_id: str) -> None:
+        """Run it again, on behalf of whoever submitted it. Raises NotFound, Conflict while it is not over."""
+        if not await self.store.retry(caller.org_id, [task_id]):
+            status = (await self.detail(caller, task_id)).task.status
+            raise Conflict(f"Only a task that is over can be retried; this one is {status}.")
+
+    # many tasks
+
+    async def act(self, caller: Principal, action: Action, wanted: TaskFilter, *, dry_run: bool, priority: int | None = None) -> Acted:
+        """What the filter finds when the action begins, in portions. Raises Conflict when that is more than MOST_AT_ONCE."""
+        statuses = (wanted.statuses & _TOUCHES[action]) if wanted.statuses else _TOUCHES[action]
+        if not statuses:
+            return Acted(0, 0)
+        wanted = replace(wanted, statuses=statuses)
+        if dry_run:
+            return Acted(await self.store.count(caller.org_id, wanted), 0)
+        ids = await self._ids_of(caller.org_id, wanted)
+        done = 0
+        for start in range(0, len(ids), _PAGE):
+            done += await self._act_on(caller.org_id, action, ids[start : start + _PAGE], priority)
+        return Acted(len(ids), done)
+
+    async def _ids_of(self, org_id: str, wanted: TaskFilter) -> list[str]:
+        ids: list[str] = []
+        after: str | None = None
+        while True:
+            page = await self.store.tasks(org_id, TaskQuery(wanted, limit=_PAGE, after=after))
+            ids += [task.id for task in page.tasks]
+            if len(ids) > MOST_AT_ONCE:
+                raise Conflict(f"The filter finds more than {MOST_AT_ONCE} tasks: narrow it, for example by time.")
+            if page.next is None:
+                return ids
+            after = page.next
+
+    async def _act_on(self, org_id: str, action: Action, ids: list[str], priority: int | None) -> int:
+        match action:
+            case Action.CANCEL:
+                return len(await self.store.cancel(org_id, ids))
+            case Action.RETRY:
+                return len(await self.store.retry(org_id, ids))
+            case Action.DELETE:
+                return len(await self.store.delete(org_id, ids))
+            case Action.REPRIORITISE:
+                assert priority is not None
+                return len(await self.store.reprioritise(org_id, ids, priority))
+
+    # schedules
+
+    async def create_schedule(
+        self, caller: Principal, *, name: str, cron: str, time_zone: str, missed: MissedRuns, task: TaskSpec, paused: bool
+    ) -> Schedule:
+        """Raises BadSchedule, Conflict (the name is taken), and what a submission of the task would raise."""
+        require_submitter(caller, {task.kind})
+        now = self.store.now()
+        next_at = calendar.first_at(cron, time_zone, now)
+        await self._check(caller, task)
+        schedule = Schedule(
+            id=self._new_id("sch"),
+            org_id=caller.org_id,
+            key_id=caller.key_id,
+            name=name,
+            cron=cron,
+            time_zone=time_zone,
+            missed=missed,
+            task=msgspec.json.encode(task).decode(),
+            created_at=now,
+            next_at=None if paused else next_at,
+            paused=paused,
+        )
+        await self.store.save_schedule(schedule)
+        return schedule
+
+    async def change_schedule(self, caller: Principal, schedule_id: str, changes: "ScheduleChanges") -> Schedule:
+        """From now on it runs on behalf of whoever changed it last. Raises as `create_schedule`, and NotFound."""
+        found = await self.schedule(caller, schedule_id)
+        require_submitter(caller, {changes.task.kind if changes.task else "function"})
+        if changes.task is not None:
+            await self._check(caller, changes.task)
+        paused = found.paused if changes.paused is None else changes.paused
+        cron, time_zone = changes.cron or found.cron, changes.time_zone or found.time_zone
+        moved = (cron, time_zone, paused) != (found.cron, found.time_zone, found.paused)
+        next_at = calendar.first_at(cron, time_zone, self.store.now()) if moved else found.next_at
+        changed = replace(
+            found,
+            key_id=caller.key_id,
+            name=changes.name or found.name,
+            cron=cron,
+            time_zone=time_zone,
+            missed=changes.missed or found.missed,
+            task=found.task if changes.task is None else msgspec.json.encode(changes.task).decode(),
+            next_at=None if paused else next_at,
+            paused=paused,
+        )
+        await self.store.save_schedule(changed)
+        return changed
+
+    async def schedule(self, caller: Principal, schedule_id: str) -> Schedule:
+        """Raises NotFound."""
+        found = await self.store.schedule(caller.org_id, schedule_id)
+        if found is None:
+            raise NotFound("There is no such schedule.")
+        return found
+
+    async def _check(self, caller: Principal, task: TaskSpec) -> None:
+        """Whether the task could be submitted now."""
+        await self.offers.refresh()
+        list(new_tasks([task], Submitter(caller.org_id, caller.key_id, self._ids.next), self.store.now(), self.offers.policy))
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleChanges:
+    """None: as it is."""
+
+    name: str | None = None
+    cron: str | None = None
+    time_zone: str | None = None
+    missed: MissedRuns | None = None
+    task: TaskSpec | None = None
+    paused: bool | None = None
+
+
+def require_submitter(caller: Principal, kinds: Collection[str]) -> None:
+    """Inferences may be submitted by whoever may make them; anything else is work of the organisation's. Raises PermissionDenied."""
+    if caller.may(Scope.TASKS_WRITE) or (caller.may(Scope.INFERENCE) and set(kinds) == {"inference"}):
+        return
+    raise PermissionDenied(f"This needs the scope '{Scope.TASKS_WRITE}'.")

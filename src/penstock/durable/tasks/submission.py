@@ -1,0 +1,177 @@
+"""From what is asked for to what is kept: defaults filled in, local names resolved, parents before children."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from penstock.domain.durable.queues import DEFAULT_QUEUE
+from penstock.domain.durable.tasks import NewTask, OnParentFailure, Parent
+from penstock.domain.errors import BadRequest, Unprocessable
+from penstock.durable.tasks import graph, references
+from penstock.durable.tasks.limits import MOST_PARENTS, MOST_TASKS, TooManyTasks, check_payload
+from penstock.durable.tasks.policy import POLICIES, KindPolicy
+
+_NULL = msgspec.Raw(b"null")
+LONGEST_DELAY_SECONDS = 10 * 366 * 86_400.0
+
+
+class ParentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A parent: a `ref` of the same submission, or the id of a task that is there."""
+
+    task: str
+    on_failure: OnParentFailure | None = None
+    """None: as the child says for all its parents."""
+
+
+class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A task as somebody asks for it; None is the kind's own value."""
+
+    kind: str = "function"
+    name: str = ""
+    ref: str | None = None
+    """How other tasks of the same submission name it."""
+    payload: msgspec.Raw = _NULL
+    queue: str | None = None
+    priority: int | None = None
+    tags: tuple[str, ...] = ()
+    parents: tuple[ParentSpec, ...] = ()
+    on_parent_failure: OnParentFailure = OnParentFailure.FAIL
+    run_at: float | None = None
+    delay_seconds: float | None = None
+    expires_in_seconds: float | None = None
+    keep_seconds: float | None = None
+    max_attempts: int | None = None
+    timeout_seconds: float | None = None
+    backoff_seconds: float | None = None
+    backoff_cap_seconds: float | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitter:
+    """On whose behalf, and what goes into every task."""
+
+    org_id: str
+    key_id: str
+    next_id: Callable[[float], str]
+    traceparent: str = ""
+    dag_id: str | None = None
+    """A graph that the tasks belong to, whatever their parents; None: the first one's id when there are dependencies."""
+
+
+PolicyOf = Callable[[TaskSpec], KindPolicy]
+
+
+def policy_of_kind(spec: TaskSpec) -> KindPolicy:
+    """Raises Unprocessable for a kind that there is not."""
+    policy = POLICIES.get(spec.kind)
+    if policy is None:
+        raise Unprocessable(f"There is no kind '{spec.kind[:64]}'; there are: {', '.join(POLICIES)}.", param="kind")
+    return policy
+
+
+def new_tasks(specs: Sequence[TaskSpec], submitter: Submitter, now: float, policy_of: PolicyOf = policy_of_kind) -> Iterator[NewTask]:
+    """In an order in which parents come before children; the first item is made after everything between the tasks was checked.
+
+    Raises BadRequest and its kin, each with the place of the task in `param`.
+    """
+    if not specs:
+        raise BadRequest("There is no task in this submission.", param="tasks")
+    if len(specs) > MOST_TASKS:
+        raise TooManyTasks(f"One submission has at most {MOST_TASKS} tasks, this one has {len(specs)}.", param="tasks")
+    refs = [spec.ref for spec in specs]
+    places = graph.places_of(refs)
+    inner = {place: _inner_parents(spec, place, places) for place, spec in enumerate(specs) if spec.parents}
+    order = graph.parents_first(inner, len(specs), refs) if inner else range(len(specs))
+    ids = [submitter.next_id(now) for _ in specs]
+    named = {ref: ids[place] for ref, place in places.items()}
+    dag_id = submitter.dag_id or (ids[0] if inner else None)
+    for place in order:
+        spec = specs[place]
+        try:
+            yield _new_task(spec, ids[place], submitter, named, dag_id, now, policy_of(spec))
+        except BadRequest as error:
+            raise _placed(error, place, len(specs)) from None
+        except Unprocessable as error:
+            raise _placed(error, place, len(specs)) from None
+
+
+def _inner_parents(spec: TaskSpec, place: int, places: Mapping[str, int]) -> list[int]:
+    """The parents inside the submission. Raises UnknownParent for what is neither one nor looks like a task's id."""
+    if len(spec.parents) > MOST_PARENTS:
+        raise Unprocessable(f"A task has at most {MOST_PARENTS} parents.", param=f"tasks.{place}.parents")
+    found = []
+    for parent in spec.parents:
+        if parent.task in places:
+            found.append(places[parent.task])
+        elif not parent.task.startswith("task_"):
+            raise graph.UnknownParent(
+                f"Task {spec.ref or place} waits for '{parent.task[:64]}', which is neither a ref of this submission nor a task's id.",
+                param=f"tasks.{place}.parents",
+            )
+    return found
+
+
+def _new_task(
+    spec: TaskSpec, task_id: str, submitter: Submitter, named: Mapping[str, str], dag_id: str | None, now: float, policy: KindPolicy
+) -> NewTask:
+    if spec.kind == "function" and not spec.name:
+        raise Unprocessable("A function is called by its name.", param="name")
+    payload = check_payload(bytes(spec.payload).decode())
+    parents = tuple(Parent(named.get(each.task, each.task), each.on_failure or spec.on_parent_failure) for each in spec.parents)
+    if references.mentions(payload):
+        known = {each.task: parent.id for each, parent in zip(spec.parents, parents, strict=True)}
+        payload = check_payload(references.bind(payload, known | {parent.id: parent.id for parent in parents}))
+    return NewTask(
+        id=task_id,
+        org_id=submitter.org_id,
+        key_id=submitter.key_id,
+        queue=spec.queue or policy.queue or DEFAULT_QUEUE,
+        kind=spec.kind,
+        name=spec.name,
+        priority=spec.priority or policy.priority,
+        payload=payload,
+        payload_hash=_fingerprint(spec),
+        idempotency_key=spec.idempotency_key,
+        tags=spec.tags,
+        parents=_each_once(parents),
+        dag_id=dag_id,
+        run_at=_run_at(spec, now),
+        expires_at=None if spec.expires_in_seconds is None else now + spec.expires_in_seconds,
+        keep_seconds=spec.keep_seconds,
+        max_attempts=spec.max_attempts or policy.max_attempts,
+        timeout_seconds=spec.timeout_seconds or policy.timeout_seconds,
+        backoff_seconds=policy.backoff_seconds if spec.backoff_seconds is None else spec.backoff_seconds,
+        backoff_cap_seconds=policy.backoff_cap_seconds if spec.backoff_cap_seconds is None else spec.backoff_cap_seconds,
+        traceparent=submitter.traceparent,
+    )
+
+
+def _run_at(spec: TaskSpec, now: float) -> float | None:
+    if spec.run_at is not None and spec.delay_seconds is not None:
+        raise Unprocessable("Give run_at or delay_seconds, not both.", param="run_at")
+    wanted = spec.run_at if spec.delay_seconds is None else now + spec.delay_seconds
+    if wanted is not None and wanted > now + LONGEST_DELAY_SECONDS:
+        raise Unprocessable("A task cannot wait for longer than ten years.", param="run_at")
+    return wanted
+
+
+def _each_once(parents: Sequence[Parent]) -> tuple[Parent, ...]:
+    return tuple({parent.id: parent for parent in parents}.values())
+
+
+def _fingerprint(spec: TaskSpec) -> bytes:
+    """What the caller asked for; times count, local names do not. Empty without a key, where nobody asks."""
+    if spec.idempotency_key is None:
+        return b""
+    kept = (spec.kind, spec.name, bytes(spec.payload), spec.queue, spec.priority, spec.run_at, spec.delay_seconds, spec.max_attempts)
+    return hashlib.sha256(msgspec.json.encode(kept)).digest()
+
+
+def _placed(error: BadRequest | Unprocessable, place: int, count: int) -> BadRequest | Unprocessable:
+    """The same error with the task's place before the field's name."""
+    if count > 1 and error.param is not None and not error.param.startswith("tasks"):
+        error.param = f"tasks.{place}.{error.param}"
+    return error

@@ -1,0 +1,83 @@
+"""API keys: what a program signs its calls with."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from penstock.domain.principal import Scope
+from penstock.edge.layers.access import Caller, KeyWriter, Services, nothing, owns, scope_org
+from penstock.edge.layers.documented_errors import body_problems, problems
+from penstock.edge.layers.shapes import After, Body, Count, Id, Limit, Name, OrgFilter, OrgId, Page, Seconds, Time, View, page
+
+router = APIRouter(prefix="/api/keys", tags=["Keys"])
+
+Network = Annotated[str, Field(min_length=2, max_length=64, pattern=r"^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$")]
+
+
+class KeyView(View):
+    id: str
+    org_id: str
+    name: str
+    hint: Annotated[str, Field(description="How the key begins.")]
+    scopes: list[Scope]
+    created_at: Time
+    expires_at: float | None
+    revoked_at: float | None
+    allowed_networks: list[str]
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+
+
+class CreatedKey(KeyView):
+    secret: Annotated[str, Field(description="The key itself. It is shown this once.")]
+
+
+class KeyList(Page):
+    data: list[KeyView]
+
+
+class NewKey(Body):
+    name: Name
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=16, description="Of the caller's.")] = (Scope.INFERENCE,)
+    expires_in_seconds: Annotated[Seconds | None, Field(description="null: it does not expire.")] = None
+    allowed_networks: Annotated[tuple[Network, ...], Field(max_length=64, description="CIDR blocks; empty: any address.")] = ()
+    requests_per_minute: Annotated[Count | None, Field(description="Below the organisation's limit.")] = None
+    tokens_per_minute: Annotated[Count | None, Field(description="Below the organisation's limit.")] = None
+    org_id: Annotated[OrgId | None, Field(description="Another organisation than the caller's: administrators only.")] = None
+
+
+@router.get("", responses=problems(404, 422), summary="List keys")
+async def list_keys(caller: Caller, services: Services, org: OrgFilter = None, limit: Limit = 1000, after: After = None) -> KeyList:
+    """Newest first; without their secrets, which are not kept."""
+    keys = await services.store.keys(scope_org(caller, org))
+    return KeyList.model_validate(page(keys, limit, after, lambda key: key.id))
+
+
+@router.post("", status_code=201, responses=body_problems(404), summary="Make a key")
+async def create_key(body: NewKey, caller: KeyWriter, services: Services) -> CreatedKey:
+    record, secret = await services.accounts.create_key(
+        caller,
+        name=body.name,
+        scopes=frozenset(body.scopes),
+        expires_in_seconds=body.expires_in_seconds,
+        allowed_networks=body.allowed_networks,
+        requests_per_minute=body.requests_per_minute,
+        tokens_per_minute=body.tokens_per_minute,
+        org_id=body.org_id,
+    )
+    return CreatedKey(**KeyView.model_validate(record).model_dump(), secret=secret)
+
+
+@router.get("/{key_id}", responses=problems(404, 422), summary="Show a key")
+async def show_key(key_id: Id, caller: Caller, services: Services) -> KeyView:
+    key = await services.store.key(key_id)
+    if key is None or not owns(caller, key.org_id):
+        raise nothing("key")
+    return KeyView.model_validate(key)
+
+
+@router.delete("/{key_id}", status_code=204, responses=problems(404, 422), summary="Revoke a key")
+async def revoke_key(key_id: Id, caller: KeyWriter, services: Services) -> None:
+    """Every gateway refuses it within a second. The key stays in the list; revoking it again changes nothing."""
+    await services.accounts.revoke_key(caller, key_id)

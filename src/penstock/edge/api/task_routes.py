@@ -1,0 +1,252 @@
+"""Tasks: submit, look at, search, steer."""
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import Field
+
+from penstock.domain.durable.task_search import TaskFilter, TaskQuery, TaskSort
+from penstock.domain.durable.tasks import TaskStatus, events
+from penstock.domain.errors import Conflict, Unprocessable
+from penstock.domain.principal import Principal
+from penstock.durable.tasks.service import Action, require_submitter
+from penstock.edge.api.task_shapes import (
+    DagView,
+    EdgeView,
+    EnqueuedView,
+    EventList,
+    EventView,
+    Kind,
+    Priority,
+    Queue,
+    ResultList,
+    SubmissionBody,
+    SubmittedView,
+    Tag,
+    TaskDetailView,
+    TaskList,
+    TaskName,
+    detail_view,
+    result_view,
+    task_view,
+)
+from penstock.edge.layers.access import Services, TaskCaller, nothing
+from penstock.edge.layers.documented_errors import body_problems, problems
+from penstock.edge.layers.shapes import PRINTABLE, Body, Flag, Id, TimeFilter, View
+
+router = APIRouter(prefix="/api", tags=["Tasks"])
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+TaskId = Annotated[str, Field(min_length=1, max_length=64)]
+Moment = Annotated[float | None, Field(strict=True, ge=0, le=253_402_300_799.0, description="Unix seconds.")]
+
+
+class FilterBody(Body):
+    """Every part that is given must hold; ends of ranges of time are excluded."""
+
+    ids: Annotated[tuple[TaskId, ...], Field(max_length=10_000)] = ()
+    status: Annotated[tuple[TaskStatus, ...], Field(max_length=8)] = ()
+    queue: Queue | None = None
+    kind: Kind | None = None
+    name: TaskName | None = None
+    dag_id: Annotated[str | None, Field(max_length=64)] = None
+    priority_from: Priority | None = None
+    priority_to: Priority | None = None
+    tags: Annotated[tuple[Tag, ...], Field(max_length=20)] = ()
+    created_from: Moment = None
+    created_until: Moment = None
+    started_from: Moment = None
+    started_until: Moment = None
+    finished_from: Moment = None
+    finished_until: Moment = None
+    q: Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")] = ""
+
+    def filter(self) -> TaskFilter:
+        plain = ("queue", "kind", "name", "dag_id", "priority_from", "priority_to")
+        times = ("created_from", "created_until", "started_from", "started_until", "finished_from", "finished_until")
+        values = {name: getattr(self, name) for name in (*plain, *times)}
+        return TaskFilter(**values, statuses=frozenset(self.status), tags=tuple(self.tags), text=self.q, ids=tuple(self.ids))
+
+
+class ActionBody(Body):
+    action: Action
+    filter: FilterBody
+    priority: Annotated[Priority | None, Field(description="For `reprioritise`.")] = None
+    dry_run: Annotated[Flag, Field(description="Only count; that is what happens when it is left out.")] = True
+
+
+class ResultsBody(Body):
+    ids: Annotated[tuple[TaskId, ...], Field(min_length=1, max_length=1_000)]
+
+
+class ActedView(View):
+    action: Action
+    dry_run: bool
+    matched: Annotated[int, Field(description="Tasks in a status in which the action does something.")]
+    done: int
+
+
+class StatusView(View):
+    id: str
+    status: TaskStatus
+
+
+class WebhookSecretView(View):
+    secret: Annotated[str, Field(description="Verifies `webhook-signature`; base64 after `whsec_`.")]
+
+
+@router.post("/tasks", status_code=201, response_model=SubmittedView, responses=body_problems(404, 409), summary="Submit a task, or many")
+async def submit_tasks(
+    body: SubmissionBody,
+    caller: TaskCaller,
+    services: Services,
+    traceparent: Annotated[str | None, Header(max_length=128)] = None,
+) -> Response:
+    """Answered after it is on disk. Of many, all are taken or none; they may name each other by `ref`."""
+    if body.tasks is not None and body.model_fields_set != {"tasks"}:
+        raise Unprocessable("Give one task, or many in `tasks`, not both.", param="tasks")
+    specs = [each.spec() for each in body.tasks] if body.tasks is not None else [body.spec()]
+    trace = traceparent if traceparent is not None and _TRACEPARENT.fullmatch(traceparent) else ""
+    enqueued = await services.tasks.service.submit(caller, specs, traceparent=trace)
+    # A `SubmittedView`, without making a model of each of ten thousand answers.
+    answer = {"id": enqueued[0].id, "created": enqueued[0].created, "data": enqueued}
+    return Response(msgspec.json.encode(answer), 201, media_type="application/json")
+
+
+@router.get("/tasks", responses=problems(400, 404, 422), summary="List and search tasks")
+async def list_tasks(
+    caller: TaskCaller,
+    services: Services,
+    status: Annotated[list[TaskStatus], Query(max_length=8, description="Repeatable.")] = [],  # noqa: B006 - FastAPI copies it
+    queue: Annotated[str | None, Query(min_length=1, max_length=64, pattern=PRINTABLE)] = None,
+    kind: Kind | None = None,
+    name: Annotated[str | None, Query(min_length=1, max_length=200, pattern=PRINTABLE)] = None,
+    dag_id: Annotated[str | None, Query(min_length=1, max_length=64, pattern=PRINTABLE)] = None,
+    priority_from: Annotated[int | None, Query(ge=1, le=10)] = None,
+    priority_to: Annotated[int | None, Query(ge=1, le=10)] = None,
+    tag: Annotated[list[Tag], Query(max_length=20, description="Repeatable: all of them.")] = [],  # noqa: B006 - as above
+    created_from: TimeFilter = None,
+    created_until: TimeFilter = None,
+    started_from: TimeFilter = None,
+    started_until: TimeFilter = None,
+    finished_from: TimeFilter = None,
+    finished_until: TimeFilter = None,
+    q: Annotated[str, Query(max_length=500, description='Words in name, payload, result, error; "a phrase"; -without.')] = "",
+    sort: TaskSort = TaskSort.CREATED,
+    order: Literal["asc", "desc"] = "desc",
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
+    after: Annotated[str | None, Query(min_length=1, max_length=512, pattern=PRINTABLE, description="`after` of the last page.")] = None,
+    total: Annotated[bool, Query(description="Count all of them too, exactly or about.")] = False,
+) -> TaskList:
+    """Newest first unless asked otherwise; pages go on where the last one ended, whatever comes in meanwhile."""
+    wanted = TaskFilter(
+        statuses=frozenset(status),
+        queue=queue,
+        kind=kind,
+        name=name,
+        dag_id=dag_id,
+        priority_from=priority_from,
+        priority_to=priority_to,
+        tags=tuple(tag),
+        created_from=created_from,
+        created_until=created_until,
+        started_from=started_from,
+        started_until=started_until,
+        finished_from=finished_from,
+        finished_until=finished_until,
+        text=q,
+    )
+    query = TaskQuery(wanted, sort, order == "asc", limit, after, total)
+    page = await services.tasks.store.tasks(caller.org_id, query)
+    return TaskList(
+        data=[task_view(task) for task in page.tasks],
+        has_more=page.next is not None,
+        after=page.next,
+        total=page.total,
+        total_exact=page.total_exact,
+    )
+
+
+@router.post("/tasks/results", responses=body_problems(404), summary="Results of many tasks")
+async def list_results(body: ResultsBody, caller: TaskCaller, services: Services) -> ResultList:
+    """Of those that are there and over, in the order of their creation; about 8 MB of them at once, `left` is to be asked for again."""
+    tasks, left = await services.tasks.service.results(caller, body.ids)
+    return ResultList(data=[result_view(task) for task in tasks], left=left)
+
+
+@router.post("/tasks/actions", responses=body_problems(404, 409), summary="Cancel, retry, delete or reprioritise what a filter finds")
+async def act_on_tasks(body: ActionBody, caller: TaskCaller, services: Services) -> ActedView:
+    """A dry run unless `dry_run` is false."""
+    _require_writer(caller)
+    if (body.action is Action.REPRIORITISE) != (body.priority is not None):
+        raise Unprocessable("A priority belongs to `reprioritise`, and only to it.", param="priority")
+    acted = await services.tasks.service.act(caller, body.action, body.filter.filter(), dry_run=body.dry_run, priority=body.priority)
+    return ActedView(action=body.action, dry_run=body.dry_run, matched=acted.matched, done=acted.done)
+
+
+@router.get("/tasks/{task_id}", responses=problems(404, 422), summary="Show a task with parents, children and attempts")
+async def show_task(task_id: Id, caller: TaskCaller, services: Services) -> TaskDetailView:
+    return detail_view(await services.tasks.service.detail(caller, task_id))
+
+
+@router.get("/tasks/{task_id}/events", responses=problems(404, 422), summary="The life of a task")
+async def list_task_events(task_id: Id, caller: TaskCaller, services: Services) -> EventList:
+    """In the order in which it happened."""
+    told = events(await services.tasks.service.detail(caller, task_id))
+    return EventList(data=[EventView.model_validate(event) for event in told])
+
+
+@router.post("/tasks/{task_id}/cancel", responses=problems(404, 422), summary="Cancel a task")
+async def cancel_task(task_id: Id, caller: TaskCaller, services: Services) -> StatusView:
+    """One that runs is told to stop; the answer then still says `running`. One that is over stays as it is."""
+    return StatusView(id=task_id, status=await services.tasks.service.cancel(caller, task_id))
+
+
+@router.post("/tasks/{task_id}/retry", responses=problems(404, 409, 422), summary="Run a task that is over once more")
+async def retry_task(task_id: Id, caller: TaskCaller, services: Services) -> StatusView:
+    """With all its attempts before it, on behalf of whoever submitted it."""
+    await services.tasks.service.retry(caller, task_id)
+    return StatusView(id=task_id, status=TaskStatus.READY)
+
+
+@router.post("/tasks/{task_id}/clone", status_code=201, responses=problems(404, 422), summary="Submit the same work as a new task")
+async def clone_task(task_id: Id, caller: TaskCaller, services: Services) -> EnqueuedView:
+    enqueued = await services.tasks.service.clone(caller, task_id)
+    return EnqueuedView(id=enqueued.id, created=enqueued.created)
+
+
+@router.delete("/tasks/{task_id}", status_code=204, responses=problems(404, 409, 422), summary="Delete a task that is over")
+async def delete_task(task_id: Id, caller: TaskCaller, services: Services) -> None:
+    _require_writer(caller)
+    if not await services.tasks.store.delete(caller.org_id, [task_id]):
+        status = (await services.tasks.service.detail(caller, task_id)).task.status
+        raise Conflict(f"Only a task that is over can be deleted; this one is {status}.")
+
+
+@router.get("/dags/{dag_id}", responses=problems(404, 422), summary="Tasks that depend on each other")
+async def show_dag(dag_id: Id, caller: TaskCaller, services: Services) -> DagView:
+    """At most 10,000 of its tasks; `counts` are of all."""
+    dag = await services.tasks.store.dag(caller.org_id, dag_id)
+    if dag is None:
+        raise nothing("graph of tasks")
+    counts = await services.tasks.store.dag_counts(caller.org_id, dag_id)
+    return DagView(
+        id=dag.id,
+        counts={status.value: count for status, count in counts.items()},
+        data=[task_view(task) for task in dag.tasks],
+        edges=[EdgeView(parent=parent, child=child, on_failure=rule) for parent, child, rule in dag.edges],
+    )
+
+
+@router.get("/webhook-secret", responses=problems(404, 422), summary="With what webhooks are signed")
+async def show_webhook_secret(caller: TaskCaller, services: Services) -> WebhookSecretView:
+    """The organisation's own. It changes only with the installation's secret key."""
+    _require_writer(caller)
+    return WebhookSecretView(secret=services.tasks.webhook_secret(caller.org_id))
+
+
+def _require_writer(caller: Principal) -> None:
+    """What inferences do not need: steering many tasks, secrets. Raises PermissionDenied."""
+    require_submitter(caller, ())

@@ -1,0 +1,233 @@
+"""Workers and upstreams as an operator sees and steers them."""
+
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from penstock.domain.errors import Conflict
+from penstock.domain.principal import Pool, Principal
+from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord, WorkerState
+from penstock.edge.joining.offers import Offer, Slots
+from penstock.edge.joining.worker_urls import upstream_url
+from penstock.edge.layers.access import Admin, Services, WorkerWriter, nothing, owns
+from penstock.edge.layers.documented_errors import body_problems, problems
+from penstock.edge.layers.problems import InvalidFields
+from penstock.edge.layers.services import ControlServices, LiveWorker
+from penstock.edge.layers.shapes import After, Body, Id, Limit, ModelId, Name, Page, Time, Url, View, page
+
+router = APIRouter(prefix="/api/workers", tags=["Workers"])
+
+LogLines = Annotated[int, Query(ge=1, le=2000, description="How many.")]
+Secret = Annotated[str, Field(max_length=4096, pattern=r"^[!-~]*$", description="Presented as `Authorization: Bearer`.")]
+
+
+class OfferView(View):
+    id: str
+    engine_name: str
+    context_length: int | None
+    capabilities: list[str]
+
+
+class LoadView(View):
+    running: int
+    waiting: int
+    kv_usage: float
+    ttft_seconds: float | None
+
+
+class WorkerView(View):
+    id: str
+    name: str
+    kind: WorkerKind
+    engine: str
+    base_url: str
+    models: list[OfferView]
+    slots: int
+    pool: Pool | None
+    org_id: Annotated[str | None, Field(description="Serves this organisation alone; null: every one.")]
+    has_secret: bool
+    version: str
+    joined_at: Time
+    last_seen_at: Time
+    state: Annotated[WorkerState, Field(description="As the gateway that answers sees it.")]
+    draining: Annotated[bool, Field(description="An operator asked it to drain.")]
+    load: LoadView
+    in_flight: int
+    limit: Annotated[int | None, Field(description="Requests that it gets at the same time: its slots, or fewer.")]
+    outstanding_tokens: int
+    ejected: bool
+    ejected_until: float | None
+
+
+class WorkerList(Page):
+    data: list[WorkerView]
+
+
+class LogTail(View):
+    lines: Annotated[list[str], Field(description="Oldest first, as the engine wrote them.")]
+
+
+NamedOffers = Annotated[
+    list[ModelId | Offer],
+    Field(min_length=1, max_length=1024, description="A model, or just its id; null: the models that it lists itself."),
+]
+
+
+class NewUpstream(Body):
+    name: Name
+    base_url: Url
+    models: NamedOffers | None = None
+    slots: Slots = 256
+    secret: Secret = ""
+    pool: Pool | None = None
+
+
+class UpstreamChange(Body):
+    """Only the fields that are sent change. A new `base_url` without a `secret` drops the stored secret."""
+
+    name: Name | None = None
+    base_url: Url | None = None
+    models: NamedOffers | None = None
+    slots: Slots | None = None
+    secret: Secret | None = None
+    pool: Pool | None = None
+
+
+@router.get("", responses=problems(422), summary="List workers")
+async def list_workers(caller: WorkerWriter, services: Services, limit: Limit = 1000, after: After = None) -> WorkerList:
+    seen = {worker.id: worker for worker in services.fleet.snapshot()}
+    own = [record for record in await services.store.workers() if owns(caller, record.org_id)]
+    part = page(own, limit, after, lambda record: record.id)
+    return WorkerList(data=[view(record, seen.get(record.id)) for record in part["data"]], has_more=part["has_more"])
+
+
+@router.post("", status_code=201, responses=body_problems(409, 502), summary="Add an upstream")
+async def add_upstream(body: NewUpstream, caller: Admin, services: Services) -> WorkerView:
+    """The gateways call it directly. Without `models` it is asked for its list at once."""
+    url = upstream_url(body.base_url)
+    if any(record.kind is WorkerKind.UPSTREAM and record.name == body.name for record in await services.store.workers()):
+        raise Conflict("There is an upstream of that name.", param="name")
+    record = WorkerRecord(
+        id=services.new_id("wrk"),
+        name=body.name,
+        kind=WorkerKind.UPSTREAM,
+        engine="openai",
+        base_url=url,
+        models=await _offers(services, body.models, url, body.secret),
+        slots=body.slots,
+        pool=body.pool,
+        secret=body.secret,
+        joined_at=services.clock.time(),
+    )
+    return await _keep(services, record)
+
+
+@router.get("/{worker_id}", responses=problems(404, 422), summary="Show a worker")
+async def show_worker(worker_id: Id, caller: WorkerWriter, services: Services) -> WorkerView:
+    return _shown(services, await _own(services, caller, worker_id))
+
+
+@router.get("/{worker_id}/logs", responses=problems(404, 422, 502), summary="Read the end of an engine's log")
+async def show_log(worker_id: Id, caller: WorkerWriter, services: Services, lines: LogLines = 200) -> LogTail:
+    """What the server behind a worker said last: llama-server, vLLM, SGLang. 404 for an engine that has no server of its own."""
+    record = await _own(services, caller, worker_id)
+    return LogTail(lines=list(await services.fleet.log_tail(record, lines)))
+
+
+@router.patch("/{worker_id}", responses=body_problems(404, 409, 502), summary="Change an upstream")
+async def change_upstream(worker_id: Id, body: UpstreamChange, caller: Admin, services: Services) -> WorkerView:
+    """Only an upstream can be changed; a worker says itself what it is. A new `base_url` without a `secret` drops the stored one."""
+    record = await _own(services, caller, worker_id)
+    if record.kind is not WorkerKind.UPSTREAM:
+        raise Conflict("This is a worker that joined by itself; only upstreams can be changed here.")
+    url = upstream_url(body.base_url) if body.base_url is not None else record.base_url
+    secret = body.secret if body.secret is not None else record.secret if url == record.base_url else ""
+    changed = replace(
+        record,
+        name=body.name or record.name,
+        base_url=url,
+        secret=secret,
+        slots=body.slots or record.slots,
+        pool=body.pool if "pool" in body.model_fields_set else record.pool,
+    )
+    if "models" in body.model_fields_set:
+        changed = replace(changed, models=await _offers(services, body.models, url, secret))
+    return await _keep(services, changed)
+
+
+@router.delete("/{worker_id}", status_code=204, responses=problems(404, 422), summary="Remove a worker")
+async def remove_worker(worker_id: Id, caller: WorkerWriter, services: Services) -> None:
+    """Its identity is forgotten: a worker that still runs needs a join token to come back."""
+    await _own(services, caller, worker_id)
+    await services.store.remove_worker(worker_id)
+    services.fleet.worker_left(worker_id)
+
+
+@router.post("/{worker_id}/drain", responses=problems(404, 422), summary="Drain a worker")
+async def drain_worker(worker_id: Id, caller: WorkerWriter, services: Services) -> WorkerView:
+    """It finishes what it has and gets nothing new, until it is resumed."""
+    return await _keep(services, replace(await _own(services, caller, worker_id), draining=True))
+
+
+@router.post("/{worker_id}/resume", responses=problems(404, 422), summary="Resume a drained worker")
+async def resume_worker(worker_id: Id, caller: WorkerWriter, services: Services) -> WorkerView:
+    return await _keep(services, replace(await _own(services, caller, worker_id), draining=False))
+
+
+async def _own(services: ControlServices, caller: Principal, worker_id: str) -> WorkerRecord:
+    record = await services.store.worker(worker_id)
+    if record is None or not owns(caller, record.org_id):
+        raise nothing("worker")
+    return record
+
+
+async def _offers(services: ControlServices, given: list[ModelId | Offer] | None, url: str, secret: str) -> tuple[ModelOffer, ...]:
+    if given is not None:
+        return tuple(ModelOffer(each) if isinstance(each, str) else each.offer() for each in given)
+    listed = tuple(await services.fleet.probe_upstream(url, secret))
+    if not listed:
+        raise InvalidFields([("models", "the upstream lists none; name them.")])
+    return listed
+
+
+async def _keep(services: ControlServices, record: WorkerRecord) -> WorkerView:
+    await services.store.save_worker(record)
+    services.fleet.worker_joined(record)
+    return _shown(services, record)
+
+
+def _shown(services: ControlServices, record: WorkerRecord) -> WorkerView:
+    return view(record, next((worker for worker in services.fleet.snapshot() if worker.id == record.id), None))
+
+
+_UNSEEN = LiveWorker(id="", state=WorkerState.JOINING, load=WorkerLoad(), in_flight=0, outstanding_tokens=0)
+
+
+def view(record: WorkerRecord, live: LiveWorker | None) -> WorkerView:
+    """The stored record and what this gateway sees of the worker, as one."""
+    seen = live or _UNSEEN
+    return WorkerView(
+        id=record.id,
+        name=record.name,
+        kind=record.kind,
+        engine=record.engine,
+        base_url=record.base_url,
+        models=[OfferView.model_validate(offer) for offer in record.models],
+        slots=record.slots,
+        pool=Pool(record.pool) if record.pool else None,
+        org_id=record.org_id,
+        has_secret=bool(record.secret),
+        version=record.version,
+        joined_at=record.joined_at,
+        last_seen_at=record.last_seen_at,
+        state=seen.state,
+        draining=record.draining,
+        load=LoadView.model_validate(live.load if live else record.load),
+        in_flight=seen.in_flight,
+        limit=seen.limit,
+        outstanding_tokens=seen.outstanding_tokens,
+        ejected=seen.ejected_until is not None,
+        ejected_until=seen.ejected_until,
+    )

@@ -1,0 +1,1 @@
+"""The inference routes below ASGI: the client connection and the fast lane."""

@@ -1,0 +1,1 @@
+"""The signed calls of workers and runners."""

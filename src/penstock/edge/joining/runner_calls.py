@@ -1,0 +1,221 @@
+"""What a runner calls, signed with its own key: join, claim, news, beat, finish, progress, call, leave.
+
+Bodies and answers are msgspec's (`wire/joining/runners.py`): thousands of tasks a second come and go in a few calls.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
+
+from penstock.domain.durable.leases import BEAT_SECONDS, CANCELLATIONS, LEASE_SECONDS, RunnerRecord
+from penstock.domain.errors import InvalidJson, NotFound, PenstockError, PermissionDenied, Unauthenticated, Unprocessable
+from penstock.domain.principal import JoinToken
+from penstock.durable.tasks.handout import on_our_clock
+from penstock.edge.joining.runner_schema import documented
+from penstock.edge.layers import signatures
+from penstock.edge.layers.access import Services
+from penstock.edge.layers.documented_errors import body_problems
+from penstock.edge.layers.doorkeeper import client_address
+from penstock.edge.layers.services import ControlServices
+from penstock.edge.layers.shapes import Id
+from penstock.wire.joining import runners as wire
+
+router = APIRouter(prefix="/api/runners", tags=["Runners"])
+T = TypeVar("T")
+_KNOWN_SECONDS = 2.0
+_MOST_KNOWN = 10_000
+
+
+@router.post("/join", summary="Join as a runner", **documented(wire.Join, wire.Joined))
+async def join_runner(request: Request, services: Services) -> Response:
+    """A token introduces a public key; while its last process is remembered, the key may come back without one. Each process is new."""
+    body = await _body(request, wire.Join)
+    public_key = signatures.decode_public_key(body.public_key)
+    if public_key is None:
+        raise Unprocessable("public_key: not the base64 of 32 bytes.", param="public_key")
+    await _check(request, services, public_key)
+    store = services.tasks.store
+    known = next((each for each in await store.runners() if each.identity == public_key), None)
+    token = await _redeem(request, services, body.token) if body.token is not None or known is None else None
+    now = store.now()
+    runner = RunnerRecord(
+        id=services.new_id("run"),
+        name=body.name,
+        org_id=token.org_id if token is not None else known.org_id if known is not None else None,
+        queues=body.queues,
+        slots=body.slots,
+        kinds=body.kinds,
+        functions=body.functions,
+        version=body.version,
+        identity=public_key,
+        joined_at=now,
+        last_beat_at=now,
+    )
+    await store.register(runner)
+    return _answer(wire.Joined(runner.id, BEAT_SECONDS, LEASE_SECONDS))
+
+
+@router.post("/{runner_id}/claim", summary="Take tasks", **documented(wire.Claim, wire.Claimed))
+async def claim_tasks(runner_id: Id, request: Request, services: Services) -> Response:
+    """Answered as soon as there is something, at the latest after `wait_seconds`."""
+    runner = await _signer(request, services, runner_id)
+    body = await _body(request, wire.Claim)
+    claiming = services.tasks.handout.claim_or_wait(runner, body.limit, body.queues, body.kinds, body.wait_seconds)
+    leases = await _while_there(request, claiming)
+    now, give = services.clock.time(), services.tasks.grants.give
+    grants = {each.task_id: give(each.task_id, runner_id, each.org_id, each.key_id, now) for each in leases if each.kind == "inference"}
+    return _answer(wire.Claimed(leases, grants))
+
+
+@router.post("/{runner_id}/news", summary="Wait for news", **documented(wire.News, wire.Told))
+async def wait_for_news(runner_id: Id, request: Request, services: Services) -> Response:
+    """True when there is a reason to beat at once: a task was cancelled."""
+    await _signer(request, services, runner_id)
+    body = await _body(request, wire.News)
+    return _answer(wire.Told(await _while_there(request, services.tasks.handout.wait(body.ticket, (CANCELLATIONS,), body.wait_seconds))))
+
+
+@router.post("/{runner_id}/beat", summary="Show signs of life", **documented(wire.Beating, wire.Beaten))
+async def beat_runner(runner_id: Id, request: Request, services: Services) -> Response:
+    """With the leases that it holds; the answer names those to stop. 404 tells the runner to join again."""
+    await _signer(request, services, runner_id)
+    body = await _body(request, wire.Beating)
+    ticket = services.tasks.store.ticket()
+    return _answer(wire.Beaten(await services.tasks.store.beat(runner_id, body.held), ticket))
+
+
+@router.post(
+    "/{runner_id}/finish",
+    summary="Say what became of tasks",
+    **documented(wire.Finishing, wire.Finished),
+)
+async def finish_tasks(runner_id: Id, request: Request, services: Services) -> Response:
+    """All in one transaction; null stands for a lease that is somebody else's by now."""
+    await _signer(request, services, runner_id)
+    body = await _body(request, wire.Finishing)
+    store = services.tasks.store
+    return _answer(wire.Finished(await store.finish(runner_id, on_our_clock(body.finishes, store.now()))))
+
+
+@router.post(
+    "/{runner_id}/progress",
+    summary="Say how far tasks are",
+    **documented(wire.Progressing, wire.Told),
+)
+async def report_progress(runner_id: Id, request: Request, services: Services) -> Response:
+    await _signer(request, services, runner_id)
+    body = await _body(request, wire.Progressing)
+    await services.tasks.store.progress(runner_id, body.reports)
+    return _answer(wire.Told(news=False))
+
+
+@router.post(
+    "/{runner_id}/call",
+    summary="Make an inference task's call",
+    **documented(wire.Ask, wire.Asked),
+)
+async def call_for_task(runner_id: Id, request: Request, services: Services) -> Response:
+    """On behalf of the task's submitter. The answer's own status is inside; hanging up stops the generation."""
+    await _signer(request, services, runner_id)
+    body = await _body(request, wire.Ask)
+    grant = services.tasks.grants.check(body.grant, runner_id, services.clock.time())
+    asking = services.tasks.on_behalf.ask(grant.org_id, grant.key_id, body.url, body.body.encode(), own_class=body.own_class)
+    answer = await _while_there(request, asking)
+    text = answer.body.decode("utf-8", "replace")
+    return _answer(wire.Asked(answer.status, answer.request_id, text, answer.retry_after_seconds, answer.worth_retrying))
+
+
+@router.post("/{runner_id}/leave", summary="Say goodbye", responses=body_problems(404))
+async def leave_runner(runner_id: Id, request: Request, services: Services) -> Response:
+    """What it still held is given back at once."""
+    await _signer(request, services, runner_id)
+    await services.tasks.store.forget_runner(runner_id)
+    return _answer(wire.Told(news=False))
+
+
+async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The work, cancelled when the runner hangs up: one that was killed must be given nothing. Raises ClientDisconnect."""
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait([working, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        gone.cancel()
+        working.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """The body has been read: what comes next is the end of the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    """Raises InvalidJson, Unprocessable with the place of the mistake."""
+    try:
+        return msgspec.json.decode(await request.body(), type=kind)
+    except msgspec.ValidationError as error:
+        sentence, _, place = str(error).partition(" - at ")
+        raise Unprocessable(f"{sentence}.", param=place.strip("`").removeprefix("$").removeprefix(".") or None) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidJson("The request body is not valid JSON.") from None
+
+
+def _answer(value: Any) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+async def _signer(request: Request, services: ControlServices, runner_id: str) -> RunnerRecord:
+    """The runner of that id, which signed this request."""
+    record = await _known(services, runner_id)
+    if record is None or not record.identity:
+        services.limiter.check(client_address(request.scope), authenticated=False)
+        raise NotFound("There is no such runner; join again.")
+    await _check(request, services, record.identity)
+    return record
+
+
+async def _known(services: ControlServices, runner_id: str) -> RunnerRecord | None:
+    """Remembered for two seconds: a busy runner calls dozens of times a second."""
+    now, known = services.clock.monotonic(), services.known_runners
+    found = known.get(runner_id)
+    if found is not None and found[0] > now:
+        return found[1]
+    record = await services.tasks.store.runner(runner_id)
+    if len(known) >= _MOST_KNOWN:
+        known.clear()
+    if record is not None:
+        known[runner_id] = (now + _KNOWN_SECONDS, record)
+    return record
+
+
+async def _check(request: Request, services: ControlServices, public_key: bytes) -> None:
+    """Only failures count against the address: many runners may well call from one."""
+    try:
+        body, now = await request.body(), services.clock.time()
+        signatures.verify(public_key, request.method, request.scope["path"], request.headers, body, now, services.used_signatures)
+    except Unauthenticated:
+        services.limiter.check(client_address(request.scope), authenticated=False)
+        raise
+
+
+async def _redeem(request: Request, services: ControlServices, text: str | None) -> JoinToken:
+    try:
+        token = await services.accounts.join_token(text or "")
+    except Unauthenticated as error:
+        services.limiter.check(client_address(request.scope), authenticated=False)
+        raise _unknown(error) if text is None else error from None
+    if token.role not in ("runner", "any"):
+        raise PermissionDenied(f"This token is for a {token.role}, not for a runner.", param="token")
+    return token
+
+
+def _unknown(error: PenstockError) -> Unauthenticated:
+    return Unauthenticated("This runner is not known yet: it needs a join token.", param=error.param)

@@ -1,0 +1,136 @@
+"""What a worker calls: join, heartbeat, leave. It signs each call with its own key; a token introduces it the first time."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from penstock.domain.errors import NotFound, PermissionDenied, Unauthenticated
+from penstock.domain.principal import JoinToken, Pool
+from penstock.domain.workers import WorkerKind, WorkerLoad, WorkerRecord
+from penstock.edge.joining.offers import Offers, Slots
+from penstock.edge.joining.worker_urls import joined_url
+from penstock.edge.layers import signatures
+from penstock.edge.layers.access import Services
+from penstock.edge.layers.documented_errors import body_problems
+from penstock.edge.layers.doorkeeper import client_address
+from penstock.edge.layers.problems import InvalidFields
+from penstock.edge.layers.services import ControlServices
+from penstock.edge.layers.shapes import PRINTABLE, WHOLE, Body, Flag, Id, Name, Url, View
+
+router = APIRouter(prefix="/api/workers", tags=["Joining"])
+
+Number = Annotated[int, Field(ge=0, le=10_000_000), WHOLE]
+
+
+class Join(Body):
+    token: Annotated[str | None, Field(max_length=256, description="Only needed by a public key that is not known yet.")] = None
+    name: Name
+    engine: Annotated[str, Field(min_length=1, max_length=64, pattern=PRINTABLE)]
+    base_url: Url
+    models: Offers
+    slots: Slots
+    pool: Pool | None = None
+    public_key: Annotated[str, Field(min_length=44, max_length=44, description="Ed25519, raw, base64.")]
+    secret: Annotated[str, Field(min_length=32, max_length=256, pattern=r"^[!-~]+$", description="What gateways present to it.")]
+    version: Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")] = ""
+
+
+class Joined(View):
+    worker_id: str
+    heartbeat_seconds: float
+
+
+class Heartbeat(Body):
+    running: Number = 0
+    waiting: Number = 0
+    kv_usage: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = 0.0
+    ttft_seconds: Annotated[float | None, Field(strict=True, ge=0, le=86_400, allow_inf_nan=False)] = None
+    draining: Flag = False
+
+
+class Orders(View):
+    draining: Annotated[bool, Field(description="An operator asked the worker to drain.")]
+
+
+@router.post("/join", status_code=201, responses=body_problems(), summary="Join as a worker")
+async def join(body: Join, request: Request, services: Services) -> Joined:
+    """A known public key may come back without a token, and keeps its id and its organisation."""
+    public_key = signatures.decode_public_key(body.public_key)
+    if public_key is None:
+        raise InvalidFields([("public_key", "not the base64 of 32 bytes.")])
+    await _check(request, services, public_key)
+    known = await services.store.worker_by_public_key(public_key)
+    token = None if known else await _redeem(request, services, body.token)
+    now = services.clock.time()
+    record = WorkerRecord(
+        id=known.id if known else services.new_id("wrk"),
+        name=body.name,
+        kind=WorkerKind.WORKER,
+        engine=body.engine,
+        base_url=joined_url(body.base_url, client_address(request.scope)),
+        models=tuple(offer.offer() for offer in body.models),
+        slots=body.slots,
+        pool=body.pool,
+        org_id=known.org_id if known else token.org_id if token else None,
+        secret=body.secret,
+        public_key=public_key,
+        draining=known.draining if known else False,
+        version=body.version,
+        joined_at=now,
+        last_seen_at=now,
+    )
+    await services.store.save_worker(record)
+    services.fleet.worker_joined(record)
+    return Joined(worker_id=record.id, heartbeat_seconds=services.heartbeat_seconds)
+
+
+@router.post("/{worker_id}/heartbeat", responses=body_problems(404), summary="Report a worker's load")
+async def heartbeat(worker_id: Id, body: Heartbeat, request: Request, services: Services) -> Orders:
+    """404 tells the worker to join again."""
+    record = await _signer(request, services, worker_id)
+    load = WorkerLoad(body.running, body.waiting, body.kv_usage, body.ttft_seconds)
+    if not await services.store.beat(worker_id, load, services.clock.time()):
+        raise NotFound("There is no such worker; join again.")
+    services.fleet.beat(worker_id, load, body.draining)
+    return Orders(draining=record.draining)
+
+
+@router.post("/{worker_id}/leave", status_code=204, responses=body_problems(404), summary="Leave")
+async def leave(worker_id: Id, request: Request, services: Services) -> None:
+    """Nothing is sent to the worker from now on. Its identity stays known, so that it can come back without a token."""
+    await _signer(request, services, worker_id)
+    services.fleet.worker_left(worker_id)
+
+
+async def _signer(request: Request, services: ControlServices, worker_id: str) -> WorkerRecord:
+    """The worker of that id, which signed this request."""
+    record = await services.store.worker(worker_id)
+    if record is None or record.kind is not WorkerKind.WORKER:
+        services.limiter.check(client_address(request.scope), authenticated=False)
+        raise NotFound("There is no such worker; join again.")
+    await _check(request, services, record.public_key)
+    return record
+
+
+async def _check(request: Request, services: ControlServices, public_key: bytes) -> None:
+    """Only failures count against the address: many workers may well call from one."""
+    try:
+        body, now = await request.body(), services.clock.time()
+        signatures.verify(public_key, request.method, request.scope["path"], request.headers, body, now, services.used_signatures)
+    except Unauthenticated:
+        services.limiter.check(client_address(request.scope), authenticated=False)
+        raise
+
+
+async def _redeem(request: Request, services: ControlServices, text: str | None) -> JoinToken:
+    try:
+        token = await services.accounts.join_token(text or "")
+    except Unauthenticated:
+        services.limiter.check(client_address(request.scope), authenticated=False)
+        if text is None:
+            raise Unauthenticated("This worker is not known yet: it needs a join token.", param="token") from None
+        raise
+    if token.role not in ("worker", "any"):
+        raise PermissionDenied(f"This token is for a {token.role}, not for a worker.", param="token")
+    return token

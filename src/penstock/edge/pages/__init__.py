@@ -1,0 +1,1 @@
+"""Pages and probes: documentation, the OpenAPI document, the web app, health."""

@@ -1,0 +1,265 @@
+"""What is counted, as plain numbers that cost the data plane next to nothing; Prometheus objects exist only while it scrapes."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from penstock.domain.inference import TokenCount
+from penstock.domain.workers import WorkerState
+from penstock.observe import queue_metrics as observe_lines
+from penstock.serving.scheduling.tally import ClassStanding
+
+_FIRST_BOUND: Final = 2.0**-11
+_LAST_BOUND: Final = 2.0**9
+BOUNDS = tuple(2.0**power for power in range(-11, 10))
+"""Upper bounds of the duration buckets: each twice the one before, from 0.5 ms to 512 s."""
+LONGEST_SERIES_LIST = 2_000
+"""Beyond as many label sets further ones are counted as `other`: a scrape stays bounded whatever models come and go."""
+OTHER = "other"
+_LABELS = ("model", "operation", "service_tier")
+
+
+def bucket_of(seconds: float) -> int:
+    """The place of the first of `BOUNDS` that is not below it, or their number. Doubling finds it sooner than a search."""
+    bound, bucket = _FIRST_BOUND, 0
+    while bound < seconds and bound <= _LAST_BOUND:
+        bound *= 2.0
+        bucket += 1
+    return bucket
+
+
+class Histogram:
+    """Counts by bucket and a sum."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bucket_of(seconds)] += 1
+        self.total += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative, as Prometheus wants them."""
+        result, so_far = [], 0
+        for bound, count in zip((*map(repr, BOUNDS), "+Inf"), self.counts, strict=True):
+            so_far += count
+            result.append((bound, float(so_far)))
+        return result
+
+
+class Series:
+    """The numbers of one model, operation and tier served. The data plane keeps it and adds to its fields."""
+
+    __slots__ = ("by_status", "cached_tokens", "completion_tokens", "duration", "prompt_tokens", "queue", "retries", "ttft")
+
+    def __init__(self) -> None:
+        self.by_status = [0] * 6
+        """Finished requests by the first digit of their status; 0: the client left before an answer began."""
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.cached_tokens = 0
+        self.retries = 0
+        """Attempts on another worker after the first one failed."""
+        self.ttft = Histogram()
+        self.duration = Histogram()
+        self.queue = Histogram()
+
+    def add(
+        self,
+        status: int,
+        duration_seconds: float,
+        queue_seconds: float,
+        ttft_seconds: float | None,
+        count: TokenCount | None,
+        retries: int,
+    ) -> None:
+        """All about one request, in one go: this runs for every one."""
+        self.by_status[status // 100] += 1
+        self.duration.add(duration_seconds)
+        self.queue.add(queue_seconds)
+        if ttft_seconds is not None:
+            self.ttft.add(ttft_seconds)
+        if retries:
+            self.retries += retries
+        if count is not None:
+            self.prompt_tokens += count.prompt
+            self.completion_tokens += count.completion
+            self.cached_tokens += count.cached
+
+
+class Worker(Protocol):
+    @property
+    def state(self) -> WorkerState: ...
+    @property
+    def ejected_until(self) -> float | None: ...
+
+
+class Fleet(Protocol):
+    """What is read at the moment of a scrape."""
+
+    def snapshot(self) -> Sequence[Worker]: ...
+    def queues(self) -> Mapping[str, int]: ...
+    def in_flight(self) -> int: ...
+
+
+class Metrics:
+    """Everything that this process counts. No key, user or organisation is a label, ever."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str, str], Series] = {}
+        """What `series` has answered, by model, operation and tier served."""
+        self._control: Counter[tuple[str, str, str]] = Counter()
+        self.refused: Counter[str] = Counter()
+        """Requests that admission or the queue turned away, by error code."""
+        self.ejections = 0
+        self.policy_version = 0
+        """Of the policy that this gateway follows."""
+        self.journal_records = 0
+        self.standings: Callable[[], Sequence[ClassStanding]] = lambda: ()
+        """Who waits, by model and class."""
+        self.shadows: Callable[[], Mapping[str, tuple[int, int]]] = dict
+        """By model: how often its shadow policy agreed with its policy, and how often it did not."""
+
+    def series(self, model: str, operation: str, tier: str) -> Series:
+        """The same object for the same labels. `model` is a known model's id, never what a client typed."""
+        key = (model, operation, tier)
+        found = self.known.get(key)
+        if found is None:
+            if len(self.known) >= LONGEST_SERIES_LIST:
+                key = (OTHER, operation, tier)
+            found = self.known.setdefault(key, Series())
+        return found
+
+    def control_request(self, method: str, route: str, status: int) -> None:
+        """One answer of the control API; `route` is the route's template, not the path."""
+        self._control[(method if method.isalpha() and len(method) < 8 else OTHER, route, f"{status // 100}xx")] += 1
+
+    def all_series(self) -> Mapping[tuple[str, str, str], Series]:
+        return self.known
+
+    def control_requests(self) -> Mapping[tuple[str, str, str], int]:
+        return self._control
+
+
+class Counted:
+    """Implements the pipeline's `Observer`: numbers for `/metrics`."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def over(
+        self,
+        model: str,
+        operation: str,
+        tier: str,
+        status: int,
+        seconds: float,
+        queue_seconds: float,
+        ttft_seconds: float | None,
+        count: TokenCount | None,
+        retries: int,
+    ) -> None:
+        metrics = self._metrics
+        series = metrics.known.get((model, operation, tier)) or metrics.series(model, operation, tier)
+        series.add(status, seconds, queue_seconds, ttft_seconds, count, retries)
+        if count is not None:
+            metrics.journal_records += 1
+
+    def refused(self, code: str) -> None:
+        self._metrics.refused[code] += 1
+
+
+class Exposition:
+    """The text of one scrape, from a registry of its own."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, metrics: Metrics, fleet: Fleet, uptime: Callable[[], float], version: str) -> None:
+        self._metrics = metrics
+        self._fleet = fleet
+        self._uptime = uptime
+        self._version = version
+
+    def text(self) -> bytes:
+        registry = CollectorRegistry()
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """prometheus-client's hook: the families of this scrape."""
+        yield from self._requests()
+        yield from self._durations()
+        yield from self._fleet_gauges()
+        yield from observe_lines.families(self._metrics.standings())
+        yield self._shadows()
+        yield from self._process()
+
+    def _requests(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily("penstock_requests", "Finished inference requests.", labels=(*_LABELS, "status"))
+        tokens = CounterMetricFamily("penstock_tokens", "Tokens metered.", labels=(*_LABELS, "kind"))
+        retries = CounterMetricFamily("penstock_retries", "Attempts on another worker.", labels=_LABELS)
+        for labels, series in self._metrics.all_series().items():
+            for digit, count in enumerate(series.by_status):
+                if count:
+                    requests.add_metric((*labels, f"{digit}xx" if digit else "left"), count)
+            for kind in ("prompt", "completion", "cached"):
+                tokens.add_metric((*labels, kind), getattr(series, f"{kind}_tokens"))
+            retries.add_metric(labels, series.retries)
+        yield from (requests, tokens, retries)
+
+    def _durations(self) -> Iterator[Metric]:
+        for name, field, text in (
+            ("penstock_time_to_first_token_seconds", "ttft", "From the request's arrival to its first token."),
+            ("penstock_request_duration_seconds", "duration", "From the request's arrival to the end of its answer."),
+            ("penstock_queue_wait_seconds", "queue", "Time spent waiting for a free slot."),
+        ):
+            family = HistogramMetricFamily(name, text, labels=_LABELS)
+            for labels, series in self._metrics.all_series().items():
+                histogram: Histogram = getattr(series, field)
+                family.add_metric(labels, histogram.buckets(), histogram.total)
+            yield family
+
+    def _fleet_gauges(self) -> Iterator[Metric]:
+        snapshot = self._fleet.snapshot()
+        states = Counter(worker.state for worker in snapshot)
+        workers = GaugeMetricFamily("penstock_workers", "Workers by state.", labels=("state",))
+        for state in WorkerState:
+            workers.add_metric((state.value,), states[state])
+        queue = GaugeMetricFamily("penstock_queue_length", "Requests waiting for a slot.", labels=("model",))
+        for model, length in self._fleet.queues().items():
+            queue.add_metric((model,), length)
+        ejected = sum(worker.ejected_until is not None for worker in snapshot)
+        yield from (workers, queue)
+        yield GaugeMetricFamily("penstock_workers_ejected", "Workers ejected for failing.", value=ejected)
+        yield GaugeMetricFamily("penstock_requests_in_flight", "Requests at workers.", value=self._fleet.in_flight())
+
+    def _shadows(self) -> Metric:
+        text = "Choices of a worker in which a shadow policy took part, by whether it would have chosen the same."
+        decisions = CounterMetricFamily("penstock_shadow_decisions", text, labels=("model", "agreed"))
+        for model, (agreed, differed) in self._metrics.shadows().items():
+            decisions.add_metric((model, "true"), agreed)
+            decisions.add_metric((model, "false"), differed)
+        return decisions
+
+    def _process(self) -> Iterator[Metric]:
+        refused = CounterMetricFamily("penstock_refused", "Requests turned away before a worker saw them.", labels=("code",))
+        for code, count in self._metrics.refused.items():
+            refused.add_metric((code,), count)
+        control = CounterMetricFamily("penstock_control_requests", "Answers of the control API.", labels=("method", "route", "status"))
+        for labels, count in self._metrics.control_requests().items():
+            control.add_metric(labels, count)
+        yield from (refused, control)
+        yield CounterMetricFamily("penstock_ejections", "Times that a worker was ejected.", value=self._metrics.ejections)
+        yield CounterMetricFamily("penstock_journal_records", "Records appended to the usage journal.", value=self._metrics.journal_records)
+        yield GaugeMetricFamily("penstock_policy_version", "Version of the policy that is followed.", value=self._metrics.policy_version)
+        yield GaugeMetricFamily("penstock_uptime_seconds", "Since this gateway started.", value=self._uptime())
+        info = GaugeMetricFamily("penstock_build_info", "The version that runs, as a label.", labels=("version",))
+        info.add_metric((self._version,), 1)
+        yield info

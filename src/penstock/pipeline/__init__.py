@@ -1,6 +1,0 @@
-"""One request through admission, scheduling, routing, a transport and the meter: the only room that sees them all."""
-
-from penstock.pipeline.pipeline import Pipeline
-from penstock.pipeline.rooms import Observer, PipelineRules, Rooms
-
-__all__ = ["Observer", "Pipeline", "PipelineRules", "Rooms"]

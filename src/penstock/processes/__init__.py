@@ -1,0 +1,1 @@
+"""Processes beside the gateway that are not workers: task runners and streams."""

@@ -1,0 +1,98 @@
+"""Tasks that are `/v1` calls, through the same gateway path as everybody's: its owner's limits, the fair queue, the meter.
+
+Payload: `{"url": "/v1/chat/completions", "body": {...}, "class": "batch" | "own"}`. Result: `{"status_code", "request_id", "body"}`, also
+of a task that failed because the call was refused for good.
+"""
+
+import random
+from typing import Literal
+
+import msgspec
+
+from penstock.domain.durable.leases import Lease
+from penstock.domain.inference import CLIENT_PATHS
+from penstock.durable.tasks.inference import WholeAnswer
+from penstock.durable.tasks.outcome import Broke, Ended, GivenBack, Succeeded
+from penstock.processes.runner.work import Inferences, KindOptions, Report, Unreachable
+
+URLS = frozenset(CLIENT_PATHS)
+_AGAIN = frozenset({408, 409, 425, 429}) | frozenset(range(500, 600))
+_TURNED_AWAY = frozenset({429, 503})
+_SHORTEST_REST_SECONDS, _LONGEST_REST_SECONDS = 1.0, 120.0
+
+
+class InferencePayload(msgspec.Struct, frozen=True, rename={"class_": "class"}, forbid_unknown_fields=True):
+    url: str
+    body: msgspec.Raw
+    class_: Literal["batch", "own"] = "batch"
+
+
+class Result(msgspec.Struct, frozen=True):
+    status_code: int
+    request_id: str
+    body: msgspec.Raw
+
+
+class InferenceKind:
+    abilities = ("inference",)
+    offers = "[]"
+
+    def __init__(self, options: KindOptions) -> None:
+        assert options.inferences is not None
+        self._inferences: Inferences = options.inferences
+        self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
+
+    async def open(self) -> None:
+        pass
+
+    async def run(self, lease: Lease, report: Report) -> Ended:
+        try:
+            payload = msgspec.json.decode(lease.payload, type=InferencePayload)
+        except msgspec.MsgspecError as error:
+            return Broke("bad_payload", f"An inference needs a url and a body: {error}.", final=True)
+        if payload.url not in URLS:
+            return Broke("bad_url", f"A url is one of: {', '.join(sorted(URLS))}.", final=True)
+        try:
+            answer = await self._inferences.ask(lease, payload.url, bytes(payload.body), own_class=payload.class_ == "own")
+        except Unreachable as error:
+            return GivenBack(self._rest(None)) if lease.max_attempts > 1 else Broke("unreachable", str(error))
+        return self._ended(answer)
+
+    def _ended(self, answer: WholeAnswer) -> Ended:
+        result = msgspec.json.encode(Result(answer.status, answer.request_id, _json(answer.body))).decode()
+        if answer.status < 400:
+            return Succeeded(result)
+        code, message = _told(answer)
+        if answer.status not in _AGAIN or answer.worth_retrying is False:
+            return Broke(code, message, final=True, result=result)
+        if answer.status in _TURNED_AWAY:
+            # Others come first, or nobody is there to serve it: that is no fault of the task's.
+            return GivenBack(self._rest(answer.retry_after_seconds))
+        return Broke(code, message, retry_seconds=answer.retry_after_seconds, result=result)
+
+    def _rest(self, asked: float | None) -> float:
+        """What was asked for, and a little spread: those that were turned away together should not come back together."""
+        least = min(max(asked or 0.0, _SHORTEST_REST_SECONDS), _LONGEST_REST_SECONDS)
+        return least * self._random.uniform(1.0, 1.5)
+
+    async def close(self) -> None:
+        pass
+
+
+def _json(body: bytes) -> msgspec.Raw:
+    try:
+        msgspec.json.decode(body)
+    except msgspec.MsgspecError:
+        return msgspec.Raw(msgspec.json.encode(body.decode("utf-8", "replace")))
+    return msgspec.Raw(body)
+
+
+def _told(answer: WholeAnswer) -> tuple[str, str]:
+    try:
+        error = msgspec.json.decode(answer.body)["error"]
+        return str(error.get("code") or error["type"]), str(error["message"])
+    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+        return f"http_{answer.status}", f"The call was answered with HTTP {answer.status}."
+
+
+MEMBER = InferenceKind

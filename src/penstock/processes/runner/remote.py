@@ -1,0 +1,149 @@
+"""A runner that is joined to a gateway over HTTP: no credentials but its own key, every call signed with it."""
+
+import base64
+from collections.abc import Collection, Sequence
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from penstock.base.identity import Identity
+from penstock.domain.clock import Clock
+from penstock.domain.durable.leases import BEAT_SECONDS, Beat, Finish, Held, Lease, Progress
+from penstock.domain.durable.tasks import TaskStatus
+from penstock.domain.errors import PortUnavailable
+from penstock.durable.tasks.inference import WholeAnswer
+from penstock.processes.runner.link import Card, JoinRefused
+from penstock.processes.runner.work import Unreachable
+from penstock.wire.joining import runners as wire
+
+T = TypeVar("T")
+_TIMEOUT_SECONDS = 15.0
+_CALL_SECONDS = 3_600.0
+_NOBODY = Beat(False, False, (), ())
+_encoder = msgspec.json.Encoder()
+
+
+class RemoteLink:
+    """Implements `link.Link`, and `work.Inferences` for its runner's inference tasks."""
+
+    def __init__(self, gateway: str, token: str | None, identity: Identity, clock: Clock) -> None:
+        self._gateway = gateway.rstrip("/")
+        self._token = token
+        self._identity = identity
+        self._clock = clock
+        self._client: httpx.AsyncClient | None = None
+        self._id = ""
+        self._ticket = 0
+        self._grants: dict[str, str] = {}
+
+    def now(self) -> float:
+        """Times in a finish count from its arrival at the gateway."""
+        return 0.0
+
+    async def open(self) -> None:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+        self._client = httpx.AsyncClient(base_url=self._gateway, trust_env=False, limits=limits)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def join(self, card: Card) -> str:
+        """Raises JoinRefused."""
+        body = wire.Join(
+            public_key=base64.b64encode(self._identity.public_key).decode(),
+            token=self._token,
+            name=card.name,
+            queues=card.queues,
+            slots=card.slots,
+            kinds=card.kinds,
+            functions=card.functions,
+            version=card.version,
+        )
+        response = await self._send("/api/runners/join", body, _TIMEOUT_SECONDS)
+        if not response.is_success:
+            if _is_final(response.status_code):
+                raise JoinRefused(_reason(response))
+            raise PortUnavailable(f"the gateway does not take this runner yet: {_reason(response)}")
+        self._id = msgspec.json.decode(response.content, type=wire.Joined).runner_id
+        self._grants.clear()
+        return self._id
+
+    async def claim(self, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float) -> list[Lease]:
+        body = wire.Claim(min(limit, wire.MOST_LEASES), tuple(queues), tuple(kinds), wait_seconds)
+        claimed = await self._post("claim", body, wire.Claimed, wait_seconds)
+        if claimed is None:
+            return []
+        self._grants |= claimed.grants
+        return claimed.leases
+
+    async def news(self, wait_seconds: float) -> bool:
+        told = await self._post("news", wire.News(self._ticket, wait_seconds), wire.Told, wait_seconds)
+        return told is None or told.news
+
+    async def beat(self, held: Sequence[Held]) -> Beat:
+        beaten = await self._post("beat", wire.Beating(tuple(held)), wire.Beaten, 0.0, BEAT_SECONDS)
+        if beaten is None:
+            return _NOBODY
+        self._ticket = beaten.ticket
+        return beaten.beat
+
+    async def finish(self, finishes: Sequence[Finish]) -> list[TaskStatus | None]:
+        finished = await self._post("finish", wire.Finishing(list(finishes)), wire.Finished)
+        for finish in finishes:
+            self._grants.pop(finish.task_id, None)
+        return [None] * len(finishes) if finished is None else finished.statuses
+
+    async def progress(self, reports: Sequence[Progress]) -> None:
+        await self._post("progress", wire.Progressing(list(reports)), wire.Told)
+
+    async def leave(self) -> None:
+        await self._post("leave", None, wire.Told)
+
+    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> WholeAnswer:
+        """Raises Unreachable."""
+        question = wire.Ask(self._grants.get(lease.task_id, ""), url, body.decode(), own_class)
+        try:
+            asked = await self._post("call", question, wire.Asked, _CALL_SECONDS)
+        except PortUnavailable as error:
+            raise Unreachable(str(error)) from error
+        if asked is None:
+            raise Unreachable("the gateway does not know this runner any more")
+        return WholeAnswer(asked.status, asked.request_id, asked.body.encode(), asked.retry_after_seconds, asked.worth_retrying)
+
+    async def _post(
+        self, what: str, body: Any, answer: type[T], wait_seconds: float = 0.0, timeout_seconds: float = _TIMEOUT_SECONDS
+    ) -> T | None:
+        """None when the gateway does not know this runner. Raises PortUnavailable."""
+        response = await self._send(f"/api/runners/{self._id}/{what}", body, wait_seconds + timeout_seconds)
+        if response.status_code == 404:
+            return None
+        if not response.is_success:
+            raise PortUnavailable(f"the gateway refused {what}: {_reason(response)}")
+        try:
+            return msgspec.json.decode(response.content, type=answer)
+        except msgspec.MsgspecError as error:
+            raise PortUnavailable(f"the gateway's answer to {what} is not understood: {error}") from error
+
+    async def _send(self, path: str, body: Any, timeout_seconds: float) -> httpx.Response:
+        assert self._client is not None
+        content = b"" if body is None else _encoder.encode(body)
+        headers = {"content-type": "application/json", **self._identity.sign("POST", path, content, self._clock.time())}
+        try:
+            return await self._client.post(path, content=content, headers=headers, timeout=timeout_seconds)
+        except httpx.HTTPError as error:
+            raise PortUnavailable(f"the gateway is not reached: {str(error) or type(error).__name__}") from error
+
+
+def _is_final(status: int) -> bool:
+    """A 4xx that stays: not a time-out, a conflict, a limit or a gateway that has not finished starting (404 behind a proxy)."""
+    return 400 <= status < 500 and status not in {404, 408, 409, 425, 429}
+
+
+def _reason(response: httpx.Response) -> str:
+    try:
+        detail = response.json().get("detail")
+    except (ValueError, AttributeError):
+        detail = None
+    return str(detail or f"HTTP {response.status_code}")

@@ -1,0 +1,1 @@
+"""One request, in the order it passes: admission, scheduling, routing, the pipeline, usage, and why."""

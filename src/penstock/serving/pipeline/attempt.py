@@ -1,0 +1,154 @@
+"""One worker's answer to one request: read as a whole or relayed as a stream, and judged."""
+
+from typing import Protocol
+
+from penstock.domain.errors import PenstockError
+from penstock.domain.inference import TokenCount
+from penstock.domain.ports import TransportFailure
+from penstock.serving.routing.burden import Burden
+from penstock.serving.routing.member import Member
+from penstock.wire.chat.relay import EngineReportedError, GarbledStream, Relay
+from penstock.wire.chat.replies import GarbledReply
+from penstock.wire.refusals import callers_mistake
+
+_LARGEST_ERROR_BYTES = 64 * 1024
+_BUSY = frozenset({429, 503})
+
+
+class Owner(Protocol):
+    """The request on whose behalf the attempt is made."""
+
+    def whole(self, body: bytes) -> None:
+        """A whole reply, status 200. Raises GarbledReply."""
+        ...
+
+    def streamed(self, data: bytes) -> None:
+        """Events for the client; `attempt.relay` has been brought up to date, and may be done."""
+        ...
+
+    def mistaken(self, error: PenstockError) -> None:
+        """The worker says that the request is at fault."""
+        ...
+
+    def unsuccessful(self, detail: str, *, busy: bool) -> None:
+        """The worker did not do it. `busy`: it is well, but has no room."""
+        ...
+
+
+class Attempt:
+    """Implements `ResponseSink`. After `over` nothing that still comes matters."""
+
+    over = False
+    prompt_tokens: int | None = None
+    """The worker's own count at the first byte, when it tells."""
+    _status = 0
+    _content_type_wrong = False
+    _size = 0
+    _parts: list[bytes] | None = None
+
+    def __init__(self, owner: Owner, member: Member, burden: Burden, relay: Relay | None, largest_reply_bytes: int) -> None:
+        self._owner = owner
+        self.member = member
+        self.burden = burden
+        self.relay = relay
+        """None: the reply is wanted whole."""
+        self._largest = largest_reply_bytes
+
+    def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        if status == 200 and self.relay is None and len(body) <= self._largest:
+            try:
+                self._owner.whole(body)
+            except GarbledReply as error:
+                self._fail(str(error))
+            return
+        self.head(status, headers)
+        if body:
+            self.data(body)
+        self.end()
+
+    def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._status = status
+        if self.relay is None or status != 200:
+            return
+        content_type = b""
+        for name, value in headers:
+            if name == b"content-type":
+                content_type = value
+            elif name == b"x-penstock-prompt-tokens" and value.isdigit() and len(value) < 10:
+                self.prompt_tokens = int(value)
+        self._content_type_wrong = not content_type.startswith(b"text/event-stream")
+
+    def data(self, data: bytes) -> None:
+        if self.over:
+            return
+        relay = self.relay
+        if self._content_type_wrong:
+            self._fail("a stream was asked for, and something else came with status 200")
+            return
+        if relay is None or self._status != 200:
+            self._collect(data)
+            return
+        try:
+            out = relay.feed(data)
+        except (GarbledStream, EngineReportedError) as error:
+            self._fail(str(error))
+            return
+        if out or relay.done:
+            self._owner.streamed(out)
+
+    def end(self) -> None:
+        if self.over:
+            return
+        if self._status != 200:
+            self._judge(b"".join(self._parts or ()))
+        elif self.relay is None:
+            self.answered(200, [], b"".join(self._parts or ()))
+        elif self._content_type_wrong:
+            self._fail("a stream was asked for, and something else came with status 200")
+        else:
+            self._close(self.relay)
+
+    def failed(self, reason: TransportFailure) -> None:
+        if not self.over:
+            self._fail(f"{reason.kind}: {reason.detail}")
+
+    def _collect(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > (self._largest if self._status == 200 else _LARGEST_ERROR_BYTES):
+            self._fail("the reply is too large")
+            return
+        if self._parts is None:
+            self._parts = []
+        self._parts.append(data)
+
+    def _close(self, relay: Relay) -> None:
+        try:
+            out = relay.close()
+        except (GarbledStream, EngineReportedError) as error:
+            self._fail(str(error))
+            return
+        self._owner.streamed(out)
+
+    def _judge(self, body: bytes) -> None:
+        mistake = callers_mistake(self._status, body)
+        if mistake is not None:
+            self.over = True
+            self._owner.mistaken(mistake)
+        else:
+            self._fail(f"status {self._status}", busy=self._status in _BUSY)
+
+    def _fail(self, detail: str, *, busy: bool = False) -> None:
+        self.over = True
+        self._owner.unsuccessful(detail, busy=busy)
+
+
+def settled_count(attempt: Attempt, prompt_estimate: int) -> TokenCount:
+    """The tokens of a stream that ended or was cut: the engine's own report, or what passed through our hands."""
+    relay = attempt.relay
+    assert relay is not None
+    if relay.usage is not None:
+        return relay.usage
+    if attempt.prompt_tokens is not None:
+        # Our own workers: they tell the prompt's tokens first and send one token an event.
+        return TokenCount(attempt.prompt_tokens, relay.tokens)
+    return TokenCount(prompt_estimate, relay.tokens, estimated=True)

@@ -1,0 +1,62 @@
+"""From a body to what the other rooms need to know of it, and the sentences for those that are turned away."""
+
+from penstock.catalog.models import Catalogue
+from penstock.domain.call import Call, Demand
+from penstock.domain.errors import ModelNotFound, Overloaded, PenstockError, ResourceUnavailable, UnsupportedParameter, UpstreamFailed
+from penstock.domain.inference import Operation
+from penstock.serving.routing.member import Member
+from penstock.serving.routing.prefix import Prefix, chain
+from penstock.serving.scheduling.refusals import refuse_unserved
+from penstock.wire.chat import requests
+from penstock.wire.chat.bodies import AnyBody
+from penstock.wire.chat.prompt import prompt_bytes
+from penstock.wire.chat.unsupported import needed
+
+
+def demand_of(call: Call, request: AnyBody, model: str, started: float, default_max_tokens: int) -> Demand:
+    """`model` is the catalogue's id; `started` monotonic seconds."""
+    return Demand(
+        call.request_id,
+        call.operation,
+        model,
+        requests.streams(request),
+        requests.prompt_tokens(request),
+        requests.max_tokens(request, default_max_tokens),
+        request.service_tier if isinstance(request.service_tier, str) else None,
+        None if call.timeout_seconds is None else started + call.timeout_seconds,
+        call.retry_count,
+    )
+
+
+def prefix_of(request: AnyBody, org_id: str, model: str) -> Prefix:
+    """How the prompt begins. Neither tenants nor adapters, which have model names of their own, share a cache."""
+    return chain(prompt_bytes(request), f"{org_id} {model}".encode())
+
+
+def unfit(member: Member, call: Call, model: str) -> PenstockError | None:
+    """Why this worker cannot do it, which is known before it is asked; None: it can, as far as we know."""
+    if call.operation is Operation.INFER and model not in member.tensor_models:
+        return UnsupportedParameter("This model takes text, not tensors.", param="model")
+    return needed(call.body, member.unsupported) if member.unsupported else None
+
+
+def unknown_model(catalogue: Catalogue, name: str) -> PenstockError:
+    """Nobody serves it here; `name` is what the client typed."""
+    if catalogue.record(catalogue.resolve(name)) is not None:
+        return refuse_unserved(name)
+    return ModelNotFound(f"The model '{name}' does not exist or you do not have access to it.", param="model")
+
+
+def no_idle_capacity() -> PenstockError:
+    return ResourceUnavailable("No idle capacity for service_tier 'flex' at the moment; nothing was billed.", retry_after_seconds=5.0)
+
+
+def exhausted(*, busy: bool) -> PenstockError:
+    """Every attempt that was allowed has failed."""
+    if busy:
+        return Overloaded("The workers of this model are busy.", retry_after_seconds=2.0)
+    return UpstreamFailed("No worker could complete the request.", retry_after_seconds=1.0)
+
+
+def broke_off() -> PenstockError:
+    return UpstreamFailed("The worker failed while it was answering.")

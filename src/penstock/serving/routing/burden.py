@@ -1,0 +1,68 @@
+"""What one try of a request puts on its worker: counted when it is sent, less with every token, nothing when it is over; and what its
+times tell of the worker."""
+
+from typing import Final
+
+from penstock.serving.routing.adaptive_limit import Sample
+from penstock.serving.routing.fleet import Fleet
+from penstock.serving.routing.member import Member
+from penstock.serving.routing.prefix import BLOCK_TOKENS, Prefix
+from penstock.serving.routing.serving import Serving
+
+_STEP_TOKENS: Final = 16
+"""A stream's share of the outstanding tokens is brought up to date after so many, not with every read."""
+
+
+class Burden:
+    # Most requests are whole replies: what only a stream changes is looked up on the class.
+    _first_token_at: float | None = None
+
+    def __init__(
+        self, fleet: Fleet, serving: Serving, member: Member, prompt_tokens: int, max_tokens: int, prefix: Prefix, now: float
+    ) -> None:
+        """The request is about to be sent to `member`, which is taken to hold its prefix from now on. The tokens are estimates."""
+        self._fleet = fleet
+        self._serving = serving
+        self._member = member
+        self._incarnation = member.incarnation
+        self._sent_at = now
+        self.uncached_tokens = prompt_tokens = serving.uncached_at(member, prompt_tokens, prefix) if prefix else prompt_tokens
+        # Its own limit, or what the model's requests have made of late.
+        average = serving.average_output
+        self._expected = expected = max_tokens if average is None or average > max_tokens else int(average)
+        self._left = prompt_tokens + expected
+        serving.took(member, self._left)
+
+    def first_token(self, now: float) -> None:
+        """The prompt has been read."""
+        self._first_token_at = now
+        # A prompt shorter than a block counts as one: its time is not spent on reading.
+        self._fleet.timed(self._member, Sample.FIRST_TOKEN, now - self._sent_at, max(BLOCK_TOKENS, self.uncached_tokens))
+        self._fall(self._expected)
+
+    def streamed(self, tokens: int) -> None:
+        """So many tokens have come so far."""
+        left = self._expected - tokens
+        if self._left - left >= _STEP_TOKENS:
+            self._fall(left if left > 0 else 0)
+
+    def ended(self, tokens: int, now: float) -> None:
+        """The worker did all of it, and made so many tokens."""
+        fleet, member = self._fleet, self._member
+        if member.failures_in_a_row or member.ejections:
+            fleet.succeeded(member)
+        if member.in_flight * 2 >= member.limit:
+            if self._first_token_at is not None:
+                fleet.timed(member, Sample.OUTPUT_TOKEN, now - self._first_token_at, tokens - 1)
+            else:
+                fleet.timed(member, Sample.WHOLE, now - self._sent_at, tokens or self.uncached_tokens)
+        self._serving.made(tokens)
+
+    def lift(self) -> None:
+        """It is over, however it went."""
+        self._serving.gave_back(self._member, self._left, self._incarnation)
+
+    def _fall(self, left: int) -> None:
+        if left < self._left and self._incarnation == self._member.incarnation:
+            self._member.outstanding_tokens -= self._left - left
+        self._left = min(left, self._left)

@@ -1,0 +1,45 @@
+"""The bytes of a request: a chat of so many tokens, some of them shared with others, as a client would send it."""
+
+from functools import lru_cache
+from random import Random
+
+from penstock.simulation.rehearsal.traffic import Ask
+from penstock.simulation.tokens import VOCABULARY
+
+MODEL = "rehearsed"
+_BYTES_PER_TOKEN = 4
+_LONGEST_BYTES = 1 << 18
+_TEMPLATE = (
+    b'{"model":"%b","stream":true,"stream_options":{"include_usage":true},"max_tokens":%d,%b"messages":[{"role":"user","content":"%b"}]}'
+)
+_FRAME_BYTES = 18
+"""What the estimate of a prompt adds to its text: the message's template and the quotes."""
+
+
+def body(number: int, ask: Ask, random: Random) -> bytes:
+    """The gateway's estimate of its prompt is `ask.prompt_tokens`; but for the shared beginning it is like no other."""
+    shared = _beginning(ask.prefix, ask.prefix_tokens)
+    wanted = max(_BYTES_PER_TOKEN * ask.prompt_tokens - _FRAME_BYTES - len(shared), 12)
+    own = b"%010d " % number
+    start = random.randrange(_LONGEST_BYTES)
+    text = shared + (own + _filler()[start : start + wanted])[:wanted]
+    tier = b"" if ask.tier is None else b'"service_tier":"%b",' % ask.tier.encode()
+    return _TEMPLATE % (MODEL.encode(), ask.max_tokens, tier, text)
+
+
+@lru_cache(maxsize=1)
+def _filler() -> bytes:
+    random = Random(7)  # noqa: S311 - text to fill prompts with
+    text = b""
+    while len(text) < 2 * _LONGEST_BYTES:
+        text += " ".join(random.choices(VOCABULARY, k=4096)).encode() + b" "
+    return text
+
+
+@lru_cache(maxsize=8192)
+def _beginning(prefix: int, tokens: int) -> bytes:
+    if not tokens:
+        return b""
+    random = Random(prefix)  # noqa: S311
+    text = " ".join(random.choices(VOCABULARY, k=tokens * 2)).encode()
+    return text[: tokens * _BYTES_PER_TOKEN]

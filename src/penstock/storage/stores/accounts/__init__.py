@@ -1,0 +1,1 @@
+"""The store's area `accounts`: its tables and its statements."""

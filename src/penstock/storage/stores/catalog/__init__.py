@@ -1,0 +1,1 @@
+"""The store's area `catalog`: its tables and its statements."""

@@ -1,0 +1,1 @@
+"""The store's area `decisions`: its tables and its statements."""

@@ -1,0 +1,49 @@
+"""Decisions in SQL, each as one document."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, delete, select
+
+from penstock.domain.decisions import Explanation
+from penstock.storage.stores.decisions.schema import decision
+from penstock.storage.stores.sql.changes import SqlChanges
+
+_MOST_FORGOTTEN = 5_000
+"""In one go: a transaction must not hold up the others for long."""
+
+
+class SqlDecisions(SqlChanges):
+    async def save_decisions(self, decisions: Sequence[Explanation]) -> None:
+        if not decisions:
+            return
+        rows = [
+            {
+                "request_id": each.id,
+                "org_id": each.org_id,
+                "started_at": each.started_at,
+                "document": msgspec.json.encode(each).decode(),
+            }
+            for each in decisions
+        ]
+        async with self._write() as connection:
+            await connection.execute(self._insert(decision).on_conflict_do_nothing(), rows)
+
+    async def decision(self, request_id: str) -> Explanation | None:
+        row = await self._row(select(decision).where(decision.c.request_id == request_id))
+        return None if row is None else _explanation(row)
+
+    async def decisions(self, org_id: str | None, limit: int) -> list[Explanation]:
+        query = select(decision).order_by(decision.c.started_at.desc()).limit(limit)
+        return [_explanation(row) for row in await self._rows(query if org_id is None else query.where(decision.c.org_id == org_id))]
+
+    async def forget_decisions(self, before: float) -> int:
+        old = select(decision.c.request_id).where(decision.c.started_at < before).limit(_MOST_FORGOTTEN)
+        async with self._write() as connection:
+            removed = await connection.execute(delete(decision).where(decision.c.request_id.in_(old)))
+            return removed.rowcount
+
+
+def _explanation(row: Row[Any]) -> Explanation:
+    return msgspec.json.decode(row.document, type=Explanation)

@@ -1,0 +1,1 @@
+"""The store's area `ledger`: its tables and its statements."""

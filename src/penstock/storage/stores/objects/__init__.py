@@ -1,0 +1,1 @@
+"""The store's area `objects`: its tables and its statements."""

@@ -1,0 +1,1 @@
+"""The store's area `policy`: its tables and its statements."""

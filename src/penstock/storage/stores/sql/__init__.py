@@ -1,0 +1,1 @@
+"""What every area of the store shares: connections, the change feed, sealing, tables' types."""

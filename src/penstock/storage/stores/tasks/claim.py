@@ -1,0 +1,194 @@
+"""Handing out tasks: what waits where, who may have how much of it, and the leases."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from penstock.domain.durable.leases import Lease
+from penstock.storage.stores.tasks.db import Db, Row
+from penstock.storage.stores.tasks.rows import lease_of
+from penstock.storage.stores.tasks.shares import Lane, Place, Turns
+
+
+class _Queue(NamedTuple):
+    """What an operator said about a queue of an organisation."""
+
+    paused: int
+    max_running: int | None
+    rate_per_second: float | None
+    next_start_at: float
+
+
+_Limits = dict[tuple[str, str], _Queue]
+_Waiting = dict[Place, list[tuple[int, int]]]
+
+
+class Wanted(NamedTuple):
+    """What a claim asks for; empty or None: any."""
+
+    limit: int
+    queues: frozenset[str]
+    org_id: str | None
+    abilities: frozenset[str]
+
+    def has(self, place: Place) -> bool:
+        _, queue, ability = place
+        return (not self.queues or queue in self.queues) and (not self.abilities or ability in self.abilities)
+
+
+class Claims(ABC):
+    """The dialect's statements, and whose turn it is."""
+
+    def __init__(self) -> None:
+        self._turns = Turns()
+
+    def claim(self, db: Db, runner_id: str, wanted: Wanted, now: float) -> list[Lease]:
+        if wanted.limit < 1:
+            return []
+        said, lanes = self.waiting(db, runner_id, wanted)
+        allowed = {place[:2]: 0 for place in lanes}
+        for queue in sorted(allowed):
+            allowed[queue] = _allowance(db, *queue, said, wanted.limit, now)
+        open_ = [Lane(*place, keys) for place, keys in lanes.items() if allowed[place[:2]] > 0]
+        takes = self._turns.shares(open_, allowed, wanted.limit)
+        if not takes:
+            return []
+        leases = [lease_of(row) for row in self.take(db, [(*place, most) for place, most in takes.items()], runner_id, now)]
+        _spend(db, leases, said, now)
+        return leases
+
+    @abstractmethod
+    def waiting(self, db: Db, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
+        """What operators said of queues, and where something is ready that is wanted: sort key and number of what is next there.
+
+        Nothing for a runner that is unknown or drains.
+        """
+
+    @abstractmethod
+    def take(self, db: Db, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
+        """Lease up to so many of each place; rows as `lease_of` takes them, by sort key."""
+
+
+KEYS = "SELECT sort_key, task FROM task_hot WHERE state = 1 AND org_id = ? AND queue = ? AND ability = ? ORDER BY sort_key, task LIMIT ?"
+_ACTIVE = "SELECT 1 FROM runner WHERE id = ? AND draining = 0"
+_SAID = "org_id, queue, paused, max_running, rate_per_second, next_start_at"
+_LEASED = (
+    "h.task, h.lease_seq, t.org_id, t.key_id, t.queue, t.kind, t.name, t.priority, t.payload, h.attempt, t.max_attempts, "
+    "t.timeout_seconds, t.backoff_seconds, t.backoff_cap_seconds, t.parents, h.ready_at, h.started_at, t.traceparent"
+)
+
+
+class SqliteClaims(Claims):
+    NEXT = (
+        "SELECT org_id, queue, ability FROM task_hot WHERE state = 1 AND (org_id, queue, ability) > (?, ?, ?) "
+        "ORDER BY org_id, queue, ability LIMIT 1"
+    )
+    NEXT_OF_ONE = (
+        "SELECT org_id, queue, ability FROM task_hot WHERE state = 1 AND org_id = ? AND (queue, ability) > (?, ?) "
+        "ORDER BY queue, ability LIMIT 1"
+    )
+    LEASE = (
+        "UPDATE task_hot SET state = 2, attempt = attempt + 1, lease_seq = lease_seq + 1, runner_id = ?, started_at = ? WHERE task IN "
+        "(SELECT task FROM task_hot WHERE state = 1 AND org_id = ? AND queue = ? AND ability = ? ORDER BY sort_key, task LIMIT ?) "
+        "AND state = 1 RETURNING task"
+    )
+
+    def waiting(self, db: Db, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
+        found: _Waiting = {}
+        if db.row(_ACTIVE, runner_id) is None:
+            return {}, found
+        place: Place = (wanted.org_id or "", "", "")
+        statement = self.NEXT if wanted.org_id is None else self.NEXT_OF_ONE
+        while (row := db.row(statement, *place)) is not None:
+            place = (row[0], row[1], row[2])
+            if wanted.has(place):
+                found[place] = [(key, number) for key, number in db.rows(KEYS, *place, wanted.limit)]
+        return _said(db.rows(f"SELECT {_SAID} FROM task_queue")), found
+
+    def take(self, db: Db, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
+        numbers = [row[0] for given in takes for row in db.rows(self.LEASE, runner_id, now, *given)]
+        return db.rows(
+            f"SELECT {_LEASED} FROM task_hot h JOIN task t ON t.number = h.task WHERE {db.any_of('h.task')} ORDER BY h.sort_key, h.task",
+            db.listed(numbers),
+        )
+
+
+class PostgresClaims(Claims):
+    # A loose scan of the index: from one lane to the next, however many tasks lie between. (The planner knows no such scan.)
+    WAITING = (
+        "WITH RECURSIVE lane AS ("
+        "(SELECT org_id, queue, ability FROM task_hot WHERE state = 1 AND org_id >= ? AND org_id <= ? "
+        f"AND EXISTS ({_ACTIVE}) ORDER BY org_id, queue, ability LIMIT 1) "
+        "UNION ALL SELECT beyond.org_id, beyond.queue, beyond.ability FROM lane CROSS JOIN LATERAL ("
+        "SELECT org_id, queue, ability FROM task_hot WHERE state = 1 "
+        "AND (org_id, queue, ability) > (lane.org_id, lane.queue, lane.ability) AND org_id <= ? "
+        "ORDER BY org_id, queue, ability LIMIT 1) beyond) "
+        "SELECT lane.org_id, lane.queue, lane.ability, ARRAY(SELECT ARRAY[sort_key, task] FROM task_hot "
+        "WHERE state = 1 AND org_id = lane.org_id AND queue = lane.queue AND ability = lane.ability "
+        "ORDER BY sort_key, task LIMIT ?), paused, max_running, rate_per_second, next_start_at "
+        "FROM lane LEFT JOIN task_queue USING (org_id, queue)"
+    )
+    # How many of the waiting are picked is a value, so the planner expects a tenth of them, and with a long line it would read the
+    # tables as wholes. An array and an OFFSET leave it no choice but the indexes.
+    TAKE = (
+        "WITH picked AS MATERIALIZED (SELECT next.task "
+        "FROM unnest(?::text[], ?::text[], ?::text[], ?::int[]) AS lane(org_id, queue, ability, most) "
+        "CROSS JOIN LATERAL (SELECT task FROM task_hot "
+        "WHERE state = 1 AND org_id = lane.org_id AND queue = lane.queue AND ability = lane.ability "
+        "ORDER BY sort_key, task LIMIT lane.most FOR UPDATE SKIP LOCKED) next), "
+        "leased AS (UPDATE task_hot SET state = 2, attempt = attempt + 1, lease_seq = lease_seq + 1, runner_id = ?, started_at = ? "
+        "WHERE task = ANY(ARRAY(SELECT task FROM picked)) RETURNING task, lease_seq, attempt, ready_at, started_at, sort_key) "
+        f"SELECT {_LEASED} FROM leased h CROSS JOIN LATERAL (SELECT * FROM task WHERE number = h.task OFFSET 0) t "
+        "ORDER BY h.sort_key, h.task"
+    )
+    _LAST = "\U0010ffff"
+
+    def waiting(self, db: Db, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
+        first, last = ("", self._LAST) if wanted.org_id is None else (wanted.org_id, wanted.org_id)
+        rows = db.rows(self.WAITING, first, last, runner_id, last, wanted.limit)
+        said = _said((org_id, queue, *limits) for org_id, queue, _, _, *limits in rows if limits[0] is not None)
+        places = ((place, keys) for *place, keys, _, _, _, _ in rows)
+        return said, {(o, q, a): [(key, number) for key, number in keys] for (o, q, a), keys in places if wanted.has((o, q, a))}
+
+    def take(self, db: Db, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
+        return db.rows(self.TAKE, *map(list, zip(*takes, strict=True)), runner_id, now)
+
+
+def _said(rows: Iterable[Row]) -> _Limits:
+    return {(org_id, queue): _Queue(*said) for org_id, queue, *said in rows}
+
+
+def _allowance(db: Db, org_id: str, queue: str, said: _Limits, limit: int, now: float) -> int:
+    """How many more may start there now."""
+    found = said.get((org_id, queue))
+    if found is None:
+        return limit
+    if found.paused:
+        return 0
+    if found.max_running is None and found.rate_per_second is None:
+        return limit
+    # Locked: of two claims from a queue with limits, the second sees what the first has started.
+    locked = db.row(
+        f"SELECT paused, max_running, rate_per_second, next_start_at FROM task_queue WHERE org_id = ? AND queue = ?{db.lock}", org_id, queue
+    )
+    said[org_id, queue] = found = _Queue(*locked) if locked else found
+    most: float = limit
+    if found.max_running is not None:
+        running = db.row("SELECT count(*) FROM task_hot WHERE state = 2 AND org_id = ? AND queue = ?", org_id, queue)
+        most = min(most, found.max_running - (running[0] if running else 0))
+    if found.rate_per_second is not None:
+        # Starts are spent up to `next_start_at`; a second's worth, and at least one, may be spent at once.
+        burst_seconds = max(1.0, 1.0 / found.rate_per_second)
+        most = min(most, (now - max(found.next_start_at, now - burst_seconds)) * found.rate_per_second + 1e-6)
+    return int(most)
+
+
+def _spend(db: Db, leases: Sequence[Lease], said: _Limits, now: float) -> None:
+    """Note the starts in queues with a rate (GCRA)."""
+    for (org_id, queue), count in Counter((lease.org_id, lease.queue) for lease in leases).items():
+        found = said.get((org_id, queue))
+        if found is None or found.rate_per_second is None:
+            continue
+        spent = max(found.next_start_at, now - max(1.0, 1.0 / found.rate_per_second)) + count / found.rate_per_second
+        db.run("UPDATE task_queue SET next_start_at = ? WHERE org_id = ? AND queue = ?", spent, org_id, queue)

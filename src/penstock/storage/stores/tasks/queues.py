@@ -1,0 +1,86 @@
+"""Queues of an organisation: their limits, and what is in them."""
+
+from penstock.domain.durable.queues import QUEUE_HEAD_START_SECONDS, QueueLimits, QueueState
+from penstock.domain.durable.schedules import Schedule
+from penstock.domain.durable.tasks import TaskStatus
+from penstock.storage.stores.tasks import schema
+from penstock.storage.stores.tasks.db import Db
+from penstock.storage.stores.tasks.rows import HOT_STATUSES, SCHEDULE, schedule_of
+
+
+def limit(db: Db, org_id: str, queue: str, limits: QueueLimits) -> None:
+    db.run("DELETE FROM task_queue WHERE org_id = ? AND queue = ?", org_id, queue)
+    if limits == QueueLimits():
+        return
+    row = {
+        "org_id": org_id,
+        "queue": queue,
+        "paused": int(limits.paused),
+        "max_running": limits.max_running,
+        "rate_per_second": limits.rate_per_second,
+        "next_start_at": 0.0,
+    }
+    db.insert(schema.task_queue, [row])
+
+
+def states(db: Db, org_id: str) -> list[QueueState]:
+    limits = {
+        queue: QueueLimits(bool(paused), max_running, rate)
+        for queue, paused, max_running, rate in db.rows(
+            "SELECT queue, paused, max_running, rate_per_second FROM task_queue WHERE org_id = ?", org_id
+        )
+    }
+    counts: dict[str, dict[TaskStatus, int]] = {queue: {} for queue in (*limits, *QUEUE_HEAD_START_SECONDS)}
+    oldest: dict[str, float] = {}
+    for queue, state, count, since in db.rows(
+        "SELECT queue, state, count(*), min(ready_at) FROM task_hot WHERE org_id = ? GROUP BY queue, state", org_id
+    ):
+        counts.setdefault(queue, {})[HOT_STATUSES[state]] = count
+        if HOT_STATUSES[state] is TaskStatus.READY:
+            oldest[queue] = since
+    for queue, count in db.rows("SELECT queue, count(*) FROM task WHERE org_id = ? AND status = 'blocked' GROUP BY queue", org_id):
+        counts.setdefault(queue, {})[TaskStatus.BLOCKED] = count
+    return [
+        QueueState(
+            name=queue,
+            limits=limits.get(queue, QueueLimits()),
+            blocked=found.get(TaskStatus.BLOCKED, 0),
+            scheduled=found.get(TaskStatus.SCHEDULED, 0),
+            ready=found.get(TaskStatus.READY, 0),
+            running=found.get(TaskStatus.RUNNING, 0),
+            oldest_ready_at=oldest.get(queue),
+        )
+        for queue, found in sorted(counts.items())
+    ]
+
+
+def save_schedule(db: Db, schedule: Schedule) -> None:
+    db.run("DELETE FROM schedule WHERE id = ?", schedule.id)
+    row = {
+        "id": schedule.id,
+        "org_id": schedule.org_id,
+        "key_id": schedule.key_id,
+        "name": schedule.name,
+        "cron": schedule.cron,
+        "time_zone": schedule.time_zone,
+        "missed": schedule.missed.value,
+        "task": schedule.task,
+        "created_at": schedule.created_at,
+        "next_at": schedule.next_at,
+        "last_at": schedule.last_at,
+        "paused": int(schedule.paused),
+    }
+    db.insert(schema.schedule, [row])
+
+
+def schedule(db: Db, org_id: str, schedule_id: str) -> Schedule | None:
+    row = db.row(f"SELECT {SCHEDULE} FROM schedule WHERE id = ? AND org_id = ?", schedule_id, org_id)
+    return None if row is None else schedule_of(row)
+
+
+def schedules(db: Db, org_id: str) -> list[Schedule]:
+    return [schedule_of(row) for row in db.rows(f"SELECT {SCHEDULE} FROM schedule WHERE org_id = ? ORDER BY name", org_id)]
+
+
+def remove_schedule(db: Db, org_id: str, schedule_id: str) -> bool:
+    return db.run("DELETE FROM schedule WHERE id = ? AND org_id = ?", schedule_id, org_id) > 0

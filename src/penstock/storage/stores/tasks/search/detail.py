@@ -1,0 +1,93 @@
+"""One task with everything around it, and whole graphs."""
+
+from penstock.domain.durable.tasks import Attempt, Dag, FinishKind, OnParentFailure, ParentResult, Relative, Task, TaskDetail, TaskStatus
+from penstock.domain.ids import task_id
+from penstock.storage.stores.tasks.db import Db, Row
+from penstock.storage.stores.tasks.rows import BODIES, FROM, HOT, HOT_STATUSES, TASK, attempt_of, number_of, task_of
+
+_MOST_CHILDREN = 1000
+_MOST_OF_DAG = 10_000
+_RELATIVE = "t.number, t.name, t.status, h.state, d.on_failure"
+_OUTCOMES = {
+    TaskStatus.SUCCEEDED: FinishKind.SUCCEEDED,
+    TaskStatus.FAILED: FinishKind.FAILED,
+    TaskStatus.CANCELLED: FinishKind.CANCELLED,
+}
+
+
+def detail(db: Db, org_id: str, id_: str) -> TaskDetail | None:
+    number = number_of(id_)
+    row = db.row(f"SELECT {TASK}, {BODIES} {FROM} WHERE t.number = ? AND t.org_id = ?", number, org_id)
+    if row is None:
+        return None
+    task = task_of(row)
+    around = "FROM task_dep d JOIN task t ON t.number = d.{} LEFT JOIN task_hot h ON h.task = t.number WHERE d.{} = ? ORDER BY {} LIMIT ?"
+    parents = db.rows(f"SELECT {_RELATIVE} {around.format('parent', 'child', 'd.place')}", number, _MOST_CHILDREN)
+    children = db.rows(f"SELECT {_RELATIVE} {around.format('child', 'parent', 'd.child')}", number, _MOST_CHILDREN)
+    return TaskDetail(task, tuple(map(_relative, parents)), tuple(map(_relative, children)), (*_past(db, number), *_last(task)))
+
+
+def parent_results(db: Db, id_: str) -> list[ParentResult]:
+    rows = db.rows(
+        "SELECT t.number, t.name, t.status, h.state, t.result FROM task_dep d JOIN task t ON t.number = d.parent "
+        "LEFT JOIN task_hot h ON h.task = t.number WHERE d.child = ? ORDER BY d.place",
+        number_of(id_),
+    )
+    return [ParentResult(task_id(number), name, _status(status, state), result) for number, name, status, state, result in rows]
+
+
+def dag(db: Db, org_id: str, id_: str) -> Dag | None:
+    number = number_of(id_)
+    where = "t.dag = ? AND t.org_id = ?"
+    rows = db.rows(f"SELECT {TASK} {FROM} WHERE {where} ORDER BY t.number LIMIT ?", number, org_id, _MOST_OF_DAG)
+    if not rows:
+        return None
+    edges = db.rows(
+        f"SELECT d.parent, d.child, d.on_failure FROM task t JOIN task_dep d ON d.child = t.number WHERE {where} ORDER BY d.child, d.place",
+        number,
+        org_id,
+    )
+    told = tuple((task_id(parent), task_id(child), OnParentFailure(policy)) for parent, child, policy in edges)
+    return Dag(task_id(number), tuple(map(task_of, rows)), told)
+
+
+def dag_counts(db: Db, org_id: str, id_: str) -> dict[TaskStatus, int]:
+    rows = db.rows(
+        f"SELECT t.status, h.state, count(*) {FROM} WHERE t.dag = ? AND t.org_id = ? GROUP BY t.status, h.state", number_of(id_), org_id
+    )
+    return {_status(status, state): count for status, state, count in rows}
+
+
+def _past(db: Db, number: int) -> list[Attempt]:
+    rows = db.rows(
+        "SELECT number, runner_id, started_at, finished_at, outcome, error_code, error_message FROM task_attempt "
+        "WHERE task = ? ORDER BY lease_seq",
+        number,
+    )
+    return [attempt_of(row) for row in rows]
+
+
+def _last(task: Task) -> list[Attempt]:
+    """The attempt that runs, or with which the task ended; it is part of the task's own row."""
+    if task.started_at is None:
+        return []
+    over = task.status.over
+    return [
+        Attempt(
+            number=task.attempt,
+            runner_id=task.runner_id,
+            started_at=task.started_at,
+            finished_at=task.finished_at if over else None,
+            outcome=_OUTCOMES[task.status] if over else None,
+            error=task.error if over else None,
+        )
+    ]
+
+
+def _relative(row: Row) -> Relative:
+    number, name, status, state, policy = row
+    return Relative(task_id(number), name, _status(status, state), OnParentFailure(policy))
+
+
+def _status(status: str, state: int | None) -> TaskStatus:
+    return HOT_STATUSES[state] if status == HOT and state is not None else TaskStatus(status)

@@ -1,0 +1,108 @@
+"""What is due: scheduled tasks, tasks that nobody started in time, tasks that were kept long enough, calendars."""
+
+from collections.abc import Sequence
+
+from penstock.domain.durable.leases import Due
+from penstock.domain.durable.schedules import Schedule
+from penstock.domain.durable.tasks import TaskError, TaskStatus
+from penstock.storage.stores.tasks import schema
+from penstock.storage.stores.tasks.children import settle
+from penstock.storage.stores.tasks.db import Db
+from penstock.storage.stores.tasks.minutes import Ended, note
+from penstock.storage.stores.tasks.rows import SCHEDULE, schedule_of
+
+_AT_ONCE = 1000
+EXPIRED = TaskError("expired", "Nobody started the task before its time was over.")
+
+
+def promote(db: Db, now: float) -> tuple[Due, set[str]]:
+    """At most 1,000 of each at once: `next_at` is in the past when there are more. And the queues in which something is ready now."""
+    lost, ready = _expire(db, now)
+    skip = f"{db.lock} SKIP LOCKED" if db.lock else ""
+    due = db.rows(
+        "UPDATE task_hot SET state = 1 WHERE task IN "
+        f"(SELECT task FROM task_hot WHERE state = 0 AND ready_at <= ? ORDER BY ready_at LIMIT ?{skip}) AND state = 0 RETURNING queue",
+        now,
+        _AT_ONCE,
+    )
+    following = db.row("SELECT min(ready_at) FROM task_hot WHERE state = 0")
+    return Due(len(due), lost, following[0] if following else None), ready | {row[0] for row in due}
+
+
+def _expire(db: Db, now: float) -> tuple[int, set[str]]:
+    skip = f"{db.lock} SKIP LOCKED" if db.lock else ""
+    waiting = db.rows(
+        f"SELECT task FROM task_hot WHERE state < 2 AND expires_at IS NOT NULL AND expires_at <= ? AND attempt = 0 "
+        f"ORDER BY expires_at LIMIT ?{skip}",
+        now,
+        _AT_ONCE,
+    )
+    blocked = db.rows(
+        "SELECT number FROM task WHERE status = 'blocked' AND expires_at IS NOT NULL AND expires_at <= ? "
+        f"ORDER BY expires_at LIMIT ?{skip}",
+        now,
+        _AT_ONCE,
+    )
+    numbers = [row[0] for row in (*waiting, *blocked)]
+    return len(numbers), end_unstarted(db, numbers, TaskStatus.FAILED, EXPIRED, now) if numbers else set()
+
+
+def end_unstarted(db: Db, numbers: Sequence[int], status: TaskStatus, error: TaskError, now: float) -> set[str]:
+    """End tasks that wait, whose rows are locked; the queues in which a child of theirs is ready now."""
+    listed = db.listed(numbers)
+    attempts = {row[0]: row[1:] for row in db.rows(f"SELECT task, attempt, lease_seq FROM task_hot WHERE {db.any_of('task')}", listed)}
+    db.run(f"DELETE FROM task_hot WHERE {db.any_of('task')}", listed)
+    rows = db.rows(
+        "UPDATE task SET status = ?, finished_at = ?, delete_at = ? + keep_seconds, pending_parents = 0, error_code = ?, "
+        f"error_message = ? WHERE {db.any_of('number')} RETURNING number, org_id, queue, has_children",
+        status.value,
+        now,
+        now,
+        error.code,
+        error.message,
+        listed,
+    )
+    tried = [(number, *counts) for number, counts in attempts.items() if counts[1]]
+    db.update(schema.task, "number", [{"number": number, "attempt": attempt, "lease_seq": seq} for number, attempt, seq in tried])
+    settled = settle(db, {row[0]: status for row in rows if row[3]}, now)
+    note(db, [*(Ended(org_id, queue, status) for _, org_id, queue, _ in rows), *settled.ended], now)
+    return settled.ready
+
+
+def forget(db: Db, numbers: Sequence[int]) -> None:
+    """Delete tasks that are over, and every trace of them."""
+    listed = db.listed(numbers)
+    db.forget_words(numbers)
+    db.run(f"DELETE FROM task_attempt WHERE {db.any_of('task')}", listed)
+    db.run(f"DELETE FROM task_dep WHERE {db.any_of('parent')}", listed)
+    db.run(f"DELETE FROM task_dep WHERE {db.any_of('child')}", listed)
+    db.run(f"DELETE FROM task WHERE {db.any_of('number')}", listed)
+
+
+def delete_kept(db: Db, limit: int, now: float) -> int:
+    skip = f"{db.lock} SKIP LOCKED" if db.lock else ""
+    rows = db.rows(f"SELECT number FROM task WHERE delete_at IS NOT NULL AND delete_at <= ? ORDER BY delete_at LIMIT ?{skip}", now, limit)
+    if rows:
+        forget(db, [row[0] for row in rows])
+    return len(rows)
+
+
+def due_schedules(db: Db, limit: int, now: float) -> list[Schedule]:
+    query = f"SELECT {SCHEDULE} FROM schedule WHERE next_at IS NOT NULL AND next_at <= ? AND paused = 0 ORDER BY next_at LIMIT ?"
+    return [schedule_of(row) for row in db.rows(query, now, limit)]
+
+
+def move_on(db: Db, schedule: Schedule, next_at: float | None) -> bool:
+    """Whoever moves it from its `next_at` fires it; nobody else does."""
+    return (
+        db.run(
+            "UPDATE schedule SET next_at = ?, last_at = ? WHERE id = ? AND next_at = ? AND paused = 0 AND cron = ? AND task = ?",
+            next_at,
+            schedule.next_at,
+            schedule.id,
+            schedule.next_at,
+            schedule.cron,
+            schedule.task,
+        )
+        == 1
+    )

@@ -1,0 +1,49 @@
+"""Who waits for something to become ready, and the news of it."""
+
+import asyncio
+from collections.abc import Collection, Iterable
+
+from penstock.domain.durable.leases import CANCELLATIONS
+
+ANY = "*"
+"""News of which nobody knows the queue: everybody looks."""
+
+
+class Wakeups:
+    """News are numbered, so that what comes between a claim that found nothing and the wait after it is not missed."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._last: dict[str, int] = {}
+        self._waiting: dict[asyncio.Future[bool], frozenset[str]] = {}
+
+    def ticket(self) -> int:
+        return self._number
+
+    def tell(self, queues: Iterable[str]) -> None:
+        told = set(queues)
+        if not told:
+            return
+        self._number += 1
+        self._last |= dict.fromkeys(told, self._number)
+        for future, wanted in list(self._waiting.items()):
+            if not future.done() and _concerns(wanted, told):
+                future.set_result(True)
+
+    async def wait(self, ticket: int, queues: Collection[str], timeout_seconds: float) -> bool:
+        wanted = frozenset(queues)
+        if _concerns(wanted, {queue for queue, number in self._last.items() if number > ticket}):
+            return True
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting[future] = wanted
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await future
+        except TimeoutError:
+            return False
+        finally:
+            del self._waiting[future]
+
+
+def _concerns(wanted: frozenset[str], told: set[str]) -> bool:
+    return ANY in told or bool(wanted & told) or (not wanted and bool(told - {CANCELLATIONS}))

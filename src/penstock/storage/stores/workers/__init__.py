@@ -1,0 +1,1 @@
+"""The store's area `workers`: its tables and its statements."""

@@ -1,5 +1,0 @@
-"""How a request reaches a worker (family). Members implement `domain.ports.Transport`."""
-
-from penstock.transport._link import WorkerLink
-
-__all__ = ["WorkerLink"]

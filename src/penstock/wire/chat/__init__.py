@@ -1,0 +1,1 @@
+"""Chat completions, completions and embeddings: requests, whole replies and streams."""

@@ -1,0 +1,212 @@
+"""A request body, checked as far as the gateway must understand it; everything else passes through untouched.
+
+The body stays the bytes that came: an edit splices, or re-encodes the top level while every value stays raw.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from penstock.domain.errors import BadRequest, InvalidJson
+from penstock.domain.inference import Operation
+from penstock.wire.chat.bodies import (
+    AnyBody,
+    ChatBody,
+    CompletionBody,
+    EmbeddingBody,
+    Prompt,
+    RequestBody,
+    SamplingBody,
+    StreamOptions,
+    TensorsBody,
+)
+
+BYTES_PER_TOKEN: Final = 4
+"""The usual rule of thumb for byte-pair encodings; only for reserving before an engine has counted."""
+
+MOST_CONTAINERS: Final = 200_000
+"""Arrays and objects in one body. No real request comes near it; it bounds what looking at an attacker's costs."""
+
+_BRACKETS_AND_QUOTES: Final = b'"[]{}'
+_OTHERS: Final = bytes(set(range(256)) - set(_BRACKETS_AND_QUOTES))
+_ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
+_STRING: Final = re.compile(rb'"[^"]*"')
+_FIELD_OF_MESSAGE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
+
+_DECODERS: Final[dict[Operation, msgspec.json.Decoder[AnyBody]]] = {
+    Operation.CHAT: msgspec.json.Decoder(ChatBody),
+    Operation.COMPLETION: msgspec.json.Decoder(CompletionBody),
+    Operation.EMBEDDING: msgspec.json.Decoder(EmbeddingBody),
+    Operation.INFER: msgspec.json.Decoder(TensorsBody),
+}
+_prompt: Final = msgspec.json.Decoder(Prompt)
+_top_level: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def decode(operation: Operation, body: bytes, max_depth: int) -> AnyBody:
+    """The typed view of a body. Raises InvalidJson, or BadRequest with the field at fault as `param`."""
+    if body.count(b"{") + body.count(b"[") > max_depth and deeper_than(body, max_depth):
+        raise InvalidJson(f"The JSON in the request body is nested deeper than {max_depth} levels.")
+    try:
+        if not body.isascii():
+            # msgspec does not look into values that we leave raw, and an edit decodes the names of fields.
+            body.decode("utf-8")
+        request = _DECODERS[operation].decode(body)
+        if type(request) is not ChatBody or not request.messages:
+            _require_text(request)
+    except msgspec.ValidationError as error:
+        raise explained(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJson(f"The request body is not valid JSON: {_reason(error)}.") from None
+    return request
+
+
+def _require_text(request: RequestBody) -> None:
+    if isinstance(request, ChatBody):
+        if not request.messages:
+            raise BadRequest("'messages' is a required property: a non-empty array.", param="messages")
+    elif isinstance(request, CompletionBody):
+        if not bytes(request.prompt):
+            raise BadRequest("'prompt' is a required property.", param="prompt")
+        _check_prompt(bytes(request.prompt), "prompt")
+    elif isinstance(request, EmbeddingBody):
+        if not bytes(request.input):
+            raise BadRequest("'input' is a required property.", param="input")
+        _check_prompt(bytes(request.input), "input")
+    elif isinstance(request, TensorsBody) and not request.inputs:
+        raise BadRequest("'inputs' is a required property: a non-empty array of tensors.", param="inputs")
+
+
+def _check_prompt(raw: bytes, param: str) -> None:
+    try:
+        value = _prompt.decode(raw)
+    except msgspec.ValidationError:
+        raise BadRequest(f"'{param}' must be a string, an array of strings, or an array of tokens.", param=param) from None
+    if param == "input" and not value:
+        raise BadRequest("'input' must not be empty.", param=param)
+
+
+def explained(message: str) -> BadRequest:
+    """msgspec says "Expected `int` >= 1 - at `$.max_tokens`"; the field goes to `param`, the rest to the message."""
+    match = _FIELD_OF_MESSAGE.search(message)
+    field = match[1] if match else ""
+    sentence = message[: match.start()] if match else message
+    if missing := re.match(r"Object missing required field `(\w+)`", sentence):
+        field = f"{field}.{missing[1]}" if field else missing[1]
+        return BadRequest(f"'{field}' is a required property.", param=field)
+    return BadRequest(f"Invalid value for '{field}': {sentence.replace('`', '')}." if field else f"{sentence}.", param=field or None)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error).replace("JSON is malformed: ", "").rstrip(".")
+
+
+def deeper_than(body: bytes, limit: int) -> bool:
+    """Whether JSON nests deeper than `limit` (or has more than MOST_CONTAINERS, which nobody needs). Not asked for the usual body.
+
+    Cheap for the usual body, and a few hundredths of a second for the worst of 10 MiB: everything is one pass of C over the bytes.
+    """
+    if body.count(b"{") + body.count(b"[") <= limit:
+        return False
+    if body.find(b"\\") >= 0:  # `in` on bytes makes an exception first
+        body = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    # Two quotes side by side are an empty string, or the border of two strings with no bracket between them.
+    marks = body.translate(_ONE_KIND, _OTHERS).replace(b'""', b"")
+    if marks.count(b'"') > 2 * MOST_CONTAINERS:
+        return True
+    skeleton = _STRING.sub(b"", marks)
+    if len(skeleton) > 2 * MOST_CONTAINERS:
+        return True
+    for _ in range(limit):
+        if not skeleton:
+            return False
+        # One round removes the innermost level everywhere; what cannot shrink is unbalanced and fails to decode anyway.
+        shorter = skeleton.replace(b"[]", b"")
+        if len(shorter) == len(skeleton):
+            return len(skeleton) > limit
+        skeleton = shorter
+    return bool(skeleton)
+
+
+def streams(request: RequestBody) -> bool:
+    """Whether the answer is wanted as a stream."""
+    return bool(request.stream) if type(request) is ChatBody else isinstance(request, SamplingBody) and bool(request.stream)
+
+
+def prompt_tokens(request: RequestBody) -> int:
+    """An estimate, good enough to reserve with; an inline image counts as 1,000 tokens whatever its bytes."""
+    if isinstance(request, ChatBody):
+        size = 0
+        for message in request.messages:
+            length = len(bytes(message.content))
+            size += 4 * BYTES_PER_TOKEN + (length if length < 4096 else _without_images(bytes(message.content)))
+        if request.tools:
+            size += sum(len(bytes(tool)) for tool in request.tools)
+        return size // BYTES_PER_TOKEN + 1
+    raw = request.prompt if isinstance(request, CompletionBody) else request.input if isinstance(request, EmbeddingBody) else None
+    return len(bytes(raw or b"")) // BYTES_PER_TOKEN + 1
+
+
+_INLINE_DATA: Final = re.compile(rb'"data:[^"]*"|("data":\s*"[A-Za-z0-9+/=\\]*")')
+
+
+def _without_images(content: bytes) -> int:
+    rest, images = _INLINE_DATA.subn(b"", content)
+    return len(rest) + images * 1000 * BYTES_PER_TOKEN
+
+
+def max_tokens(request: RequestBody, default: int) -> int:
+    """The most tokens that the request may make over all its choices; embeddings make none."""
+    if type(request) is ChatBody:
+        # The usual one, told by its very type: asking msgspec's classes whether it is an instance costs more than all of this.
+        limit = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
+        return (default if limit is None else limit) * (request.n or 1)
+    if not isinstance(request, SamplingBody):
+        return 0
+    limit = request.max_tokens
+    choices = request.n or 1
+    if isinstance(request, CompletionBody):
+        choices = max(choices, request.best_of or 1)
+    return (default if limit is None else limit) * choices
+
+
+def wants_usage(request: RequestBody) -> bool:
+    """Whether the client itself asked for usage in its stream."""
+    options = request.stream_options if isinstance(request, SamplingBody) else None
+    return isinstance(options, StreamOptions) and bool(options.include_usage)
+
+
+def for_engine(request: RequestBody, body: bytes, engine_model: str) -> bytes:
+    """The body as the worker gets it: the engine's name of the model, no `service_tier`, and usage asked for on every stream."""
+    ask_usage = streams(request) and not wants_usage(request)
+    if engine_model == request.model and request.service_tier is UNSET:
+        if not ask_usage:
+            return body
+        if isinstance(request, SamplingBody) and request.stream_options is UNSET:
+            return body.replace(b"{", b'{"stream_options":{"include_usage":true},', 1)
+    fields = _top_level.decode(body)
+    fields["model"] = msgspec.Raw(msgspec.json.encode(engine_model))
+    fields.pop("service_tier", None)
+    if ask_usage:
+        fields["stream_options"] = _with_usage(fields.get("stream_options"))
+    return msgspec.json.encode(fields)
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """A body whose model was named in the path. What is no JSON object is left as it is: `decode` says so."""
+    try:
+        fields = _top_level.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body
+    return msgspec.json.encode({**fields, "model": msgspec.Raw(msgspec.json.encode(model))})
+
+
+def _with_usage(options: msgspec.Raw | None) -> msgspec.Raw:
+    given = msgspec.json.decode(options, type=dict[str, msgspec.Raw] | None) if options else None
+    return msgspec.Raw(msgspec.json.encode({**(given or {}), "include_usage": True}))

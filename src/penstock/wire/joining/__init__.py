@@ -1,0 +1,1 @@
+"""What runners and workers say to a gateway, and what they are told."""

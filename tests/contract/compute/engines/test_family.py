@@ -1,0 +1,8 @@
+"""Every engine on disk is under test."""
+
+from penstock.base import family
+from tests.contract.compute.engines.subjects import SUBJECTS
+
+
+def test_every_engine_has_a_subject() -> None:
+    assert sorted(SUBJECTS) == family.names("penstock.compute.engines")

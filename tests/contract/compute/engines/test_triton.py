@@ -1,0 +1,211 @@
+"""Triton on both transports: tensors, text generation, the repository, refusals."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from penstock.compute.engines import ProbeFailed
+from penstock.domain.inference import OPERATION_PATHS, Operation
+from tests.contract.compute.engines.subjects import FAST, Subject, serving, within
+from tests.contract.compute.engines.test_streaming import text_of
+from tests.contract.compute.engines.triton_server import MODELS, TritonServer
+
+INFER_PATH = OPERATION_PATHS[Operation.INFER]
+ADD = {
+    "inputs": [
+        {"name": "INPUT0", "shape": [1, 4], "datatype": "INT32", "data": [[1, 2, 3, 4]]},
+        {"name": "INPUT1", "shape": [1, 4], "datatype": "INT32", "data": [10, 20, 30, 40]},
+    ]
+}
+
+
+@pytest.fixture(params=["http", "grpc"])
+def transport(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@contextlib.asynccontextmanager
+async def triton(directory: Path, server: TritonServer, transport: str, **options: str) -> AsyncIterator[Subject]:
+    async with server.serving() as (base_url, grpc):
+        where = {"base_url": base_url} if transport == "http" else {"grpc": grpc}
+        async with serving(directory, "triton", {**where, **options}) as worker:
+            assert worker.engine is not None
+            offers = {offer.id: offer for offer in await worker.engine.models()}
+            name = options.get("model", "sim-small")
+            headers = {"authorization": f"Bearer {worker.secret}", "content-type": "application/json"}
+            async with httpx.AsyncClient(base_url=worker.base_url, headers=headers, timeout=10, trust_env=False) as http:
+                yield Subject(http, name, offers[name], (worker,))
+
+
+async def test_what_each_model_takes_is_found_out(tmp_path: Path, transport: str) -> None:
+    async with triton(tmp_path, TritonServer(FAST), transport) as served:
+        assert served.workers[0].engine is not None
+        offers = {offer.id: offer.capabilities for offer in await served.workers[0].engine.models()}
+    assert offers == {"add_sub": ("infer",), "flat": ("infer", "completions"), "shout": ("infer",), "sim-small": ("infer", "completions")}
+
+
+async def test_tensors_there_and_back(tmp_path: Path, transport: str) -> None:
+    async with triton(tmp_path, TritonServer(FAST), transport) as served:
+        answer = (await served.post(INFER_PATH, **{**ADD, "model": "add_sub", "id": "seven"})).json()
+        only = (await served.post(INFER_PATH, **{**ADD, "model": "add_sub", "outputs": [{"name": "OUTPUT1"}]})).json()
+    assert (answer["model_name"], answer["id"]) == ("add_sub", "seven")
+    assert answer["outputs"] == [
+        {"name": "OUTPUT0", "datatype": "INT32", "shape": [1, 4], "data": [11, 22, 33, 44]},
+        {"name": "OUTPUT1", "datatype": "INT32", "shape": [1, 4], "data": [-9, -18, -27, -36]},
+    ]
+    assert [one["name"] for one in only["outputs"]] == ["OUTPUT1"]
+
+
+async def test_an_ensemble_of_texts_and_an_optional_input(tmp_path: Path, transport: str) -> None:
+    text = {"name": "TEXT", "shape": [2], "datatype": "BYTES", "data": ["ab", "grün"]}
+    times = {"name": "TIMES", "shape": [1], "datatype": "FP32", "data": [2]}
+    async with triton(tmp_path, TritonServer(FAST), transport) as served:
+        once = (await served.post(INFER_PATH, model="shout", inputs=[text])).json()
+        twice = (await served.post(INFER_PATH, model="shout", inputs=[text, times])).json()
+    assert once["outputs"][0]["data"] == ["AB", "GRüN"]
+    assert [one["data"] for one in twice["outputs"]] == [["ABAB", "GRüNGRüN"], [4.0, 10.0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"name": "OTHER"}, "inputs[0].name"),
+        ({"datatype": "INT64"}, "inputs[0].datatype"),
+        ({"shape": [1, 5], "data": [1, 2, 3, 4, 5]}, "inputs[0].shape"),
+        ({"shape": [4]}, "inputs[0].shape"),
+        ({"data": [1, 2, 3]}, "inputs[0].data"),
+        ({"data": [1, 2, 3, 2**31]}, "inputs[0].data"),
+        ({"data": [1, 2, 3, 4.5]}, "inputs[0].data"),
+        ({"data": [1, 2, 3, "4"]}, "inputs[0].data"),
+        ({"datatype": "COMPLEX"}, "inputs[0].datatype"),
+        ({"shape": [-1, 4]}, "inputs[0].shape[0]"),
+        ({"shape": [4096, 4097], "data": []}, "inputs[0].shape"),
+        ({"parameters": {"binary_data_size": 16}}, "inputs[0].parameters"),
+    ],
+)
+async def test_a_wrong_tensor_is_named(tmp_path: Path, change: dict[str, Any], param: str) -> None:
+    inputs = [{**ADD["inputs"][0], **change}, ADD["inputs"][1]]
+    async with triton(tmp_path, TritonServer(FAST), "http") as served:
+        status, error = await served.error(INFER_PATH, model="add_sub", inputs=inputs)
+    assert (status, error["param"]) == (400, param), error
+
+
+async def test_what_is_missing_or_unknown_is_said(tmp_path: Path, transport: str) -> None:
+    async with triton(tmp_path, TritonServer(FAST), transport) as served:
+        missing = await served.error(INFER_PATH, model="add_sub", inputs=ADD["inputs"][:1])
+        twice = await served.error(INFER_PATH, model="add_sub", inputs=[ADD["inputs"][0]] * 2)
+        output = await served.error(INFER_PATH, **{**ADD, "model": "add_sub", "outputs": [{"name": "OUTPUT9"}]})
+        model = await served.error(INFER_PATH, **{**ADD, "model": "nobody"})
+        chat = await served.error("/v1/chat/completions", model="add_sub", messages=[{"role": "user", "content": "Hello"}])
+    assert [(status, error["code"]) for status, error in (missing, twice, output, model, chat)] == [
+        (400, "invalid_request_error"),
+        (400, "invalid_request_error"),
+        (400, "invalid_request_error"),
+        (404, "model_not_found"),
+        (400, "invalid_request_error"),
+    ]
+    assert "'INPUT1' is missing" in missing[1]["message"]
+
+
+@pytest.mark.parametrize("model", ["sim-small", "flat"])
+async def test_text_streams_and_stops(tmp_path: Path, transport: str, model: str) -> None:
+    server = TritonServer(FAST)
+    async with triton(tmp_path, server, transport, model=model) as served:
+        asked = {"prompt": "Tell me about water.", "max_tokens": 6, "seed": 5, "temperature": 0.5}
+        answer = (await served.post("/v1/completions", **asked)).json()
+        response = await served.post("/v1/completions", **asked, stream=True, stream_options={"include_usage": True})
+        events = [msgspec.json.decode(line[6:]) for line in response.text.split("\n\n") if line.startswith("data: {")]
+        text = "".join(choice["text"] for event in events for choice in event["choices"])
+        cut = (await served.post("/v1/completions", **asked, stop=[answer["choices"][0]["text"][8:12]])).json()
+    assert text == answer["choices"][0]["text"] != ""
+    assert answer["choices"][0]["finish_reason"] == "length"
+    assert cut["choices"][0]["text"] == text[:8]
+    if model == "sim-small":
+        assert answer["usage"]["completion_tokens"] == 6 == events[-1]["usage"]["completion_tokens"]
+        assert cut["choices"][0]["finish_reason"] == "stop"
+    else:
+        # The model does not count: whoever asks the gateway gets its estimate.
+        assert "usage" not in answer
+        assert server.generated[0]["random_seed"] == 5
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "param"),
+    [
+        ("sim-small", {"n": 2}, "n"),
+        ("sim-small", {"logprobs": 1}, "logprobs"),
+        ("sim-small", {"prompt": [1, 2]}, "prompt"),
+        ("flat", {"presence_penalty": 1}, "presence_penalty"),
+    ],
+)
+async def test_what_a_model_has_no_tensor_for_is_refused(tmp_path: Path, model: str, body: dict[str, Any], param: str) -> None:
+    server = TritonServer(FAST)
+    async with triton(tmp_path, server, "http", model=model) as served:
+        for stream in (False, True):
+            status, error = await served.error("/v1/completions", **{"prompt": "x", "stream": stream, **body})
+            assert (status, error["code"], error["param"]) == (400, "unsupported_parameter", param)
+        chat = await served.error("/v1/chat/completions", messages=[{"role": "user", "content": "Hello"}])
+    assert (chat[0], chat[1]["param"]) == (400, "messages")
+    assert server.generated == []
+
+
+async def test_leaving_in_mid_stream_stops_the_generation(tmp_path: Path, transport: str) -> None:
+    server = TritonServer({"speed": "1"})
+    async with triton(tmp_path, server, transport) as served:
+        asked = {"model": served.model, "prompt": "Go on", "max_tokens": 5000, "stream": True}
+        async with served.http.stream("POST", "/v1/completions", json=asked) as response:
+            pieces = response.aiter_raw()
+            await anext(pieces)
+            assert server.running == 1
+        await within(1.0, served.idle())
+
+
+async def test_a_model_is_loaded_when_it_is_asked_for_and_unloaded_at_the_end(tmp_path: Path, transport: str) -> None:
+    server = TritonServer(FAST, models=["shout"])
+    async with triton(tmp_path, server, transport, model="add_sub") as served:
+        assert server.loaded == {"shout", "add_sub"}
+        assert (await served.post(INFER_PATH, **ADD)).status_code == 200
+    assert server.loaded == {"shout"}
+    assert set(MODELS) > server.loaded
+
+
+async def test_a_model_that_cannot_be_loaded_and_a_server_that_is_not_there(tmp_path: Path, transport: str) -> None:
+    with pytest.raises(ProbeFailed, match="failed to load 'nobody'"):
+        async with triton(tmp_path / "a", TritonServer(FAST), transport, model="nobody"):
+            pass
+    nowhere = {"base_url": "http://127.0.0.1:9"} if transport == "http" else {"grpc": "127.0.0.1:9"}
+    with pytest.raises(ProbeFailed, match="not there, or not ready"):
+        async with serving(tmp_path / "b", "triton", {**nowhere, "connect_seconds": "0.3"}):
+            pass
+
+
+async def test_its_openai_front_end_takes_what_is_text(tmp_path: Path) -> None:
+    server = TritonServer(FAST)
+    async with (
+        serving(tmp_path / "front", "sim", {**FAST, "models": "sim-small"}) as front,
+        triton(tmp_path / "triton", server, "http", openai_url=front.base_url, openai_secret=front.secret) as served,
+    ):
+        assert {"infer", "chat"} <= set(served.offer.capabilities)
+        assert text_of(await served.stream(max_tokens=3))
+        assert (await served.post(INFER_PATH, **{**ADD, "model": "add_sub"})).status_code == 200
+    assert server.generated == []
+
+
+async def test_what_waits_there_is_its_own_figure(tmp_path: Path) -> None:
+    server = TritonServer(FAST)
+    async with server.serving() as (base_url, _):
+        options = {"base_url": base_url, "metrics_url": f"{base_url}/metrics", "probe_seconds": "0.01"}
+        async with serving(tmp_path, "triton", options) as worker:
+            engine = worker.engine
+            assert engine is not None
+
+            async def told() -> None:
+                while engine.load().waiting != 3:
+                    await worker.presence.changed(0.01)
+
+            await within(5.0, told())

@@ -1,0 +1,315 @@
+"""Who holds a task may end it, once; nobody else ever may."""
+
+import asyncio
+
+import msgspec
+
+from penstock.domain.durable.leases import CANCELLATIONS, LEASE_SECONDS, LOST_CLAIM_SECONDS, Beat, Held, Progress
+from penstock.domain.durable.tasks import EventType, FinishKind, TaskError, TaskStatus, events
+from tests.contract.storage.stores.tasks.desk import FAILED, ORG, START, Desk, ended
+
+
+def held(*leases: object) -> list[Held]:
+    return [Held(lease.task_id, lease.lease_seq) for lease in leases]  # type: ignore[attr-defined]
+
+
+async def test_a_lease_says_what_a_runner_must_know(desk: Desk) -> None:
+    await desk.runner()
+    task = await desk.submit("f", key_id="key_1", payload="[1]", priority=7, timeout_seconds=3.0, queue="mine", traceparent="tp")
+    desk.clock.advance(2)
+    (lease,) = await desk.claim(5)
+    assert (lease.task_id, lease.org_id, lease.key_id, lease.name, lease.payload) == (task, ORG, "key_1", "f", "[1]")
+    assert (lease.priority, lease.queue, lease.kind, lease.traceparent) == (7, "mine", "function", "tp")
+    assert (lease.attempt, lease.max_attempts, lease.timeout_seconds, lease.has_parents) == (1, 3, 3.0, False)
+    assert (lease.enqueued_at, lease.started_at) == (START, START + 2)
+    assert await desk.status(task) is TaskStatus.RUNNING
+    assert await desk.claim(5) == []
+
+
+async def test_a_finish_is_said_once(desk: Desk) -> None:
+    await desk.runner()
+    task = await desk.submit()
+    (lease,) = await desk.claim()
+    desk.clock.advance(1)
+    assert await desk.end(lease, result='{"x": 1}') == [TaskStatus.SUCCEEDED]
+    assert await desk.end(lease, kind=FinishKind.FAILED) == [None]
+    detail = await desk.tasks.task(ORG, task)
+    assert detail is not None
+    assert (detail.task.status, detail.task.result, detail.task.error) == (TaskStatus.SUCCEEDED, '{"x": 1}', None)
+    assert (detail.task.started_at, detail.task.finished_at, detail.task.attempt) == (START, START + 1, 1)
+    assert [(a.number, a.runner_id, a.finished_at, a.outcome) for a in detail.attempts] == [(1, "run_1", START + 1, FinishKind.SUCCEEDED)]
+
+
+async def test_a_batch_of_finishes_says_of_each_what_became_of_it(desk: Desk) -> None:
+    await desk.runner()
+    for _ in range(4):
+        await desk.submit(max_attempts=2)
+    one, two, three, four = await desk.claim(4)
+    stale = msgspec.structs.replace(ended(three), lease_seq=three.lease_seq + 1)
+    found = await desk.tasks.finish(
+        "run_1",
+        [ended(two), ended(one, FinishKind.FAILED), stale, ended(four, FinishKind.RETRIED, retry_at=START + 5), ended(two)],
+    )
+    assert found == [TaskStatus.SUCCEEDED, TaskStatus.FAILED, None, TaskStatus.SCHEDULED, None]
+    assert await desk.status(three.task_id) is TaskStatus.RUNNING
+
+
+async def test_somebody_elses_lease_cannot_be_ended(desk: Desk) -> None:
+    await desk.runner()
+    await desk.runner("run_2")
+    await desk.submit()
+    (lease,) = await desk.claim()
+    assert await desk.end(lease, runner="run_2") == [None]
+    assert await desk.end(lease) == [TaskStatus.SUCCEEDED]
+
+
+async def test_a_zombie_is_refused_every_time(desk: Desk) -> None:
+    """A runner that slept past its lease: its task has gone to another one, and none of what it says counts."""
+    await desk.runner()
+    await desk.runner("run_2")
+    await desk.tasks.enqueue([desk.new() for _ in range(100)])
+    old = await desk.claim(100)
+    desk.clock.advance(LEASE_SECONDS + 1)
+    await desk.tasks.beat("run_2", [])
+    expired = await desk.tasks.expired_leases(1000)
+    assert {(e.task_id, e.lease_seq, e.runner_id, e.reason) for e in expired} == {(x.task_id, 1, "run_1", "lease_lost") for x in old}
+    again = [ended(lease, FinishKind.RETRIED, retry_at=0.0) for lease in old]
+    assert await desk.tasks.finish("run_1", again) == [TaskStatus.READY] * 100
+    new = await desk.claim(100, "run_2")
+    assert {(lease.attempt, lease.lease_seq) for lease in new} == {(2, 2)}
+    assert await desk.end(*old) == [None] * 100
+    assert (await desk.tasks.beat("run_1", held(*old))).lost == tuple(held(*old))
+    assert await desk.end(*new, runner="run_2") == [TaskStatus.SUCCEEDED] * 100
+
+
+async def test_two_claimers_never_get_the_same(desk: Desk) -> None:
+    runners = [await desk.runner(f"run_{number}") for number in range(4)]
+    await desk.tasks.enqueue([desk.new() for _ in range(200)])
+    found: list[str] = []
+
+    async def claim(runner: str) -> None:
+        while leases := await desk.claim(7, runner):
+            found.extend(lease.task_id for lease in leases)
+
+    await asyncio.gather(*map(claim, runners))
+    while rest := await desk.claim(100):  # what everybody had locked when somebody looked last
+        found.extend(lease.task_id for lease in rest)
+    assert len(found) == len(set(found)) == 200
+
+
+async def test_an_unknown_or_draining_runner_gets_nothing(desk: Desk) -> None:
+    await desk.submit()
+    assert await desk.claim(1, "run_9") == []
+    assert await desk.tasks.beat("run_9", []) == Beat(known=False, draining=False, cancelled=(), lost=())
+    await desk.runner()
+    assert await desk.tasks.drain_runner("run_1")
+    assert not await desk.tasks.drain_runner("run_9")
+    assert await desk.claim() == []
+    assert (await desk.tasks.beat("run_1", [])).draining
+    assert await desk.tasks.drain_runner("run_1", draining=False)
+    assert len(await desk.claim()) == 1
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_back_and_not_counted(desk: Desk) -> None:
+    await desk.runner()
+    await desk.submit(max_attempts=1)
+    (lost,) = await desk.claim()
+    desk.clock.advance(LOST_CLAIM_SECONDS - 1)
+    await desk.tasks.beat("run_1", [])
+    assert await desk.claim() == []
+    desk.clock.advance(1)
+    await desk.tasks.beat("run_1", [])
+    (again,) = await desk.claim()
+    assert (again.task_id, again.attempt, again.lease_seq) == (lost.task_id, 1, 2)
+    desk.clock.advance(LOST_CLAIM_SECONDS + 1)
+    assert await desk.tasks.beat("run_1", held(again)) == Beat(known=True, draining=False, cancelled=(), lost=())
+    assert await desk.end(lost) == [None]
+    assert await desk.end(again) == [TaskStatus.SUCCEEDED]
+
+
+async def test_retries_wait_and_their_attempts_are_told(desk: Desk) -> None:
+    await desk.runner()
+    task = await desk.submit()
+    await desk.run(FinishKind.RETRIED, retry_at=START + 10)
+    assert await desk.status(task) is TaskStatus.SCHEDULED
+    assert await desk.claim() == []
+    desk.clock.advance(10)
+    due = await desk.tasks.promote()
+    assert (due.promoted, due.expired, due.next_at) == (1, 0, None)
+    await desk.run(FinishKind.FAILED, error=TaskError("last", "No more."))
+    detail = await desk.tasks.task(ORG, task)
+    assert detail is not None
+    assert [(a.number, a.outcome, a.error) for a in detail.attempts] == [
+        (1, FinishKind.RETRIED, FAILED),
+        (2, FinishKind.FAILED, TaskError("last", "No more.")),
+    ]
+    assert [(event.type, event.at, event.attempt) for event in events(detail)] == [
+        (EventType.CREATED, START, 0),
+        (EventType.CLAIMED, START, 1),
+        (EventType.RETRIED, START, 1),
+        (EventType.CLAIMED, START + 10, 2),
+        (EventType.FAILED, START + 10, 2),
+    ]
+
+
+async def test_the_answer_of_a_failure_is_kept(desk: Desk) -> None:
+    await desk.runner()
+    task = await desk.submit()
+    await desk.run(FinishKind.FAILED, result='{"status_code": 400}')
+    detail = await desk.tasks.task(ORG, task)
+    assert detail is not None
+    assert (detail.task.result, detail.task.error) == ('{"status_code": 400}', FAILED)
+
+
+async def test_a_lease_given_back_may_rest_without_being_an_attempt(desk: Desk) -> None:
+    await desk.runner()
+    task = await desk.submit(max_attempts=1)
+    await desk.run(FinishKind.RELEASED, retry_at=START + 30)
+    assert await desk.status(task) is TaskStatus.SCHEDULED
+    assert await desk.claim() == []
+    desk.clock.advance(30)
+    await desk.tasks.promote()
+    (lease,) = await desk.claim()
+    assert (lease.attempt, lease.lease_seq) == (1, 2)
+    await desk.end(lease, kind=FinishKind.RELEASED)
+    assert await desk.status(task) is TaskStatus.READY
+
+
+async def test_a_runner_that_says_goodbye_gives_back_what_it_holds(desk: Desk) -> None:
+    await desk.runner()
+    await desk.runner("run_2")
+    task = await desk.submit(max_attempts=1)
+    (lease,) = await desk.claim()
+    assert await desk.tasks.forget_runner("run_1") == 1
+    assert [one.id for one in await desk.tasks.runners()] == ["run_2"]
+    assert await desk.end(lease) == [None]
+    (again,) = await desk.claim(1, "run_2")
+    assert (again.task_id, again.attempt) == (task, 1)
+
+
+async def test_runners_are_known_with_what_they_hold(desk: Desk) -> None:
+    await desk.runner(
+        "run_1",
+        org_id=ORG,
+        queues=("high", "low"),
+        kinds=("function",),
+        functions='[{"name": "f"}]',
+        version="1",
+        identity=b"\x01",
+        slots=4,
+    )
+    await desk.submit()
+    (lease,) = await desk.claim()
+    record = await desk.tasks.runner("run_1")
+    assert record is not None
+    assert [record] == await desk.tasks.runners()
+    assert (record.org_id, record.queues, record.kinds, record.identity, record.slots) == (ORG, ("high", "low"), ("function",), b"\x01", 4)
+    assert record.functions == '[{"name": "f"}]'
+    assert (record.running, record.last_beat_at, record.draining) == (1, START, False)
+    assert await desk.tasks.runner("run_9") is None
+    desk.clock.advance(100)
+    assert await desk.tasks.forget_silent_runners(60) == 0  # it holds something
+    await desk.end(lease)
+    assert await desk.tasks.forget_silent_runners(60) == 1
+
+
+async def test_a_timeout_that_its_runner_does_not_keep_is_kept_by_the_sweeper(desk: Desk) -> None:
+    await desk.runner()
+    await desk.submit("quick", timeout_seconds=5.0)
+    await desk.submit("slow")
+    quick, _ = await desk.claim(2)
+    for _ in range(4):
+        assert await desk.tasks.expired_leases(10) == []
+        desk.clock.advance(4)
+        await desk.tasks.beat("run_1", held(quick))
+    (expired,) = await desk.tasks.expired_leases(10)
+    assert (expired.task_id, expired.reason, expired.attempt, expired.max_attempts) == (quick.task_id, "timeout", 1, 3)
+
+
+async def test_a_clock_that_is_set_forward_gives_nobody_up(desk: Desk) -> None:
+    await desk.runner()
+    await desk.submit()
+    (lease,) = await desk.claim()
+    desk.clock.advance(2)
+    desk.clock.set_back(-3600)
+    assert desk.tasks.now() == desk.clock.time()
+    assert await desk.tasks.expired_leases(10) == []
+    for _ in range(20):
+        desk.clock.advance(2)
+        await desk.tasks.beat("run_1", held(lease))
+        assert await desk.tasks.expired_leases(10) == []
+    assert await desk.end(lease) == [TaskStatus.SUCCEEDED]
+
+
+async def test_a_clock_that_is_set_back_loses_nobody(desk: Desk) -> None:
+    await desk.runner()
+    await desk.submit()
+    await desk.claim()
+    desk.clock.advance(2)
+    desk.clock.set_back(3600)
+    await desk.runner("run_2")
+    assert await desk.tasks.expired_leases(10) == []
+    desk.clock.advance(3700)
+    assert [one.reason for one in await desk.tasks.expired_leases(10)] == ["lease_lost"]
+
+
+async def test_progress_is_the_last_of_the_holder(desk: Desk) -> None:
+    await desk.runner()
+    task = await desk.submit()
+    (lease,) = await desk.claim()
+    await desk.tasks.progress("run_2", [Progress(lease.task_id, lease.lease_seq, "0")])
+    await desk.tasks.progress("run_1", [Progress(lease.task_id, lease.lease_seq + 1, "0")])
+    await desk.tasks.progress("run_1", [Progress(lease.task_id, lease.lease_seq, '{"done": 1}')])
+    detail = await desk.tasks.task(ORG, task)
+    assert detail is not None
+    assert detail.task.progress == '{"done": 1}'
+
+
+async def test_cancelling_what_waits_and_what_runs(desk: Desk) -> None:
+    await desk.runner()
+    running, ready = await desk.submit("a"), await desk.submit("b")
+    later = await desk.submit("c", run_at=START + 100)
+    blocked = await desk.submit("d", [later])
+    (lease,) = await desk.claim()
+    ticket = desk.tasks.ticket()
+    found = await desk.tasks.cancel(ORG, [running, ready, later, blocked, desk.ids.next(START)])
+    cancelled = TaskStatus.CANCELLED
+    assert found == {running: TaskStatus.RUNNING, ready: cancelled, later: cancelled, blocked: cancelled}
+    assert await desk.tasks.wait(ticket, {CANCELLATIONS}, 0.0)
+    assert (await desk.tasks.beat("run_1", held(lease))).cancelled == tuple(held(lease))
+    detail = await desk.tasks.task(ORG, running)
+    assert detail is not None
+    assert detail.task.cancel_requested
+    # Another attempt would not do what was asked.
+    assert await desk.end(lease, kind=FinishKind.RETRIED) == [cancelled]
+    assert await desk.tasks.cancel(ORG, [running]) == {running: cancelled}
+    assert await desk.claim(5) == []
+
+
+async def test_what_succeeded_before_it_heard_of_its_cancellation_has_succeeded(desk: Desk) -> None:
+    await desk.runner()
+    task = await desk.submit()
+    (lease,) = await desk.claim()
+    await desk.tasks.cancel(ORG, [task])
+    assert await desk.end(lease) == [TaskStatus.SUCCEEDED]
+
+
+async def test_what_is_over_runs_again_when_asked(desk: Desk) -> None:
+    await desk.runner()
+    task, waiting = await desk.submit("failed", max_attempts=1), await desk.submit("waiting")
+    await desk.run(FinishKind.FAILED)
+    desk.clock.advance(5)
+    assert await desk.tasks.retry(ORG, [task, waiting]) == [task]
+    assert await desk.status(task) is TaskStatus.READY
+    desk.clock.advance(5)
+    leases = await desk.claim(2)
+    lease = next(lease for lease in leases if lease.task_id == task)
+    assert (lease.attempt, lease.lease_seq) == (1, 2)
+    await desk.end(lease)
+    detail = await desk.tasks.task(ORG, task)
+    assert detail is not None
+    assert [(a.number, a.started_at, a.outcome) for a in detail.attempts] == [
+        (1, START, FinishKind.FAILED),
+        (1, START + 10, FinishKind.SUCCEEDED),
+    ]
+    assert (detail.task.error, detail.task.finished_at) == (None, START + 10)

@@ -1,0 +1,214 @@
+"""Finding tasks: by what they are, by their words, page by page."""
+
+import dataclasses
+import itertools
+from typing import Any
+
+import pytest
+
+from penstock.domain.durable.task_search import TaskFilter, TaskQuery, TaskSort
+from penstock.domain.durable.tasks import FinishKind, TaskError, TaskStatus
+from penstock.domain.errors import BadRequest
+from tests.contract.storage.stores.tasks.desk import ORG, OTHER, START, Desk
+
+
+async def shelf(desk: Desk) -> dict[str, str]:
+    """Tasks of every status; their ids by name."""
+    await desk.runner()
+    ids: dict[str, str] = {}
+    shelved: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("done", {"tags": ("a", "b"), "priority": 9}),
+        ("broken", {"kind": "webhook", "tags": ("a",), "max_attempts": 1}),
+        ("running", {"queue": "high", "priority": 1}),
+    )
+    for name, values in shelved:
+        ids[name] = await desk.submit(name, **values)
+        desk.clock.advance(10)
+        if name != "running":
+            await desk.run(FinishKind.SUCCEEDED if name == "done" else FinishKind.FAILED)
+        else:
+            await desk.claim()
+    ids["later"] = await desk.submit("later", run_at=START + 1000, priority=10)
+    ids["blocked"] = await desk.submit("blocked", [ids["later"]])
+    ids["ready"] = await desk.submit("ready", tags=("c",))
+    ids["cancelled"] = await desk.submit("cancelled")
+    await desk.tasks.cancel(ORG, [ids["cancelled"]])
+    ids["skipped"] = await desk.submit("skipped")
+    await desk.submit("foreign", org_id=OTHER)
+    return ids
+
+
+ALL = ["skipped", "cancelled", "ready", "blocked", "later", "running", "broken", "done"]
+
+
+FILTERS = [
+    (TaskFilter(), ALL),
+    (TaskFilter(statuses=frozenset({TaskStatus.SUCCEEDED})), ["done"]),
+    (TaskFilter(statuses=frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED})), ["cancelled", "broken"]),
+    (TaskFilter(statuses=frozenset({TaskStatus.RUNNING})), ["running"]),
+    (TaskFilter(statuses=frozenset({TaskStatus.SCHEDULED, TaskStatus.BLOCKED})), ["blocked", "later"]),
+    (TaskFilter(statuses=frozenset({TaskStatus.READY, TaskStatus.SUCCEEDED})), ["skipped", "ready", "done"]),
+    (TaskFilter(queue="high"), ["running"]),
+    (TaskFilter(kind="webhook"), ["broken"]),
+    (TaskFilter(name="ready"), ["ready"]),
+    (TaskFilter(priority_from=9), ["later", "done"]),
+    (TaskFilter(priority_from=2, priority_to=9, tags=("a",)), ["broken", "done"]),
+    (TaskFilter(tags=("a", "b")), ["done"]),
+    (TaskFilter(created_from=START + 5, created_until=START + 15), ["broken"]),
+    (TaskFilter(started_from=START + 15, started_until=START + 25), ["broken"]),
+    (TaskFilter(started_from=START + 25), ["running"]),
+    (TaskFilter(finished_from=START, finished_until=START + 15), ["done"]),
+    (TaskFilter(queue="' OR 1=1 --"), []),
+]
+
+
+async def test_a_filter_means_what_it_says(desk: Desk) -> None:
+    await shelf(desk)
+    for wanted, names in FILTERS:
+        assert await desk.names(wanted) == names, wanted
+        assert await desk.tasks.count(ORG, wanted) == len(names), wanted
+
+
+async def test_some_by_their_ids(desk: Desk) -> None:
+    ids = await shelf(desk)
+    assert await desk.names(TaskFilter(ids=(ids["done"], ids["ready"], "nonsense"))) == ["ready", "done"]
+
+
+async def test_pages_are_the_whole_in_its_order(desk: Desk) -> None:
+    ids = await shelf(desk)
+    values = {
+        TaskSort.CREATED: lambda t: t.id,
+        TaskSort.FINISHED: lambda t: (t.finished_at, t.id),
+        TaskSort.PRIORITY: lambda t: (t.priority, t.id),
+    }
+    for sort, ascending in itertools.product(TaskSort, (False, True)):
+        whole = await desk.tasks.tasks(ORG, TaskQuery(sort=sort, ascending=ascending, with_total=True))
+        found = await pages(desk, TaskQuery(sort=sort, ascending=ascending, limit=2))
+        assert found == [task.name for task in whole.tasks]
+        assert (whole.next, whole.total, whole.total_exact) == (None, len(found), True)
+        in_order = sorted(whole.tasks, key=values[sort], reverse=not ascending)
+        assert [task.id for task in in_order] == [ids[name] for name in found]
+        assert len(found) == (3 if sort is TaskSort.FINISHED else len(ALL))
+
+
+async def pages(desk: Desk, query: TaskQuery) -> list[str]:
+    """The names of all pages."""
+    found: list[str] = []
+    while True:
+        page = await desk.tasks.tasks(ORG, query)
+        found += [task.name for task in page.tasks]
+        if page.next is None:
+            return found
+        query = dataclasses.replace(query, after=page.next)
+
+
+NOWHERE = ["", "x", "task_1", "task_000000000000000f.x", "task_000000000000000f.1' --", "task_000000000000000f."]
+
+
+async def test_a_place_that_no_page_gave_is_refused(desk: Desk) -> None:
+    for sort, after in itertools.product(TaskSort, NOWHERE):
+        with pytest.raises(BadRequest):
+            await desk.tasks.tasks(ORG, TaskQuery(after=after, sort=sort))
+
+
+async def test_lists_leave_bodies_out_unless_asked(desk: Desk) -> None:
+    await desk.runner()
+    await desk.submit(payload='{"p": 1}')
+    await desk.run(result='{"r": 1}')
+    (short,) = (await desk.tasks.tasks(ORG, TaskQuery())).tasks
+    (long,) = (await desk.tasks.tasks(ORG, TaskQuery(bodies=True))).tasks
+    assert (short.payload, short.result, long.payload, long.result) == (None, None, '{"p": 1}', '{"r": 1}')
+
+
+WORDS: list[tuple[str, list[str]]] = [
+    ("invoice", ["weekly", "monthly"]),
+    ("INVOICE", ["weekly", "monthly"]),
+    ("invoice monthly", ["monthly"]),
+    ("invoice -monthly", ["weekly"]),
+    ("-monthly", ["weekly"]),
+    ('"to the customer"', ["weekly"]),
+    ('"customer to the"', []),
+    ('-"to the customer" invoice', ["monthly"]),
+    ("invo", []),
+    ("invo*", ["weekly", "monthly"]),
+    ("resume", ["weekly"]),
+    ("Résumé", ["weekly"]),
+    ("résu*", ["weekly"]),
+    ("請求書", ["monthly"]),
+    ("4711", ["monthly"]),
+    ("a_b-c.d", ["monthly"]),
+    ("paid", ["monthly"]),  # in its result
+    ("timeout", ["weekly"]),  # in its error
+    ("urgent", ["weekly"]),  # a tag
+    ("foreign", []),
+    ("invoice OR foreign", []),
+    ("org:* NOT x' ) -- \" ( & | ! :* <->", []),
+    ("'", ["weekly", "monthly"]),  # no word in it: no condition
+    ("invoice'); DROP TABLE task; --", []),
+]
+
+
+async def test_words_are_found_wherever_they_stand(desk: Desk) -> None:
+    await desk.runner()
+    await desk.submit("monthly", payload='{"text": "An invoice \\u8acb\\u6c42\\u66f8", "number": 4711, "x": "a_b-c.d"}')
+    await desk.run(result='{"state": "Paid!"}')
+    await desk.submit("weekly", payload='{"text": "Send the invoice to the\\ncustomer, r\\u00e9sum\\u00e9"}', tags=("urgent",))
+    await desk.run(FinishKind.FAILED, error=TaskError("timeout", "It took too long."))
+    await desk.submit("foreign invoice", org_id=OTHER)
+    for text, names in WORDS:
+        assert await desk.names(TaskFilter(text=text)) == names, text
+
+
+@pytest.mark.parametrize("ascending", [False, True])
+async def test_words_are_found_page_by_page_among_those_of_others(desk: Desk, ascending: bool) -> None:
+    """Many of another organisation's have the word, all of them before ours or all after them, or in between."""
+    ours: list[str] = []
+    for count, org in [(250, OTHER), (40, ORG), (250, OTHER), (20, ORG)]:
+        tasks = [desk.new("shared", org_id=org) for _ in range(count)]
+        await desk.tasks.enqueue(tasks)
+        ours += [task.id for task in tasks if org == ORG]
+    await desk.submit("rare", org_id=OTHER)
+    rare = await desk.submit("rare shared")
+    for text, wanted in [("shared", [*ours, rare]), ("rare", [rare]), ("rare -shared", []), ("-rare shared", ours)]:
+        found: list[str] = []
+        after = None
+        while True:
+            query = TaskQuery(TaskFilter(text=text), ascending=ascending, limit=7, after=after)
+            page = await desk.tasks.tasks(ORG, query)
+            found += [task.id for task in page.tasks]
+            if (after := page.next) is None:
+                break
+        assert found == (wanted if ascending else wanted[::-1]), text
+
+
+async def test_words_of_what_is_deleted_are_gone(desk: Desk) -> None:
+    await desk.runner()
+    task = await desk.submit("gone", keep_seconds=5.0)
+    await desk.run(FinishKind.FAILED)
+    assert await desk.names(TaskFilter(text="gone")) == ["gone"]
+    assert await desk.tasks.delete_kept(10) == 0
+    desk.clock.advance(5)
+    assert await desk.tasks.delete_kept(10) == 1
+    assert await desk.names(TaskFilter(text="gone")) == []
+    assert await desk.tasks.task(ORG, task) is None
+
+
+async def test_a_total_that_is_too_great_to_count_is_an_estimate(desk: Desk) -> None:
+    for _ in range(2):
+        await desk.tasks.enqueue([desk.new("common") for _ in range(6000)])
+    page = await desk.tasks.tasks(ORG, TaskQuery(TaskFilter(text="common"), limit=1, with_total=True))
+    assert page.total is not None
+    assert page.total >= 10_000
+    assert not page.total_exact
+    assert await desk.tasks.count(ORG, TaskFilter(text="common")) == 12_000
+
+
+async def test_words_are_found_wherever_they_stand_in_a_long_text(desk: Desk) -> None:
+    """PostgreSQL has places for 16,383 words; whatever comes later shares the last one."""
+    last = "z" * 300
+    await desk.submit("long", payload='"' + "a b " * 8190 + 'needle"')
+    await desk.submit("wide", payload=f'"é {last} naïve e\u0301t\u00e9"')
+    assert await desk.names(TaskFilter(text="needle")) == ["long"]
+    assert await desk.names(TaskFilter(text='"a b a"')) == ["long"]
+    assert await desk.names(TaskFilter(text=last)) == ["wide"]
+    assert await desk.names(TaskFilter(text="naive ete")) == ["wide"]

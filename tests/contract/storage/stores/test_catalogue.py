@@ -1,0 +1,27 @@
+from dataclasses import replace
+
+from penstock.domain.models import ModelRecord, Price
+from penstock.domain.ports import Store
+from tests.contract.storage.stores.values import BIG
+
+MODEL = ModelRecord(
+    id="org/modèle:70b",
+    price=Price(150_000, 75_000, BIG, "EUR", 200, 25),
+    aliases=("gpt-4o", "エイリアス"),
+    context_length=131_072,
+    created_at=1.5,
+    owned_by="somebody",
+)
+
+
+async def test_a_model_is_saved_replaced_and_removed(store: Store) -> None:
+    plain = ModelRecord("a", Price())
+    await store.save_model(MODEL)
+    await store.save_model(plain)
+    assert await store.models() == [plain, MODEL]
+    changed = replace(MODEL, price=Price(), aliases=(), context_length=None)
+    await store.save_model(changed)
+    assert await store.models() == [plain, changed]
+    assert await store.remove_model(MODEL.id)
+    assert not await store.remove_model(MODEL.id)
+    assert await store.models() == [plain]

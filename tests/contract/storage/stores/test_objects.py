@@ -1,0 +1,153 @@
+"""Files, batches and kept answers: whose they are, pages, and changes that happen once."""
+
+from dataclasses import replace
+
+from penstock.domain.durable.batches import Batch, BatchStatus, BatchUsage, LineFault
+from penstock.domain.durable.files import FileQuery, FileRecord, Purpose
+from penstock.domain.durable.responses import ResponseStatus, StoredResponse
+from penstock.domain.ports import Store
+from tests.contract.storage.stores.values import BIG, organisation, plan
+
+
+async def two_organisations(store: Store) -> None:
+    await store.save_plan(plan())
+    await store.create_organisation(organisation("org_a"))
+    await store.create_organisation(organisation("org_b"))
+
+
+def file(file_id: str, org_id: str = "org_a", purpose: Purpose = Purpose.BATCH, expires_at: float | None = None) -> FileRecord:
+    return FileRecord(file_id, org_id, "Ümläute 水.jsonl", purpose, BIG, 1.5, expires_at)
+
+
+def batch(batch_id: str, org_id: str = "org_a", status: BatchStatus = BatchStatus.VALIDATING) -> Batch:
+    return Batch(batch_id, org_id, "key_a", "/v1/chat/completions", "file-1", status, 1.5, 2.5, metadata={"wer": "wir 水"})
+
+
+def answer(response_id: str, org_id: str = "org_a", previous_id: str | None = None, **fields: object) -> StoredResponse:
+    usual: dict[str, object] = {"status": ResponseStatus.COMPLETED, "created_at": 1.5, "expires_at": 9.5, "items": "[]"}
+    values = {**usual, "document": '{"水": 1}', "previous_id": previous_id, **fields}
+    return StoredResponse(id=response_id, org_id=org_id, key_id="key_a", **values)  # type: ignore[arg-type] # the tests name the fields
+
+
+async def test_a_file_is_its_organisations_alone(store: Store) -> None:
+    await two_organisations(store)
+    record = file("file-1", expires_at=7.5)
+    await store.add_file(record)
+    assert await store.file("org_a", "file-1") == record
+    assert await store.file("org_b", "file-1") is None
+    assert not await store.remove_file("org_b", "file-1")
+    assert await store.known_files(["file-1", "file-2"]) == {"file-1"}
+    assert (await store.stored_bytes("org_a"), await store.stored_bytes("org_b")) == (BIG, 0)
+    assert await store.remove_file("org_a", "file-1")
+    assert not await store.remove_file("org_a", "file-1")
+
+
+async def test_files_come_in_pages(store: Store) -> None:
+    await two_organisations(store)
+    for number in range(5):
+        await store.add_file(file(f"file-{number}", purpose=Purpose.VISION if number == 2 else Purpose.BATCH))
+    await store.add_file(file("file-9", "org_b"))
+
+    async def page(limit: int = 10, **fields: object) -> list[str]:
+        return [record.id for record in await store.files(FileQuery("org_a", limit, **fields))]  # type: ignore[arg-type] # as above
+
+    assert await page() == ["file-4", "file-3", "file-2", "file-1", "file-0"]
+    assert await page(2, after="file-3") == ["file-2", "file-1"]
+    assert await page(2, after="file-1", ascending=True) == ["file-2", "file-3"]
+    assert await page(purpose=Purpose.VISION) == ["file-2"]
+
+
+async def test_files_that_have_expired_are_found_in_every_organisation(store: Store) -> None:
+    await two_organisations(store)
+    for record in (file("file-1", expires_at=5.0), file("file-2", "org_b", expires_at=6.0), file("file-3", expires_at=7.0), file("file-4")):
+        await store.add_file(record)
+    assert {record.id for record in await store.expired_files(6.0, 10)} == {"file-1", "file-2"}
+    assert len(await store.expired_files(9.0, 1)) == 1
+
+
+async def test_a_batch_moves_only_from_where_it_is(store: Store) -> None:
+    await two_organisations(store)
+    new = batch("batch_1")
+    await store.add_batch(new)
+    assert await store.batch("org_a", new.id) == new
+    assert await store.batch("org_b", new.id) is None
+    done = replace(
+        new,
+        status=BatchStatus.COMPLETED,
+        completed_at=3.5,
+        total=BIG,
+        faults=(LineFault("invalid_json_line", "nö", 3, "x"),),
+        output_file_id="file-out",
+        usage=BatchUsage(1, 2, 3, BIG),
+    )
+    assert await store.change_batch(done, BatchStatus.VALIDATING, [file("file-out")])
+    assert not await store.change_batch(replace(done, total=1), BatchStatus.VALIDATING, [file("file-other")])
+    assert await store.batch("org_a", new.id) == done
+    assert await store.known_files(["file-out", "file-other"]) == {"file-out"}
+
+
+async def test_batches_come_newest_first(store: Store) -> None:
+    await two_organisations(store)
+    for number in range(3):
+        await store.add_batch(batch(f"batch_{number}"))
+    await store.add_batch(batch("batch_9", "org_b"))
+    assert [each.id for each in await store.batches("org_a", 2)] == ["batch_2", "batch_1"]
+    assert [each.id for each in await store.batches("org_a", 2, "batch_1")] == ["batch_0"]
+
+
+async def test_one_gateway_works_on_a_batch_until_its_time_is_up(store: Store) -> None:
+    await two_organisations(store)
+    await store.add_batch(batch("batch_1"))
+    await store.add_batch(batch("batch_2", "org_b", BatchStatus.IN_PROGRESS))
+    await store.add_batch(batch("batch_3", status=BatchStatus.FAILED))
+
+    async def claim(owner: str, now: float) -> list[str]:
+        return [each.id for each in await store.claim_batches(owner, now, now + 10, 10)]
+
+    assert await claim("gw_1", 0.0) == ["batch_1", "batch_2"]
+    assert await claim("gw_2", 9.0) == []
+    assert await claim("gw_1", 9.0) == ["batch_1", "batch_2"]
+    assert await claim("gw_2", 19.0) == ["batch_1", "batch_2"]
+    assert await claim("gw_1", 19.5) == []
+
+
+async def test_an_answer_and_those_that_it_continues(store: Store) -> None:
+    await two_organisations(store)
+    await store.add_response(answer("resp_1"))
+    await store.add_response(answer("resp_2", previous_id="resp_1"))
+    await store.add_response(answer("resp_3", previous_id="resp_2"))
+    await store.add_response(answer("resp_4", previous_id="resp_1", org_id="org_b"))
+
+    async def chain(org_id: str, response_id: str, limit: int = 10) -> list[str]:
+        return [each.id for each in await store.response_chain(org_id, response_id, limit)]
+
+    assert await chain("org_a", "resp_3") == ["resp_1", "resp_2", "resp_3"]
+    assert await chain("org_a", "resp_3", 2) == ["resp_2", "resp_3"]
+    assert await chain("org_b", "resp_3") == []
+    assert await chain("org_b", "resp_4") == ["resp_4"]
+    assert not await store.remove_response("org_b", "resp_2")
+    assert await store.remove_response("org_a", "resp_2")
+    assert await store.response("org_a", "resp_2") is None
+    assert await chain("org_a", "resp_3") == ["resp_3"]
+
+
+async def test_an_answer_is_finished_once(store: Store) -> None:
+    await two_organisations(store)
+    waiting = answer("resp_1", status=ResponseStatus.QUEUED, task_id="task_1")
+    await store.add_response(waiting)
+    await store.add_response(answer("resp_2"))
+    assert await store.unfinished_responses(10) == [waiting]
+    done = replace(waiting, status=ResponseStatus.COMPLETED, document='{"done": true}')
+    assert await store.finish_response(done)
+    assert not await store.finish_response(replace(done, status=ResponseStatus.FAILED))
+    assert await store.response("org_a", "resp_1") == done
+    assert await store.unfinished_responses(10) == []
+
+
+async def test_answers_expire(store: Store) -> None:
+    await two_organisations(store)
+    await store.add_response(answer("resp_1", expires_at=5.0))
+    await store.add_response(answer("resp_2", expires_at=6.0))
+    assert await store.forget_responses(5.5, 10) == 1
+    assert [each.id for each in await store.response_chain("org_a", "resp_2", 10)] == ["resp_2"]
+    assert await store.response("org_a", "resp_1") is None

@@ -1,0 +1,77 @@
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from penstock.domain.errors import Conflict
+from penstock.domain.policy import ClassPolicy, Policy, PolicyVersion, RoutingPolicy, Shedding, TierPolicy
+from penstock.domain.ports import Store
+from penstock.domain.principal import Pool, ServiceClass, ServiceTier
+from tests.contract.storage.stores import values
+
+FREE, GOLD = values.plan("free"), replace(values.plan("gold"), spill=False, downgrade=False)
+POLICY = Policy(
+    plans=(FREE, GOLD),
+    classes={each: ClassPolicy(each + 1, each + 2, each + 0.5) for each in ServiceClass},
+    tiers={each: TierPolicy((Pool.STANDARD,), (Pool.OVERFLOW,), (Pool.PRIORITY,), ServiceTier.DEFAULT) for each in ServiceTier},
+    priority_reserve=0.25,
+    overflow_reserve=0.5,
+    tenant_weights={"org_ü": 2.5},
+    routing=RoutingPolicy("power_of_two"),
+    models={"org/modèle:70b": RoutingPolicy("round_robin", "power_of_two")},
+    shedding=Shedding(1.5, 2.5),
+    preempt_batch=False,
+)
+
+
+def version(number: int, policy: Policy = POLICY) -> PolicyVersion:
+    return PolicyVersion(number, policy, "key_a", "warum: 水", 1.5)
+
+
+async def test_a_new_store_has_none(store: Store) -> None:
+    assert (await store.policy(), await store.policy(1), await store.policy_versions(10)) == (None, None, [])
+
+
+async def test_a_version_is_read_back_as_it_was_written(store: Store) -> None:
+    assert await store.save_policy(version(1))
+    assert await store.save_policy(version(2, Policy(plans=(FREE, GOLD))))
+    assert await store.policy(1) == version(1)
+    assert await store.policy() == version(2, Policy(plans=(FREE, GOLD)))
+    assert [each.version for each in await store.policy_versions(10)] == [2, 1]
+    assert [each.version for each in await store.policy_versions(1)] == [2]
+    assert [each.version for each in await store.policy_versions(10, before=2)] == [1]
+
+
+async def test_its_plans_are_the_plans(store: Store) -> None:
+    await store.save_plan(values.plan("old"))
+    await store.save_policy(version(1))
+    assert await store.plans() == [FREE, GOLD]
+    changed = replace(GOLD, concurrency=99)
+    before = (await store.changes_since(0)).version
+    await store.save_policy(version(2, replace(POLICY, plans=(FREE, changed))))
+    assert await store.plans() == [FREE, changed]
+    assert (await store.changes_since(before)).subjects == {("plan", "gold"), ("policy", "2")}
+
+
+async def test_only_the_next_version_is_taken(store: Store) -> None:
+    assert not await store.save_policy(version(2))
+    assert await store.save_policy(version(1))
+    assert not await store.save_policy(version(1, Policy()))
+    assert await store.policy() == version(1)
+
+
+async def test_of_two_at_the_same_time_one_is_first(store: Store) -> None:
+    both = [version(1), version(1, replace(POLICY, preempt_batch=True))]
+    saved = await asyncio.gather(*(store.save_policy(each) for each in both))
+    assert sorted(saved) == [False, True]
+    assert await store.policy() == both[saved.index(True)]
+
+
+async def test_a_plan_that_somebody_is_on_stays(store: Store) -> None:
+    await store.save_plan(FREE)
+    await store.create_organisation(values.organisation())
+    before = (await store.changes_since(0)).version
+    with pytest.raises(Conflict) as refused:
+        await store.save_policy(version(1, Policy(plans=(GOLD,))))
+    assert refused.value.param == "plans"
+    assert (await store.policy(), await store.plans(), (await store.changes_since(0)).version) == (None, [FREE], before)

@@ -1,0 +1,52 @@
+"""A gateway with a runner of its own before a scripted server, and the SDK as its client."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from openai import AsyncOpenAI
+
+from penstock.app.runner import OwnRunner
+from penstock.domain.ports import Store
+from tests.support.gateway import Platform, Script, ScriptedServer, platform, scripted, well
+
+T = TypeVar("T")
+SECONDS = 20.0
+
+
+@dataclass
+class Desk:
+    platform: Platform
+    server: ScriptedServer
+    client: AsyncOpenAI
+
+    async def until(self, ask: Callable[[], Awaitable[T]], good: Callable[[T], bool]) -> T:
+        """The first answer that is good, seen as a client sees it."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                while not good(found := await ask()):  # noqa: ASYNC110 - seen as a client sees it
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"still {found}") from None
+        return found
+
+
+@asynccontextmanager
+async def desk(
+    directory: Path, script: Script = well, *, store: Callable[[Store], Store] | None = None, runs: bool = True, **settings: Any
+) -> AsyncIterator[Desk]:
+    """`runs`: with a runner for tasks."""
+    async with scripted(script) as (server,), platform(directory, [server.url], store=store, **settings) as running:
+        runner = OwnRunner(running.gateway.settings, running.gateway.desk) if runs else None
+        if runner is not None:
+            await runner.open()
+            runner.start()
+        try:
+            async with AsyncOpenAI(base_url=f"{running.gateway.base_url}/v1", api_key=running.first.api_key, max_retries=0) as client:
+                yield Desk(running, server, client)
+        finally:
+            if runner is not None:
+                await runner.close()

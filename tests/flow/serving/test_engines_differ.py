@@ -1,0 +1,123 @@
+"""Workers of one model whose engines can different things, and models that take tensors instead of text."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.compute.engines.ollama_server import OllamaServer
+from tests.contract.compute.engines.subjects import FAST
+from tests.contract.compute.engines.triton_server import TritonServer
+from tests.support.gateway import Client, Platform, platform, scripted, sim_worker
+
+ADD: dict[str, Any] = {
+    "inputs": [
+        {"name": "INPUT0", "shape": [1, 4], "datatype": "INT32", "data": [1, 2, 3, 4]},
+        {"name": "INPUT1", "shape": [1, 4], "datatype": "INT32", "data": [1, 1, 1, 1]},
+    ]
+}
+
+
+async def test_what_one_engine_lacks_another_does(tmp_path: Path) -> None:
+    server = OllamaServer(FAST)
+    async with (
+        platform(tmp_path) as gate,
+        server.serving() as base_url,
+        sim_worker(gate, tmp_path / "ollama", engine="ollama", base_url=base_url, model="sim-small") as ollama,
+        sim_worker(gate, tmp_path / "sim", models="sim-small", speed="1000") as sim,
+    ):
+        for stream in (False, True):
+            for _ in range(8):
+                answer = await gate.chat(model="sim-small", n=2, max_tokens=2, stream=stream)
+                assert answer.status_code == 200, answer.text
+                assert answer.headers["x-penstock-worker"] == sim.presence.worker_id
+        # That it could not was nobody's failure: it is asked for everything else.
+        assert gate.member(ollama_name(gate, ollama.presence.worker_id)).failures_in_a_row == 0
+        plain = {(await gate.chat(model="sim-small", max_tokens=2)).headers["x-penstock-worker"] for _ in range(30)}
+        assert plain == {sim.presence.worker_id, ollama.presence.worker_id}
+        await gate.until_quiet()
+    assert all(body["options"].get("num_predict") == 2 for _, body in server.asked)
+
+
+def ollama_name(gate: Platform, worker_id: str) -> str:
+    return next(member.record.name for member in gate.gateway.fleet.members() if member.id == worker_id)
+
+
+async def test_what_no_engine_can_is_refused_with_its_name(tmp_path: Path) -> None:
+    async with (
+        platform(tmp_path) as gate,
+        OllamaServer(FAST).serving() as base_url,
+        sim_worker(gate, tmp_path / "one", engine="ollama", base_url=base_url, model="sim-small"),
+        sim_worker(gate, tmp_path / "two", engine="ollama", base_url=base_url, model="sim-small"),
+    ):
+        answer = await gate.chat(model="sim-small", n=2)
+        assert (answer.status_code, answer.json()["error"]["code"], answer.json()["error"]["param"]) == (400, "unsupported_parameter", "n")
+        await gate.until_quiet()
+
+
+async def test_an_upstream_that_would_drop_a_parameter_is_not_asked(tmp_path: Path) -> None:
+    """An Ollama that the gateway calls directly: its OpenAI layer says nothing, so the gateway must."""
+
+    async def script(client: Client) -> None:
+        reply = {"choices": [{"index": 0, "message": {"content": "hi"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+        await client.answer(200, json.dumps(reply).encode())
+
+    async with scripted(script) as [server], platform(tmp_path, [server.url]) as gate:
+        server.owned_by = "library"
+        await gate.until_ready(1)
+        while not gate.member().unsupported:  # noqa: ASYNC110 - the first probe
+            await asyncio.sleep(0.01)
+        refused = await gate.chat(logprobs=True)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "logprobs")
+        neutral = await gate.chat(logprobs=False, n=1, tool_choice=None)
+        assert neutral.status_code == 200
+        await gate.until_quiet()
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("transport", ["base_url", "grpc"])
+async def test_tensors_pass_the_gateway_and_are_counted(tmp_path: Path, transport: str) -> None:
+    async with platform(tmp_path) as gate, TritonServer(FAST).serving() as (base_url, grpc):
+        where = {"base_url": base_url} if transport == "base_url" else {"grpc": grpc}
+        async with sim_worker(gate, tmp_path / "triton", engine="triton", **where) as worker:
+            answer = await gate.http.post("/v1/models/add_sub/infer", json={**ADD, "id": "one"})
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["outputs"][0]["data"] == [2, 3, 4, 5]
+            assert (answer.json()["model_name"], answer.json()["id"]) == ("add_sub", "one")
+            assert answer.headers["x-penstock-worker"] == worker.presence.worker_id
+            assert "x-ratelimit-remaining-requests" in answer.headers
+            wrong = await gate.http.post("/v1/models/add_sub/infer", json={"inputs": [{**ADD["inputs"][0], "shape": [2, 4]}]})
+            assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "inputs[0].data")
+            await gate.until_quiet()
+            [record] = await gate.records()
+    assert (record.model, record.prompt_tokens, record.completion_tokens, record.estimated) == ("add_sub", 0, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("/v1/models/nobody/infer", ADD, 404, "model_not_found"),
+        ("/v1/models/sim-small/infer", ADD, 400, "unsupported_parameter"),
+        ("/v1/models/sim-small/infer", {"inputs": []}, 400, "invalid_request_error"),
+        ("/v1/models/sim-small/infer", {}, 400, "invalid_request_error"),
+        ("/v1/models/sim-small/infer", [], 400, "invalid_request_error"),
+        ("/v1/models//infer", ADD, 405, "method_not_allowed"),
+        ("/v1/infer", ADD, 404, "not_found"),
+    ],
+)
+async def test_tensors_that_nobody_takes(tmp_path: Path, path: str, body: object, status: int, code: str) -> None:
+    async with platform(tmp_path) as gate, sim_worker(gate, tmp_path / "sim", models="sim-small"):
+        answer = await gate.http.post(path, json=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
+        await gate.until_quiet()
+        assert await gate.records() == []
+
+
+async def test_tensors_need_a_key_and_a_model_may_have_slashes(tmp_path: Path) -> None:
+    async with platform(tmp_path) as gate, sim_worker(gate, tmp_path / "sim", models="acme/river"):
+        stranger = await gate.http.post("/v1/models/acme/river/infer", json=ADD, headers={"authorization": "Bearer nobody"})
+        assert stranger.status_code == 401
+        for path in ("/v1/models/acme/river/infer", "/v1/models/acme%2Friver/infer?x=1"):
+            assert (await gate.http.post(path, json=ADD)).json()["error"]["code"] == "unsupported_parameter"

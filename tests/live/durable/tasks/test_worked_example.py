@@ -1,0 +1,92 @@
+"""The example of docs/tasks.md, as it is printed: a module, a platform, tasks from the command line."""
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.platform import Platform, running
+from tests.support.sources import ROOT, text
+
+PAGE = text(ROOT / "docs" / "tasks.md").partition("## An example")[2].partition("\n## ")[0]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    directory = tmp_path_factory.mktemp("example")
+    (directory / "chores.py").write_text(blocks("python")[0])
+    (directory / "tasks.json").write_text(blocks("json")[0])
+    (start,) = [command for command in COMMANDS if command[:2] == ["penstock", "up"]]
+    flags = ["--workers", "0", *(word for word in start[2:] if word != "&")]
+    with running(Platform(directory, *flags, environment={"PYTHONPATH": str(directory)})) as started:
+        yield started
+
+
+def run(platform: Platform, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    here = Path(platform.environment["PYTHONPATH"])
+    return platform.run(*(str(here / word) if word == "tasks.json" else word for word in arguments))
+
+
+def test_the_example_runs(platform: Platform) -> None:
+    for command in COMMANDS:
+        if command[1] != "up":
+            done = run(platform, *command[1:])
+            assert done.returncode == 0, done.stderr
+    found = export(platform, "--name", "word_count", "--search", "disk") + export(platform, "--tag", "demo")
+    one, report = (json.loads(line) for line in found)
+    assert (one["status"], one["result"]) == ("succeeded", 9)
+    assert (report["status"], report["result"]) == ("succeeded", {"title": "Words", "words": 5})
+
+
+def export(platform: Platform, *filters: str) -> list[str]:
+    done = run(platform, "tasks", "export", "--bodies", *filters)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_other_commands(platform: Platform) -> None:
+    made = run(platform, "tasks", "submit", "word_count", "--payload", '{"text": 5}', "--max-attempts", "1", "--json")
+    task_id = json.loads(made.stdout)["id"]
+    watched = run(platform, "tasks", "watch", task_id)
+    assert (watched.returncode, "raised: AttributeError" in watched.stdout) == (1, True)
+    assert task_id in run(platform, "tasks", "list", "--status", "failed").stdout
+    assert json.loads(run(platform, "tasks", "retry", task_id, "--json").stdout)["data"][0]["id"] == task_id
+    assert "a retried task" not in run(platform, "tasks", "show", task_id).stdout
+    waiting = json.loads(run(platform, "tasks", "submit", "nobody has it", "--queue", "low", "--delay", "1h", "--json").stdout)["id"]
+    dry = run(platform, "tasks", "cancel", "--queue", "low")
+    assert (dry.returncode, "matched  1" in dry.stdout, "nothing was changed" in dry.stderr) == (0, True, True)
+    assert json.loads(run(platform, "tasks", "cancel", "--queue", "low", "--yes", "--json").stdout)["done"] == 1
+    assert json.loads(run(platform, "tasks", "show", waiting, "--json").stdout)["status"] == "cancelled"
+    assert run(platform, "queues", "pause", "low").returncode == 0
+    limited = run(platform, "queues", "limit", "low", "--max-running", "3", "--json")
+    assert json.loads(limited.stdout)["max_running"] == 3
+    low = next(queue for queue in json.loads(run(platform, "queues", "list", "--json").stdout)["data"] if queue["name"] == "low")
+    assert (low["paused"], low["max_running"]) == (True, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["tasks", "submit", "x", "--payload", "{"], 2, "not JSON"),
+        (["tasks", "submit"], 2, "A function is called by its name"),
+        (["tasks", "show", "task_0000000000000001"], 3, "There is no such task"),
+        (["tasks", "cancel"], 2, "name the tasks to cancel"),
+        (["queues", "limit", "low"], 2, "name a limit"),
+        (["runner"], 2, "--join URL"),
+        (["runner", "--store", "sqlite:///x.db"], 2, "belongs to its gateway"),
+    ],
+)
+def test_how_commands_end_that_cannot_work(platform: Platform, arguments: list[str], code: int, words: str) -> None:
+    done = run(platform, *arguments)
+    assert (done.returncode, words in done.stderr) == (code, True), done.stderr

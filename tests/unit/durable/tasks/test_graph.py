@@ -1,0 +1,59 @@
+"""Dependencies inside a submission."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.durable.tasks import graph
+
+
+def test_parents_come_first() -> None:
+    order = graph.parents_first({0: [2], 1: [0, 2], 3: []}, 4, [None] * 4)
+    assert order.index(2) < order.index(0) < order.index(1)
+    assert sorted(order) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("parents", "shown"),
+    [
+        ({0: [0]}, "a -> a"),
+        ({0: [1], 1: [0]}, "a -> b -> a"),
+        ({2: [1], 1: [2, 3], 3: [2]}, "b -> c -> b"),
+        ({0: [1], 1: [2], 2: [1]}, "b -> c -> b"),
+    ],
+)
+def test_a_cycle_is_shown(parents: dict[int, list[int]], shown: str) -> None:
+    with pytest.raises(graph.DependencyCycle, match=f": {shown}\\."):
+        graph.parents_first(parents, 4, ["a", "b", "c", "d"])
+
+
+def test_a_long_cycle_is_shown_in_part() -> None:
+    count = 500
+    with pytest.raises(graph.DependencyCycle, match=r"task 0 -> .* -> \.\.\. \(500 in all\) -> task 0"):
+        graph.parents_first({place: [(place + 1) % count] for place in range(count)}, count, [None] * count)
+
+
+@given(
+    st.integers(1, 30).flatmap(
+        lambda n: st.tuples(st.just(n), st.dictionaries(st.integers(0, n - 1), st.lists(st.integers(0, n - 1), max_size=4)))
+    )
+)
+def test_an_order_or_a_true_cycle(given_graph: tuple[int, dict[int, list[int]]]) -> None:
+    count, parents = given_graph
+    try:
+        order = graph.parents_first(parents, count, [f"t{place}" for place in range(count)])
+    except graph.DependencyCycle as error:
+        names = str(error).partition(": ")[2].rstrip(".").split(" -> ")
+        if "..." not in str(error):
+            walked = [int(name[1:]) for name in names]
+            assert all(later in parents[earlier] for earlier, later in itertools.pairwise(walked))
+        return
+    where = {place: at for at, place in enumerate(order)}
+    assert all(where[parent] < where[child] for child, its in parents.items() for parent in its)
+
+
+def test_two_of_one_name() -> None:
+    with pytest.raises(graph.DuplicateName, match="'a': tasks 0 and 2"):
+        graph.places_of(["a", None, "a"])

@@ -1,0 +1,87 @@
+"""What the end of an attempt means."""
+
+from random import Random
+
+import pytest
+
+from penstock.domain.durable.leases import Finish, Lease
+from penstock.domain.durable.tasks import FinishKind, TaskError
+from penstock.durable.tasks.backoff import Backoff
+from penstock.durable.tasks.outcome import Broke, Cancelled, Ended, GivenBack, Succeeded, finish_of
+
+NOW = 1_000.0
+
+
+def lease(attempt: int = 1, max_attempts: int = 3) -> Lease:
+    return Lease(
+        task_id="task_1",
+        lease_seq=7,
+        org_id="org",
+        key_id="key",
+        queue="medium",
+        kind="function",
+        name="f",
+        priority=5,
+        payload="null",
+        attempt=attempt,
+        max_attempts=max_attempts,
+        timeout_seconds=None,
+        backoff_seconds=2.0,
+        backoff_cap_seconds=10.0,
+        has_parents=False,
+        enqueued_at=0.0,
+        started_at=0.0,
+        traceparent="",
+    )
+
+
+def ended(kind: FinishKind, **fields: object) -> Finish:
+    return Finish(task_id="task_1", lease_seq=7, kind=kind, **fields)  # type: ignore[arg-type]  # as each case has them
+
+
+ERROR = TaskError("raised", "no")
+
+
+@pytest.mark.parametrize(
+    ("attempt", "how", "expected"),
+    [
+        (1, Succeeded("5"), ended(FinishKind.SUCCEEDED, result="5")),
+        (1, Cancelled(), ended(FinishKind.CANCELLED)),
+        (1, GivenBack(), ended(FinishKind.RELEASED)),
+        (1, GivenBack(4.0), ended(FinishKind.RELEASED, retry_at=NOW + 4)),
+        (3, Broke("raised", "no"), ended(FinishKind.FAILED, error=ERROR)),
+        (1, Broke("raised", "no", final=True), ended(FinishKind.FAILED, error=ERROR)),
+        (1, Broke("raised", "no", final=True, result="{}"), ended(FinishKind.FAILED, error=ERROR, result="{}")),
+        (2, Broke("raised", "no", retry_seconds=30.0), ended(FinishKind.RETRIED, error=ERROR, retry_at=NOW + 30)),
+    ],
+)
+def test_what_is_said_of_a_lease(attempt: int, how: Ended, expected: Finish) -> None:
+    assert finish_of(lease(attempt), how, NOW, Random(1)) == expected
+
+
+def test_a_result_that_is_too_large_fails_without_another_attempt() -> None:
+    finish = finish_of(lease(), Succeeded('"' + "ä" * 600_000 + '"'), NOW, Random(1))
+    assert (finish.kind, finish.result) == (FinishKind.FAILED, None)
+    assert finish.error is not None
+    assert finish.error.code == "result_too_large"
+
+
+def test_the_rest_is_drawn_from_zero_to_a_bound_that_doubles() -> None:
+    rests = [finish_of(lease(2, 9), Broke("raised", "no"), NOW, Random(seed)).retry_at - NOW for seed in range(500)]
+    assert 0 <= min(rests) < 0.1
+    assert 3.9 < max(rests) <= 4.0
+    assert 1.8 < sum(rests) / len(rests) < 2.2
+
+
+def test_bounds_of_the_backoff() -> None:
+    backoff = Backoff(2.0, 10.0)
+    assert [backoff.bound(attempt) for attempt in (1, 2, 3, 4, 1_000)] == [2.0, 4.0, 8.0, 10.0, 10.0]
+
+
+def test_a_long_message_keeps_its_beginning_and_its_end() -> None:
+    finish = finish_of(lease(3), Broke("raised", "begin" + "x" * 100_000 + "end"), NOW, Random(1))
+    assert finish.error is not None
+    message = finish.error.message
+    assert message.startswith("begin")
+    assert message.endswith("end")
+    assert len(message) < 5_000

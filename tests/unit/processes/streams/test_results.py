@@ -1,0 +1,175 @@
+"""Ends of tasks are published once each while nothing breaks, and at least once when something does."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.domain.durable.streams import Message
+from penstock.domain.durable.tasks import TaskStatus
+from penstock.domain.ports import StreamUnreachable
+from penstock.processes.streams.brokers.memory import LARGEST_BYTES, MemoryBroker
+from penstock.processes.streams.gateway import Busy
+from penstock.processes.streams.ledger import Ledger
+from penstock.processes.streams.results import Pace, Results
+from tests.unit.processes.streams.office import NOW, Office, patience
+
+OVERLAP_SECONDS = 60.0
+
+
+class Scene:
+    def __init__(self, directory: Path) -> None:
+        self.office = Office()
+        self.broker = MemoryBroker()
+        self._directory = directory
+        self.ledger = self._ledger()
+        self.start()
+
+    def _ledger(self) -> Ledger:
+        ledger = Ledger(self._directory, 2 * OVERLAP_SECONDS)
+        ledger.open()
+        return ledger
+
+    def start(self) -> None:
+        """Also after a crash: what was in memory is gone."""
+        self.ledger.close()
+        self.ledger = self._ledger()
+        pace = Pace(look_seconds=0.01, overlap_seconds=OVERLAP_SECONDS)
+        self.results = Results(self.broker.sink("out"), self.office, "s", self.ledger, patience(), pace)
+
+    @property
+    def published(self) -> list[Message]:
+        return self.broker.topic("out").messages
+
+    @property
+    def ids(self) -> list[str]:
+        return [message.id for message in self.published]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Any:
+    scene = Scene(tmp_path)
+    yield scene
+    scene.ledger.close()
+
+
+async def test_what_is_published(scene: Scene) -> None:
+    scene.office.end(1, NOW - 2, result=b'{"words": 3}')
+    assert await scene.results.look() == 1
+    (message,) = scene.published
+    assert (message.id, message.key) == ("task_1.1.succeeded", "task_1")
+    assert {"penstock-task-id": "task_1", "penstock-status": "succeeded"}.items() <= dict(message.headers).items()
+    assert json.loads(message.value) == {
+        "task_id": "task_1",
+        "stream": "s",
+        "source": "memory:in:1",
+        "kind": "function",
+        "name": "count",
+        "status": "succeeded",
+        "attempt": 1,
+        "finished_at": NOW - 2,
+        "error": None,
+        "result": {"words": 3},
+        "result_left_out": False,
+    }
+
+
+async def test_each_once_over_pages_looks_and_restarts(scene: Scene) -> None:
+    for number in range(250):
+        scene.office.end(number, NOW - 30 + number * 0.1)
+    assert await scene.results.look() == 250
+    assert await scene.results.look() == 0
+    scene.start()
+    assert await scene.results.look() == 0
+    scene.office.end(300, NOW)
+    assert await scene.results.look() == 1
+    assert len(set(scene.ids)) == len(scene.ids) == 251
+
+
+async def test_cut_off_between_publishing_and_noting_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.office.end(1, NOW)
+
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scene.ledger, "note", crash)
+    with pytest.raises(KeyboardInterrupt):
+        await scene.results.look()
+    scene.start()
+    await scene.results.look()
+    assert scene.ids == ["task_1.1.succeeded"] * 2, "at least once, under the same id"
+
+
+async def test_an_end_that_becomes_visible_late(scene: Scene) -> None:
+    scene.office.end(1, NOW)
+    await scene.results.look()
+    scene.office.end(2, NOW - 50)
+    await scene.results.look()
+    assert scene.ids == ["task_1.1.succeeded"], "not looked at again at once"
+    scene.start()
+    await scene.results.look()
+    assert scene.ids == ["task_1.1.succeeded", "task_2.1.succeeded"]
+
+
+async def test_another_run_is_another_end(scene: Scene) -> None:
+    scene.office.end(1, NOW - 1, TaskStatus.FAILED, attempt=3)
+    await scene.results.look()
+    scene.office.end(1, NOW, TaskStatus.SUCCEEDED, attempt=4)
+    await scene.results.look()
+    assert scene.ids == ["task_1.3.failed", "task_1.4.succeeded"]
+
+
+async def test_a_result_that_the_broker_does_not_take_is_left_out(scene: Scene) -> None:
+    scene.office.end(1, NOW, result=b'"' + b"x" * LARGEST_BYTES + b'"')
+    scene.office.end(2, NOW)
+    await scene.results.look()
+    assert sorted(scene.ids) == ["task_1.1.succeeded", "task_2.1.succeeded"]
+    outcomes = {outcome["task_id"]: outcome for outcome in (json.loads(message.value) for message in scene.published)}
+    assert (outcomes["task_1"]["result_left_out"], outcomes["task_1"]["result"]) == (True, None)
+    assert outcomes["task_2"]["result"] == 1
+
+
+async def test_the_place_moves_on_without_results_and_back_with_the_clock(scene: Scene) -> None:
+    await scene.results.look()
+    assert scene.ledger.place == NOW - OVERLAP_SECONDS
+    scene.office.now = NOW - 5_000
+    scene.office.end(1, NOW - 5_010)
+    scene.start()
+    await scene.results.look()
+    scene.start()
+    await scene.results.look()
+    assert scene.ids == ["task_1.1.succeeded"]
+
+
+async def test_stopping_does_not_wait_for_a_time_that_somebody_asked_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = asyncio.Event()
+
+    async def busy(*_: Any) -> Any:
+        asked.set()
+        raise Busy("HTTP 503", 300.0)
+
+    monkeypatch.setattr(scene.office, "over", busy)
+    running = asyncio.create_task(scene.results.run())
+    await asyncio.wait_for(asked.wait(), 10)
+    scene.results.stop()
+    await asyncio.wait_for(running, 10)
+    assert scene.published == []
+
+
+async def test_a_broker_that_is_away_is_waited_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = scene.results._sink
+    publish, calls = sink.publish, list[int]()
+
+    async def away(messages: Any) -> Any:
+        calls.append(1)
+        if len(calls) < 4:
+            raise StreamUnreachable("away")
+        scene.results.stop()
+        return await publish(messages)
+
+    monkeypatch.setattr(sink, "publish", away)
+    scene.office.end(1, NOW)
+    await scene.results.run()
+    assert (scene.ids, len(calls)) == (["task_1.1.succeeded"], 4)

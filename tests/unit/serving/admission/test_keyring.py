@@ -1,0 +1,261 @@
+"""Keys: what is believed without asking, what is asked once, what is never believed."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from penstock.domain import keys
+from penstock.domain.clock import ManualClock
+from penstock.domain.errors import PermissionDenied, StoreUnavailable, Unauthenticated
+from penstock.domain.principal import KeyRecord, Organisation, Principal
+from penstock.serving.admission.keyring import KeyRing, Pending
+from tests.unit.serving.admission.people import PLAN, SECRET_KEY, People
+
+HERE = "127.0.0.1"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def people() -> People:
+    return People()
+
+
+@pytest.fixture
+def ring(people: People, clock: ManualClock) -> KeyRing:
+    return KeyRing(people, SECRET_KEY, clock)
+
+
+async def test_a_key_is_asked_for_once_and_then_known(ring: KeyRing, people: People) -> None:
+    header = people.add_key()
+    first = ring.find(header, HERE)
+    assert isinstance(first, Pending)
+    principal = await first.resolve()
+    assert (principal.org_id, principal.key_id, principal.plan) == ("org_1", "key_1", PLAN)
+    assert ring.find(header, HERE) is principal
+    assert ring.find(header, HERE) is principal
+    assert people.questions == 1
+
+
+@pytest.mark.parametrize("change", [b"bearer ", b"BEARER ", b"Bearer   "])
+async def test_the_scheme_is_read_loosely_and_kept_once(ring: KeyRing, people: People, change: bytes) -> None:
+    header = people.add_key()
+    await ring.identify(header, HERE)
+    assert isinstance(ring.find(header.replace(b"Bearer ", change), HERE), Principal)
+    assert len(ring) == 1
+
+
+@pytest.mark.parametrize("header", [None, b"", b"Bearer", b"Bearer ", b"Bearer psk-short", b"Basic abc", b"Bearer \xff\xfe", b"psk-x"])
+def test_what_cannot_be_a_key_never_reaches_the_store(ring: KeyRing, people: People, header: bytes | None) -> None:
+    with pytest.raises(Unauthenticated):
+        ring.find(header, HERE)
+    assert people.questions == 0
+
+
+def test_a_mistyped_key_never_reaches_the_store(ring: KeyRing, people: People) -> None:
+    header = people.add_key()
+    with pytest.raises(Unauthenticated) as refusal:
+        ring.find(header[:-1] + (b"A" if header[-1:] != b"A" else b"B"), HERE)
+    assert people.questions == 0
+    assert header.decode()[8:] not in refusal.value.message
+
+
+async def test_a_join_token_is_not_a_key(ring: KeyRing, people: People) -> None:
+    with pytest.raises(Unauthenticated):
+        ring.find(b"Bearer " + keys.new_secret(keys.JOIN_TOKEN).encode(), HERE)
+
+
+async def test_an_unknown_key_is_asked_for_once_in_a_while(ring: KeyRing, people: People, clock: ManualClock) -> None:
+    header = b"Bearer " + keys.new_secret(keys.API_KEY).encode()
+    for _ in range(3):
+        with pytest.raises(Unauthenticated):
+            await ring.identify(header, HERE)
+    assert people.questions == 1
+    clock.advance(31)
+    with pytest.raises(Unauthenticated):
+        await ring.identify(header, HERE)
+    assert people.questions == 2
+
+
+async def test_many_who_wait_for_one_key_ask_one_question(ring: KeyRing, people: People) -> None:
+    header = people.add_key()
+    found = await asyncio.gather(*(ring.identify(header, HERE) for _ in range(50)))
+    assert len({id(principal) for principal in found}) == 1
+    assert people.questions == 1
+
+
+async def test_one_who_leaves_does_not_take_the_answer_away(ring: KeyRing, people: People) -> None:
+    header = people.add_key()
+    leaving, staying = asyncio.create_task(ring.identify(header, HERE)), asyncio.create_task(ring.identify(header, HERE))
+    await asyncio.wait([leaving], timeout=0)
+    leaving.cancel()
+    assert (await staying).key_id == "key_1"
+    assert people.questions == 1
+
+
+async def test_a_revoked_key_is_refused_as_soon_as_the_change_is_known(ring: KeyRing, people: People) -> None:
+    header, other = people.add_key(), people.add_key("key_2")
+    await ring.identify(header, HERE)
+    kept = await ring.identify(other, HERE)
+    people.revoke("key_1")
+    ring.forget({("key", "key_1")})
+    with pytest.raises(Unauthenticated, match="revoked"):
+        await ring.identify(header, HERE)
+    assert ring.find(other, HERE) is kept
+
+
+async def test_changes_of_other_things_forget_nothing(ring: KeyRing, people: People) -> None:
+    header = people.add_key()
+    principal = await ring.identify(header, HERE)
+    ring.forget({("worker", "wrk_1"), ("model", "key_1"), ("key", "key_2")})
+    assert ring.find(header, HERE) is principal
+
+
+async def test_a_changed_plan_takes_effect(ring: KeyRing, people: People) -> None:
+    header = people.add_key()
+    await ring.identify(header, HERE)
+    people.save_plan(replace(PLAN, requests_per_minute=7))
+    ring.forget({("plan", "premium")})
+    assert (await ring.identify(header, HERE)).plan.requests_per_minute == 7
+
+
+async def test_an_organisation_is_disabled_and_enabled_again(ring: KeyRing, people: People) -> None:
+    header = people.add_key()
+    organisation = Organisation("org_1", "One", PLAN.name, 0.0)
+    for disabled in (True, False):
+        people.save_organisation(replace(organisation, disabled=disabled))
+        ring.forget({("organisation", "org_1")})
+        if disabled:
+            with pytest.raises(PermissionDenied, match="disabled"):
+                await ring.identify(header, HERE)
+        else:
+            assert (await ring.identify(header, HERE)).org_id == "org_1"
+
+
+async def test_a_plan_that_is_gone_refuses(ring: KeyRing, people: People) -> None:
+    people.save_organisation(Organisation("org_1", "One", "no such plan", 0.0))
+    with pytest.raises(PermissionDenied, match="plan"):
+        await ring.identify(people.add_key(), HERE)
+
+
+class SlowPeople(People):
+    """Answers a key's question only when it is let go; the answer is what the key was when asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def key_by_digest(self, digest: bytes) -> KeyRecord | None:
+        key = await super().key_by_digest(digest)
+        self.asked.set()
+        await self.let_go.wait()
+        return key
+
+
+async def test_an_answer_that_was_overtaken_by_a_change_is_not_kept(clock: ManualClock) -> None:
+    people = SlowPeople()
+    ring = KeyRing(people, SECRET_KEY, clock)
+    header = people.add_key()
+    early = asyncio.create_task(ring.identify(header, HERE))
+    await asyncio.wait_for(people.asked.wait(), 5)
+    people.revoke("key_1")
+    ring.forget({("key", "key_1")})
+    late = asyncio.create_task(ring.identify(header, HERE))
+    people.let_go.set()
+    assert (await early).key_id == "key_1"
+    with pytest.raises(Unauthenticated):
+        await late
+    assert len(ring) == 0
+
+
+async def test_a_question_that_is_asked_late_replaces_what_was_known(people: People, clock: ManualClock) -> None:
+    ring = KeyRing(people, SECRET_KEY, clock, capacity=1)
+    header = people.add_key()
+    late = ring.find(header, HERE)
+    assert isinstance(late, Pending)
+    await ring.identify(header, HERE)
+    people.save_plan(replace(PLAN, name="other"))
+    people.save_organisation(Organisation("org_1", "One", "other", 0.0))
+    await late.resolve()
+    ring.forget({("plan", PLAN.name)})
+    assert isinstance(ring.find(header, HERE), Principal)
+    ring.forget({("plan", "other")})
+    assert isinstance(ring.find(header, HERE), Pending)
+
+
+async def test_expiry_needs_nobodys_word(ring: KeyRing, people: People, clock: ManualClock) -> None:
+    header = people.add_key(expires_at=clock.time() + 10)
+    assert isinstance(await ring.identify(header, HERE), Principal)
+    clock.advance(10)
+    with pytest.raises(Unauthenticated, match="expired"):
+        ring.find(header, HERE)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7", "2001:db8::5"])
+async def test_an_allowed_address_is_let_in(ring: KeyRing, people: People, address: str) -> None:
+    header = people.add_key(allowed_networks=("192.0.2.0/24", "2001:db8::/32"))
+    principal = await ring.identify(header, address)
+    assert ring.find(header, address) is principal
+
+
+@pytest.mark.parametrize("address", ["198.51.100.7", "2001:db9::5", "", "not an address"])
+async def test_another_address_is_refused(ring: KeyRing, people: People, address: str) -> None:
+    header = people.add_key(allowed_networks=("192.0.2.0/24", "2001:db8::/32"))
+    for _ in range(2):
+        with pytest.raises(PermissionDenied):
+            await ring.identify(header, address)
+
+
+async def test_a_silent_store_is_believed_for_the_grace_and_no_longer(ring: KeyRing, people: People, clock: ManualClock) -> None:
+    header = people.add_key()
+    principal = await ring.identify(header, HERE)
+    people.gone = True
+    clock.advance(60)
+    assert ring.find(header, HERE) is principal
+    clock.advance(0.1)
+    with pytest.raises(StoreUnavailable) as refusal:
+        ring.find(header, HERE)
+    assert refusal.value.retry_after_seconds == 2.0
+    ring.confirm(clock.monotonic())
+    assert ring.find(header, HERE) is principal
+    assert ring.fresh_until == clock.monotonic() + 60
+
+
+async def test_a_key_that_was_never_seen_needs_the_store(ring: KeyRing, people: People) -> None:
+    header = people.add_key()
+    people.gone = True
+    with pytest.raises(StoreUnavailable):
+        await ring.identify(header, HERE)
+    people.gone = False
+    assert (await ring.identify(header, HERE)).key_id == "key_1"
+
+
+async def test_forgetting_all_asks_again(ring: KeyRing, people: People) -> None:
+    header = people.add_key()
+    await ring.identify(header, HERE)
+    ring.forget_all()
+    assert isinstance(ring.find(header, HERE), Pending)
+    await ring.identify(header, HERE)
+    ring.forget({("worker", "*")})
+    assert isinstance(ring.find(header, HERE), Principal)
+    ring.forget({("plan", "*")})
+    assert isinstance(ring.find(header, HERE), Pending)
+
+
+async def test_memory_is_bounded(people: People, clock: ManualClock) -> None:
+    ring = KeyRing(people, SECRET_KEY, clock, capacity=3)
+    headers = [people.add_key(f"key_{number}") for number in range(5)]
+    for header in headers:
+        await ring.identify(header, HERE)
+    assert len(ring) == 3
+    assert [isinstance(ring.find(header, HERE), Pending) for header in headers] == [True, True, False, False, False]
+
+
+async def test_the_keys_own_limits_travel_with_the_principal(ring: KeyRing, people: People) -> None:
+    principal = await ring.identify(people.add_key(requests_per_minute=5), HERE)
+    assert (principal.requests_per_minute, principal.tokens_per_minute) == (5, None)

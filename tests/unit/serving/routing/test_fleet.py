@@ -1,0 +1,225 @@
+"""Health: who is believed to be fit, when a verdict is withheld, who rests and comes back, and who is told."""
+
+from random import Random
+
+import pytest
+
+from penstock.domain.clock import ManualClock
+from penstock.domain.workers import WorkerLoad, WorkerState
+from penstock.serving.routing.choice import Policies
+from penstock.serving.routing.fleet import Fleet, FleetEvent, FleetRules, ServingKey
+from penstock.serving.routing.health import HealthRules
+from penstock.serving.routing.member import IllegalMove, Member
+from tests.unit.serving.routing.members import worker
+
+READY, SUSPECT, DRAINING, DEAD = WorkerState.READY, WorkerState.SUSPECT, WorkerState.DRAINING, WorkerState.DEAD
+
+
+class Watched:
+    """A fleet, its clock, and all that it told."""
+
+    def __init__(self, count: int, **rules: float) -> None:
+        self.clock = ManualClock()
+        self.fleet = Fleet(Policies(Random(1)), FleetRules(HealthRules(**rules)), self.clock)  # type: ignore[arg-type] # named fields
+        self.events: list[FleetEvent] = []
+        self.changes: list[frozenset[ServingKey]] = []
+        self.fleet.on_event = self.events.append
+        self.fleet.on_change = self.changes.append
+        self.members = [self.fleet.put(worker(f"w{number}")) for number in range(count)]
+        for member in self.members:
+            self.fleet.alive(member.id)
+
+    def states(self) -> list[WorkerState]:
+        return [member.state for member in self.members]
+
+    def pass_time(self, seconds: float, *alive: Member) -> None:
+        """Second by second, with signs of life of some."""
+        for _ in range(int(seconds)):
+            self.clock.advance(1.0)
+            for member in alive:
+                self.fleet.alive(member.id)
+            self.fleet.sweep()
+
+    def usable(self) -> set[str]:
+        serving = self.fleet.serving("m", None)
+        assert serving is not None
+        return {member.id for member in serving._shared}
+
+
+def test_a_worker_that_was_never_reached_gets_nothing() -> None:
+    watched = Watched(1)
+    watched.fleet.put(worker("new"))
+    assert watched.usable() == {"w0"}
+    assert set(watched.fleet.offers(None)) == {"m"}
+
+
+def test_a_silent_worker_is_suspect_then_dead_and_comes_back_by_itself() -> None:
+    watched = Watched(5)
+    silent, *others = watched.members
+    watched.pass_time(10, *others)
+    assert silent.state is READY
+    watched.pass_time(1, *others)
+    assert (silent.state, watched.usable()) == (SUSPECT, {member.id for member in others})
+    watched.pass_time(20, *others)
+    assert silent.state is DEAD
+    watched.fleet.alive(silent.id)
+    assert (silent.state, len(watched.usable())) == (READY, 5)
+    assert [event.what for event in watched.events if event.worker_id == silent.id] == ["ready", "suspect", "dead", "ready"]
+
+
+def test_when_more_than_a_third_vanish_together_nobody_is_dead() -> None:
+    watched = Watched(10)
+    watched.pass_time(100, *watched.members[:6])
+    assert watched.states() == [READY] * 6 + [SUSPECT] * 4
+    for member in watched.members:
+        watched.fleet.alive(member.id)
+    assert watched.states() == [READY] * 10
+    watched.pass_time(100, *watched.members[:7])
+    assert watched.states() == [READY] * 7 + [DEAD] * 3
+
+
+def test_a_lost_connection_counts_at_once_and_only_for_a_ready_one() -> None:
+    watched = Watched(2)
+    watched.fleet.lost("w0")
+    assert (watched.states(), watched.usable()) == ([SUSPECT, READY], {"w1"})
+    watched.fleet.lost("w0")
+    watched.fleet.lost("nobody")
+    watched.fleet.alive("w0")
+    assert watched.usable() == {"w0", "w1"}
+
+
+def test_a_draining_worker_gets_nothing_new_and_may_return() -> None:
+    watched = Watched(2)
+    watched.fleet.alive("w0", draining=True)
+    assert (watched.states(), watched.usable()) == ([DRAINING, READY], {"w1"})
+    watched.fleet.alive("w0")
+    assert watched.usable() == {"w0", "w1"}
+
+
+def test_five_failures_in_a_row_eject_and_time_heals() -> None:
+    watched = Watched(3)
+    member = watched.members[0]
+    for _ in range(4):
+        watched.fleet.failed(member)
+    watched.fleet.succeeded(member)
+    for _ in range(4):
+        watched.fleet.failed(member)
+    assert len(watched.usable()) == 3
+    watched.fleet.failed(member)
+    assert watched.usable() == {"w1", "w2"}
+    watched.pass_time(29, *watched.members)
+    assert watched.usable() == {"w1", "w2"}
+    watched.pass_time(2, *watched.members)
+    assert len(watched.usable()) == 3
+    assert [event.what for event in watched.events[3:]] == ["ejected", "returned"]
+
+
+def test_who_fails_again_rests_longer_until_it_has_been_well_for_a_while() -> None:
+    watched = Watched(3)
+    member = watched.members[0]
+    rests = []
+    for _ in range(3):
+        for _ in range(5):
+            watched.fleet.failed(member)
+        rests.append(round(member.ejected_until - watched.clock.monotonic()))
+        watched.pass_time(rests[-1] + 1, *watched.members)
+        watched.fleet.succeeded(member)
+    assert rests == [30, 60, 90]
+    watched.pass_time(90, *watched.members)
+    for _ in range(5):
+        watched.fleet.failed(member)
+    assert round(member.ejected_until - watched.clock.monotonic()) == 30
+
+
+def test_nobody_rests_longer_than_five_minutes() -> None:
+    watched = Watched(3)
+    member = watched.members[0]
+    for _ in range(12):
+        for _ in range(5):
+            watched.fleet.failed(member)
+        rest = member.ejected_until - watched.clock.monotonic()
+        watched.pass_time(rest + 1, *watched.members)
+    assert round(rest) == 300
+
+
+@pytest.mark.parametrize(("count", "most"), [(2, 1), (10, 1), (30, 3)])
+def test_never_more_than_a_tenth_rest_at_once_but_one(count: int, most: int) -> None:
+    watched = Watched(count)
+    for _ in range(10):
+        for member in watched.members:
+            watched.fleet.failed(member)
+    assert len(watched.usable()) == count - most
+
+
+def test_when_all_are_ejected_a_doubtful_one_is_better_than_none() -> None:
+    watched = Watched(1)
+    for _ in range(5):
+        watched.fleet.failed(watched.members[0])
+    assert watched.usable() == {"w0"}
+
+
+def test_a_worker_that_restarted_starts_anew() -> None:
+    watched = Watched(3)
+    for _ in range(5):
+        watched.fleet.failed(watched.members[0])
+    watched.fleet.lost("w0")
+    watched.fleet.alive("w0", WorkerLoad(1, 2, 0.5))
+    assert len(watched.usable()) == 3
+    assert watched.members[0].load == WorkerLoad(1, 2, 0.5)
+
+
+def test_an_organisations_own_workers_come_first_for_it_alone() -> None:
+    watched = Watched(1)
+    watched.fleet.put(worker("own", org_id="org_a"))
+    watched.fleet.alive("own")
+    ours, theirs = watched.fleet.serving("m", "org_a"), watched.fleet.serving("m", "org_b")
+    assert ours is not None
+    assert theirs is not None
+    assert [member.id for member in ours._shared] == ["own"]
+    assert [member.id for member in theirs._shared] == ["w0"]
+    watched.fleet.remove("own")
+    assert watched.fleet.serving("m", "org_a") is theirs
+
+
+def test_an_edit_of_a_record_counts_at_once() -> None:
+    watched = Watched(1)
+    watched.fleet.put(worker("w0", 9, models=("m", "other")))
+    assert watched.members[0].slots == 9
+    assert set(watched.fleet.offers(None)) == {"m", "other"}
+    assert frozenset({("m", None), ("other", None)}) in watched.changes
+    watched.fleet.put(worker("w0", 9, models=("other",)))
+    assert watched.usable() == set()
+
+
+def test_nobody_knows_a_model_that_was_never_there() -> None:
+    assert Watched(1).fleet.serving("nothing", None) is None
+
+
+def test_a_model_that_somebody_starts_workers_for_is_known_without_one() -> None:
+    watched = Watched(0)
+    watched.fleet.stretch("m")
+    serving = watched.fleet.serving("m", "org")
+    assert serving is not None
+    assert (serving.elastic, serving.known, serving.available) == (True, 0, False)
+    watched.fleet.put(worker("w"))
+    watched.fleet.remove("w")
+    assert serving.elastic
+    watched.fleet.stretch("m", elastic=False)
+    assert not serving.elastic
+
+
+def test_an_organisations_own_elastic_model_is_its_own() -> None:
+    watched = Watched(1)
+    watched.fleet.stretch("m", "org")
+    own, shared = watched.fleet.serving("m", "org"), watched.fleet.serving("m", "other")
+    assert own is not None
+    assert shared is not None
+    assert (own.elastic, shared.elastic) == (True, False)
+
+
+def test_an_impossible_move_is_an_error() -> None:
+    member = Member(worker("a"), 0.0)
+    with pytest.raises(IllegalMove):
+        member.move(SUSPECT)
+    assert member.move(READY)
+    assert not member.move(READY)

@@ -1,0 +1,66 @@
+"""Costs: exact integers, rounded half up once."""
+
+from decimal import ROUND_HALF_UP, Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.domain.inference import TokenCount
+from penstock.domain.models import Price
+from penstock.domain.principal import ServiceTier
+from penstock.serving.usage.pricing import cost_micros, tier_percent
+
+prices = st.builds(
+    Price,
+    input_per_million=st.integers(0, 10**9),
+    cached_input_per_million=st.none() | st.integers(0, 10**9),
+    output_per_million=st.integers(0, 10**9),
+    priority_percent=st.integers(0, 1000),
+    flex_percent=st.integers(0, 100),
+)
+counts = st.integers(0, 10**7)
+tiers = st.sampled_from(ServiceTier)
+
+
+def test_a_bill_by_hand() -> None:
+    """0.15 and 0.60 dollars a million: 1,000 in (400 of them cached at half price) and 500 out."""
+    price = Price(input_per_million=150_000, cached_input_per_million=75_000, output_per_million=600_000)
+    tokens = TokenCount(prompt=1000, completion=500, cached=400)
+    assert cost_micros(price, "default", tokens) == 90 + 30 + 300
+    assert cost_micros(price, "priority", tokens) == 735
+    assert cost_micros(price, "flex", tokens) == 210
+    assert cost_micros(price, "scale", tokens) == 420
+    assert cost_micros(price, "default", tokens, True) == cost_micros(price, "priority", tokens, True) == 210
+
+
+@pytest.mark.parametrize(("tokens", "micros"), [(0, 0), (1, 0), (49, 0), (50, 1), (149, 1), (150, 2)])
+def test_half_a_micro_unit_is_rounded_up(tokens: int, micros: int) -> None:
+    assert cost_micros(Price(input_per_million=10_000), "default", TokenCount(tokens, 0)) == micros
+
+
+@given(prices, tiers, counts, counts, counts)
+def test_it_equals_decimal_arithmetic(price: Price, tier: ServiceTier, prompt: int, cached: int, completion: int) -> None:
+    cached = min(cached, prompt)
+    cached_price = price.input_per_million if price.cached_input_per_million is None else price.cached_input_per_million
+    exact = Decimal((prompt - cached) * price.input_per_million + cached * cached_price + completion * price.output_per_million)
+    exact *= Decimal(tier_percent(price, tier)) / 100
+    rounded = (exact / 1_000_000).quantize(Decimal(1), ROUND_HALF_UP)
+    assert cost_micros(price, tier, TokenCount(prompt, completion, cached)) == int(rounded)
+
+
+@given(prices, tiers, counts, counts, counts)
+def test_more_tokens_never_cost_less(price: Price, tier: ServiceTier, prompt: int, completion: int, more: int) -> None:
+    less = cost_micros(price, tier, TokenCount(prompt, completion))
+    assert less <= cost_micros(price, tier, TokenCount(prompt + more, completion))
+    assert less <= cost_micros(price, tier, TokenCount(prompt, completion + more))
+
+
+@given(prices, tiers, counts, counts)
+def test_more_cached_than_prompt_tokens_earn_no_discount(price: Price, tier: ServiceTier, prompt: int, more: int) -> None:
+    assert cost_micros(price, tier, TokenCount(prompt, 0, prompt + more)) == cost_micros(price, tier, TokenCount(prompt, 0, prompt))
+
+
+@given(tiers, counts)
+def test_what_has_no_price_is_free(tier: ServiceTier, tokens: int) -> None:
+    assert cost_micros(Price(), tier, TokenCount(tokens, tokens)) == 0
