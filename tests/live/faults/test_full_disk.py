@@ -23,7 +23,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], capture_output=True, text=True, check=False)
     if mounted.returncode:
-        # Whole-process disk limits without the privilege to mount: tests/unit/storage/journal and tests/contract/storage/stores have them by file size.
+        # Whole-process disk limits without the privilege to mount: tests/unit/storage/journal and
+        # tests/contract/storage/stores have them by file size.
         pytest.skip(f"mounting needs a privilege: {mounted.stderr.strip()}")
     try:
         yield place

@@ -12,6 +12,8 @@ from penstock.edge.layers.problems import answer, as_error
 from penstock.edge.layers.services import ControlServices
 
 _CLIENT_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_POLICY_VIOLATION = 1008
+"""The close code of a WebSocket that breaks a rule of the server (RFC 6455, 7.4.1)."""
 _QUIET = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 _PROTECTION = {
     "x-content-type-options": "nosniff",
@@ -22,7 +24,11 @@ log = structlog.stdlib.get_logger("penstock.control")
 
 
 class Envelope:
-    """The outermost layer of the application. An exception ends here: as an answer, and under its request id in the log."""
+    """The outermost layer of the application. An exception ends here: as an answer, and under its request id in the log.
+
+    Only HTTP passes, and the server's own lifespan events. The layers behind this one check HTTP requests alone: a scope of
+    another type would reach the routes without a key.
+    """
 
     def __init__(self, app: ASGIApp, services: ControlServices) -> None:
         self.app = app
@@ -30,7 +36,7 @@ class Envelope:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await self._other_than_http(scope, receive, send)
             return
         request_id = self._request_id(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
@@ -44,6 +50,17 @@ class Envelope:
             await self._refuse(exception, scope, receive, sender)
         finally:
             self._note(scope, sender, self.services.clock.monotonic() - started)
+
+    async def _other_than_http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises ValueError for a type that has no way to refuse; a WebSocket is closed before it is accepted (HTTP 403)."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        log.warning("scope_refused", type=kind, path=scope.get("path", ""))
+        if kind != "websocket":
+            raise ValueError(f"This application does not serve the ASGI scope type {kind!r}.")
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": "WebSockets are not served here."})
 
     def _request_id(self, headers: Headers) -> str:
         given = headers.get("x-request-id", "")
