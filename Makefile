@@ -113,7 +113,7 @@ bench: $(VENV)/dev.stamp ## Measure the gateway; the figures of the README
 bench-overload: $(VENV)/dev.stamp ## Ten times what the workers can do: make bench-overload ARGS="--trace FILE --write docs/reports"
 	@$(BIN)/python -m bench.overload $(ARGS)
 
-soak: $(VENV)/dev.stamp ## The tests that take minutes; writes what they measured into docs/faults.md
+soak: $(VENV)/dev.stamp ## The tests that take minutes; writes what they measured into docs/reference/faults.md
 	@mkdir -p build
 	@PENSTOCK_FAULT_TABLE=build/soak.json $(BIN)/python -m pytest tests -m soak --timeout=0
 	@$(BIN)/python tools/faults.py --long build/soak.json
@@ -127,12 +127,12 @@ docs: $(VENV)/dev.stamp ## Write docs/reference from the code: settings, command
 	@$(BIN)/python tools/reference.py
 	@$(BIN)/penstock openapi > docs/reference/openapi.json
 
-faults: $(VENV)/dev.stamp ## Run the fault suite and write docs/faults.md from what it measured
+faults: $(VENV)/dev.stamp ## Run the fault suite and write docs/reference/faults.md from what it measured
 	@mkdir -p build
 	@PENSTOCK_FAULT_TABLE=build/faults.json $(BIN)/python -m pytest tests -m "fault and not soak"
 	@$(BIN)/python tools/faults.py build/faults.json
 
-matrix: $(VENV)/dev.stamp ## Run the suite of the engines and write what each of them can into docs/engines.md
+matrix: $(VENV)/dev.stamp ## Run the suite of the engines and write what each of them can into docs/reference/engines.md
 	@mkdir -p build
 	@PENSTOCK_FEATURE_MATRIX=build/engines.json $(BIN)/python -m pytest tests/contract/compute/engines
 	@$(BIN)/python tools/engine_matrix.py build/engines.json

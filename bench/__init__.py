@@ -1,1 +1,1 @@
-"""Measures the gateway beside other gateways; how and why is in docs/benchmarks.md."""
+"""Measures the gateway beside other gateways; how and why is in docs/explanation/benchmarks.md."""

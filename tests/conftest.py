@@ -1,4 +1,4 @@
-"""What all tests share: the record of faults, of which `make faults` makes the table in docs/faults.md.
+"""What all tests share: the record of faults, of which `make faults` makes the table in docs/reference/faults.md.
 
     @pytest.mark.fault("Upstream hangs before the first byte", "another worker is asked; 502 when there is none")
 

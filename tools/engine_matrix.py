@@ -1,4 +1,4 @@
-"""Writes the compatibility matrix of docs/engines.md from what the conformance suite found: `make matrix`.
+"""Writes the compatibility matrix of docs/reference/engines.md from what the conformance suite found: `make matrix`.
 
 PENSTOCK_FEATURE_MATRIX=found.json pytest tests/contract/compute/engines && python tools/engine_matrix.py found.json
 """
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "docs" / "engines.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "engines.md"
 BEGIN, END = "<!-- matrix: made by `make matrix` -->", "<!-- end of the matrix -->"
 PASSED_ON = ("llamacpp", "openai", "sglang", "vllm")
 """Engines that hand on what another maker's server says. In the suite that server is another one: what it can is not theirs."""

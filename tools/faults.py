@@ -1,4 +1,4 @@
-"""Writes docs/faults.md from what the fault suite recorded (`make faults`, `make soak`).
+"""Writes docs/reference/faults.md from what the fault suite recorded (`make faults`, `make soak`).
 
 python tools/faults.py build/faults.json            # the table of all faults; the one of long runs stays
 python tools/faults.py --long build/soak.json       # its rows go to the table of long runs; every other row stays
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parent.parent / "docs" / "faults.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "faults.md"
 HEAD = """# Faults
 
 Each row is one or more tests on real processes, sockets and databases; `make faults` runs them and writes this table. What a caller gets is

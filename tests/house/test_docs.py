@@ -121,13 +121,13 @@ def test_the_api_page_has_every_error() -> None:
         for child in kind.__subclasses__():
             yield from tree(child)
 
-    listed = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", text(ROOT / "docs" / "api.md"), re.MULTILINE))
+    listed = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", text(ROOT / "docs" / "reference" / "api.md"), re.MULTILINE))
     assert listed == {(str(kind.status), kind.code) for kind in tree(errors.PenstockError) if kind.__module__ == errors.__name__}
 
 
 @pytest.mark.parametrize("engine", [llamacpp, sglang, sim, transformers, vllm])
 def test_the_engines_page_has_every_option(engine: ModuleType) -> None:
-    page = text(ROOT / "docs" / "engines.md")
+    page = text(ROOT / "docs" / "reference" / "engines.md")
     assert {option for option in engine.OPTIONS if f"`{option}`" not in page} == set()
 
 

@@ -1,4 +1,4 @@
-"""The examples of README and docs/clients.md, run as they are printed against a real gateway."""
+"""The examples of README and docs/how-to/use-openai-sdks.md, run as they are printed against a real gateway."""
 
 import os
 import re
@@ -19,7 +19,7 @@ PROGRAMS = {
 }
 EXAMPLES = [
     pytest.param(match[1], match[2], id=f"{page}-{number}")
-    for page in ("README.md", "docs/getting-started.md", "docs/clients.md")
+    for page in ("README.md", "docs/tutorials/getting-started.md", "docs/how-to/use-openai-sdks.md")
     for number, match in enumerate(re.finditer(r"^```(python|javascript|sh)\n(.*?)^```$", text(ROOT / page), re.MULTILINE | re.DOTALL))
     if match[1] != "sh" or match[2].startswith("curl ")
 ]

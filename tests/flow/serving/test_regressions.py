@@ -63,7 +63,7 @@ async def test_portkey_1797_a_stream_is_not_truncated_silently(tmp_path: Path) -
 
 
 async def test_litellm_27736_limits_multiply_by_replica_only_as_documented(tmp_path: Path) -> None:
-    """Counters in memory are each gateway's own: two of them let through twice the limit, which docs/scheduling.md says.
+    """Counters in memory are each gateway's own: two of them let through twice the limit, which docs/explanation/scheduling.md says.
 
     What is in the store, such as the limit itself and who is on which plan, is the same on both at once.
     """
@@ -83,7 +83,7 @@ async def test_litellm_27736_limits_multiply_by_replica_only_as_documented(tmp_p
         ):
             key = await key_on_a_plan_of_three_a_minute(one)
             assert [await served(each, key, 5) for each in (one, other)] == [3, 3]
-    documented = (ROOT / "docs" / "scheduling.md").read_text(encoding="utf-8")
+    documented = (ROOT / "docs" / "explanation" / "scheduling.md").read_text(encoding="utf-8")
     assert "each gateway counts for itself" in documented
 
 

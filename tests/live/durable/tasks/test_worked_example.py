@@ -1,4 +1,4 @@
-"""The example of docs/tasks.md, as it is printed: a module, a platform, tasks from the command line."""
+"""The example of docs/reference/tasks.md, as it is printed: a module, a platform, tasks from the command line."""
 
 import json
 import re
@@ -12,7 +12,7 @@ import pytest
 from tests.live.platform import Platform, running
 from tests.support.sources import ROOT, text
 
-PAGE = text(ROOT / "docs" / "tasks.md").partition("## An example")[2].partition("\n## ")[0]
+PAGE = text(ROOT / "docs" / "reference" / "tasks.md").partition("## An example")[2].partition("\n## ")[0]
 
 
 def blocks(language: str) -> list[str]:
