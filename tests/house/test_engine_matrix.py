@@ -1,4 +1,4 @@
-"""The matrix of docs/reference/engines.md is of these engines and these features. (Whether each cell is still so, `make matrix` finds out.)"""
+"""The matrix of docs/reference/engines.md has these engines and these features. (`make matrix` finds out whether each cell still holds.)"""
 
 import re
 
