@@ -22,9 +22,10 @@ from penstock.domain.ports import Flight, Reply, StoreProblem
 from penstock.domain.principal import Principal
 from penstock.durable.tasks.desk import Desk
 from penstock.durable.tasks.inference import OnBehalf, WholeAnswer
+from penstock.net.join_client import JoinRefused
 from penstock.observe import logs
 from penstock.processes.runner.children import CannotImport
-from penstock.processes.runner.link import DirectLink, JoinRefused, Link
+from penstock.processes.runner.link import DirectLink, Link
 from penstock.processes.runner.remote import RemoteLink
 from penstock.processes.runner.runner import Runner
 from penstock.processes.runner.slots import SlotPlan

@@ -17,9 +17,9 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-TIMESTAMP = "x-penstock-timestamp"
-NONCE = "x-penstock-nonce"
-SIGNATURE = "x-penstock-signature"
+TIMESTAMP_HEADER = "x-penstock-timestamp"
+NONCE_HEADER = "x-penstock-nonce"
+SIGNATURE_HEADER = "x-penstock-signature"
 
 
 class IdentityInUse(Exception):
@@ -42,7 +42,7 @@ class Identity:
         """The headers that prove who sent a request; good for one call. `now` is Unix seconds; gateways accept 300 s of difference."""
         timestamp, nonce = str(int(now)), secrets.token_urlsafe(18)
         signature = self.key.sign(signed_text(method, path, timestamp, nonce, body))
-        return {TIMESTAMP: timestamp, NONCE: nonce, SIGNATURE: base64.b64encode(signature).decode("ascii")}
+        return {TIMESTAMP_HEADER: timestamp, NONCE_HEADER: nonce, SIGNATURE_HEADER: base64.b64encode(signature).decode("ascii")}
 
     def close(self) -> None:
         """Let another process use the state directory."""
@@ -51,6 +51,7 @@ class Identity:
 
 
 def signed_text(method: str, path: str, timestamp: str, nonce: str, body: bytes) -> bytes:
+    """What is signed, here and at the gateway."""
     return f"{method}\n{path}\n{timestamp}\n{nonce}\n{hashlib.sha256(body).hexdigest()}".encode()
 
 

@@ -27,8 +27,8 @@ from penstock.edge.api import (
     worker_routes,
 )
 from penstock.edge.inference.fastlane import operation_of
-from penstock.edge.joining import runner_calls
-from penstock.edge.joining import worker_calls as joining
+from penstock.edge.joining import runner_calls, worker_calls
+from penstock.edge.joining.signed_paths import has_small_body, is_signed
 from penstock.edge.layers.body_limit import BodyLimit
 from penstock.edge.layers.doorkeeper import Doorkeeper
 from penstock.edge.layers.envelope import Envelope
@@ -49,7 +49,7 @@ ROUTERS = (
     token_routes.router,
     model_routes.router,
     policy_routes.router,
-    joining.router,
+    worker_calls.router,
     worker_routes.router,
     usage_routes.router,
     decision_routes.router,
@@ -82,8 +82,9 @@ def _layers(services: ControlServices) -> list[Middleware]:
     layers = [Middleware(Envelope, services=services)]
     if services.cors_origins:
         layers.append(Middleware(CORSMiddleware, allow_origins=services.cors_origins, allow_methods=["*"], allow_headers=["*"]))
-    layers.append(Middleware(Doorkeeper, services=services))
-    layers.append(Middleware(BodyLimit, max_bytes=services.max_body_bytes, max_depth=services.max_json_depth))
+    layers.append(Middleware(Doorkeeper, services=services, is_signed=is_signed))
+    size = {"max_bytes": services.max_body_bytes, "max_depth": services.max_json_depth}
+    layers.append(Middleware(BodyLimit, **size, is_small=has_small_body))
     return layers
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 
 from penstock.accounts.service import AccountService
+from penstock.base.identity import NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signed_text
 from penstock.domain import keys
 from penstock.domain.call import Call
 from penstock.domain.clock import ManualClock
@@ -31,7 +32,6 @@ from penstock.durable.tasks.desk import make_desk
 from penstock.edge.application import ControlServices, control_app
 from penstock.edge.layers.services import LiveWorker, ServedModel
 from penstock.edge.layers.sign_in import SignIn
-from penstock.edge.layers.signatures import NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signed_bytes
 from penstock.observe.metrics import Metrics
 from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.keyring import KeyRing
@@ -271,7 +271,7 @@ class SigningWorker:
         content = json.dumps(body).encode() if body is not None else b""
         timestamp = str(int(self.clock.time() + skew_seconds))
         nonce = secrets.token_urlsafe(18)
-        signature = base64.b64encode(self.key.sign(signed_bytes("POST", path, timestamp, nonce, content))).decode()
+        signature = base64.b64encode(self.key.sign(signed_text("POST", path, timestamp, nonce, content))).decode()
         headers = {TIMESTAMP_HEADER: timestamp, NONCE_HEADER: nonce, SIGNATURE_HEADER: signature, "content-type": "application/json"}
         return {"content": content, "headers": headers}
 

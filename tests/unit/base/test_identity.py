@@ -38,11 +38,11 @@ def test_a_signature_covers_method_path_time_nonce_and_body(tmp_path: Path) -> N
     one = identity.load(tmp_path)
     headers = one.sign("POST", "/api/workers/join", b"{}", now=1234.9)
     one.close()
-    assert headers[identity.TIMESTAMP] == "1234"
-    signature = base64.b64decode(headers[identity.SIGNATURE])
+    assert headers[identity.TIMESTAMP_HEADER] == "1234"
+    signature = base64.b64decode(headers[identity.SIGNATURE_HEADER])
     public = Ed25519PublicKey.from_public_bytes(one.public_key)
     sha = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
-    nonce = headers[identity.NONCE]
+    nonce = headers[identity.NONCE_HEADER]
     public.verify(signature, f"POST\n/api/workers/join\n1234\n{nonce}\n{sha}".encode())
     with pytest.raises(InvalidSignature):
         public.verify(signature, identity.signed_text("POST", "/api/workers/join", "1234", nonce, b"{} "))

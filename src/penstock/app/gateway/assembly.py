@@ -20,7 +20,7 @@ from penstock.app.gateway.chores import Chore, Chores, forget_workers
 from penstock.app.gateway.fleet_watch import FleetWatch
 from penstock.app.gateway.objects import Objects
 from penstock.app.gateway.rules import connection_limits, fleet_rules, pipeline_rules, policy_names
-from penstock.app.gateway.server import Server, bind
+from penstock.app.gateway.server import GatewayServer, bind
 from penstock.app.gateway.tasks import desk, start_sweeping
 from penstock.app.gateway.upstreams import Discovery, configured
 from penstock.app.gateway.views import LiveFleet, Ready
@@ -77,7 +77,7 @@ class Gateway:
         self.port = settings.port
         self.on_fleet_event: Callable[[FleetEvent], None] = lambda event: None
         """Told of every change of a worker, after the log."""
-        self._server: Server | None = None
+        self._server: GatewayServer | None = None
         self._socket: socket.socket | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._discovery: Discovery | None = None
@@ -252,7 +252,7 @@ class Gateway:
         settings = self.settings
         protocol = connection_class(self.lane, connection_limits(settings))
         tls = None if settings.tls_cert is None or settings.tls_key is None else (settings.tls_cert, settings.tls_key)
-        self._server = Server(self._control_app(), protocol, when_ready, drain_seconds=settings.http.drain_seconds, tls=tls)
+        self._server = GatewayServer(self._control_app(), protocol, when_ready, drain_seconds=settings.http.drain_seconds, tls=tls)
         self._tick()
         assert self._socket is not None
         # What exists now stays: the collector need not look at it again and again.

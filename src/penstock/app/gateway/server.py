@@ -1,11 +1,10 @@
 """The listening socket, and uvicorn on it."""
 
-import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import uvicorn
+from penstock.net.asgi_server import AsgiServer
 
 _BACKLOG = 2048
 
@@ -19,8 +18,8 @@ def bind(host: str, port: int) -> socket.socket:
         raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
 
 
-class Server(uvicorn.Server):
-    """Signals are ours, because a drain begins before uvicorn stops to accept; and it says when it listens."""
+class GatewayServer(AsgiServer):
+    """Serves a gateway's connections, with TLS where there is a certificate."""
 
     def __init__(
         self,
@@ -33,27 +32,12 @@ class Server(uvicorn.Server):
     ) -> None:
         """`application`: ASGI; `protocol`: what a connection is; `tls`: certificate chain and key."""
         certificate, key = tls or (None, None)
-        config = uvicorn.Config(
-            application,  # type: ignore[arg-type]  # an ASGI application
+        super().__init__(
+            application,
+            when_ready,
             http=protocol,
             loop="none",
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
             timeout_graceful_shutdown=int(drain_seconds),
             ssl_certfile=certificate,
             ssl_keyfile=key,
         )
-        super().__init__(config)
-        self._when_ready = when_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._when_ready()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

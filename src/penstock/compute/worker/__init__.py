@@ -9,10 +9,9 @@ from pathlib import Path
 
 import structlog
 
-from penstock.compute.worker.agent import JoinRefused
 from penstock.compute.worker.process import Worker, WorkerPlan
 
-__all__ = ["JoinRefused", "Worker", "WorkerPlan", "run"]
+__all__ = ["Worker", "WorkerPlan", "run"]
 
 
 async def run(

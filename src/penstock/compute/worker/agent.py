@@ -3,7 +3,6 @@
 While the gateway is away it asks again and again, with growing pauses, for ever; only a refusal ends it.
 """
 
-import base64
 from collections.abc import Mapping
 from random import Random
 from typing import Any
@@ -15,6 +14,7 @@ import structlog
 from penstock.base.identity import Identity
 from penstock.compute.worker.presence import Presence
 from penstock.domain.clock import Clock
+from penstock.net.join_client import JoinClient, JoinRefused, connection_error, is_final, refusal_reason
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
@@ -24,30 +24,23 @@ TIMEOUT_SECONDS = 10.0
 _log = structlog.get_logger()
 
 
-class JoinRefused(Exception):
-    """The gateway does not want this worker; asking again will not help. The message is the gateway's."""
-
-
 class Agent:
     """Speaks to one gateway's control API for one worker."""
 
     def __init__(
         self, gateway: str, token: str | None, card: Mapping[str, Any], identity: Identity, presence: Presence, clock: Clock
     ) -> None:
-        self._gateway = gateway.rstrip("/")
-        self._card = {**card, "token": token, "public_key": base64.b64encode(identity.public_key).decode(), "secret": identity.secret}
-        self._identity = identity
+        self._client = JoinClient(gateway, identity, clock)
+        self._gateway = self._client.gateway
+        self._card = {**card, "token": token, "public_key": self._client.public_key, "secret": identity.secret}
         self._presence = presence
-        self._clock = clock
         self._random = Random()  # noqa: S311 - spreads retries, guards nothing
-        self._client: httpx.AsyncClient | None = None
 
     async def open(self) -> None:
-        self._client = httpx.AsyncClient(base_url=self._gateway, timeout=TIMEOUT_SECONDS, trust_env=False)
+        await self._client.open()
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
+        await self._client.close()
 
     async def run(self) -> None:
         """Until cancelled. Raises JoinRefused."""
@@ -84,11 +77,11 @@ class Agent:
                 response = await self._post("/api/workers/join", self._card)
                 if response.is_success:
                     return self._accepted(response)
-                reason = _reason(response)
-                if _is_final(response.status_code):
+                reason = refusal_reason(response)
+                if is_final(response.status_code):
                     raise JoinRefused(reason)
             except httpx.HTTPError as error:
-                reason = str(error) or type(error).__name__
+                reason = connection_error(error)
             _log.warning("the gateway does not take this worker yet", gateway=self._gateway, reason=reason)
             await self._presence.changed(pause * self._random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
@@ -114,20 +107,4 @@ class Agent:
                 reached = False
 
     async def _post(self, path: str, content: Mapping[str, Any] | None) -> httpx.Response:
-        assert self._client is not None
-        body = b"" if content is None else msgspec.json.encode(content)
-        headers = {"content-type": "application/json", **self._identity.sign("POST", path, body, self._clock.time())}
-        return await self._client.post(path, content=body, headers=headers)
-
-
-def _is_final(status: int) -> bool:
-    """A 4xx that stays: not a time-out, a conflict, a limit or a gateway that has not finished starting (404 behind a proxy)."""
-    return 400 <= status < 500 and status not in {404, 408, 409, 425, 429}
-
-
-def _reason(response: httpx.Response) -> str:
-    try:
-        detail = response.json().get("detail")
-    except (ValueError, AttributeError):
-        detail = None
-    return str(detail or f"HTTP {response.status_code}")
+        return await self._client.post(path, b"" if content is None else msgspec.json.encode(content), TIMEOUT_SECONDS)

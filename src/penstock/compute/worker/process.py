@@ -1,16 +1,14 @@
 """A worker as one object: engine, HTTP side and agent, opened and closed together."""
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import structlog
-import uvicorn
 
 from penstock.base import family, identity
 from penstock.compute.worker.agent import Agent
@@ -21,6 +19,7 @@ from penstock.compute.worker.slots import Slots
 from penstock.domain.clock import SystemClock
 from penstock.domain.ports.engine import Engine, KeepsLog
 from penstock.domain.workers import WorkerLoad
+from penstock.net.asgi_server import AsgiServer
 
 DRAIN_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 600
@@ -59,7 +58,7 @@ class Worker:
 
     def __init__(self, plan: WorkerPlan) -> None:
         self._plan = plan
-        self._server: _Server | None = None
+        self._server: AsgiServer | None = None
         self._serving: asyncio.Task[None] | None = None
         self._agent: Agent | None = None
         self.agent_task: asyncio.Task[None] | None = None
@@ -140,9 +139,12 @@ class Worker:
         port = listener.getsockname()[1]
         host = f"[{plan.host}]" if ":" in plan.host else plan.host
         self.base_url = plan.advertise.rstrip("/") or f"http://{host}:{port}"
-        self._server = _Server(app)
+        listening = asyncio.Event()
+        self._server = AsgiServer(
+            app, listening.set, http="httptools", date_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS, timeout_graceful_shutdown=1
+        )
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
-        await self._server.listening.wait()
+        await listening.wait()
 
     async def _start_agent(self, plan: WorkerPlan, slots: int) -> None:
         assert self.engine is not None
@@ -177,33 +179,3 @@ def _offer(offer: Any) -> dict[str, Any]:
 
 def _address_family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers, which are the process's business, and with news of its start."""
-
-    def __init__(self, app: WorkerApp) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                lifespan="off",
-                ws="none",
-                http="httptools",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-                timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=1,
-            )
-        )
-        self.listening = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()

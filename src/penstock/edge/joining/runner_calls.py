@@ -12,14 +12,13 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from penstock.domain.durable.leases import BEAT_SECONDS, CANCELLATIONS, LEASE_SECONDS, RunnerRecord
-from penstock.domain.errors import InvalidJson, NotFound, PenstockError, PermissionDenied, Unauthenticated, Unprocessable
-from penstock.domain.principal import JoinToken
+from penstock.domain.errors import InvalidJson, Unprocessable
 from penstock.durable.tasks.handout import on_our_clock
 from penstock.edge.joining.runner_schema import documented
+from penstock.edge.joining.signed import check_signature, redeem, unknown_caller
 from penstock.edge.layers import signatures
 from penstock.edge.layers.access import Services
 from penstock.edge.layers.documented_errors import body_problems
-from penstock.edge.layers.doorkeeper import client_address
 from penstock.edge.layers.services import ControlServices
 from penstock.edge.layers.shapes import Id
 from penstock.wire.joining import runners as wire
@@ -37,10 +36,10 @@ async def join_runner(request: Request, services: Services) -> Response:
     public_key = signatures.decode_public_key(body.public_key)
     if public_key is None:
         raise Unprocessable("public_key: not the base64 of 32 bytes.", param="public_key")
-    await _check(request, services, public_key)
+    await check_signature(request, services, public_key)
     store = services.tasks.store
     known = next((each for each in await store.runners() if each.identity == public_key), None)
-    token = await _redeem(request, services, body.token) if body.token is not None or known is None else None
+    token = await redeem(request, services, body.token, "runner") if body.token is not None or known is None else None
     now = store.now()
     runner = RunnerRecord(
         id=services.new_id("run"),
@@ -137,6 +136,10 @@ async def leave_runner(runner_id: Id, request: Request, services: Services) -> R
     return _answer(wire.Told(news=False))
 
 
+LARGE_BODIES = frozenset({finish_tasks, report_progress, call_for_task})
+"""These bring results, or the body of an inference; the other calls are small."""
+
+
 async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The work, cancelled when the runner hangs up: one that was killed must be given nothing. Raises ClientDisconnect."""
     working = asyncio.ensure_future(work)
@@ -176,9 +179,8 @@ async def _signer(request: Request, services: ControlServices, runner_id: str) -
     """The runner of that id, which signed this request."""
     record = await _known(services, runner_id)
     if record is None or not record.identity:
-        services.limiter.check(client_address(request.scope), authenticated=False)
-        raise NotFound("There is no such runner; join again.")
-    await _check(request, services, record.identity)
+        raise unknown_caller(request, services, "runner")
+    await check_signature(request, services, record.identity)
     return record
 
 
@@ -194,28 +196,3 @@ async def _known(services: ControlServices, runner_id: str) -> RunnerRecord | No
     if record is not None:
         known[runner_id] = (now + _KNOWN_SECONDS, record)
     return record
-
-
-async def _check(request: Request, services: ControlServices, public_key: bytes) -> None:
-    """Only failures count against the address: many runners may well call from one."""
-    try:
-        body, now = await request.body(), services.clock.time()
-        signatures.verify(public_key, request.method, request.scope["path"], request.headers, body, now, services.used_signatures)
-    except Unauthenticated:
-        services.limiter.check(client_address(request.scope), authenticated=False)
-        raise
-
-
-async def _redeem(request: Request, services: ControlServices, text: str | None) -> JoinToken:
-    try:
-        token = await services.accounts.join_token(text or "")
-    except Unauthenticated as error:
-        services.limiter.check(client_address(request.scope), authenticated=False)
-        raise _unknown(error) if text is None else error from None
-    if token.role not in ("runner", "any"):
-        raise PermissionDenied(f"This token is for a {token.role}, not for a runner.", param="token")
-    return token
-
-
-def _unknown(error: PenstockError) -> Unauthenticated:
-    return Unauthenticated("This runner is not known yet: it needs a join token.", param=error.param)

@@ -5,10 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from penstock.domain.errors import NotFound, PermissionDenied, Unauthenticated
-from penstock.domain.principal import JoinToken, Pool
+from penstock.domain.errors import NotFound
+from penstock.domain.principal import Pool
 from penstock.domain.workers import WorkerKind, WorkerLoad, WorkerRecord
 from penstock.edge.joining.offers import Offers, Slots
+from penstock.edge.joining.signed import check_signature, redeem, unknown_caller
 from penstock.edge.joining.worker_urls import joined_url
 from penstock.edge.layers import signatures
 from penstock.edge.layers.access import Services
@@ -59,9 +60,9 @@ async def join(body: Join, request: Request, services: Services) -> Joined:
     public_key = signatures.decode_public_key(body.public_key)
     if public_key is None:
         raise InvalidFields([("public_key", "not the base64 of 32 bytes.")])
-    await _check(request, services, public_key)
+    await check_signature(request, services, public_key)
     known = await services.store.worker_by_public_key(public_key)
-    token = None if known else await _redeem(request, services, body.token)
+    token = None if known else await redeem(request, services, body.token, "worker")
     now = services.clock.time()
     record = WorkerRecord(
         id=known.id if known else services.new_id("wrk"),
@@ -107,30 +108,6 @@ async def _signer(request: Request, services: ControlServices, worker_id: str) -
     """The worker of that id, which signed this request."""
     record = await services.store.worker(worker_id)
     if record is None or record.kind is not WorkerKind.WORKER:
-        services.limiter.check(client_address(request.scope), authenticated=False)
-        raise NotFound("There is no such worker; join again.")
-    await _check(request, services, record.public_key)
+        raise unknown_caller(request, services, "worker")
+    await check_signature(request, services, record.public_key)
     return record
-
-
-async def _check(request: Request, services: ControlServices, public_key: bytes) -> None:
-    """Only failures count against the address: many workers may well call from one."""
-    try:
-        body, now = await request.body(), services.clock.time()
-        signatures.verify(public_key, request.method, request.scope["path"], request.headers, body, now, services.used_signatures)
-    except Unauthenticated:
-        services.limiter.check(client_address(request.scope), authenticated=False)
-        raise
-
-
-async def _redeem(request: Request, services: ControlServices, text: str | None) -> JoinToken:
-    try:
-        token = await services.accounts.join_token(text or "")
-    except Unauthenticated:
-        services.limiter.check(client_address(request.scope), authenticated=False)
-        if text is None:
-            raise Unauthenticated("This worker is not known yet: it needs a join token.", param="token") from None
-        raise
-    if token.role not in ("worker", "any"):
-        raise PermissionDenied(f"This token is for a {token.role}, not for a worker.", param="token")
-    return token

@@ -1,36 +1,37 @@
 """A body is read whole, within a size and a depth, before anything interprets it."""
 
-import re
-
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from penstock.domain.errors import BadRequest, InvalidJson, TooLarge
-from penstock.edge.layers.doorkeeper import is_signed_by_worker
+from penstock.edge.layers.doorkeeper import IsCall
 from penstock.wire.chat.requests import deeper_than
 
 _STREAMED = frozenset({("POST", "/v1/files")})
 """Bodies that go to the disk as they come in, within a limit of their own."""
-_RESULTS = re.compile(r"/api/runners/[^/]+/(finish|progress|call)")
-_WORKER_BODY_BYTES = 1024 * 1024
+_SMALL_BODY_BYTES = 1024 * 1024
 """A join names the worker's models; no more is read from a caller who has not yet shown who it is."""
 
 
 class BodyLimit:
-    """Raises TooLarge, and InvalidJson for what nests too deeply; the application then reads the body from memory."""
+    """Raises TooLarge, and InvalidJson for what nests too deeply; the application then reads the body from memory.
 
-    def __init__(self, app: ASGIApp, max_bytes: int, max_depth: int) -> None:
+    `is_small`: calls of which no more than 1 MiB is read.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, max_depth: int, is_small: IsCall) -> None:
         self.app = app
         self.max_bytes = max_bytes
         self.max_depth = max_depth
+        self.is_small = is_small
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS") or _is_streamed(scope):
             await self.app(scope, receive, send)
             return
-        small = is_signed_by_worker(scope["method"], scope["path"]) and not _RESULTS.fullmatch(scope["path"])
-        limit = min(self.max_bytes, _WORKER_BODY_BYTES) if small else self.max_bytes
+        small = self.is_small(scope["method"], scope["path"])
+        limit = min(self.max_bytes, _SMALL_BODY_BYTES) if small else self.max_bytes
         body = await _read(scope, receive, limit)
         if deeper_than(body, self.max_depth):
             raise InvalidJson(f"The JSON in the request body is nested deeper than {self.max_depth} levels.")

@@ -2,17 +2,14 @@
 
 import base64
 import binascii
-import hashlib
 import re
 from collections import OrderedDict
 
 from starlette.datastructures import Headers
 
+from penstock.base.identity import NONCE_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signed_text
 from penstock.domain.errors import Unauthenticated
 
-TIMESTAMP_HEADER = "x-penstock-timestamp"
-NONCE_HEADER = "x-penstock-nonce"
-SIGNATURE_HEADER = "x-penstock-signature"
 LARGEST_SKEW_SECONDS = 300.0
 _PUBLIC_KEY_BYTES = 32
 _SIGNATURE_BYTES = 64
@@ -60,16 +57,11 @@ def verify(public_key: bytes, method: str, path: str, headers: Headers, body: by
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, signed_bytes(method, path, timestamp, nonce, body))
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, signed_text(method, path, timestamp, nonce, body))
     except (InvalidSignature, ValueError):
         raise Unauthenticated("The signature does not fit the worker's public key.") from None
     if not used.use(signature, now):
         raise Unauthenticated("This signature was used before: sign each call anew.")
-
-
-def signed_bytes(method: str, path: str, timestamp: str, nonce: str, body: bytes) -> bytes:
-    """What is signed."""
-    return f"{method}\n{path}\n{timestamp}\n{nonce}\n{hashlib.sha256(body).hexdigest()}".encode()
 
 
 def _decode(text: str, length: int) -> bytes | None:

@@ -10,10 +10,6 @@ from penstock.domain.ports import TaskStore
 from penstock.durable.tasks.handout import Handout
 
 
-class JoinRefused(Exception):
-    """The gateway does not want this runner; asking again will not help. The message is the gateway's."""
-
-
 @dataclass(frozen=True, slots=True)
 class Card:
     """What a runner says of itself."""

@@ -1,6 +1,5 @@
 """A runner that is joined to a gateway over HTTP: no credentials but its own key, every call signed with it."""
 
-import base64
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
@@ -13,7 +12,8 @@ from penstock.domain.durable.leases import BEAT_SECONDS, Beat, Finish, Held, Lea
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.errors import PortUnavailable
 from penstock.durable.tasks.inference import WholeAnswer
-from penstock.processes.runner.link import Card, JoinRefused
+from penstock.net.join_client import JoinClient, JoinRefused, connection_error, is_final, refusal_reason
+from penstock.processes.runner.link import Card
 from penstock.processes.runner.work import Unreachable
 from penstock.wire.joining import runners as wire
 
@@ -28,11 +28,8 @@ class RemoteLink:
     """Implements `link.Link`, and `work.Inferences` for its runner's inference tasks."""
 
     def __init__(self, gateway: str, token: str | None, identity: Identity, clock: Clock) -> None:
-        self._gateway = gateway.rstrip("/")
+        self._client = JoinClient(gateway, identity, clock)
         self._token = token
-        self._identity = identity
-        self._clock = clock
-        self._client: httpx.AsyncClient | None = None
         self._id = ""
         self._ticket = 0
         self._grants: dict[str, str] = {}
@@ -42,17 +39,15 @@ class RemoteLink:
         return 0.0
 
     async def open(self) -> None:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-        self._client = httpx.AsyncClient(base_url=self._gateway, trust_env=False, limits=limits)
+        await self._client.open()
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
+        await self._client.close()
 
     async def join(self, card: Card) -> str:
         """Raises JoinRefused."""
         body = wire.Join(
-            public_key=base64.b64encode(self._identity.public_key).decode(),
+            public_key=self._client.public_key,
             token=self._token,
             name=card.name,
             queues=card.queues,
@@ -63,9 +58,9 @@ class RemoteLink:
         )
         response = await self._send("/api/runners/join", body, _TIMEOUT_SECONDS)
         if not response.is_success:
-            if _is_final(response.status_code):
-                raise JoinRefused(_reason(response))
-            raise PortUnavailable(f"the gateway does not take this runner yet: {_reason(response)}")
+            if is_final(response.status_code):
+                raise JoinRefused(refusal_reason(response))
+            raise PortUnavailable(f"the gateway does not take this runner yet: {refusal_reason(response)}")
         self._id = msgspec.json.decode(response.content, type=wire.Joined).runner_id
         self._grants.clear()
         return self._id
@@ -120,30 +115,14 @@ class RemoteLink:
         if response.status_code == 404:
             return None
         if not response.is_success:
-            raise PortUnavailable(f"the gateway refused {what}: {_reason(response)}")
+            raise PortUnavailable(f"the gateway refused {what}: {refusal_reason(response)}")
         try:
             return msgspec.json.decode(response.content, type=answer)
         except msgspec.MsgspecError as error:
             raise PortUnavailable(f"the gateway's answer to {what} is not understood: {error}") from error
 
     async def _send(self, path: str, body: Any, timeout_seconds: float) -> httpx.Response:
-        assert self._client is not None
-        content = b"" if body is None else _encoder.encode(body)
-        headers = {"content-type": "application/json", **self._identity.sign("POST", path, content, self._clock.time())}
         try:
-            return await self._client.post(path, content=content, headers=headers, timeout=timeout_seconds)
+            return await self._client.post(path, b"" if body is None else _encoder.encode(body), timeout_seconds)
         except httpx.HTTPError as error:
-            raise PortUnavailable(f"the gateway is not reached: {str(error) or type(error).__name__}") from error
-
-
-def _is_final(status: int) -> bool:
-    """A 4xx that stays: not a time-out, a conflict, a limit or a gateway that has not finished starting (404 behind a proxy)."""
-    return 400 <= status < 500 and status not in {404, 408, 409, 425, 429}
-
-
-def _reason(response: httpx.Response) -> str:
-    try:
-        detail = response.json().get("detail")
-    except (ValueError, AttributeError):
-        detail = None
-    return str(detail or f"HTTP {response.status_code}")
+            raise PortUnavailable(f"the gateway is not reached: {connection_error(error)}") from error

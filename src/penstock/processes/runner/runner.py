@@ -14,8 +14,9 @@ from penstock.domain.clock import Clock
 from penstock.domain.durable.leases import BEAT_SECONDS, Beat, Held, Lease
 from penstock.domain.errors import PortUnavailable
 from penstock.durable.tasks.outcome import Broke, Cancelled, Ended, GivenBack, finish_of
+from penstock.net.join_client import JoinRefused
 from penstock.processes.runner.held import Holding, Holdings, Stop
-from penstock.processes.runner.link import Card, JoinRefused, Link
+from penstock.processes.runner.link import Card, Link
 from penstock.processes.runner.outbox import Outbox
 from penstock.processes.runner.slots import SlotPlan, Slots
 from penstock.processes.runner.work import Kind

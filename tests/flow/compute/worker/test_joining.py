@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.compute.worker import JoinRefused, Worker, WorkerPlan
+from penstock.compute.worker import Worker, WorkerPlan
+from penstock.net.join_client import JoinRefused
 from tests.contract.compute.engines.subjects import within
 from tests.flow.compute.worker.gateway import Gateway, free_port, gateway
 

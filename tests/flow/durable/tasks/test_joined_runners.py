@@ -20,7 +20,8 @@ from penstock.domain.ids import RequestIds, new_id
 from penstock.domain.principal import Principal
 from penstock.durable.tasks.desk import Desk
 from penstock.durable.tasks.submission import TaskSpec
-from penstock.processes.runner.link import DirectLink, JoinRefused
+from penstock.net.join_client import JoinRefused
+from penstock.processes.runner.link import DirectLink
 from penstock.processes.runner.remote import RemoteLink
 from penstock.processes.runner.runner import Runner
 from penstock.storage.stores import open_store
