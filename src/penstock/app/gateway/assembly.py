@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable
 
 import structlog
-from msgspec.structs import replace
 
 from penstock import __version__
 from penstock.accounts.bootstrap import FirstStart, first_start
@@ -31,8 +30,6 @@ from penstock.catalog.policies import in_force
 from penstock.compute.transport.http import HttpTransport
 from penstock.domain.clock import SystemClock
 from penstock.domain.ids import RequestIds, new_id
-from penstock.domain.inference import TokenCount
-from penstock.domain.principal import ServiceTier
 from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerRecord, WorkerState
 from penstock.edge.application import ControlServices, control_app
@@ -53,7 +50,7 @@ from penstock.serving.pipeline.policy import apply
 from penstock.serving.routing.choice import Policies
 from penstock.serving.routing.fleet import Fleet, FleetEvent
 from penstock.serving.routing.retry_budget import RetryBudget
-from penstock.serving.usage.pricing import cost_micros
+from penstock.serving.usage.pricing import repriced
 from penstock.storage.journal.journal import Journal
 from penstock.storage.state import memory
 from penstock.storage.stores import make_store
@@ -96,7 +93,9 @@ class Gateway:
         key = settings.secret_key.get_secret_value()
         self.secret_key = key.encode() if key else await self.store.secret("api_keys", os.urandom(_SECRET_BYTES))
         first = await first_start(self.store, self.secret_key, self.clock)
+        models = await self.store.models()
         self._assemble()
+        self.rooms.adopt(Catalogue(models))  # before the journal: what a crash left is billed at the prices of now
         cut = self.journal.open(self._reprice)
         if cut:
             log.warning("recovered_streams", count=cut)
@@ -222,9 +221,7 @@ class Gateway:
         await forget_workers(self.store, self.clock.time() - self.settings.routing.forget_seconds, alive)
 
     def _reprice(self, record: UsageRecord) -> UsageRecord:
-        count = TokenCount(record.prompt_tokens, record.completion_tokens, record.cached_tokens, record.reasoning_tokens)
-        price = self.rooms.catalogue.price(record.model)
-        return replace(record, cost_micros=cost_micros(price, ServiceTier(record.service_tier), count, record.service_class == "batch"))
+        return repriced(record, self.rooms.catalogue.price(record.model))
 
     def _fleet_event(self, event: FleetEvent) -> None:
         if event.what == "ejected":

@@ -48,7 +48,7 @@ class ResponseService:
         self.new_id = new_id
 
     async def before(self, org_id: str, previous_id: str | None) -> list[Json]:
-        """The items of the answers that a new one continues. Raises BadRequest when one of them is gone or not whole."""
+        """The items of the answers that a new one continues. Raises BadRequest when one of them is gone, expired or not whole."""
         if previous_id is None:
             return []
         chain = await self._store.response_chain(org_id, previous_id, LONGEST_CHAIN)
@@ -56,6 +56,9 @@ class ResponseService:
             raise _no_previous(previous_id)
         if chain[0].previous_id is not None:
             raise _no_previous(chain[0].previous_id)
+        now = self._clock.time()
+        if expired := next((link for link in reversed(chain) if link.expires_at <= now), None):
+            raise _no_previous(expired.id)
         items: list[Json] = []
         for link in chain:
             settled = await self._settled(link)

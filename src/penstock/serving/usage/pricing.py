@@ -2,9 +2,12 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from penstock.domain.inference import TokenCount
 from penstock.domain.models import Price
 from penstock.domain.principal import ServiceTier
+from penstock.domain.usage import UsageRecord
 
 # Read once: on Python 3.11 looking an enum's member up costs more than the arithmetic below.
 _PRIORITY: Final = ServiceTier.PRIORITY
@@ -37,3 +40,9 @@ def cost_micros(price: Price, tier: str, tokens: TokenCount, batch: bool = False
     exact = (tokens.prompt - cached) * price.input_per_million + cached * cached_price + tokens.completion * price.output_per_million
     percent = price.batch_percent if batch else tier_percent(price, tier)
     return (exact * percent + _DIVISOR // 2) // _DIVISOR
+
+
+def repriced(record: UsageRecord, price: Price) -> UsageRecord:
+    """The record with the cost of the tokens that it has: what a crash left says how many tokens were delivered, but not their cost."""
+    count = TokenCount(record.prompt_tokens, record.completion_tokens, record.cached_tokens, record.reasoning_tokens)
+    return replace(record, cost_micros=cost_micros(price, record.service_tier, count, record.service_class == "batch"))

@@ -5,11 +5,13 @@ from decimal import ROUND_HALF_UP, Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from penstock.domain.inference import TokenCount
 from penstock.domain.models import Price
 from penstock.domain.principal import ServiceTier
-from penstock.serving.usage.pricing import cost_micros, tier_percent
+from penstock.domain.usage import Outcome, UsageRecord
+from penstock.serving.usage.pricing import cost_micros, repriced, tier_percent
 
 prices = st.builds(
     Price,
@@ -64,3 +66,44 @@ def test_more_cached_than_prompt_tokens_earn_no_discount(price: Price, tier: Ser
 @given(tiers, counts)
 def test_what_has_no_price_is_free(tier: ServiceTier, tokens: int) -> None:
     assert cost_micros(Price(), tier, TokenCount(tokens, tokens)) == 0
+
+
+RECOVERED = UsageRecord(
+    request_id="req_1",
+    org_id="org_1",
+    key_id="key_1",
+    model="m",
+    operation="chat",
+    service_tier="default",
+    service_class="enterprise",
+    worker_id="wrk_1",
+    outcome=Outcome.RECOVERED,
+    prompt_tokens=1000,
+    completion_tokens=500,
+    cached_tokens=400,
+    reasoning_tokens=100,
+    estimated=False,
+    cost_micros=0,
+    started_at=1.0,
+    finished_at=2.0,
+    ttft_ms=3.0,
+    queue_ms=4.0,
+    retries=0,
+)
+
+
+@pytest.mark.parametrize(
+    ("service_class", "tier", "micros"),
+    [
+        ("enterprise", "default", 4200),
+        ("enterprise", "priority", 6300),
+        ("enterprise", "flex", 1680),
+        ("batch", "default", 1260),
+        ("batch", "priority", 1260),
+    ],
+)
+def test_recovered_record_is_billed_for_its_tokens_at_its_tier_and_its_class(service_class: str, tier: str, micros: int) -> None:
+    """By hand: 600 uncached tokens at 1.5, 400 cached ones at 0.75 and 500 of output at 6 micro-units are 4,200."""
+    price = Price(1_500_000, 750_000, 6_000_000, priority_percent=150, flex_percent=40, batch_percent=30)
+    record = replace(RECOVERED, service_class=service_class, service_tier=tier)
+    assert repriced(record, price) == replace(record, cost_micros=micros)
