@@ -9,9 +9,11 @@ from dataclasses import replace
 
 from penstock.accounts import rules
 from penstock.accounts.passwords import MAX_PASSWORD_CHARS, Passwords
+from penstock.accounts.permissions import not_found, owned, owns, require
+from penstock.accounts.standing import has_expired
 from penstock.domain import keys
 from penstock.domain.clock import Clock
-from penstock.domain.errors import BadRequest, NotFound, PermissionDenied, Unauthenticated
+from penstock.domain.errors import BadRequest, PermissionDenied, Unauthenticated
 from penstock.domain.ids import new_id
 from penstock.domain.ports import Accounts
 from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Principal, Scope, User
@@ -43,7 +45,7 @@ class AccountService:
 
     async def create_organisation(self, caller: Principal, name: str, plan: str) -> Organisation:
         """Raises PermissionDenied, BadRequest."""
-        _require(caller, Scope.ADMIN)
+        require(caller, Scope.ADMIN)
         organisation = Organisation(self._new_id("org"), rules.name(name), await self._known_plan(plan), self._clock.time())
         await self._store.create_organisation(organisation)
         return organisation
@@ -52,10 +54,10 @@ class AccountService:
         self, caller: Principal, org_id: str, *, name: str | None = None, plan: str | None = None, disabled: bool | None = None
     ) -> Organisation:
         """Change what is given. Raises PermissionDenied, NotFound, BadRequest."""
-        _require(caller, Scope.ADMIN)
+        require(caller, Scope.ADMIN)
         found = await self._store.organisation(org_id)
         if found is None:
-            raise _nothing("organisation")
+            raise not_found("organisation")
         changed = replace(
             found,
             name=found.name if name is None else rules.name(name),
@@ -63,7 +65,7 @@ class AccountService:
             disabled=found.disabled if disabled is None else disabled,
         )
         if changed != found and not await self._store.update_organisation(changed):
-            raise _nothing("organisation")
+            raise not_found("organisation")
         return changed
 
     # --- keys ---
@@ -81,7 +83,7 @@ class AccountService:
         org_id: str | None = None,
     ) -> tuple[KeyRecord, str]:
         """The record and the key itself. `org_id` None: the caller's own. Raises PermissionDenied, NotFound, BadRequest."""
-        _require(caller, Scope.KEYS_WRITE)
+        require(caller, Scope.KEYS_WRITE)
         granted = _grantable(caller, scopes)
         owner = await self._organisation_of(caller, org_id)
         secret = self._new_secret(keys.API_KEY)
@@ -104,10 +106,8 @@ class AccountService:
 
     async def revoke_key(self, caller: Principal, key_id: str) -> None:
         """At once and for good; again is no error. Raises PermissionDenied, NotFound."""
-        _require(caller, Scope.KEYS_WRITE)
-        record = await self._store.key(key_id)
-        if record is None or not _owns(caller, record.org_id):
-            raise _nothing("key")
+        require(caller, Scope.KEYS_WRITE)
+        owned(caller, await self._store.key(key_id), "key")
         await self._store.revoke_key(key_id, self._clock.time())
 
     # --- join tokens ---
@@ -119,7 +119,7 @@ class AccountService:
 
         Raises PermissionDenied, NotFound, BadRequest.
         """
-        _require(caller, Scope.WORKERS_WRITE)
+        require(caller, Scope.WORKERS_WRITE)
         if role not in ROLES:
             raise BadRequest(f"A join token's role is one of: {', '.join(ROLES)}.", param="role")
         platform = org_id is None and caller.may(Scope.ADMIN)
@@ -143,23 +143,22 @@ class AccountService:
         found = None
         if keys.well_formed(text, keys.JOIN_TOKEN):
             found = await self._store.join_token_by_digest(keys.digest(self._secret_key, text))
-        if found is None or found.revoked_at is not None or (found.expires_at is not None and found.expires_at <= self._clock.time()):
+        if found is None or found.revoked_at is not None or has_expired(found.expires_at, self._clock.time()):
             raise Unauthenticated("This join token is not valid.", param="token")
         return found
 
     async def revoke_join_token(self, caller: Principal, token_id: str) -> None:
         """Raises PermissionDenied, NotFound."""
-        _require(caller, Scope.WORKERS_WRITE)
+        require(caller, Scope.WORKERS_WRITE)
         found = next((token for token in await self._store.join_tokens() if token.id == token_id), None)
-        if found is None or not _owns(caller, found.org_id):
-            raise _nothing("join token")
+        owned(caller, found, "join token")
         await self._store.revoke_join_token(token_id, self._clock.time())
 
     # --- users ---
 
     async def create_user(self, caller: Principal, *, email: str, password: str, org_id: str | None = None, admin: bool = False) -> User:
         """Raises PermissionDenied, NotFound, BadRequest, Conflict when the address is taken."""
-        _require(caller, Scope.ADMIN)
+        require(caller, Scope.ADMIN)
         if not _MIN_PASSWORD_CHARS <= len(password) <= MAX_PASSWORD_CHARS:
             raise BadRequest(f"A password has {_MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters.", param="password")
         owner = await self._organisation_of(caller, org_id)
@@ -186,19 +185,9 @@ class AccountService:
         """The organisation that something is made for. Raises NotFound for a foreign one."""
         if org_id is None or org_id == caller.org_id:
             return caller.org_id
-        if not _owns(caller, org_id) or await self._store.organisation(org_id) is None:
-            raise _nothing("organisation")
+        if not owns(caller, org_id) or await self._store.organisation(org_id) is None:
+            raise not_found("organisation")
         return org_id
-
-
-def _require(caller: Principal, scope: Scope) -> None:
-    if not caller.may(scope):
-        raise PermissionDenied(f"This needs the scope '{scope}'.")
-
-
-def _owns(caller: Principal, org_id: str | None) -> bool:
-    """Whether the caller may see it; None is the platform's own."""
-    return caller.may(Scope.ADMIN) or org_id == caller.org_id
 
 
 def _grantable(caller: Principal, scopes: Iterable[Scope]) -> frozenset[Scope]:
@@ -211,8 +200,3 @@ def _grantable(caller: Principal, scopes: Iterable[Scope]) -> frozenset[Scope]:
     if beyond := sorted(scope for scope in wanted if not caller.may(scope)):
         raise PermissionDenied(f"Nobody can grant what they do not have: {', '.join(beyond)}.", param="scopes")
     return wanted
-
-
-def _nothing(kind: str) -> NotFound:
-    """The one answer for what does not exist and for what is somebody else's."""
-    return NotFound(f"There is no such {kind}.")

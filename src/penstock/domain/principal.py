@@ -1,4 +1,4 @@
-"""Who is asking: organisation, key, plan, scopes; and the plans themselves."""
+"""Who acts: the actor, the principal that it acts as, and the records of organisations, plans, users, keys and join tokens."""
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -121,16 +121,69 @@ class JoinToken:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyActor:
+    """An API key."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserActor:
+    """A person who signed in."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrganisationActor:
+    """The organisation itself: an administrator of the platform has acted in its name, and none of its keys or users has."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SystemActor:
+    """A process of the platform itself."""
+
+    id: str
+
+
+Actor = KeyActor | UserActor | OrganisationActor | SystemActor
+
+_USER_PREFIX = "usr_"
+
+
+def stored_id(actor: Actor) -> str:
+    """An actor as the column `key_id` of tasks, schedules, batches and kept responses has it.
+
+    The id; empty for an organisation, which has a column of its own. The ledger, decisions and limits have `Principal.actor_id` instead.
+    """
+    return "" if isinstance(actor, OrganisationActor) else actor.id
+
+
+def stored_actor(org_id: str, stored: str) -> Actor:
+    """The actor that `stored_id` has written beside this organisation."""
+    if not stored:
+        return OrganisationActor(org_id)
+    return UserActor(stored) if stored.startswith(_USER_PREFIX) else KeyActor(stored)
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """On whose behalf a request runs."""
 
     org_id: str
-    key_id: str
+    actor: Actor
     plan: Plan
     scopes: frozenset[Scope]
     requests_per_minute: int | None = None
     """The key's own limit below its organisation's; None: only the organisation's."""
     tokens_per_minute: int | None = None
+    actor_id: str = field(init=False, compare=False, repr=False)
+    """The actor's id: a plain attribute, because every request reads it. The ledger, decisions, limits and the API call it `key_id`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "actor_id", self.actor.id)
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or Scope.ADMIN in self.scopes

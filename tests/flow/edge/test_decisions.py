@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from penstock.cli.exits import ExitCode
-from penstock.domain.principal import Principal, Scope
+from penstock.domain.principal import Principal, Scope, SystemActor
 from tests.support.gateway import CHAT, Client, Platform, platform, reply, scripted, until, well
 
 GRAMMAR = re.compile(
@@ -31,7 +31,7 @@ async def another_key(gate: Platform, *scopes: Scope) -> dict[str, str]:
     """Of another organisation."""
     gateway = gate.gateway
     plan = next(plan for plan in await gateway.store.plans() if plan.name == "free")
-    admin = Principal("", "test", plan, frozenset(Scope))
+    admin = Principal("", SystemActor("test"), plan, frozenset(Scope))
     org = await gateway.accounts.create_organisation(admin, "another", "free")
     _, key = await gateway.accounts.create_key(admin, name="test", org_id=org.id, scopes=frozenset(scopes))
     return {"authorization": f"Bearer {key}"}

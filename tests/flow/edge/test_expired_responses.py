@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from penstock.domain.durable.responses import KEPT_SECONDS
-from penstock.domain.principal import Principal
+from penstock.domain.principal import KeyActor, Principal
 from tests.flow.edge.gateway import PLAN, Gateway
 
 RESPONSE = "resp_" + "1" * 24
@@ -13,7 +13,7 @@ RESPONSE = "resp_" + "1" * 24
 
 async def kept(gate: Gateway) -> None:
     """An answer of ours, made at once, as the route would have kept it."""
-    caller = Principal(gate.ours.org_id, "key_a", PLAN, frozenset())
+    caller = Principal(gate.ours.org_id, KeyActor("key_a"), PLAN, frozenset())
     document: dict[str, Any] = {"id": RESPONSE, "object": "response", "status": "completed", "previous_response_id": None, "output": []}
     await gate.services.responses.keep(caller, document, [{"id": "msg_1", "type": "message", "role": "user", "content": "hello"}])
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from penstock.cli.main import app
 from penstock.domain.ports import Store
-from penstock.domain.principal import Principal, Scope, ServiceClass
+from penstock.domain.principal import Principal, Scope, ServiceClass, SystemActor
 from penstock.storage.stores import make_store
 from tests.support import postgres
 from tests.support.gateway import CHAT, Client, Platform, platform, reply, scripted, until
@@ -23,7 +23,7 @@ IN_FORCE_SECONDS = 1.0
 
 async def customer(one: Platform, plan: str) -> httpx.AsyncClient:
     """A client of a new organisation on that plan."""
-    admin = Principal("", "test", (await one.gateway.store.plans())[0], frozenset(Scope))
+    admin = Principal("", SystemActor("test"), (await one.gateway.store.plans())[0], frozenset(Scope))
     org = await one.gateway.accounts.create_organisation(admin, plan, plan)
     _, key = await one.gateway.accounts.create_key(admin, name="test", org_id=org.id)
     return httpx.AsyncClient(base_url=one.gateway.base_url, headers={"authorization": f"Bearer {key}"}, timeout=30, trust_env=False)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from penstock.domain.ports import Store
-from penstock.domain.principal import Principal, Scope
+from penstock.domain.principal import Principal, Scope, SystemActor
 from penstock.domain.usage import Outcome
 from penstock.storage.stores import make_store
 from tests.support import postgres
@@ -91,7 +91,7 @@ async def key_on_a_plan_of_three_a_minute(gate: Platform) -> str:
     gateway = gate.gateway
     free = next(plan for plan in await gateway.store.plans() if plan.name == "free")
     await gateway.store.save_plan(replace(free, requests_per_minute=3))
-    admin = Principal("", "test", free, frozenset(Scope))
+    admin = Principal("", SystemActor("test"), free, frozenset(Scope))
     org = await gateway.accounts.create_organisation(admin, "three", "free")
     _, key = await gateway.accounts.create_key(admin, name="test", org_id=org.id)
     return key

@@ -6,7 +6,7 @@ from penstock.accounts.bootstrap import PLANS
 from penstock.accounts.service import AccountService
 from penstock.domain.clock import ManualClock
 from penstock.domain.ports import Store
-from penstock.domain.principal import Organisation, Principal, Scope
+from penstock.domain.principal import KeyActor, Organisation, Principal, Scope
 from penstock.storage.stores import open_store
 
 SECRET_KEY = b"k" * 32
@@ -38,7 +38,7 @@ def service(store: Store, clock: ManualClock) -> AccountService:
 @pytest.fixture
 def caller() -> Caller:
     """Somebody of organisation a with these scopes."""
-    return lambda *scopes: Principal("org_a", "key_caller", PLANS[0], frozenset(scopes))
+    return lambda *scopes: Principal("org_a", KeyActor("key_caller"), PLANS[0], frozenset(scopes))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from penstock.domain import keys
 from penstock.domain.call import Call
 from penstock.domain.inference import Operation, TokenCount
 from penstock.domain.models import Price
-from penstock.domain.principal import Principal
+from penstock.domain.principal import KeyActor, Principal
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.observe import logs
 from penstock.serving.pipeline import request_log
@@ -48,7 +48,7 @@ def only(lines: io.StringIO) -> dict[str, Any]:
 
 
 def finished(*, slow: bool) -> None:
-    principal = Principal("org_1", "key_1", PLANS[0], frozenset())
+    principal = Principal("org_1", KeyActor("key_1"), PLANS[0], frozenset())
     call = Call("req_1", Operation.CHAT, b"{}", retry_count=1)
     meter = Meter(Journal(), principal, call, "small", Price(), 0.0, 0.0)
     meter.tier, meter.worker_id, meter.queue_seconds = "flex", "wrk_1", 0.25

@@ -9,6 +9,7 @@ from random import Random
 import structlog
 
 from penstock.accounts.bootstrap import PLANS, FirstStart
+from penstock.accounts.standing import system_principal
 from penstock.app import process
 from penstock.app.gateway.assembly import Gateway
 from penstock.app.runner import OwnRunner
@@ -17,7 +18,6 @@ from penstock.app.up.chaos import Chaos, Tally, Victim
 from penstock.app.up.children import ChildPlan, Children
 from penstock.app.up.model_workers import LogNews
 from penstock.base import profiles
-from penstock.domain.principal import Principal, Scope
 from penstock.domain.workers import WorkerState
 from penstock.observe import logs
 from penstock.processes.runner.children import CannotImport
@@ -125,7 +125,7 @@ def _start_children(gateway: Gateway, children: Children, token: str) -> None:
 
 async def _children_token(gateway: Gateway) -> str:
     """Our own workers join as any other would: with a token, which expires soon and is never shown."""
-    ourselves = Principal("", "penstock-up", PLANS[-1], frozenset({Scope.ADMIN}))
+    ourselves = system_principal("penstock-up", PLANS[-1])
     _, secret = await gateway.accounts.create_join_token(ourselves, role="worker", expires_in_seconds=_CHILD_TOKEN_SECONDS)
     return secret
 

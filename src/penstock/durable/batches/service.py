@@ -10,7 +10,7 @@ from penstock.domain.errors import BadRequest, Conflict, NotFound
 from penstock.domain.ids import TaskIds
 from penstock.domain.inference import OPERATION_PATHS
 from penstock.domain.ports import BatchStore, Files
-from penstock.domain.principal import Principal
+from penstock.domain.principal import Principal, stored_id
 
 ENDPOINTS = tuple(OPERATION_PATHS.values())
 
@@ -57,7 +57,7 @@ class BatchService:
         return Batch(
             id=self._ids.next(now).replace("task_", "batch_", 1),
             org_id=caller.org_id,
-            key_id=caller.key_id,
+            key_id=stored_id(caller.actor),
             endpoint=endpoint,
             input_file_id=input_file_id,
             status=BatchStatus.VALIDATING,

@@ -15,7 +15,7 @@ from penstock.domain.durable.tasks import NewTask, Task, TaskError, TaskStatus
 from penstock.domain.errors import BadRequest, Conflict, NotFound, TooLarge
 from penstock.domain.ids import TaskIds, new_id
 from penstock.domain.ports import ResponseStore, TaskStore
-from penstock.domain.principal import Principal
+from penstock.domain.principal import Principal, stored_id
 from penstock.wire.responses import items as response_items
 from penstock.wire.responses import writer as response_writer
 from penstock.wire.responses.items import Json
@@ -184,7 +184,7 @@ class ResponseService:
         return StoredResponse(
             id=document["id"],
             org_id=caller.org_id,
-            key_id=caller.key_id,
+            key_id=stored_id(caller.actor),
             status=ResponseStatus(document["status"]),
             created_at=now,
             expires_at=now + KEPT_SECONDS,
@@ -197,7 +197,7 @@ class ResponseService:
         return NewTask(
             id=self._task_ids.next(self._clock.time()),
             org_id=caller.org_id,
-            key_id=caller.key_id,
+            key_id=stored_id(caller.actor),
             queue=QUEUE,
             kind="inference",
             name=response_id,

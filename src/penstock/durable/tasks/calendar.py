@@ -9,6 +9,7 @@ import structlog
 from penstock.domain.durable.schedules import MissedRuns, Schedule
 from penstock.domain.errors import PenstockError
 from penstock.domain.ports import TaskStore
+from penstock.domain.principal import stored_actor
 from penstock.durable.tasks import cron
 from penstock.durable.tasks.cron import BadSchedule
 from penstock.durable.tasks.submission import Submitter, TaskSpec, new_tasks
@@ -69,7 +70,7 @@ class Calendar:
     async def _fire(self, schedule: Schedule) -> int:
         now = self._store.now()
         runs, next_at = runs_due(schedule, now)
-        submitter = Submitter(schedule.org_id, schedule.key_id, self._next_id)
+        submitter = Submitter(schedule.org_id, stored_actor(schedule.org_id, schedule.key_id), self._next_id)
         tasks = [task for run in runs for task in new_tasks([spec_of(schedule, run)], submitter, now)]
         if not await self._store.fire(schedule, next_at, tasks):
             return 0  # another gateway was faster, or somebody edited it

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from penstock.accounts.standing import AccountLookup
 from penstock.domain.clock import Clock
 from penstock.domain.ids import TaskIds
 from penstock.domain.ports import Inference, TaskStore
@@ -11,8 +12,8 @@ from penstock.durable.tasks.calendar import Calendar
 from penstock.durable.tasks.grants import Grants, webhook_secret
 from penstock.durable.tasks.handout import Handout
 from penstock.durable.tasks.inference import OnBehalf
-from penstock.durable.tasks.principals import Owners, Principals
 from penstock.durable.tasks.service import TaskService
+from penstock.durable.tasks.submitters import Submitters
 from penstock.durable.tasks.sweeping import Sweeper
 
 
@@ -30,7 +31,7 @@ class Desk:
 
 def make_desk(
     store: TaskStore,
-    owners: Owners,
+    accounts: AccountLookup,
     inference: Inference,
     secret: bytes,
     clock: Clock,
@@ -39,7 +40,7 @@ def make_desk(
     next_request_id: Callable[[float], str],
 ) -> Desk:
     """`secret`: the installation's, the same in every gateway."""
-    principals = Principals(owners, clock)
+    submitters = Submitters(accounts, clock)
 
     def signing_secret(org_id: str) -> str:
         return webhook_secret(secret, org_id)
@@ -47,8 +48,8 @@ def make_desk(
     return Desk(
         store=store,
         service=TaskService(store, new_id),
-        handout=Handout(store, principals, signing_secret, random),
-        on_behalf=OnBehalf(inference, principals, next_request_id, clock),
+        handout=Handout(store, submitters, signing_secret, random),
+        on_behalf=OnBehalf(inference, submitters, next_request_id, clock),
         grants=Grants(secret),
         sweeper=Sweeper(store, Calendar(store, TaskIds().next), random),
         webhook_secret=signing_secret,

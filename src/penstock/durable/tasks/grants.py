@@ -17,7 +17,8 @@ class Grant(msgspec.Struct, frozen=True, array_like=True):
     task_id: str
     runner_id: str
     org_id: str
-    key_id: str
+    submitter_id: str
+    """The stored form of the submitter's actor."""
     expires_at: float
 
 
@@ -27,8 +28,8 @@ class Grants:
     def __init__(self, secret: bytes) -> None:
         self._secret = hmac.digest(secret, b"inference grants", hashlib.sha256)
 
-    def give(self, task_id: str, runner_id: str, org_id: str, key_id: str, now: float) -> str:
-        body = msgspec.json.encode(Grant(task_id, runner_id, org_id, key_id, now + _SECONDS))
+    def give(self, task_id: str, runner_id: str, org_id: str, submitter_id: str, now: float) -> str:
+        body = msgspec.json.encode(Grant(task_id, runner_id, org_id, submitter_id, now + _SECONDS))
         return base64.urlsafe_b64encode(hmac.digest(self._secret, body, hashlib.sha256) + body).decode()
 
     def check(self, text: str, runner_id: str, now: float) -> Grant:

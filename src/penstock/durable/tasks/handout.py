@@ -12,7 +12,7 @@ from penstock.domain.ports import TaskStore
 from penstock.durable.tasks import references
 from penstock.durable.tasks.limits import RESOLVED_BYTES
 from penstock.durable.tasks.outcome import Broke, finish_of
-from penstock.durable.tasks.principals import Disowned, Principals
+from penstock.durable.tasks.submitters import SubmitterRevoked, Submitters
 
 LONGEST_WAIT_SECONDS = LEASE_SECONDS - BEAT_SECONDS
 """For one claim. A runner that freezes while it waits keeps its connection: what it is given must come before it is given up."""
@@ -21,10 +21,10 @@ LONGEST_WAIT_SECONDS = LEASE_SECONDS - BEAT_SECONDS
 class Handout:
     """Between the store and every runner, whichever way it is joined."""
 
-    def __init__(self, store: TaskStore, principals: Principals, webhook_secret: Callable[[str], str], random: Random) -> None:
+    def __init__(self, store: TaskStore, submitters: Submitters, webhook_secret: Callable[[str], str], random: Random) -> None:
         """`webhook_secret`: of an organisation."""
         self._store = store
-        self._principals = principals
+        self._submitters = submitters
         self._webhook_secret = webhook_secret
         self._random = random
         self._closing = asyncio.Event()
@@ -79,9 +79,9 @@ class Handout:
             closing.cancel()
 
     async def _prepared(self, lease: Lease) -> Lease | Broke:
-        owner = await self._principals.of(lease.org_id, lease.key_id)
-        if isinstance(owner, Disowned):
-            return Broke(owner.code, owner.message, final=True)
+        submitter = await self._submitters.principal(lease.org_id, lease.key_id)
+        if isinstance(submitter, SubmitterRevoked):
+            return Broke(submitter.code, submitter.message, final=True)
         if lease.has_parents and references.mentions(lease.payload):
             payload = references.resolve(lease.payload, await self._store.parent_results(lease.task_id))
             if len(payload) > RESOLVED_BYTES:

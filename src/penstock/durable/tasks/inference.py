@@ -12,7 +12,7 @@ from penstock.domain.errors import BadRequest, Internal, PenstockError
 from penstock.domain.inference import CLIENT_PATHS, Operation
 from penstock.domain.ports import Inference
 from penstock.domain.principal import Principal, ServiceClass
-from penstock.durable.tasks.principals import Disowned, Principals
+from penstock.durable.tasks.submitters import SubmitterRevoked, Submitters
 from penstock.wire.errors import error_body
 
 _OPERATIONS = CLIENT_PATHS
@@ -57,29 +57,29 @@ class _Waiting:
 class OnBehalf:
     """Makes calls for submitters of tasks."""
 
-    def __init__(self, inference: Inference, principals: Principals, next_id: Callable[[float], str], clock: Clock) -> None:
+    def __init__(self, inference: Inference, submitters: Submitters, next_id: Callable[[float], str], clock: Clock) -> None:
         self._inference = inference
-        self._principals = principals
+        self._submitters = submitters
         self._next_id = next_id
         self._clock = clock
 
-    async def ask(self, org_id: str, key_id: str, url: str, body: bytes, *, own_class: bool) -> WholeAnswer:
+    async def ask(self, org_id: str, submitter_id: str, url: str, body: bytes, *, own_class: bool) -> WholeAnswer:
         """Whoever cancels this stops the generation. Raises PortUnavailable when nobody can tell who the submitter is."""
         request_id = self._next_id(self._clock.time())
-        owner = await self._principals.of(org_id, key_id)
-        if isinstance(owner, Disowned):
-            return _refused(403, request_id, owner.code, owner.message)
+        submitter = await self._submitters.principal(org_id, submitter_id)
+        if isinstance(submitter, SubmitterRevoked):
+            return _refused(403, request_id, submitter.code, submitter.message)
         try:
             operation = _operation(url)
             _not_a_stream(body)
         except BadRequest as error:
             return WholeAnswer(error.status, request_id, error_body(error), None, False)
-        return await self._ask(owner, operation, request_id, body, own_class)
+        return await self._ask(submitter, operation, request_id, body, own_class)
 
-    async def _ask(self, owner: Principal, operation: Operation, request_id: str, body: bytes, own_class: bool) -> WholeAnswer:
+    async def _ask(self, submitter: Principal, operation: Operation, request_id: str, body: bytes, own_class: bool) -> WholeAnswer:
         reply = _Waiting(request_id)
         call = Call(request_id, operation, body, service_class=None if own_class else ServiceClass.BATCH)
-        flight = self._inference.run(owner, call, reply)
+        flight = self._inference.run(submitter, call, reply)
         try:
             return await reply.answer
         except asyncio.CancelledError:

@@ -1,19 +1,20 @@
 """Tasks as people ask for them: submitted, steered one by one or by filter, repeated by the calendar."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import msgspec
 
+from penstock.accounts.permissions import not_found, require_submitter
 from penstock.domain.durable.schedules import MissedRuns, Schedule
 from penstock.domain.durable.task_search import TaskFilter, TaskQuery
 from penstock.domain.durable.tasks import TERMINAL, Enqueued, NewTask, Parent, Task, TaskDetail, TaskStatus
-from penstock.domain.errors import Conflict, NotFound, PermissionDenied
+from penstock.domain.errors import Conflict
 from penstock.domain.ids import TaskIds
 from penstock.domain.ports import TaskStore
-from penstock.domain.principal import Principal, Scope
+from penstock.domain.principal import Principal, stored_id
 from penstock.durable.tasks import calendar
 from penstock.durable.tasks.offers import Offers
 from penstock.durable.tasks.submission import Submitter, TaskSpec, new_tasks
@@ -73,7 +74,7 @@ class TaskService:
         require_submitter(caller, {spec.kind for spec in specs})
         await self.offers.refresh()
         for last_try in (False, True):
-            submitter = Submitter(caller.org_id, caller.key_id, self._ids.next, traceparent, dag_id)
+            submitter = Submitter(caller.org_id, caller.actor, self._ids.next, traceparent, dag_id)
             tasks = await self._made(specs, submitter)
             try:
                 return await self._enqueue(specs, tasks)
@@ -110,7 +111,7 @@ class TaskService:
         copy = NewTask(
             id=self._ids.next(now),
             org_id=caller.org_id,
-            key_id=caller.key_id,
+            key_id=stored_id(caller.actor),
             queue=task.queue,
             kind=task.kind,
             name=task.name,
@@ -132,7 +133,7 @@ class TaskService:
         """Raises NotFound."""
         found = await self.store.task(caller.org_id, task_id)
         if found is None:
-            raise NotFound("There is no such task.")
+            raise not_found("task")
         return found
 
     async def results(self, caller: Principal, ids: Sequence[str]) -> tuple[list[Task], list[str]]:
@@ -153,7 +154,7 @@ class TaskService:
         """Again, or after its end, is no error: the status says what is. Raises NotFound."""
         found = await self.store.cancel(caller.org_id, [task_id])
         if task_id not in found:
-            raise NotFound("There is no such task.")
+            raise not_found("task")
         return found[task_id]
 
     async def retry(self, caller: Principal, task_id: str) -> None:
@@ -215,7 +216,7 @@ class TaskService:
         schedule = Schedule(
             id=self._new_id("sch"),
             org_id=caller.org_id,
-            key_id=caller.key_id,
+            key_id=stored_id(caller.actor),
             name=name,
             cron=cron,
             time_zone=time_zone,
@@ -240,7 +241,7 @@ class TaskService:
         next_at = calendar.first_at(cron, time_zone, self.store.now()) if moved else found.next_at
         changed = replace(
             found,
-            key_id=caller.key_id,
+            key_id=stored_id(caller.actor),
             name=changes.name or found.name,
             cron=cron,
             time_zone=time_zone,
@@ -256,13 +257,13 @@ class TaskService:
         """Raises NotFound."""
         found = await self.store.schedule(caller.org_id, schedule_id)
         if found is None:
-            raise NotFound("There is no such schedule.")
+            raise not_found("schedule")
         return found
 
     async def _check(self, caller: Principal, task: TaskSpec) -> None:
         """Whether the task could be submitted now."""
         await self.offers.refresh()
-        list(new_tasks([task], Submitter(caller.org_id, caller.key_id, self._ids.next), self.store.now(), self.offers.policy))
+        list(new_tasks([task], Submitter(caller.org_id, caller.actor, self._ids.next), self.store.now(), self.offers.policy))
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,10 +276,3 @@ class ScheduleChanges:
     missed: MissedRuns | None = None
     task: TaskSpec | None = None
     paused: bool | None = None
-
-
-def require_submitter(caller: Principal, kinds: Collection[str]) -> None:
-    """Inferences may be submitted by whoever may make them; anything else is work of the organisation's. Raises PermissionDenied."""
-    if caller.may(Scope.TASKS_WRITE) or (caller.may(Scope.INFERENCE) and set(kinds) == {"inference"}):
-        return
-    raise PermissionDenied(f"This needs the scope '{Scope.TASKS_WRITE}'.")

@@ -9,6 +9,7 @@ import msgspec
 from penstock.domain.durable.queues import DEFAULT_QUEUE
 from penstock.domain.durable.tasks import NewTask, OnParentFailure, Parent
 from penstock.domain.errors import BadRequest, Unprocessable
+from penstock.domain.principal import Actor, stored_id
 from penstock.durable.tasks import graph, references
 from penstock.durable.tasks.limits import MOST_PARENTS, MOST_TASKS, TooManyTasks, check_payload
 from penstock.durable.tasks.policy import POLICIES, KindPolicy
@@ -54,7 +55,7 @@ class Submitter:
     """On whose behalf, and what goes into every task."""
 
     org_id: str
-    key_id: str
+    actor: Actor
     next_id: Callable[[float], str]
     traceparent: str = ""
     dag_id: str | None = None
@@ -127,7 +128,7 @@ def _new_task(
     return NewTask(
         id=task_id,
         org_id=submitter.org_id,
-        key_id=submitter.key_id,
+        key_id=stored_id(submitter.actor),
         queue=spec.queue or policy.queue or DEFAULT_QUEUE,
         kind=spec.kind,
         name=spec.name,

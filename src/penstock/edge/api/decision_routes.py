@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
+from penstock.accounts.permissions import org_filter, owned
 from penstock.domain.decisions import Explanation
-from penstock.edge.layers.access import Caller, Services, nothing, owns, scope_org
+from penstock.edge.layers.access import Caller, Services
 from penstock.edge.layers.documented_errors import problems
 from penstock.edge.layers.shapes import OrgFilter, Page, Time, View
 
@@ -118,7 +119,7 @@ async def list_decisions(
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> DecisionList:
     """The newest first: what this gateway remembers, and then the sample that the store keeps."""
-    org_id = scope_org(caller, org)
+    org_id = org_filter(caller, org)
     wanted = limit if last is None else min(1000, int(last.removeprefix("true") or 1) or 1)
     found = {each.id: each for each in services.decisions.latest(org_id, wanted + 1)}
     if len(found) <= wanted:
@@ -133,6 +134,5 @@ async def show_decision(decision_id: DecisionId, caller: Caller, services: Servi
     """From this gateway's memory of its latest requests, or from the sample that the store keeps."""
     request_id = decision_id.partition(";")[0]
     found = services.decisions.find(request_id) or await services.store.decision(request_id)
-    if found is None or not owns(caller, found.org_id):
-        raise nothing("decision (any more): the latest are kept in memory, and a sample of them in the store")
+    found = owned(caller, found, "decision (any more): the latest are kept in memory, and a sample of them in the store")
     return DecisionView.model_validate(found)

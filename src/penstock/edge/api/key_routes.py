@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
+from penstock.accounts.permissions import org_filter, owned
 from penstock.domain.principal import Scope
-from penstock.edge.layers.access import Caller, KeyWriter, Services, nothing, owns, scope_org
+from penstock.edge.layers.access import Caller, KeyWriter, Services
 from penstock.edge.layers.documented_errors import body_problems, problems
 from penstock.edge.layers.shapes import After, Body, Count, Id, Limit, Name, OrgFilter, OrgId, Page, Seconds, Time, View, page
 
@@ -50,7 +51,7 @@ class NewKey(Body):
 @router.get("", responses=problems(404, 422), summary="List keys")
 async def list_keys(caller: Caller, services: Services, org: OrgFilter = None, limit: Limit = 1000, after: After = None) -> KeyList:
     """Newest first; without their secrets, which are not kept."""
-    keys = await services.store.keys(scope_org(caller, org))
+    keys = await services.store.keys(org_filter(caller, org))
     return KeyList.model_validate(page(keys, limit, after, lambda key: key.id))
 
 
@@ -71,9 +72,7 @@ async def create_key(body: NewKey, caller: KeyWriter, services: Services) -> Cre
 
 @router.get("/{key_id}", responses=problems(404, 422), summary="Show a key")
 async def show_key(key_id: Id, caller: Caller, services: Services) -> KeyView:
-    key = await services.store.key(key_id)
-    if key is None or not owns(caller, key.org_id):
-        raise nothing("key")
+    key = owned(caller, await services.store.key(key_id), "key")
     return KeyView.model_validate(key)
 
 

@@ -5,9 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
+from penstock.accounts.permissions import not_found, org_filter
 from penstock.domain.errors import Conflict
 from penstock.domain.models import ModelRecord, Price
-from penstock.edge.layers.access import Admin, Caller, Services, nothing, scope_org
+from penstock.edge.layers.access import Admin, Caller, Services
 from penstock.edge.layers.documented_errors import body_problems, problems
 from penstock.edge.layers.services import ControlServices, ServedModel
 from penstock.edge.layers.shapes import WHOLE, After, Body, Limit, ModelId, ModelPath, Money, Name, Page, Time, View, page
@@ -67,7 +68,7 @@ class ModelList(Page):
 @router.get("", responses=problems(422), summary="List models")
 async def list_models(caller: Caller, services: Services, limit: Limit = 1000, after: After = None) -> ModelList:
     """What the catalogue has, and what can be served without an entry in it; by id."""
-    served = {model.record.id: model for model in services.fleet.models(scope_org(caller))}
+    served = {model.record.id: model for model in services.fleet.models(org_filter(caller))}
     entries = {record.id: record for record in await services.store.models()}
     part = page(sorted(served.keys() | entries.keys()), limit, after, str)
     return ModelList(data=[_view(name, entries.get(name), served.get(name)) for name in part["data"]], has_more=part["has_more"])
@@ -95,7 +96,7 @@ async def put_model(model_id: ModelPath, body: ModelBody, caller: Admin, service
 async def remove_model(model_id: ModelPath, caller: Admin, services: Services) -> None:
     """Workers that serve it go on; it is then free of charge and has no alias."""
     if not await services.store.remove_model(model_id):
-        raise nothing("model in the catalogue")
+        raise not_found("model in the catalogue")
 
 
 def _check_aliases(model_id: str, aliases: tuple[str, ...], others: list[ModelRecord]) -> None:

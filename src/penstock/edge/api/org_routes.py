@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter
 
-from penstock.edge.layers.access import Admin, Caller, Services, nothing, owns
+from penstock.accounts.permissions import not_found, owns
+from penstock.edge.layers.access import Admin, Caller, Services
 from penstock.edge.layers.documented_errors import body_problems, problems
 from penstock.edge.layers.shapes import After, Body, Flag, Id, Limit, Name, Page, PlanName, Time, View, page
 
@@ -50,7 +51,7 @@ async def create_org(body: NewOrg, caller: Admin, services: Services) -> OrgView
 async def show_org(org_id: Id, caller: Caller, services: Services) -> OrgView:
     org = await services.store.organisation(org_id)
     if org is None or not owns(caller, org.id):
-        raise nothing("organisation")
+        raise not_found("organisation")
     return OrgView.model_validate(org)
 
 

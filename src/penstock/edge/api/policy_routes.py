@@ -83,7 +83,7 @@ async def put_policy(
 ) -> EditView:
     """The whole of it: what the document leaves out gets its default; plans that are left out stay. On every gateway within a second."""
     edit = await services.policies.edit(
-        lambda old: policy_of(body.policy, old.plans), caller.key_id, body.comment, _expected(if_match), dry_run=dry_run
+        lambda old: policy_of(body.policy, old.plans), caller.actor_id, body.comment, _expected(if_match), dry_run=dry_run
     )
     return _edit(edit, response, dry_run)
 
@@ -93,7 +93,7 @@ async def roll_back_policy(
     body: Rollback, caller: Admin, services: Services, response: Response, if_match: IfMatch = "*", dry_run: DryRun = False
 ) -> EditView:
     """Makes a new version with the contents of the old one."""
-    edit = await services.policies.roll_back(body.version, caller.key_id, body.comment, _expected(if_match), dry_run=dry_run)
+    edit = await services.policies.roll_back(body.version, caller.actor_id, body.comment, _expected(if_match), dry_run=dry_run)
     return _edit(edit, response, dry_run)
 
 

@@ -5,10 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import Field
 
+from penstock.accounts.permissions import not_found
 from penstock.domain.durable.queues import QueueLimits, QueueState
 from penstock.durable.tasks.service import ScheduleChanges
 from penstock.edge.api.task_shapes import ScheduleBody, ScheduleChange, ScheduleList, ScheduleView, schedule_view
-from penstock.edge.layers.access import Services, TaskWriter, nothing
+from penstock.edge.layers.access import Services, TaskWriter
 from penstock.edge.layers.documented_errors import body_problems, problems
 from penstock.edge.layers.shapes import WHOLE, After, Body, Flag, Id, Limit, View, page
 
@@ -114,7 +115,7 @@ async def change_schedule(schedule_id: Id, body: ScheduleChange, caller: TaskWri
 async def remove_schedule(schedule_id: Id, caller: TaskWriter, services: Services) -> None:
     """Tasks that it made stay."""
     if not await services.tasks.store.remove_schedule(caller.org_id, schedule_id):
-        raise nothing("schedule")
+        raise not_found("schedule")
 
 
 async def _state(services: Services, org_id: str, name: str) -> QueueState:

@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
+from penstock.accounts.permissions import owned, owns
 from penstock.domain.durable.leases import LEASE_SECONDS, RunnerRecord
-from penstock.edge.layers.access import Services, WorkerWriter, nothing, owns
+from penstock.edge.layers.access import Services, WorkerWriter
 from penstock.edge.layers.documented_errors import problems
 from penstock.edge.layers.shapes import After, Id, Limit, Page, Time, View, page
 
@@ -50,9 +51,7 @@ async def resume_runner(runner_id: Id, caller: WorkerWriter, services: Services)
 
 
 async def _change(services: Services, caller: WorkerWriter, runner_id: str, *, draining: bool) -> None:
-    runner = await services.tasks.store.runner(runner_id)
-    if runner is None or not owns(caller, runner.org_id):
-        raise nothing("runner")
+    owned(caller, await services.tasks.store.runner(runner_id), "runner")
     await services.tasks.store.drain_runner(runner_id, draining=draining)
 
 

@@ -58,7 +58,7 @@ async def me(caller: Caller, services: Services) -> Me:
     return Me(
         org_id=caller.org_id,
         org_name=organisation.name if organisation else "",
-        key_id=caller.key_id,
+        key_id=caller.actor_id,
         scopes=sorted(caller.scopes),
         plan=_plan(caller.plan),
     )

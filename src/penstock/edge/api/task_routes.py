@@ -7,11 +7,12 @@ import msgspec
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
 
+from penstock.accounts.permissions import not_found, require
 from penstock.domain.durable.task_search import TaskFilter, TaskQuery, TaskSort
 from penstock.domain.durable.tasks import TaskStatus, events
 from penstock.domain.errors import Conflict, Unprocessable
-from penstock.domain.principal import Principal
-from penstock.durable.tasks.service import Action, require_submitter
+from penstock.domain.principal import Principal, Scope
+from penstock.durable.tasks.service import Action
 from penstock.edge.api.task_shapes import (
     DagView,
     EdgeView,
@@ -32,7 +33,7 @@ from penstock.edge.api.task_shapes import (
     result_view,
     task_view,
 )
-from penstock.edge.layers.access import Services, TaskCaller, nothing
+from penstock.edge.layers.access import Services, TaskCaller
 from penstock.edge.layers.documented_errors import body_problems, problems
 from penstock.edge.layers.shapes import PRINTABLE, Body, Flag, Id, TimeFilter, View
 
@@ -230,7 +231,7 @@ async def show_dag(dag_id: Id, caller: TaskCaller, services: Services) -> DagVie
     """At most 10,000 of its tasks; `counts` are of all."""
     dag = await services.tasks.store.dag(caller.org_id, dag_id)
     if dag is None:
-        raise nothing("graph of tasks")
+        raise not_found("graph of tasks")
     counts = await services.tasks.store.dag_counts(caller.org_id, dag_id)
     return DagView(
         id=dag.id,
@@ -249,4 +250,4 @@ async def show_webhook_secret(caller: TaskCaller, services: Services) -> Webhook
 
 def _require_writer(caller: Principal) -> None:
     """What inferences do not need: steering many tasks, secrets. Raises PermissionDenied."""
-    require_submitter(caller, ())
+    require(caller, Scope.TASKS_WRITE)

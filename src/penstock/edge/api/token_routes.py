@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter
 from pydantic import Field
 
-from penstock.edge.layers.access import Services, WorkerWriter, owns
+from penstock.accounts.permissions import owns
+from penstock.edge.layers.access import Services, WorkerWriter
 from penstock.edge.layers.documented_errors import body_problems, problems
 from penstock.edge.layers.shapes import After, Body, Id, Limit, OrgId, Page, Seconds, Time, View, page
 

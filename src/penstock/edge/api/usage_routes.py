@@ -6,9 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from penstock.accounts.permissions import org_filter, owned
 from penstock.domain.ports import UsageQuery
 from penstock.domain.usage import Outcome, UsageRow
-from penstock.edge.layers.access import Services, UsageReader, nothing, owns, scope_org
+from penstock.edge.layers.access import Services, UsageReader
 from penstock.edge.layers.documented_errors import problems
 from penstock.edge.layers.shapes import After, KeyFilter, Limit, ModelFilter, OrgFilter, Page, RequestId, Time, TimeFilter, View
 
@@ -97,7 +98,7 @@ async def report_usage(
 ) -> Report:
     """Sums by group, the largest cost first; `totals` are of everything that the filters let through."""
     groups = tuple(dict.fromkeys(group_by.split(","))) if group_by else ()
-    query = UsageQuery(scope_org(caller, org), key, model, since, until, groups, limit + 1)
+    query = UsageQuery(org_filter(caller, org), key, model, since, until, groups, limit + 1)
     rows = await services.store.report(query)
     everything = await services.store.report(replace(query, group_by=(), limit=1))
     return Report(
@@ -120,16 +121,14 @@ async def list_records(
     after: After = None,
 ) -> RecordList:
     """Newest first."""
-    query = UsageQuery(scope_org(caller, org), key, model, since, until, (), limit + 1)
+    query = UsageQuery(org_filter(caller, org), key, model, since, until, (), limit + 1)
     records = await services.store.records(query, after)
     return RecordList(data=[RecordView.model_validate(record) for record in records[:limit]], has_more=len(records) > limit)
 
 
 @router.get("/records/{request_id}", responses=problems(404, 422), summary="Show one request")
 async def show_record(request_id: RequestId, caller: UsageReader, services: Services) -> RecordView:
-    record = await services.store.record(request_id)
-    if record is None or not owns(caller, record.org_id):
-        raise nothing("request in the ledger")
+    record = owned(caller, await services.store.record(request_id), "request in the ledger")
     return RecordView.model_validate(record)
 
 

@@ -6,12 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from penstock.accounts.permissions import owned, owns
 from penstock.domain.errors import Conflict
 from penstock.domain.principal import Pool, Principal
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord, WorkerState
 from penstock.edge.joining.offers import Offer, Slots
 from penstock.edge.joining.worker_urls import upstream_url
-from penstock.edge.layers.access import Admin, Services, WorkerWriter, nothing, owns
+from penstock.edge.layers.access import Admin, Services, WorkerWriter
 from penstock.edge.layers.documented_errors import body_problems, problems
 from penstock.edge.layers.problems import InvalidFields
 from penstock.edge.layers.services import ControlServices, LiveWorker
@@ -177,10 +178,7 @@ async def resume_worker(worker_id: Id, caller: WorkerWriter, services: Services)
 
 
 async def _own(services: ControlServices, caller: Principal, worker_id: str) -> WorkerRecord:
-    record = await services.store.worker(worker_id)
-    if record is None or not owns(caller, record.org_id):
-        raise nothing("worker")
-    return record
+    return owned(caller, await services.store.worker(worker_id), "worker")
 
 
 async def _offers(services: ControlServices, given: list[ModelId | Offer] | None, url: str, secret: str) -> tuple[ModelOffer, ...]:

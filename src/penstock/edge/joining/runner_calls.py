@@ -122,7 +122,7 @@ async def call_for_task(runner_id: Id, request: Request, services: Services) -> 
     await _signer(request, services, runner_id)
     body = await _body(request, wire.Ask)
     grant = services.tasks.grants.check(body.grant, runner_id, services.clock.time())
-    asking = services.tasks.on_behalf.ask(grant.org_id, grant.key_id, body.url, body.body.encode(), own_class=body.own_class)
+    asking = services.tasks.on_behalf.ask(grant.org_id, grant.submitter_id, body.url, body.body.encode(), own_class=body.own_class)
     answer = await _while_there(request, asking)
     text = answer.body.decode("utf-8", "replace")
     return _answer(wire.Asked(answer.status, answer.request_id, text, answer.retry_after_seconds, answer.worth_retrying))

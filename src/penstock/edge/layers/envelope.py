@@ -99,7 +99,7 @@ def _who(scope: Scope) -> dict[str, str]:
     principal = scope["state"].get("principal")
     if principal is None:
         return {}
-    return {"organisation": principal.org_id, "key_id": principal.key_id, "plan": principal.plan.name}
+    return {"organisation": principal.org_id, "key_id": principal.actor_id, "plan": principal.plan.name}
 
 
 class _Sender:

@@ -2,27 +2,45 @@
 
 import base64
 import binascii
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
-from penstock.accounts.service import AccountService
-from penstock.domain.errors import Internal, PermissionDenied, Unauthenticated
-from penstock.domain.ports import Accounts
-from penstock.domain.principal import Principal, Scope, User
+from penstock.accounts.standing import Denial, OrganisationLookup, principal_of_user
+from penstock.domain.errors import Internal, PenstockError, PermissionDenied, Unauthenticated
+from penstock.domain.principal import Principal, User
+
+_NOT_ADMITTED = (PermissionDenied, "This user may not use the control API.")
+DENIALS: Mapping[Denial, tuple[type[PenstockError], str]] = MappingProxyType(
+    {
+        Denial.UNKNOWN_USER: (Unauthenticated, "This e-mail and password do not belong together."),
+        Denial.NOT_ADMIN: _NOT_ADMITTED,
+        Denial.UNKNOWN_ORGANISATION: _NOT_ADMITTED,
+        Denial.DISABLED_ORGANISATION: _NOT_ADMITTED,
+        Denial.NO_PLAN: (Internal, "The organisation's plan is gone."),
+    }
+)
 
 
-class Keys(Protocol):
+class KeyCheck(Protocol):
     """The key ring of the data plane: a key revoked for one is revoked for the other."""
 
     async def identify(self, authorization: bytes | None, address: str) -> Principal: ...
 
 
+class PasswordCheck(Protocol):
+    """The part of `AccountService` that knows passwords."""
+
+    async def verify_password(self, email: str, password: str) -> User | None: ...
+
+
 class SignIn:
     """The control API's `authenticate`."""
 
-    def __init__(self, keys: Keys, accounts: AccountService, store: Accounts) -> None:
+    def __init__(self, keys: KeyCheck, passwords: PasswordCheck, accounts: OrganisationLookup) -> None:
         self._keys = keys
+        self._passwords = passwords
         self._accounts = accounts
-        self._store = store
 
     async def __call__(self, authorization: str | None, address: str) -> Principal:
         """Raises Unauthenticated, PermissionDenied, StoreUnavailable, PortUnavailable."""
@@ -30,18 +48,11 @@ class SignIn:
         if scheme.lower() != "basic":
             return await self._keys.identify(authorization.encode("latin-1", "replace") if authorization else None, address)
         email, password = _credentials(value)
-        return await self._principal(await self._accounts.verify_password(email, password))
-
-    async def _principal(self, user: User | None) -> Principal:
-        if user is None:
-            raise Unauthenticated("This e-mail and password do not belong together.")
-        organisation = await self._store.organisation(user.org_id)
-        if not user.admin or organisation is None or organisation.disabled:
-            raise PermissionDenied("This user may not use the control API.")
-        plan = next((plan for plan in await self._store.plans() if plan.name == organisation.plan), None)
-        if plan is None:
-            raise Internal("The organisation's plan is gone.")
-        return Principal(user.org_id, user.id, plan, frozenset(Scope))
+        found = await principal_of_user(self._accounts, await self._passwords.verify_password(email, password))
+        if isinstance(found, Denial):
+            error, message = DENIALS[found]
+            raise error(message)
+        return found
 
 
 def _credentials(value: str) -> tuple[str, str]:

@@ -94,7 +94,7 @@ class Gate:
 
     def admit(self, principal: Principal, demand: Demand, now: float) -> Admission:
         """Raises PermissionDenied, BadRequest (a tier that is none), RateLimited, or what a check raises. `now`: monotonic."""
-        limits = self._known.get(principal.key_id)
+        limits = self._known.get(principal.actor_id)
         if limits is None or limits.principal is not principal:
             limits = self._book.of(principal)
         if not limits.may_infer:

@@ -9,28 +9,37 @@ Only `Authorization: Bearer` counts. A second way in, such as Azure's `api-key` 
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
+from penstock.accounts.standing import Denial, OrganisationLookup, principal_of_key
 from penstock.domain import keys
 from penstock.domain.clock import Clock
 from penstock.domain.errors import PenstockError, PermissionDenied, PortUnavailable, StoreUnavailable, Unauthenticated
-from penstock.domain.principal import KeyRecord, Organisation, Plan, Principal
+from penstock.domain.principal import KeyRecord, Principal
 from penstock.serving.admission.networks import Networks
 
 _NEGATIVE_SECONDS = 30.0
 _NEGATIVE_CAPACITY = 10_000
 _RETRY_SECONDS = 2.0
 _KINDS = frozenset({"key", "organisation", "plan"})
+_EXPIRED: Final = "This API key has expired."
+_DISABLED: Final = "The organisation of this API key is disabled."
+DENIALS: Final[Mapping[Denial, tuple[type[PenstockError], str]]] = {
+    Denial.UNKNOWN_KEY: (Unauthenticated, "Incorrect API key provided."),
+    Denial.REVOKED_KEY: (Unauthenticated, "This API key has been revoked."),
+    Denial.EXPIRED_KEY: (Unauthenticated, _EXPIRED),
+    Denial.UNKNOWN_ORGANISATION: (PermissionDenied, _DISABLED),
+    Denial.DISABLED_ORGANISATION: (PermissionDenied, _DISABLED),
+    Denial.NO_PLAN: (PermissionDenied, "The organisation of this API key has no valid plan."),
+}
 
 
-class KeyAccounts(Protocol):
-    """The part of the port `Accounts` that judges a key. Its methods may raise PortUnavailable."""
+class KeyLookup(OrganisationLookup, Protocol):
+    """The part of the port `Accounts` that finds a key by its secret. Its methods may raise PortUnavailable."""
 
     async def key_by_digest(self, digest: bytes) -> KeyRecord | None: ...
-    async def organisation(self, org_id: str) -> Organisation | None: ...
-    async def plans(self) -> list[Plan]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ class KeyRing:
 
     def __init__(
         self,
-        accounts: KeyAccounts,
+        accounts: KeyLookup,
         secret_key: bytes,
         clock: Clock,
         *,
@@ -175,7 +184,7 @@ class KeyRing:
 
     def _admit(self, accepted: _Accepted, address: str) -> Principal:
         if accepted.expires_at is not None and self._time() >= accepted.expires_at:
-            raise Unauthenticated("This API key has expired.", retry=False)
+            raise Unauthenticated(_EXPIRED, retry=False)
         if accepted.networks is not None and address not in accepted.networks:
             raise PermissionDenied("This API key may not be used from this address.", retry=False)
         return accepted.principal
@@ -204,20 +213,12 @@ class KeyRing:
 
     async def _verdict(self, header: bytes) -> _Accepted | _Refused:
         key = await self._accounts.key_by_digest(keys.digest(self._secret_key, header[len(_SCHEME) :].decode("ascii")))
-        if key is None:
-            return self._refusal(Unauthenticated, "Incorrect API key provided.")
-        if key.revoked_at is not None:
-            return self._refusal(Unauthenticated, "This API key has been revoked.")
-        organisation = await self._accounts.organisation(key.org_id)
-        if organisation is None or organisation.disabled:
-            return self._refusal(PermissionDenied, "The organisation of this API key is disabled.")
-        plan = next((plan for plan in await self._accounts.plans() if plan.name == organisation.plan), None)
-        if plan is None:
-            return self._refusal(PermissionDenied, "The organisation of this API key has no valid plan.")
-        return _accepted(key, plan)
-
-    def _refusal(self, error: type[PenstockError], message: str) -> _Refused:
-        return _Refused(error, message, self._monotonic() + _NEGATIVE_SECONDS)
+        found = await principal_of_key(self._accounts, key, self._time())
+        if isinstance(found, Denial):
+            error, message = DENIALS[found]
+            return _Refused(error, message, self._monotonic() + _NEGATIVE_SECONDS)
+        assert key is not None  # it has a principal
+        return _accepted(key, found)
 
     def _keep(self, header: bytes, verdict: _Accepted | _Refused) -> None:
         if isinstance(verdict, _Refused):
@@ -267,20 +268,12 @@ def _canonical(authorization: bytes | None) -> bytes:
     return _SCHEME + token
 
 
-def _accepted(key: KeyRecord, plan: Plan) -> _Accepted:
-    principal = Principal(
-        org_id=key.org_id,
-        key_id=key.id,
-        plan=plan,
-        scopes=key.scopes,
-        requests_per_minute=key.requests_per_minute,
-        tokens_per_minute=key.tokens_per_minute,
-    )
+def _accepted(key: KeyRecord, principal: Principal) -> _Accepted:
     return _Accepted(
         principal,
         key.expires_at,
         Networks(key.allowed_networks) if key.allowed_networks else None,
-        frozenset({("key", key.id), ("organisation", key.org_id), ("plan", plan.name)}),
+        frozenset({("key", key.id), ("organisation", key.org_id), ("plan", principal.plan.name)}),
     )
 
 

@@ -29,7 +29,7 @@ class Limit:
         self._what = what
         self._org_name = f"org:{principal.org_id}:{what}"
         self._org_limit = org_limit
-        self._own_name = f"key:{principal.key_id}:{what}"
+        self._own_name = f"key:{principal.actor_id}:{what}"
         self._own_limit = own_limit
         self._org, self._own = self._fetch()
 
@@ -107,10 +107,10 @@ class LimitBook:
         return len(self.limits)
 
     def of(self, principal: Principal) -> KeyLimits:
-        limits = self.limits.get(principal.key_id)
+        limits = self.limits.get(principal.actor_id)
         if limits is None:
             self._make_room()
-            limits = self.limits[principal.key_id] = KeyLimits(self._quotas, principal, self._tiers)
+            limits = self.limits[principal.actor_id] = KeyLimits(self._quotas, principal, self._tiers)
         elif limits.principal is not principal:
             limits.adopt(principal)
         return limits

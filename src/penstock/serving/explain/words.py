@@ -17,7 +17,7 @@ def explanation(decision: Decision) -> Explanation:
     return Explanation(
         id=decision.request_id,
         org_id=decision.org_id,
-        key_id=decision.principal.key_id,
+        key_id=decision.principal.actor_id,
         plan=decision.principal.plan.name,
         service_class=decision.service_class.name.lower(),
         model=decision.model,

@@ -96,7 +96,7 @@ class Flight(Queued):
 
     def _replayed(self, name: str, now: float) -> bool:
         call = self.call
-        answer = self.rooms.answers.begin(self.principal.key_id, name, _PATHS[call.operation], call.body, now)
+        answer = self.rooms.answers.begin(self.principal.actor_id, name, _PATHS[call.operation], call.body, now)
         if isinstance(answer, Ticket):
             self.ticket = answer
             return False

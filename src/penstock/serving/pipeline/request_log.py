@@ -20,7 +20,7 @@ def finished(
         "slow_request" if slow else "request",
         request_id=call.request_id,
         organisation=principal.org_id,
-        key_id=principal.key_id,
+        key_id=principal.actor_id,
         plan=principal.plan.name,
         model=model,
         service_tier=meter.tier,

@@ -59,7 +59,7 @@ class Meter:
         return UsageRecord(
             call.request_id,
             principal.org_id,
-            principal.key_id,
+            principal.actor_id,
             self._model,
             _NAMES[call.operation],
             self.tier,

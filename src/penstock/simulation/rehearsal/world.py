@@ -10,7 +10,7 @@ from penstock.catalog.models import Catalogue
 from penstock.domain.call import Call
 from penstock.domain.inference import Operation
 from penstock.domain.policy import Policy
-from penstock.domain.principal import Plan, Principal, Scope, ServiceClass, ServiceTier
+from penstock.domain.principal import KeyActor, Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.domain.workers import WorkerState
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.idempotency import IdempotentAnswers
@@ -157,7 +157,7 @@ class World:
         found = self._principals.get((org_id, each))
         if found is None:
             found = self._principals[org_id, each] = Principal(
-                org_id, f"key_{org_id}_{each.name}", self.setup.plans(each), frozenset({Scope.INFERENCE})
+                org_id, KeyActor(f"key_{org_id}_{each.name}"), self.setup.plans(each), frozenset({Scope.INFERENCE})
             )
         return found
 

@@ -10,13 +10,13 @@ from penstock.domain.clock import ManualClock
 from penstock.domain.durable.responses import KEPT_SECONDS, ResponseStatus
 from penstock.domain.errors import BadRequest, NotFound
 from penstock.domain.ports import Store
-from penstock.domain.principal import Principal
+from penstock.domain.principal import KeyActor, Principal
 from penstock.durable.responses.service import ResponseService
 from tests.contract.storage.stores.test_objects import two_organisations
 from tests.contract.storage.stores.values import plan
 
 ORG = "org_a"
-CALLER = Principal(ORG, "key_a", plan(), frozenset())
+CALLER = Principal(ORG, KeyActor("key_a"), plan(), frozenset())
 
 
 @dataclass

@@ -17,7 +17,7 @@ from penstock.base import identity
 from penstock.domain.clock import SystemClock
 from penstock.domain.durable.tasks import Task, TaskStatus
 from penstock.domain.ids import RequestIds, new_id
-from penstock.domain.principal import Principal
+from penstock.domain.principal import KeyActor, Principal
 from penstock.durable.tasks.desk import Desk
 from penstock.durable.tasks.submission import TaskSpec
 from penstock.net.join_client import JoinRefused
@@ -159,7 +159,7 @@ async def test_a_runner_on_postgresql_needs_no_gateway(tmp_path: Path) -> None:
             first = await first_start(store, b"secret", SystemClock())
             assert first is not None
             (key,) = await store.keys()
-            caller = Principal(key.org_id, key.id, (await store.plans())[0], key.scopes)
+            caller = Principal(key.org_id, KeyActor(key.id), (await store.plans())[0], key.scopes)
             tasks = make_desk(store, NoInference(), b"secret", SystemClock(), RequestIds())
             link = DirectLink(store.tasks, tasks.handout, new_id("run"))
             settings = Settings(imports=(MODULE,), runner=RunnerSettings(processes=1, drain_seconds=2))

@@ -12,7 +12,7 @@ from penstock.domain.durable.files import Purpose
 from penstock.domain.durable.leases import Finish, Lease, RunnerRecord
 from penstock.domain.durable.tasks import FinishKind, TaskError
 from penstock.domain.ports import Store
-from penstock.domain.principal import Organisation, Plan, Principal, Scope, ServiceClass, ServiceTier
+from penstock.domain.principal import KeyActor, Organisation, Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.durable.batches.service import BatchService
 from penstock.durable.batches.work import BatchWork
 from penstock.durable.files.service import FileService
@@ -21,7 +21,7 @@ from penstock.storage.stores import open_store
 
 CHAT = "/v1/chat/completions"
 PLAN = Plan("free", ServiceClass.FREE, ServiceTier.DEFAULT, tuple(ServiceTier), 1000, 1000, 1000)
-CALLER = Principal("org_a", "key_a", PLAN, frozenset({Scope.INFERENCE}))
+CALLER = Principal("org_a", KeyActor("key_a"), PLAN, frozenset({Scope.INFERENCE}))
 RUNNER = "run_1"
 Json = dict[str, Any]
 

@@ -9,6 +9,7 @@ import pytest
 
 from penstock.domain.durable.tasks import NewTask, OnParentFailure, Parent
 from penstock.domain.errors import BadRequest, PenstockError
+from penstock.domain.principal import KeyActor
 from penstock.durable.tasks.graph import DependencyCycle, DuplicateName, UnknownParent
 from penstock.durable.tasks.limits import PAYLOAD_BYTES, PayloadTooLarge, TooManyTasks
 from penstock.durable.tasks.policy import FUNCTION, WEBHOOK
@@ -23,7 +24,7 @@ def submit() -> Callable[..., list[NewTask]]:
     numbers = count()
 
     def made(*specs: TaskSpec) -> list[NewTask]:
-        submitter = Submitter("org", "key", lambda now: f"task_{next(numbers):016x}")
+        submitter = Submitter("org", KeyActor("key"), lambda now: f"task_{next(numbers):016x}")
         return list(new_tasks(specs, submitter, NOW))
 
     return made

@@ -6,7 +6,7 @@ from penstock.domain import keys
 from penstock.domain.call import Demand
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.inference import Operation
-from penstock.domain.principal import KeyRecord, Organisation, Plan, Principal, Scope, ServiceClass, ServiceTier
+from penstock.domain.principal import KeyActor, KeyRecord, Organisation, Plan, Principal, Scope, ServiceClass, ServiceTier
 
 SECRET_KEY = b"s" * 32
 PLAN = Plan("premium", ServiceClass.PREMIUM, ServiceTier.DEFAULT, (ServiceTier.DEFAULT, ServiceTier.FLEX), 60, 1000, 4)
@@ -20,7 +20,7 @@ def principal(
     requests_per_minute: int | None = None,
     tokens_per_minute: int | None = None,
 ) -> Principal:
-    return Principal(org_id, key_id, plan, scopes, requests_per_minute, tokens_per_minute)
+    return Principal(org_id, KeyActor(key_id), plan, scopes, requests_per_minute, tokens_per_minute)
 
 
 def demand(prompt_tokens: int = 20, max_tokens: int = 80, service_tier: str | None = None) -> Demand:

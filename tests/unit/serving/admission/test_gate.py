@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from penstock.domain.call import Demand
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import BadRequest, PenstockError, PermissionDenied, RateLimited, ResourceUnavailable
-from penstock.domain.principal import Plan, Pool, Principal, Scope, ServiceTier
+from penstock.domain.principal import KeyActor, Plan, Pool, Principal, Scope, ServiceTier
 from penstock.serving.admission.gate import Admission, Gate
 from penstock.storage.state.memory import MemoryQuotas
 from tests.unit.serving.admission.people import PLAN, demand, principal
@@ -241,7 +241,7 @@ def test_limits_of_forgotten_keys_do_not_pile_up(clock: ManualClock) -> None:
     busy = principal("busy", plan=plan(requests=10_000, tokens=10**6))
     held = gate.admit(busy, SMALL, clock.monotonic())
     for number in range(100):
-        gate.admit(replace(busy, key_id=f"key_{number}"), SMALL, clock.monotonic()).settle(2)
+        gate.admit(replace(busy, actor=KeyActor(f"key_{number}")), SMALL, clock.monotonic()).settle(2)
     assert gate.in_flight(busy) == 1
     held.settle(2)
     assert gate.in_flight(busy) == 0

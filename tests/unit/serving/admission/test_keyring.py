@@ -8,7 +8,7 @@ import pytest
 from penstock.domain import keys
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import PermissionDenied, StoreUnavailable, Unauthenticated
-from penstock.domain.principal import KeyRecord, Organisation, Principal
+from penstock.domain.principal import KeyActor, KeyRecord, Organisation, Principal
 from penstock.serving.admission.keyring import KeyRing, Pending
 from tests.unit.serving.admission.people import PLAN, SECRET_KEY, People
 
@@ -35,7 +35,7 @@ async def test_a_key_is_asked_for_once_and_then_known(ring: KeyRing, people: Peo
     first = ring.find(header, HERE)
     assert isinstance(first, Pending)
     principal = await first.resolve()
-    assert (principal.org_id, principal.key_id, principal.plan) == ("org_1", "key_1", PLAN)
+    assert (principal.org_id, principal.actor, principal.plan) == ("org_1", KeyActor("key_1"), PLAN)
     assert ring.find(header, HERE) is principal
     assert ring.find(header, HERE) is principal
     assert people.questions == 1
@@ -93,7 +93,7 @@ async def test_one_who_leaves_does_not_take_the_answer_away(ring: KeyRing, peopl
     leaving, staying = asyncio.create_task(ring.identify(header, HERE)), asyncio.create_task(ring.identify(header, HERE))
     await asyncio.wait([leaving], timeout=0)
     leaving.cancel()
-    assert (await staying).key_id == "key_1"
+    assert (await staying).actor_id == "key_1"
     assert people.questions == 1
 
 
@@ -167,7 +167,7 @@ async def test_an_answer_that_was_overtaken_by_a_change_is_not_kept(clock: Manua
     ring.forget({("key", "key_1")})
     late = asyncio.create_task(ring.identify(header, HERE))
     people.let_go.set()
-    assert (await early).key_id == "key_1"
+    assert (await early).actor_id == "key_1"
     with pytest.raises(Unauthenticated):
         await late
     assert len(ring) == 0
@@ -232,7 +232,7 @@ async def test_a_key_that_was_never_seen_needs_the_store(ring: KeyRing, people: 
     with pytest.raises(StoreUnavailable):
         await ring.identify(header, HERE)
     people.gone = False
-    assert (await ring.identify(header, HERE)).key_id == "key_1"
+    assert (await ring.identify(header, HERE)).actor_id == "key_1"
 
 
 async def test_forgetting_all_asks_again(ring: KeyRing, people: People) -> None:

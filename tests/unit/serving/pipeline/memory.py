@@ -12,7 +12,7 @@ from penstock.domain.clock import ManualClock
 from penstock.domain.errors import PenstockError
 from penstock.domain.inference import Operation, TokenCount
 from penstock.domain.ports import Flight, ResponseSink, TransportFailure
-from penstock.domain.principal import Plan, Principal, Scope, ServiceClass, ServiceTier
+from penstock.domain.principal import KeyActor, Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerRecord
 from penstock.serving.admission.gate import Gate
@@ -202,7 +202,7 @@ class Bench:
             retries=RetryBudget(),
         )
         self.pipeline = Pipeline(self.rooms)
-        self.principal = Principal("org", "key", PLAN, frozenset({Scope.INFERENCE}))
+        self.principal = Principal("org", KeyActor("key"), PLAN, frozenset({Scope.INFERENCE}))
         self._number = 0
         for name, count in slots.items():
             self.join(name, count)
