@@ -3,26 +3,14 @@
 import asyncio
 from collections.abc import Callable
 
-import msgspec
-
 from penstock.domain.ports import TransportFailure
 from penstock.domain.workers import WorkerLoad, WorkerRecord
 from penstock.net.dialer import DialedCall, Dialer
+from penstock.wire.joining.workers import decode_line
 
 _LONGEST_LINE_BYTES = 64 * 1024
 _FIRST_RETRY_SECONDS = 0.1
 _LAST_RETRY_SECONDS = 2.0
-
-
-class _Line(msgspec.Struct):
-    type: str
-    running: int = 0
-    waiting: int = 0
-    kv_usage: float = 0.0
-    draining: bool = False
-
-
-_decoder = msgspec.json.Decoder(_Line)
 
 
 class WorkerLink:
@@ -102,13 +90,11 @@ class WorkerLink:
             self._hear(line)
 
     def _hear(self, text: bytes) -> None:
-        try:
-            line = _decoder.decode(text)
-        except msgspec.DecodeError:
+        line = decode_line(text)
+        if line is None:
             return
         self._delay = _FIRST_RETRY_SECONDS
-        load = WorkerLoad(line.running, line.waiting, line.kv_usage) if line.type == "load" else None
-        self._on_sign(load, line.draining)
+        self._on_sign(line.load(), line.draining)
 
     def end(self) -> None:
         self._again()

@@ -3,36 +3,34 @@
 While the gateway is away it asks again and again, with growing pauses, for ever; only a refusal ends it.
 """
 
-from collections.abc import Mapping
 from random import Random
-from typing import Any
+from typing import TypeVar
 
 import httpx
-import msgspec
 import structlog
+from pydantic import ValidationError
 
-from penstock.base.identity import Identity
 from penstock.compute.worker.presence import Presence
-from penstock.domain.clock import Clock
 from penstock.net.join_client import JoinClient, JoinRefused, connection_error, is_final, refusal_reason
+from penstock.wire.fields import View
+from penstock.wire.joining.workers import Join, Joined, Orders, encode
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
 """Short, because a gateway that was restarted should have its workers back before anyone notices."""
 TIMEOUT_SECONDS = 10.0
 
+_Answer = TypeVar("_Answer", bound=View)
 _log = structlog.get_logger()
 
 
 class Agent:
     """Speaks to one gateway's control API for one worker."""
 
-    def __init__(
-        self, gateway: str, token: str | None, card: Mapping[str, Any], identity: Identity, presence: Presence, clock: Clock
-    ) -> None:
-        self._client = JoinClient(gateway, identity, clock)
-        self._gateway = self._client.gateway
-        self._card = {**card, "token": token, "public_key": self._client.public_key, "secret": identity.secret}
+    def __init__(self, client: JoinClient, join: Join, presence: Presence) -> None:
+        self._client = client
+        self._gateway = client.gateway
+        self._join_message = encode(join)
         self._presence = presence
         self._random = Random()  # noqa: S311 - spreads retries, guards nothing
 
@@ -50,11 +48,11 @@ class Agent:
 
     async def tell(self) -> bool:
         """One heartbeat now. False when the gateway does not know this worker; raises httpx.HTTPError when it is not reached."""
-        response = await self._post(f"/api/workers/{self._presence.worker_id}/heartbeat", self._presence.report())
+        response = await self._post(f"/api/workers/{self._presence.worker_id}/heartbeat", encode(self._presence.heartbeat()))
         if response.status_code == 404:
             return False
         response.raise_for_status()
-        asked = bool(response.json().get("draining"))
+        asked = _answer(Orders, response).draining
         if asked != self._presence.drained_by_operator:
             _log.info("an operator asked to drain" if asked else "an operator asked to resume")
             self._presence.change(drained_by_operator=asked)
@@ -65,7 +63,7 @@ class Agent:
         if not self._presence.worker_id:
             return
         try:
-            await self._post(f"/api/workers/{self._presence.worker_id}/leave", None)
+            await self._post(f"/api/workers/{self._presence.worker_id}/leave", b"")
         except httpx.HTTPError as error:
             _log.info("could not say goodbye to the gateway", reason=str(error))
 
@@ -74,7 +72,7 @@ class Agent:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                response = await self._post("/api/workers/join", self._card)
+                response = await self._post("/api/workers/join", self._join_message)
                 if response.is_success:
                     return self._accepted(response)
                 reason = refusal_reason(response)
@@ -87,10 +85,10 @@ class Agent:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _accepted(self, response: httpx.Response) -> float:
-        answer = response.json()
-        self._presence.change(worker_id=answer["worker_id"])
-        _log.info("joined", gateway=self._gateway, worker_id=answer["worker_id"])
-        return float(answer.get("heartbeat_seconds", 5.0))
+        answer = _answer(Joined, response)
+        self._presence.change(worker_id=answer.worker_id)
+        _log.info("joined", gateway=self._gateway, worker_id=answer.worker_id)
+        return answer.heartbeat_seconds
 
     async def _report_until_forgotten(self, seconds: float) -> None:
         reached = True
@@ -106,5 +104,13 @@ class Agent:
                     _log.warning("the gateway is not reached", gateway=self._gateway, reason=str(error))
                 reached = False
 
-    async def _post(self, path: str, content: Mapping[str, Any] | None) -> httpx.Response:
-        return await self._client.post(path, b"" if content is None else msgspec.json.encode(content), TIMEOUT_SECONDS)
+    async def _post(self, path: str, body: bytes) -> httpx.Response:
+        return await self._client.post(path, body, TIMEOUT_SECONDS)
+
+
+def _answer(kind: type[_Answer], response: httpx.Response) -> _Answer:
+    """Raises httpx.DecodingError for an answer that no gateway gives: something else is at its address."""
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        raise httpx.DecodingError(f"its answer is not understood: {error.errors()[0]['msg']}") from error

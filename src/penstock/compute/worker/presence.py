@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 from penstock.domain.workers import WorkerLoad
+from penstock.wire.joining.workers import Heartbeat, LinkLine
 
 
 class Presence:
@@ -25,10 +25,11 @@ class Presence:
     def draining(self) -> bool:
         return self.stopping or self.drained_by_operator
 
-    def report(self) -> dict[str, Any]:
-        """The body of a heartbeat, and of a load line on the link."""
-        load = self._load()
-        return {"running": load.running, "waiting": load.waiting, "kv_usage": round(load.kv_usage, 4), "draining": self.draining}
+    def heartbeat(self) -> Heartbeat:
+        return Heartbeat.of(self._load(), draining=self.draining)
+
+    def link_line(self) -> LinkLine:
+        return LinkLine.of(self._load(), draining=self.draining)
 
     def change(self, **facts: str | bool) -> None:
         """Set facts by name and wake whoever waits for news."""

@@ -5,7 +5,6 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 import structlog
@@ -20,6 +19,8 @@ from penstock.domain.clock import SystemClock
 from penstock.domain.ports.engine import Engine, KeepsLog
 from penstock.domain.workers import WorkerLoad
 from penstock.net.asgi_server import AsgiServer
+from penstock.net.join_client import JoinClient
+from penstock.wire.joining.workers import Join
 
 DRAIN_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 600
@@ -149,16 +150,20 @@ class Worker:
     async def _start_agent(self, plan: WorkerPlan, slots: int) -> None:
         assert self.engine is not None
         assert self._identity is not None
-        card = {
-            "name": plan.name or socket.gethostname(),
-            "engine": plan.engine,
-            "base_url": self.base_url,
-            "models": [_offer(offer) for offer in await self.engine.models()],
-            "slots": slots,
-            "pool": plan.pool,
-            "version": plan.version,
-        }
-        self._agent = Agent(plan.join, plan.token, card, self._identity, self.presence, SystemClock())
+        client = JoinClient(plan.join, self._identity, SystemClock())
+        join = Join.of(
+            token=plan.token,
+            name=plan.name or socket.gethostname(),
+            engine=plan.engine,
+            base_url=self.base_url,
+            models=await self.engine.models(),
+            slots=slots,
+            pool=plan.pool,
+            public_key=client.public_key,
+            secret=self._identity.secret,
+            version=plan.version,
+        )
+        self._agent = Agent(client, join, self.presence)
         await self._agent.open()
         self.agent_task = asyncio.create_task(self._agent.run())
 
@@ -166,15 +171,6 @@ class Worker:
         if self.agent_task is not None and not self.agent_task.done():
             self.agent_task.cancel()
             await asyncio.wait([self.agent_task])
-
-
-def _offer(offer: Any) -> dict[str, Any]:
-    return {
-        "id": offer.id,
-        "engine_name": offer.engine_name,
-        "context_length": offer.context_length,
-        "capabilities": list(offer.capabilities),
-    }
 
 
 def _address_family(host: str) -> socket.AddressFamily:

@@ -20,6 +20,7 @@ from penstock.domain.inference import OPERATION_PATHS, Operation
 from penstock.domain.ports.engine import Answer, Engine, KeepsLog
 from penstock.domain.workers import WorkerLoad
 from penstock.wire.errors import error_body, error_event
+from penstock.wire.joining.workers import Hello, encode_line
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -181,17 +182,13 @@ class WorkerApp:
         """The link: who this is, then its load every second and at once when it starts to drain. Its end is news too."""
         presence = self._presence
         models = [offer.id for offer in await self._engine.models()]
-        hello = {"type": "hello", "worker_id": presence.worker_id, "slots": self._slots.limit, "models": models}
+        hello = Hello("hello", presence.worker_id, self._slots.limit, models)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/x-ndjson")]})
-        await send({"type": "http.response.body", "body": _line(hello), "more_body": True})
+        await send({"type": "http.response.body", "body": encode_line(hello), "more_body": True})
         while not presence.closed:
-            await send({"type": "http.response.body", "body": _line({"type": "load", **presence.report()}), "more_body": True})
+            await send({"type": "http.response.body", "body": encode_line(presence.link_line()), "more_body": True})
             await presence.changed(LINK_SECONDS)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _line(value: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(value) + b"\n"
 
 
 # --- ASGI ----------------------------------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ from penstock.accounts.permissions import owned, owns
 from penstock.domain.errors import Conflict
 from penstock.domain.principal import Pool, Principal
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord, WorkerState
-from penstock.edge.joining.offers import Offer, Slots
 from penstock.edge.joining.worker_urls import upstream_url
 from penstock.edge.layers.access import Admin, Services, WorkerWriter
 from penstock.edge.layers.documented_errors import body_problems, problems
 from penstock.edge.layers.problems import InvalidFields
 from penstock.edge.layers.services import ControlServices, LiveWorker
 from penstock.edge.layers.shapes import After, Body, Id, Limit, ModelId, Name, Page, Time, Url, View, page
+from penstock.wire.joining.workers import Offer, SlotCount
 
 router = APIRouter(prefix="/api/workers", tags=["Workers"])
 
@@ -80,7 +80,7 @@ class NewUpstream(Body):
     name: Name
     base_url: Url
     models: NamedOffers | None = None
-    slots: Slots = 256
+    slots: SlotCount = 256
     secret: Secret = ""
     pool: Pool | None = None
 
@@ -91,7 +91,7 @@ class UpstreamChange(Body):
     name: Name | None = None
     base_url: Url | None = None
     models: NamedOffers | None = None
-    slots: Slots | None = None
+    slots: SlotCount | None = None
     secret: Secret | None = None
     pool: Pool | None = None
 

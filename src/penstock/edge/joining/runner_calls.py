@@ -29,10 +29,10 @@ _KNOWN_SECONDS = 2.0
 _MOST_KNOWN = 10_000
 
 
-@router.post("/join", summary="Join as a runner", **documented(wire.Join, wire.Joined))
+@router.post("/join", summary="Join as a runner", **documented(wire.RunnerJoin, wire.RunnerJoined))
 async def join_runner(request: Request, services: Services) -> Response:
     """A token introduces a public key; while its last process is remembered, the key may come back without one. Each process is new."""
-    body = await _body(request, wire.Join)
+    body = await _body(request, wire.RunnerJoin)
     public_key = signatures.decode_public_key(body.public_key)
     if public_key is None:
         raise Unprocessable("public_key: not the base64 of 32 bytes.", param="public_key")
@@ -55,77 +55,78 @@ async def join_runner(request: Request, services: Services) -> Response:
         last_beat_at=now,
     )
     await store.register(runner)
-    return _answer(wire.Joined(runner.id, BEAT_SECONDS, LEASE_SECONDS))
+    return _answer(wire.RunnerJoined(runner.id, BEAT_SECONDS, LEASE_SECONDS))
 
 
-@router.post("/{runner_id}/claim", summary="Take tasks", **documented(wire.Claim, wire.Claimed))
+@router.post("/{runner_id}/claim", summary="Take tasks", **documented(wire.RunnerClaim, wire.RunnerClaimed))
 async def claim_tasks(runner_id: Id, request: Request, services: Services) -> Response:
     """Answered as soon as there is something, at the latest after `wait_seconds`."""
     runner = await _signer(request, services, runner_id)
-    body = await _body(request, wire.Claim)
+    body = await _body(request, wire.RunnerClaim)
     claiming = services.tasks.handout.claim_or_wait(runner, body.limit, body.queues, body.kinds, body.wait_seconds)
     leases = await _while_there(request, claiming)
     now, give = services.clock.time(), services.tasks.grants.give
     grants = {each.task_id: give(each.task_id, runner_id, each.org_id, each.key_id, now) for each in leases if each.kind == "inference"}
-    return _answer(wire.Claimed(leases, grants))
+    return _answer(wire.RunnerClaimed(leases, grants))
 
 
-@router.post("/{runner_id}/news", summary="Wait for news", **documented(wire.News, wire.Told))
+@router.post("/{runner_id}/news", summary="Wait for news", **documented(wire.RunnerNews, wire.RunnerTold))
 async def wait_for_news(runner_id: Id, request: Request, services: Services) -> Response:
     """True when there is a reason to beat at once: a task was cancelled."""
     await _signer(request, services, runner_id)
-    body = await _body(request, wire.News)
-    return _answer(wire.Told(await _while_there(request, services.tasks.handout.wait(body.ticket, (CANCELLATIONS,), body.wait_seconds))))
+    body = await _body(request, wire.RunnerNews)
+    waiting = services.tasks.handout.wait(body.ticket, (CANCELLATIONS,), body.wait_seconds)
+    return _answer(wire.RunnerTold(await _while_there(request, waiting)))
 
 
-@router.post("/{runner_id}/beat", summary="Show signs of life", **documented(wire.Beating, wire.Beaten))
+@router.post("/{runner_id}/beat", summary="Show signs of life", **documented(wire.RunnerBeating, wire.RunnerBeaten))
 async def beat_runner(runner_id: Id, request: Request, services: Services) -> Response:
     """With the leases that it holds; the answer names those to stop. 404 tells the runner to join again."""
     await _signer(request, services, runner_id)
-    body = await _body(request, wire.Beating)
+    body = await _body(request, wire.RunnerBeating)
     ticket = services.tasks.store.ticket()
-    return _answer(wire.Beaten(await services.tasks.store.beat(runner_id, body.held), ticket))
+    return _answer(wire.RunnerBeaten(await services.tasks.store.beat(runner_id, body.held), ticket))
 
 
 @router.post(
     "/{runner_id}/finish",
     summary="Say what became of tasks",
-    **documented(wire.Finishing, wire.Finished),
+    **documented(wire.RunnerFinishing, wire.RunnerFinished),
 )
 async def finish_tasks(runner_id: Id, request: Request, services: Services) -> Response:
     """All in one transaction; null stands for a lease that is somebody else's by now."""
     await _signer(request, services, runner_id)
-    body = await _body(request, wire.Finishing)
+    body = await _body(request, wire.RunnerFinishing)
     store = services.tasks.store
-    return _answer(wire.Finished(await store.finish(runner_id, on_our_clock(body.finishes, store.now()))))
+    return _answer(wire.RunnerFinished(await store.finish(runner_id, on_our_clock(body.finishes, store.now()))))
 
 
 @router.post(
     "/{runner_id}/progress",
     summary="Say how far tasks are",
-    **documented(wire.Progressing, wire.Told),
+    **documented(wire.RunnerProgressing, wire.RunnerTold),
 )
 async def report_progress(runner_id: Id, request: Request, services: Services) -> Response:
     await _signer(request, services, runner_id)
-    body = await _body(request, wire.Progressing)
+    body = await _body(request, wire.RunnerProgressing)
     await services.tasks.store.progress(runner_id, body.reports)
-    return _answer(wire.Told(news=False))
+    return _answer(wire.RunnerTold(news=False))
 
 
 @router.post(
     "/{runner_id}/call",
     summary="Make an inference task's call",
-    **documented(wire.Ask, wire.Asked),
+    **documented(wire.RunnerAsk, wire.RunnerAsked),
 )
 async def call_for_task(runner_id: Id, request: Request, services: Services) -> Response:
     """On behalf of the task's submitter. The answer's own status is inside; hanging up stops the generation."""
     await _signer(request, services, runner_id)
-    body = await _body(request, wire.Ask)
+    body = await _body(request, wire.RunnerAsk)
     grant = services.tasks.grants.check(body.grant, runner_id, services.clock.time())
     asking = services.tasks.on_behalf.ask(grant.org_id, grant.submitter_id, body.url, body.body.encode(), own_class=body.own_class)
     answer = await _while_there(request, asking)
     text = answer.body.decode("utf-8", "replace")
-    return _answer(wire.Asked(answer.status, answer.request_id, text, answer.retry_after_seconds, answer.worth_retrying))
+    return _answer(wire.RunnerAsked(answer.status, answer.request_id, text, answer.retry_after_seconds, answer.worth_retrying))
 
 
 @router.post("/{runner_id}/leave", summary="Say goodbye", responses=body_problems(404))
@@ -133,7 +134,7 @@ async def leave_runner(runner_id: Id, request: Request, services: Services) -> R
     """What it still held is given back at once."""
     await _signer(request, services, runner_id)
     await services.tasks.store.forget_runner(runner_id)
-    return _answer(wire.Told(news=False))
+    return _answer(wire.RunnerTold(news=False))
 
 
 LARGE_BODIES = frozenset({finish_tasks, report_progress, call_for_task})

@@ -8,30 +8,46 @@ import msgspec
 from penstock.edge.layers.documented_errors import body_problems
 from penstock.wire.joining import runners as wire
 
-_SPOKEN = (
-    wire.Join,
-    wire.Joined,
-    wire.Claim,
-    wire.Claimed,
-    wire.News,
-    wire.Told,
-    wire.Beating,
-    wire.Beaten,
-    wire.Finishing,
-    wire.Finished,
-    wire.Progressing,
-    wire.Ask,
-    wire.Asked,
+_MESSAGES = (
+    wire.RunnerJoin,
+    wire.RunnerJoined,
+    wire.RunnerClaim,
+    wire.RunnerClaimed,
+    wire.RunnerNews,
+    wire.RunnerTold,
+    wire.RunnerBeating,
+    wire.RunnerBeaten,
+    wire.RunnerFinishing,
+    wire.RunnerFinished,
+    wire.RunnerProgressing,
+    wire.RunnerAsk,
+    wire.RunnerAsked,
 )
 _PREFIX = "Runner"
-"""Two surfaces, two ways to say Join: these are the runners'."""
+"""Of the messages' own names, and put before those of the values in them (Lease, Finish, ...)."""
+_COMPONENTS = "#/components/schemas/"
 
 
 @cache
 def schemas() -> dict[str, Any]:
     """For the document's components."""
-    _, components = msgspec.json.schema_components(_SPOKEN, ref_template=f"#/components/schemas/{_PREFIX}{{name}}")
-    return {f"{_PREFIX}{name}": schema for name, schema in components.items()}
+    _, components = msgspec.json.schema_components(_MESSAGES, ref_template=f"{_COMPONENTS}{{name}}")
+    titled = {name: {**schema, "title": name.removeprefix(_PREFIX)} for name, schema in components.items()}
+    return {_prefixed(name): _with_prefixed_references(schema) for name, schema in titled.items()}
+
+
+def _prefixed(name: str) -> str:
+    return name if name.startswith(_PREFIX) else f"{_PREFIX}{name}"
+
+
+def _with_prefixed_references(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_with_prefixed_references(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return {"$ref": _COMPONENTS + _prefixed(schema["$ref"].removeprefix(_COMPONENTS))}
+    return {key: _with_prefixed_references(value) for key, value in schema.items()}
 
 
 def documented(body: type, answer: type) -> dict[str, Any]:
@@ -44,4 +60,4 @@ def documented(body: type, answer: type) -> dict[str, Any]:
 
 
 def _content(kind: type) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{_PREFIX}{kind.__name__}"}}}
+    return {"application/json": {"schema": {"$ref": _COMPONENTS + kind.__name__}}}

@@ -19,6 +19,8 @@ def _pattern(routes: Iterable[APIRoute]) -> re.Pattern[str]:
     return re.compile("|".join(_PARAMETER.sub("[^/]+", re.escape(route.path)) for route in routes))
 
 
+SIGNED_PATHS = tuple(route.path for route in _routes())
+"""As the OpenAPI document has them."""
 _SIGNED = _pattern(_routes())
 _SMALL = _pattern(route for route in _routes() if route.endpoint not in runner_calls.LARGE_BODIES)
 

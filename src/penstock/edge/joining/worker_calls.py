@@ -1,14 +1,9 @@
 """What a worker calls: join, heartbeat, leave. It signs each call with its own key; a token introduces it the first time."""
 
-from typing import Annotated
-
 from fastapi import APIRouter, Request
-from pydantic import Field
 
 from penstock.domain.errors import NotFound
-from penstock.domain.principal import Pool
-from penstock.domain.workers import WorkerKind, WorkerLoad, WorkerRecord
-from penstock.edge.joining.offers import Offers, Slots
+from penstock.domain.workers import WorkerKind, WorkerRecord
 from penstock.edge.joining.signed import check_signature, redeem, unknown_caller
 from penstock.edge.joining.worker_urls import joined_url
 from penstock.edge.layers import signatures
@@ -17,41 +12,10 @@ from penstock.edge.layers.documented_errors import body_problems
 from penstock.edge.layers.doorkeeper import client_address
 from penstock.edge.layers.problems import InvalidFields
 from penstock.edge.layers.services import ControlServices
-from penstock.edge.layers.shapes import PRINTABLE, WHOLE, Body, Flag, Id, Name, Url, View
+from penstock.edge.layers.shapes import Id
+from penstock.wire.joining.workers import Heartbeat, Join, Joined, Orders
 
 router = APIRouter(prefix="/api/workers", tags=["Joining"])
-
-Number = Annotated[int, Field(ge=0, le=10_000_000), WHOLE]
-
-
-class Join(Body):
-    token: Annotated[str | None, Field(max_length=256, description="Only needed by a public key that is not known yet.")] = None
-    name: Name
-    engine: Annotated[str, Field(min_length=1, max_length=64, pattern=PRINTABLE)]
-    base_url: Url
-    models: Offers
-    slots: Slots
-    pool: Pool | None = None
-    public_key: Annotated[str, Field(min_length=44, max_length=44, description="Ed25519, raw, base64.")]
-    secret: Annotated[str, Field(min_length=32, max_length=256, pattern=r"^[!-~]+$", description="What gateways present to it.")]
-    version: Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")] = ""
-
-
-class Joined(View):
-    worker_id: str
-    heartbeat_seconds: float
-
-
-class Heartbeat(Body):
-    running: Number = 0
-    waiting: Number = 0
-    kv_usage: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] = 0.0
-    ttft_seconds: Annotated[float | None, Field(strict=True, ge=0, le=86_400, allow_inf_nan=False)] = None
-    draining: Flag = False
-
-
-class Orders(View):
-    draining: Annotated[bool, Field(description="An operator asked the worker to drain.")]
 
 
 @router.post("/join", status_code=201, responses=body_problems(), summary="Join as a worker")
@@ -90,7 +54,7 @@ async def join(body: Join, request: Request, services: Services) -> Joined:
 async def heartbeat(worker_id: Id, body: Heartbeat, request: Request, services: Services) -> Orders:
     """404 tells the worker to join again."""
     record = await _signer(request, services, worker_id)
-    load = WorkerLoad(body.running, body.waiting, body.kv_usage, body.ttft_seconds)
+    load = body.load()
     if not await services.store.beat(worker_id, load, services.clock.time()):
         raise NotFound("There is no such worker; join again.")
     services.fleet.beat(worker_id, load, body.draining)

@@ -1,38 +1,24 @@
-"""The vocabulary of bodies and answers: bounded types, and bases that refuse unknown fields and leak no private ones."""
+"""The vocabulary of bodies, queries and answers; what workers and runners share of it is in `wire/fields.py`."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Path, Query
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
+
+from penstock.wire.fields import PRINTABLE, WHOLE, Body, Flag, ModelId, Name, Url, View
+
+__all__ = ["PRINTABLE", "WHOLE", "Body", "Flag", "ModelId", "Name", "Url", "View"]
 
 Item = TypeVar("Item")
 
-PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
-_NAME = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
 _LAST_SECOND = 253_402_300_799.0  # the end of the year 9999, where dates stop
 
 
-def _not_disguised(value: Any) -> Any:
-    if isinstance(value, str | bool):
-        raise PydanticCustomError("whole_number", "Input should be a whole number")
-    return value
-
-
-WHOLE = BeforeValidator(_not_disguised)
-"""A whole number as JSON has it: `5` and `5.0`, but neither `"5"` nor `true`."""
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=_NAME, description="Printable; no space at either end.")]
-ModelId = Annotated[str, Field(min_length=1, max_length=256, pattern=PRINTABLE)]
-Url = Annotated[
-    str,
-    Field(min_length=8, max_length=2048, pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[!-~]+$", description="http or https, without credentials."),
-]
 OrgId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 PlanName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000_000), WHOLE]
 Money = Annotated[int, Field(ge=0, le=1_000_000_000_000_000), WHOLE]
-Flag = Annotated[bool, Field(strict=True)]
 Seconds = Annotated[float, Field(strict=True, gt=0, le=10 * 366 * 86_400, allow_inf_nan=False)]
 Time = Annotated[float, Field(description="Unix seconds.")]
 
@@ -47,18 +33,6 @@ Limit = Annotated[int, Query(ge=1, le=10_000)]
 StoredId = Annotated[str, Path(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
 Order = Annotated[Literal["asc", "desc"], Query(description="By the time of creation.")]
 After = Annotated[str | None, Query(min_length=1, max_length=256, pattern=PRINTABLE, description="The id where the last page ended.")]
-
-
-class Body(BaseModel):
-    """What a caller sends. A field that we do not know is refused, never ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class View(BaseModel):
-    """What a caller gets: only the fields named here, whatever else the value behind it has."""
-
-    model_config = ConfigDict(from_attributes=True, frozen=True)
 
 
 class Page(View):

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from penstock.edge.joining import runner_schema
+from penstock.edge.joining.signed_paths import SIGNED_PATHS
 from penstock.edge.openai import inference_schema, response_schema
 
 Document = dict[str, Any]
@@ -20,14 +21,6 @@ Every answer has an `x-request-id`.
 """.strip()
 _METHODS = ("get", "put", "post", "delete", "patch")
 _REQUEST_ID = {"description": "Finds the request in the log; a valid one that the client sent is kept.", "schema": {"type": "string"}}
-_RUNNERS_SAY = ("claim", "news", "beat", "finish", "progress", "call", "leave")
-_SIGNED = (
-    "/api/workers/join",
-    "/api/workers/{worker_id}/heartbeat",
-    "/api/workers/{worker_id}/leave",
-    "/api/runners/join",
-    *(f"/api/runners/{{runner_id}}/{what}" for what in _RUNNERS_SAY),
-)
 _SIGNATURE_HEADERS = {
     "x-penstock-timestamp": "Unix seconds; at most 300 s from the gateway's clock.",
     "x-penstock-nonce": "16 to 64 printable characters, new for each call.",
@@ -70,7 +63,7 @@ def _complete(document: Document) -> Document:
 def _complete_operation(path: str, operation: Document) -> None:
     for response in operation["responses"].values():
         response.setdefault("headers", {})["x-request-id"] = _REQUEST_ID
-    if path in _SIGNED:
+    if path in SIGNED_PATHS:
         operation.setdefault("parameters", []).extend(_signature_parameters())
     elif path.startswith("/api/"):
         operation["security"] = [{"apiKey": []}, {"adminUser": []}]

@@ -46,7 +46,7 @@ class RemoteLink:
 
     async def join(self, card: Card) -> str:
         """Raises JoinRefused."""
-        body = wire.Join(
+        body = wire.RunnerJoin(
             public_key=self._client.public_key,
             token=self._token,
             name=card.name,
@@ -61,46 +61,46 @@ class RemoteLink:
             if is_final(response.status_code):
                 raise JoinRefused(refusal_reason(response))
             raise PortUnavailable(f"the gateway does not take this runner yet: {refusal_reason(response)}")
-        self._id = msgspec.json.decode(response.content, type=wire.Joined).runner_id
+        self._id = msgspec.json.decode(response.content, type=wire.RunnerJoined).runner_id
         self._grants.clear()
         return self._id
 
     async def claim(self, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float) -> list[Lease]:
-        body = wire.Claim(min(limit, wire.MOST_LEASES), tuple(queues), tuple(kinds), wait_seconds)
-        claimed = await self._post("claim", body, wire.Claimed, wait_seconds)
+        body = wire.RunnerClaim(min(limit, wire.MOST_LEASES), tuple(queues), tuple(kinds), wait_seconds)
+        claimed = await self._post("claim", body, wire.RunnerClaimed, wait_seconds)
         if claimed is None:
             return []
         self._grants |= claimed.grants
         return claimed.leases
 
     async def news(self, wait_seconds: float) -> bool:
-        told = await self._post("news", wire.News(self._ticket, wait_seconds), wire.Told, wait_seconds)
+        told = await self._post("news", wire.RunnerNews(self._ticket, wait_seconds), wire.RunnerTold, wait_seconds)
         return told is None or told.news
 
     async def beat(self, held: Sequence[Held]) -> Beat:
-        beaten = await self._post("beat", wire.Beating(tuple(held)), wire.Beaten, 0.0, BEAT_SECONDS)
+        beaten = await self._post("beat", wire.RunnerBeating(tuple(held)), wire.RunnerBeaten, 0.0, BEAT_SECONDS)
         if beaten is None:
             return _NOBODY
         self._ticket = beaten.ticket
         return beaten.beat
 
     async def finish(self, finishes: Sequence[Finish]) -> list[TaskStatus | None]:
-        finished = await self._post("finish", wire.Finishing(list(finishes)), wire.Finished)
+        finished = await self._post("finish", wire.RunnerFinishing(list(finishes)), wire.RunnerFinished)
         for finish in finishes:
             self._grants.pop(finish.task_id, None)
         return [None] * len(finishes) if finished is None else finished.statuses
 
     async def progress(self, reports: Sequence[Progress]) -> None:
-        await self._post("progress", wire.Progressing(list(reports)), wire.Told)
+        await self._post("progress", wire.RunnerProgressing(list(reports)), wire.RunnerTold)
 
     async def leave(self) -> None:
-        await self._post("leave", None, wire.Told)
+        await self._post("leave", None, wire.RunnerTold)
 
     async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> WholeAnswer:
         """Raises Unreachable."""
-        question = wire.Ask(self._grants.get(lease.task_id, ""), url, body.decode(), own_class)
+        question = wire.RunnerAsk(self._grants.get(lease.task_id, ""), url, body.decode(), own_class)
         try:
-            asked = await self._post("call", question, wire.Asked, _CALL_SECONDS)
+            asked = await self._post("call", question, wire.RunnerAsked, _CALL_SECONDS)
         except PortUnavailable as error:
             raise Unreachable(str(error)) from error
         if asked is None:

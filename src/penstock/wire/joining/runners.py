@@ -16,7 +16,7 @@ Text = Annotated[str, Meta(max_length=200)]
 Wait = Annotated[float, Meta(ge=0, le=LONGEST_WAIT_SECONDS)]
 
 
-class Join(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RunnerJoin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`functions`: JSON text of the functions that it offers, with their own defaults."""
 
     public_key: Annotated[str, Meta(min_length=44, max_length=44)]
@@ -29,63 +29,63 @@ class Join(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     version: Annotated[str, Meta(max_length=64)] = ""
 
 
-class Joined(msgspec.Struct, frozen=True):
+class RunnerJoined(msgspec.Struct, frozen=True):
     runner_id: str
     heartbeat_seconds: float
     lease_seconds: float
 
 
-class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunnerClaim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=MOST_LEASES)]
     queues: Annotated[tuple[Text, ...], Meta(max_length=100)] = ()
     kinds: Annotated[tuple[Text, ...], Meta(max_length=10_000)] = ()
     wait_seconds: Wait = 0.0
 
 
-class Claimed(msgspec.Struct, frozen=True):
+class RunnerClaimed(msgspec.Struct, frozen=True):
     """`grants`: by task id, what a runner shows when it makes the call of an inference task."""
 
     leases: list[Lease]
     grants: dict[str, str] = {}
 
 
-class Beating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunnerBeating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     held: Annotated[tuple[Held, ...], Meta(max_length=MOST_HELD)] = ()
 
 
-class Beaten(msgspec.Struct, frozen=True):
+class RunnerBeaten(msgspec.Struct, frozen=True):
     """`ticket` goes into the next call for news, so that what came between the two is not missed."""
 
     beat: Beat
     ticket: int
 
 
-class News(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunnerNews(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ticket: int
     wait_seconds: Wait = 0.0
 
 
-class Told(msgspec.Struct, frozen=True):
+class RunnerTold(msgspec.Struct, frozen=True):
     news: bool
 
 
-class Finishing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunnerFinishing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Times in a finish are seconds from now: clocks of runners are not trusted."""
 
     finishes: Annotated[list[Finish], Meta(max_length=MOST_LEASES)]
 
 
-class Finished(msgspec.Struct, frozen=True):
+class RunnerFinished(msgspec.Struct, frozen=True):
     """In the order of the finishes; null for one whose lease belongs to somebody else by now."""
 
     statuses: list[TaskStatus | None]
 
 
-class Progressing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunnerProgressing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reports: Annotated[list[Progress], Meta(max_length=MOST_HELD)]
 
 
-class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunnerAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The call of an inference task. `grant` came with its lease."""
 
     grant: Annotated[str, Meta(max_length=2_000)]
@@ -94,7 +94,7 @@ class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     own_class: bool = False
 
 
-class Asked(msgspec.Struct, frozen=True):
+class RunnerAsked(msgspec.Struct, frozen=True):
     status: int
     request_id: str
     body: str

@@ -23,7 +23,7 @@ async def test_leaving_in_mid_stream_frees_the_slot_within_a_second(engine: str,
         async with served.http.stream("POST", "/v1/chat/completions", json=asked) as response:
             pieces = response.aiter_raw()  # kept: httpx closes a response with its iterator
             await anext(pieces)
-            assert all(worker.presence.report()["running"] == 1 for worker in served.workers)
+            assert all(worker.presence.heartbeat().running == 1 for worker in served.workers)
         await within(1.0, served.idle())
         for worker in served.workers:
             assert worker.engine is not None
