@@ -22,6 +22,7 @@ MODULES = (
     "serving/admission/limits.py",
     "domain/bucket.py",
     "domain/call.py",
+    "domain/histogram.py",
     "domain/ids.py",
     "edge/inference/fastlane.py",
     "observe/metrics.py",

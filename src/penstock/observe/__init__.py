@@ -1,1 +1,1 @@
-"""Metrics and logs."""
+"""Metrics and logs. How a request ended comes as one value, `domain.outcome.RequestOutcome`."""

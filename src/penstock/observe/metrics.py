@@ -8,50 +8,18 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from penstock.domain.inference import TokenCount
+from penstock.domain.histogram import Histogram
+from penstock.domain.inference import OPERATION_NAMES
+from penstock.domain.outcome import RequestOutcome
 from penstock.domain.workers import WorkerState
-from penstock.observe import queue_metrics as observe_lines
+from penstock.observe import queue_metrics
 from penstock.serving.scheduling.tally import ClassStanding
 
-_FIRST_BOUND: Final = 2.0**-11
-_LAST_BOUND: Final = 2.0**9
-BOUNDS = tuple(2.0**power for power in range(-11, 10))
-"""Upper bounds of the duration buckets: each twice the one before, from 0.5 ms to 512 s."""
 LONGEST_SERIES_LIST = 2_000
 """Beyond as many label sets further ones are counted as `other`: a scrape stays bounded whatever models come and go."""
 OTHER = "other"
+_OPERATIONS: Final = OPERATION_NAMES
 _LABELS = ("model", "operation", "service_tier")
-
-
-def bucket_of(seconds: float) -> int:
-    """The place of the first of `BOUNDS` that is not below it, or their number. Doubling finds it sooner than a search."""
-    bound, bucket = _FIRST_BOUND, 0
-    while bound < seconds and bound <= _LAST_BOUND:
-        bound *= 2.0
-        bucket += 1
-    return bucket
-
-
-class Histogram:
-    """Counts by bucket and a sum."""
-
-    __slots__ = ("counts", "total")
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(BOUNDS) + 1)
-        self.total = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.counts[bucket_of(seconds)] += 1
-        self.total += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative, as Prometheus wants them."""
-        result, so_far = [], 0
-        for bound, count in zip((*map(repr, BOUNDS), "+Inf"), self.counts, strict=True):
-            so_far += count
-            result.append((bound, float(so_far)))
-        return result
 
 
 class Series:
@@ -71,23 +39,16 @@ class Series:
         self.duration = Histogram()
         self.queue = Histogram()
 
-    def add(
-        self,
-        status: int,
-        duration_seconds: float,
-        queue_seconds: float,
-        ttft_seconds: float | None,
-        count: TokenCount | None,
-        retries: int,
-    ) -> None:
+    def record(self, outcome: RequestOutcome) -> None:
         """All about one request, in one go: this runs for every one."""
-        self.by_status[status // 100] += 1
-        self.duration.add(duration_seconds)
-        self.queue.add(queue_seconds)
-        if ttft_seconds is not None:
-            self.ttft.add(ttft_seconds)
-        if retries:
-            self.retries += retries
+        arrived, first_token_at, count = outcome.arrived, outcome.first_token_at, outcome.count
+        self.by_status[outcome.status // 100] += 1
+        self.duration.add(outcome.ended - arrived)
+        self.queue.add(outcome.queue_seconds)
+        if first_token_at is not None:
+            self.ttft.add(first_token_at - arrived)
+        if outcome.retries:
+            self.retries += outcome.retries
         if count is not None:
             self.prompt_tokens += count.prompt
             self.completion_tokens += count.completion
@@ -148,31 +109,21 @@ class Metrics:
         return self._control
 
 
-class Counted:
+class MetricsObserver:
     """Implements the pipeline's `Observer`: numbers for `/metrics`."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def over(
-        self,
-        model: str,
-        operation: str,
-        tier: str,
-        status: int,
-        seconds: float,
-        queue_seconds: float,
-        ttft_seconds: float | None,
-        count: TokenCount | None,
-        retries: int,
-    ) -> None:
-        metrics = self._metrics
+    def record_outcome(self, outcome: RequestOutcome) -> None:
+        metrics, model, tier = self._metrics, outcome.model, outcome.tier
+        operation = _OPERATIONS[outcome.operation]
         series = metrics.known.get((model, operation, tier)) or metrics.series(model, operation, tier)
-        series.add(status, seconds, queue_seconds, ttft_seconds, count, retries)
-        if count is not None:
+        series.record(outcome)
+        if outcome.count is not None:
             metrics.journal_records += 1
 
-    def refused(self, code: str) -> None:
+    def record_refusal(self, code: str) -> None:
         self._metrics.refused[code] += 1
 
 
@@ -197,7 +148,7 @@ class Exposition:
         yield from self._requests()
         yield from self._durations()
         yield from self._fleet_gauges()
-        yield from observe_lines.families(self._metrics.standings())
+        yield from queue_metrics.families(self._metrics.standings())
         yield self._shadows()
         yield from self._process()
 
@@ -223,7 +174,7 @@ class Exposition:
             family = HistogramMetricFamily(name, text, labels=_LABELS)
             for labels, series in self._metrics.all_series().items():
                 histogram: Histogram = getattr(series, field)
-                family.add_metric(labels, histogram.buckets(), histogram.total)
+                family.add_metric(labels, histogram.cumulative(), histogram.total_seconds)
             yield family
 
     def _fleet_gauges(self) -> Iterator[Metric]:

@@ -2,13 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from penstock.serving.scheduling.tally import WAIT_BOUNDS_SECONDS, ClassStanding, Tally
-
-_BOUNDS = (*map(repr, WAIT_BOUNDS_SECONDS), "+Inf")
+from penstock.serving.scheduling.tally import ClassStanding, Tally
 
 
 def families(standings: Sequence[ClassStanding]) -> Iterator[Metric]:
@@ -27,8 +24,7 @@ def families(standings: Sequence[ClassStanding]) -> Iterator[Metric]:
     shed = CounterMetricFamily("penstock_shed", "Requests that were not served, by why.", labels=("service_class", "reason"))
     preempted = CounterMetricFamily("penstock_preempted", "Requests put back in line for others.", labels=("service_class",))
     for service_class, tally in tallies.items():
-        buckets = zip(_BOUNDS, map(float, accumulate(tally.wait_counts)), strict=True)
-        waits.add_metric((service_class,), list(buckets), tally.wait_seconds)
+        waits.add_metric((service_class,), tally.waits.cumulative(), tally.waits.total_seconds)
         for reason, count in tally.shed.items():
             shed.add_metric((service_class, reason.value), count)
         preempted.add_metric((service_class,), tally.preempted)

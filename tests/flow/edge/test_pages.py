@@ -35,7 +35,7 @@ async def test_probes_answer_head(gate: Gateway, path: str) -> None:
 
 
 async def test_metrics_are_prometheus_text(gate: Gateway) -> None:
-    gate.services.metrics.series("sim-small", "chat", "default").add(200, 0.25, 0.0, None, None, 0)
+    gate.services.metrics.series("sim-small", "chat", "default").by_status[2] += 1
     gate.fleet.waiting = {"sim-small": 3}
     answer = await gate.client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")

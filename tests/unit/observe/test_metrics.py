@@ -1,15 +1,17 @@
 """Counting is plain numbers; a scrape turns them into Prometheus' text."""
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
+from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.outcome import RequestOutcome
+from penstock.domain.principal import KeyActor, Plan, Principal, ServiceClass, ServiceTier
 from penstock.domain.workers import WorkerState
-from penstock.observe.metrics import BOUNDS, LONGEST_SERIES_LIST, OTHER, Exposition, Histogram, Metrics, bucket_of
+from penstock.observe.metrics import LONGEST_SERIES_LIST, OTHER, Exposition, Metrics, MetricsObserver
 
 
 @dataclass(frozen=True)
@@ -39,36 +41,54 @@ def scrape(metrics: Metrics) -> dict[str, float]:
     }
 
 
-def test_a_bucket_holds_what_is_at_most_its_bound() -> None:
-    histogram = Histogram()
-    for seconds in (0.0, BOUNDS[0], BOUNDS[3], BOUNDS[3] * 1.01, 10_000.0):
-        histogram.add(seconds)
-    counts = dict(histogram.buckets())
-    assert counts[repr(BOUNDS[0])] == 2
-    assert counts[repr(BOUNDS[3])] == 3
-    assert counts[repr(BOUNDS[4])] == 4
-    assert counts[repr(BOUNDS[-1])] == 4
-    assert counts["+Inf"] == 5
+def outcome(status: int = 200, seconds: float = 0.1, *, queued: float = 0.0, **fields: Any) -> RequestOutcome:
+    principal = Principal("org", KeyActor("key"), Plan("free", ServiceClass.FREE, ServiceTier.DEFAULT, (), 1, 1, 1), frozenset())
+    return replace(
+        RequestOutcome(
+            request_id="req_1",
+            principal=principal,
+            service_class=ServiceClass.FREE,
+            operation=Operation.CHAT,
+            model="small",
+            demand=None,
+            pools=(),
+            pool=None,
+            tier="flex",
+            worker_id="wrk_1",
+            snapshot=None,
+            waiting=0,
+            queue_seconds=queued,
+            tries=(),
+            retries=0,
+            arrived=100.0,
+            first_token_at=None,
+            ended=100.0 + seconds,
+            started_at=0.0,
+            status=status,
+            code="",
+            message="",
+            count=None,
+            limits=b"",
+            timeout_seconds=None,
+        ),
+        **fields,
+    )
 
 
-def test_a_request_in_a_scrape() -> None:
+def test_outcomes_are_counted_by_model_operation_and_tier() -> None:
     metrics = Metrics()
-    series = metrics.series("small", "chat", "flex")
-    series.add(200, 0.5, 0.0, None, None, 0)
-    series.add(503, 2.0, 1.5, None, None, 0)
-    series.add(0, 0.1, 0.0, None, None, 0)
-    series.ttft.add(0.25)
-    series.prompt_tokens += 10
-    series.completion_tokens += 20
-    series.cached_tokens += 3
-    series.retries += 1
+    observer = MetricsObserver(metrics)
+    observer.record_outcome(outcome(200, 0.5, first_token_at=100.25, count=TokenCount(10, 20, 3), retries=1))
+    observer.record_outcome(outcome(503, 2.0, queued=1.5))
+    observer.record_outcome(outcome(0, 0.125))
     samples = scrape(metrics)
     labels = ",model=small,operation=chat,service_tier=flex"
+    assert metrics.journal_records == 1, "one that used tokens"
     assert [samples[f"penstock_requests_total{labels},status={status}"] for status in ("2xx", "5xx", "left")] == [1, 1, 1]
     kinds = [f"penstock_tokens_total,kind={kind}{labels}" for kind in ("prompt", "completion", "cached")]
     assert [samples[name] for name in kinds] == [10, 20, 3]
     assert samples[f"penstock_retries_total{labels}"] == 1
-    assert samples[f"penstock_request_duration_seconds_sum{labels}"] == 2.6
+    assert samples[f"penstock_request_duration_seconds_sum{labels}"] == 2.625
     assert samples[f"penstock_request_duration_seconds_count{labels}"] == 3
     assert samples[f"penstock_time_to_first_token_seconds_bucket,le=0.25{labels}"] == 1
     assert samples[f"penstock_queue_wait_seconds_bucket,le=+Inf{labels}"] == 3
@@ -101,7 +121,7 @@ def test_the_fleet_and_the_process_in_a_scrape() -> None:
 
 def test_labels_are_never_a_key_or_a_person() -> None:
     metrics = Metrics()
-    metrics.series("small", "chat", "default").add(200, 0.1, 0.0, None, None, 0)
+    metrics.series("small", "chat", "default").record(outcome())
     names = {part.partition("=")[0] for sample in scrape(metrics) for part in sample.split(",")[1:]}
     assert names <= {"model", "operation", "service_tier", "status", "kind", "le", "state", "code", "method", "route", "version"}
 
@@ -109,12 +129,7 @@ def test_labels_are_never_a_key_or_a_person() -> None:
 def test_the_number_of_series_is_bounded() -> None:
     metrics = Metrics()
     for number in range(LONGEST_SERIES_LIST + 500):
-        metrics.series(f"model-{number}", "chat", "default").add(200, 0.1, 0.0, None, None, 0)
+        metrics.series(f"model-{number}", "chat", "default").record(outcome())
     assert len(metrics.all_series()) == LONGEST_SERIES_LIST + 1
     assert metrics.series("yet another", "chat", "default") is metrics.series(OTHER, "chat", "default")
     assert metrics.series(OTHER, "chat", "default").by_status[2] == 500
-
-
-@given(st.floats(0.0, 2000.0) | st.sampled_from(BOUNDS))
-def test_the_bucket_is_the_first_that_is_not_below(seconds: float) -> None:
-    assert bucket_of(seconds) == bisect_left(BOUNDS, seconds)

@@ -38,12 +38,12 @@ from penstock.edge.inference.fastlane import Lane
 from penstock.edge.layers.sign_in import SignIn
 from penstock.net.outbox import Outbox
 from penstock.observe import logs
-from penstock.observe.metrics import Counted, Metrics
+from penstock.observe.metrics import Metrics, MetricsObserver
 from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.idempotency import IdempotentAnswers
 from penstock.serving.admission.keyring import KeyRing
-from penstock.serving.explain.decision import Ring
+from penstock.serving.explain.ring import DecisionRing
 from penstock.serving.explain.view import RingView
 from penstock.serving.pipeline import Pipeline, Rooms
 from penstock.serving.pipeline.policy import apply
@@ -121,11 +121,11 @@ class Gateway:
             transport=self.transport,
             journal=self.journal,
             answers=IdempotentAnswers(settings.admission.idempotency_ttl_seconds, settings.admission.idempotency_bytes),
-            observer=Counted(self.metrics),
+            observer=MetricsObserver(self.metrics),
             clock=clock,
             rules=pipeline_rules(settings),
             retries=RetryBudget(settings.routing.retry_share, settings.routing.retry_floor),
-            decisions=Ring(settings.explain.memory_bytes),
+            decisions=DecisionRing(settings.explain.memory_bytes),
             chance=random.random,
         )
         self.pipeline = Pipeline(self.rooms)

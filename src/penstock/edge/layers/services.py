@@ -18,7 +18,7 @@ from penstock.durable.responses.service import ResponseService
 from penstock.durable.tasks.desk import Desk
 from penstock.edge.layers.signatures import UsedSignatures
 from penstock.observe.metrics import Metrics
-from penstock.serving.explain.decision import Ring
+from penstock.serving.explain.ring import DecisionRing
 from penstock.serving.explain.view import RingView
 
 
@@ -129,7 +129,7 @@ class ControlServices:
     max_json_depth: int = 64
     slow_request_seconds: float = 30.0
     heartbeat_seconds: float = 5.0
-    decisions: DecisionView = field(default_factory=lambda: RingView(Ring(0)))
+    decisions: DecisionView = field(default_factory=lambda: RingView(DecisionRing(0)))
     used_signatures: UsedSignatures = field(default_factory=UsedSignatures)
     known_runners: dict[str, tuple[float, RunnerRecord]] = field(default_factory=dict)
     """Until when (monotonic) each is believed to be as it was read."""

@@ -1,7 +1,7 @@
 """Which setting would have changed the outcome of a request."""
 
 from penstock.domain.decisions import Advice
-from penstock.serving.explain.decision import Decision
+from penstock.domain.outcome import RequestOutcome
 
 _A_MOMENT_SECONDS = 0.05
 _BY_CODE: dict[str, tuple[tuple[str, str], ...]] = {
@@ -31,7 +31,7 @@ _BY_CODE: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def advice_for(decision: Decision) -> tuple[Advice, ...]:
+def advice_for(decision: RequestOutcome) -> tuple[Advice, ...]:
     """The most telling first; nothing for a request that was served at once by the worker that any policy would have chosen."""
     found = [Advice(*each) for each in _BY_CODE.get(decision.code, ())]
     if decision.code == "rate_limit_exceeded" and decision.waiting:
@@ -40,7 +40,7 @@ def advice_for(decision: Decision) -> tuple[Advice, ...]:
     return tuple(found)
 
 
-def _about_waiting(decision: Decision) -> list[Advice]:
+def _about_waiting(decision: RequestOutcome) -> list[Advice]:
     if decision.queue_seconds < _A_MOMENT_SECONDS or decision.code:
         return []
     found = [Advice("workers", f"with a free slot it would have been served {decision.queue_seconds:.2f} s earlier")]
@@ -48,13 +48,13 @@ def _about_waiting(decision: Decision) -> list[Advice]:
         found.append(Advice("scheduling.priority_reserve", "a smaller reserve leaves more slots to the standard pool"))
         found.append(Advice("request: service_tier", "`priority` may use the reserved slots, where the plan includes it"))
     found.append(Advice("policy: class weights", "a greater weight of its class gets it a slot sooner, at the cost of the others"))
-    seen = decision.seen
+    seen = decision.snapshot
     if seen is not None and any(limit < worker.slots for worker, limit in zip(seen.candidates, seen.limits, strict=True)):
         found.append(Advice("routing.adaptive_limits", "a worker got fewer requests than it has slots, as it had become slow"))
     return found
 
 
-def _about_tries(decision: Decision) -> list[Advice]:
+def _about_tries(decision: RequestOutcome) -> list[Advice]:
     if not decision.tries or decision.code:
         return []
     if all(each.busy for each in decision.tries):
@@ -62,15 +62,15 @@ def _about_tries(decision: Decision) -> list[Advice]:
     return [Advice("routing.eject_after", "a smaller one would have taken the failing worker out of the choice earlier")]
 
 
-def _about_tier(decision: Decision) -> list[Advice]:
+def _about_tier(decision: RequestOutcome) -> list[Advice]:
     asked = "priority" if decision.asked_tier == "fast" else decision.asked_tier
-    if not decision.tier or asked in (None, "auto", decision.tier):
+    if not decision.served_tier or asked in (None, "auto", decision.served_tier):
         return []
-    return [Advice("plan: tiers; workers", f"{decision.asked_tier} was asked for, and served as {decision.tier}: its pool was full")]
+    return [Advice("plan: tiers; workers", f"{decision.asked_tier} was asked for, and served as {decision.served_tier}: its pool was full")]
 
 
-def _about_choice(decision: Decision) -> list[Advice]:
-    seen = decision.seen
+def _about_choice(decision: RequestOutcome) -> list[Advice]:
+    seen = decision.snapshot
     if seen is None or not seen.shadow or not seen.shadow_choice or seen.shadow_choice == decision.worker_id:
         return []
     return [Advice("routing.policy", f"{seen.shadow} would have sent it to {seen.shadow_choice}")]

@@ -2,26 +2,26 @@
 
 from collections.abc import Callable
 
-from penstock.serving.explain.decision import Decision, Ring, decided
+from penstock.domain.outcome import RequestOutcome
+from penstock.serving.explain.ring import DecisionRing
 
 _SLOW_QUEUE_SECONDS = 1.0
 
 
-class Sample:
+class DecisionSample:
     """Asked now and then what has come since; bounded, however much has."""
 
-    def __init__(self, ring: Ring, share: float, most: int, random: Callable[[], float]) -> None:
+    def __init__(self, ring: DecisionRing, share: float, most: int, random: Callable[[], float]) -> None:
         """`share`: of the decisions that went as they should; `most`: decisions at a time, those that did not first."""
         self._ring = ring
         self._share = share
         self._most = most
         self._random = random
 
-    def take(self) -> list[Decision]:
-        telling: list[Decision] = []
-        ordinary: list[Decision] = []
-        for entry in self._ring.news():
-            decision = decided(entry)
+    def take(self) -> list[RequestOutcome]:
+        telling: list[RequestOutcome] = []
+        ordinary: list[RequestOutcome] = []
+        for decision in self._ring.news():
             if decision.code or decision.tries or decision.queue_seconds > _SLOW_QUEUE_SECONDS:
                 telling.append(decision)
             elif self._random() < self._share:

@@ -1,14 +1,14 @@
 """The latest decisions, for whoever asks."""
 
 from penstock.domain.decisions import Explanation
-from penstock.serving.explain.decision import Ring
+from penstock.serving.explain.ring import DecisionRing
 from penstock.serving.explain.words import explanation
 
 
 class RingView:
     """Implements `domain.ports.DecisionView`."""
 
-    def __init__(self, ring: Ring) -> None:
+    def __init__(self, ring: DecisionRing) -> None:
         self._ring = ring
 
     def find(self, request_id: str) -> Explanation | None:

@@ -3,17 +3,17 @@
 import re
 from collections.abc import Mapping
 
-from penstock.domain.decisions import CandidateView, Explanation, FailedTry, LimitStanding, ShadowChoice, Step
+from penstock.domain.decisions import CandidateView, Explanation, LimitStanding, ShadowChoice, Step
+from penstock.domain.outcome import RequestOutcome, RoutingSnapshot
 from penstock.serving.explain.advice import advice_for
-from penstock.serving.explain.decision import Decision, Seen
 
 _LIMIT = re.compile(rb"x-ratelimit-limit-(requests|tokens): (\d+)")
 _STANDING = re.compile(rb'"(requests|tokens)";r=(-?\d+);t=(\d+)')
 _OUTCOMES = {"": "answered", "client_left": "client_left", "replayed": "replayed"}
 
 
-def explanation(decision: Decision) -> Explanation:
-    seen, demand = decision.seen, decision.demand
+def explanation(decision: RequestOutcome) -> Explanation:
+    seen, demand = decision.snapshot, decision.demand
     return Explanation(
         id=decision.request_id,
         org_id=decision.org_id,
@@ -24,7 +24,7 @@ def explanation(decision: Decision) -> Explanation:
         asked_tier=decision.asked_tier,
         pools=tuple(map(str, decision.pools)),
         pool="" if decision.pool is None else str(decision.pool),
-        tier=decision.tier,
+        tier=decision.served_tier,
         policy="" if seen is None else seen.policy,
         worker_id=decision.worker_id,
         outcome=outcome(decision),
@@ -44,13 +44,13 @@ def explanation(decision: Decision) -> Explanation:
         candidates=() if seen is None else candidates(seen, decision),
         available=0 if seen is None else seen.available,
         shadow=shadow(seen, decision.worker_id),
-        tries=tuple(FailedTry(each.worker_id, each.reason, each.at_seconds, each.busy) for each in decision.tries),
+        tries=decision.tries,
         timeline=timeline(decision),
         advice=advice_for(decision),
     )
 
 
-def outcome(decision: Decision) -> str:
+def outcome(decision: RequestOutcome) -> str:
     if decision.code == "upstream_failed" and decision.status == 200:
         return "broke_off"
     return _OUTCOMES.get(decision.code, "refused")
@@ -66,7 +66,7 @@ def limits(block: bytes) -> tuple[LimitStanding, ...]:
     )
 
 
-def candidates(seen: Seen, decision: Decision) -> tuple[CandidateView, ...]:
+def candidates(seen: RoutingSnapshot, decision: RequestOutcome) -> tuple[CandidateView, ...]:
     failed = {each.worker_id for each in decision.tries}
     views = []
     numbers = zip(seen.candidates, seen.numbers[0::3], seen.numbers[1::3], seen.limits, strict=True)
@@ -89,31 +89,31 @@ def candidates(seen: Seen, decision: Decision) -> tuple[CandidateView, ...]:
     return tuple(views)
 
 
-def shadow(seen: Seen | None, chosen: str) -> ShadowChoice | None:
+def shadow(seen: RoutingSnapshot | None, chosen: str) -> ShadowChoice | None:
     if seen is None or not seen.shadow:
         return None
     return ShadowChoice(seen.shadow, seen.shadow_choice, seen.shadow_choice == chosen)
 
 
-def timeline(decision: Decision) -> tuple[Step, ...]:
+def timeline(decision: RequestOutcome) -> tuple[Step, ...]:
     steps = [Step(0.0, f"came in for {decision.model or 'a model'}, class {decision.service_class.name.lower()}")]
     if decision.waiting:
         steps.append(Step(0.0, f"no free slot in {' or '.join(decision.pools)}: stood in line as number {decision.waiting}"))
     steps += [Step(each.at_seconds, f"{each.worker_id} {'was full' if each.busy else 'failed'}: {each.reason}") for each in decision.tries]
-    if decision.seen is not None:
+    if decision.snapshot is not None:
         sent = max(decision.queue_seconds, decision.tries[-1].at_seconds if decision.tries else 0.0)
         if decision.status == 200 or not decision.tries:
-            steps.append(Step(sent, f"sent to {decision.worker_id} in pool {decision.pool}, chosen by {decision.seen.policy}"))
+            steps.append(Step(sent, f"sent to {decision.worker_id} in pool {decision.pool}, chosen by {decision.snapshot.policy}"))
     if decision.ttft_seconds is not None:
         steps.append(Step(decision.ttft_seconds, "first token"))
     steps.append(Step(decision.seconds, _end(decision)))
     return tuple(sorted(steps, key=lambda step: step.at_seconds))
 
 
-def _end(decision: Decision) -> str:
+def _end(decision: RequestOutcome) -> str:
     what = outcome(decision)
     if what == "answered":
-        return f"answered: {decision.completion_tokens} tokens, tier {decision.tier}"
+        return f"answered: {decision.completion_tokens} tokens, tier {decision.served_tier}"
     if what == "client_left":
         return "the client left"
     if what == "broke_off":

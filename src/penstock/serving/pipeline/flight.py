@@ -5,6 +5,7 @@ from typing import Final
 import structlog
 
 from penstock.domain.call import Call
+from penstock.domain.decisions import FailedTry
 from penstock.domain.errors import PenstockError, UnsupportedParameter
 from penstock.domain.inference import NO_TOKENS, OPERATION_PATHS, Operation, TokenCount
 from penstock.domain.ports import Exchange, Reply
@@ -114,12 +115,11 @@ class Flight(Queued):
         assert self.admission is not None
         engine_name = member.engine_name(self.model)
         body = requests.for_engine(request, self.call.body, engine_name)
-        self.pool, self.seen = pool, self.serving.seen
+        self.pool, self.snapshot = pool, self.serving.snapshot
         meter = self.meter
         meter.worker_id = member.id
         meter.tier = tier = self.admission.choice.names[pool]
-        self.phase = SENT
-        demand, now = self.demand, rooms.monotonic()
+        self.phase, demand, now = SENT, self.demand, rooms.monotonic()
         burden = Burden(rooms.fleet, self.serving, member, demand.prompt_tokens, demand.max_tokens, self.prefix, now)
         self.rename = None if engine_name == self.model else rooms.rename(engine_name, self.model)
         relay = None
@@ -226,7 +226,7 @@ class Flight(Queued):
         if not self.serving.has_others(self.pools, excluded):
             return False
         self.excluded = excluded
-        self.tries += ((attempt.member.id, error.message[:_LONGEST_REASON], now - self.started, False),)
+        self.tries += (FailedTry(attempt.member.id, error.message[:_LONGEST_REASON], now - self.started, False),)
         if (found := self.serving.place(self.pools, excluded, self.prefix)) is not None:
             self._send(found[0], found[1])
         else:
@@ -240,7 +240,7 @@ class Flight(Queued):
         known = {"request_id": self.call.request_id, "worker_id": attempt.member.id, "model": self.model, "phase": self.phase.value}
         log.warning("attempt_failed", reason=detail, **known)
         rooms.fleet.failed(attempt.member, busy=busy)
-        self.tries += ((attempt.member.id, detail[:_LONGEST_REASON], rooms.monotonic() - self.started, busy),)
+        self.tries += (FailedTry(attempt.member.id, detail[:_LONGEST_REASON], rooms.monotonic() - self.started, busy),)
         if self.phase is ANSWERING:
             self._settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), rooms.monotonic())
             self.reply.write(error_event(intake.broke_off()))
@@ -284,7 +284,7 @@ class Flight(Queued):
 
     def refuse(self, error: PenstockError) -> None:
         """Turned away; whoever waited in line has been let go already."""
-        self.rooms.observer.refused(error.code)
+        self.rooms.observer.record_refusal(error.code)
         self._fail(error)
 
     def _fail(self, error: PenstockError) -> None:

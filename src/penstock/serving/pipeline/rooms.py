@@ -9,13 +9,13 @@ import msgspec
 
 from penstock.catalog.models import Catalogue
 from penstock.domain.clock import Clock
-from penstock.domain.inference import TokenCount
 from penstock.domain.models import Price
+from penstock.domain.outcome import RequestOutcome
 from penstock.domain.ports import Transport, UsageJournal
 from penstock.domain.principal import Pool
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.idempotency import IdempotentAnswers
-from penstock.serving.explain.decision import Ring
+from penstock.serving.explain.ring import DecisionRing
 from penstock.serving.routing.fleet import Fleet
 from penstock.serving.routing.retry_budget import RetryBudget
 from penstock.serving.routing.serving import Serving
@@ -30,23 +30,12 @@ DECISION_BYTES: Final = 16 << 20
 class Observer(Protocol):
     """Hears how requests ended; counts, never waits."""
 
-    def over(
-        self,
-        model: str,
-        operation: str,
-        tier: str,
-        status: int,
-        seconds: float,
-        queue_seconds: float,
-        ttft_seconds: float | None,
-        count: TokenCount | None,
-        retries: int,
-    ) -> None:
-        """A request that a worker was asked to do is over; status 0: the client left before an answer began."""
+    def record_outcome(self, outcome: RequestOutcome) -> None:
+        """A request that a worker was asked to do has ended."""
         ...
 
-    def refused(self, code: str) -> None:
-        """A request was turned away before any worker saw it."""
+    def record_refusal(self, code: str) -> None:
+        """A request was refused before any worker saw it; `code`: the error's."""
         ...
 
 
@@ -99,7 +88,7 @@ class Rooms:
     observer: Observer
     clock: Clock
     rules: PipelineRules = PipelineRules()
-    decisions: Ring = field(default_factory=lambda: Ring(DECISION_BYTES))
+    decisions: DecisionRing = field(default_factory=lambda: DecisionRing(DECISION_BYTES))
     retries: RetryBudget = field(default_factory=RetryBudget)
     lines: dict[Serving, Line] = field(default_factory=dict)
     routes: dict[tuple[str, str], Route] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from penstock.domain.outcome import RoutingSnapshot
 from penstock.domain.principal import Pool
 from penstock.serving.routing.choice import Choice
 from penstock.serving.routing.member import Member
@@ -36,7 +37,7 @@ class Serving:
         """Somebody starts workers for it when they are needed: while there are none, its requests wait."""
         self.average_output: float | None = None
         """Tokens that this model's requests have made of late; None: none has ended yet."""
-        self.seen: tuple[object, ...] | None = None
+        self.snapshot: RoutingSnapshot | None = None
         """What the latest choice was made from."""
         self.shadow_agreed = 0
         self.shadow_differed = 0
@@ -92,7 +93,7 @@ class Serving:
         return None
 
     def _note(self, candidates: list[Member], chosen: Member, excluded: frozenset[str], cached: Mapping[str, int]) -> None:
-        """Keep what the choice was made from, in the shape of `explain.decision.Seen`, and ask the shadow."""
+        """Keep what the choice was made from, and ask the shadow policy."""
         choice = self.choice
         other = "" if choice.shadow is None else self._ask_shadow(choice.shadow, candidates, chosen, excluded, cached)
         count = len(candidates)
@@ -101,7 +102,7 @@ class Serving:
         numbers: list[int] = []
         for member in candidates:
             numbers += (member.in_flight, member.outstanding_tokens, member.limit)
-        self.seen = (choice.labels, other, candidates, numbers, count, cached)
+        self.snapshot = RoutingSnapshot(choice.labels, other, candidates, numbers, count, cached)
 
     def _ask_shadow(
         self, shadow: Policy, candidates: list[Member], chosen: Member, excluded: frozenset[str], cached: Mapping[str, int]

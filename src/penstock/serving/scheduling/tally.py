@@ -1,11 +1,9 @@
 """What has happened to the requests of one class in a line: plain numbers, read when somebody scrapes."""
 
-from bisect import bisect_left
 from enum import StrEnum
 from typing import NamedTuple
 
-WAIT_BOUNDS_SECONDS = tuple(2.0**power for power in range(-11, 10))
-"""Upper bounds of the buckets of waits: each twice the one before, from 0.5 ms to 512 s."""
+from penstock.domain.histogram import Histogram
 
 
 class Shed(StrEnum):
@@ -32,31 +30,27 @@ class Shed(StrEnum):
 class Tally:
     """Of one class."""
 
-    __slots__ = ("preempted", "shed", "wait_counts", "wait_seconds")
+    __slots__ = ("preempted", "shed", "waits")
 
     def __init__(self) -> None:
-        self.wait_counts = [0] * (len(WAIT_BOUNDS_SECONDS) + 1)
+        self.waits = Histogram()
         """Requests that went from the line to a worker, by how long they had waited."""
-        self.wait_seconds = 0.0
         self.shed: dict[Shed, int] = {}
         self.preempted = 0
         """Times that one was taken from its worker and put back in line."""
 
     def waited(self, seconds: float) -> None:
-        self.wait_counts[bisect_left(WAIT_BOUNDS_SECONDS, seconds)] += 1
-        self.wait_seconds += seconds
+        self.waits.add(seconds)
 
     def lost(self, reason: Shed) -> None:
         self.shed[reason] = self.shed.get(reason, 0) + 1
 
     @property
     def touched(self) -> bool:
-        return bool(self.shed or self.preempted or any(self.wait_counts))
+        return bool(self.shed or self.preempted or any(self.waits.counts))
 
     def add(self, other: "Tally") -> None:
-        for bucket, count in enumerate(other.wait_counts):
-            self.wait_counts[bucket] += count
-        self.wait_seconds += other.wait_seconds
+        self.waits.merge(other.waits)
         self.preempted += other.preempted
         for reason, count in other.shed.items():
             self.shed[reason] = self.shed.get(reason, 0) + count

@@ -54,6 +54,7 @@ class Meter:
             self._slot = None
 
     def record(self, outcome: Outcome, count: TokenCount, now: float) -> UsageRecord:
+        """By position: 22 keywords would cost 4 us a request; a test compares every field by its name."""
         principal, call = self._principal, self._call
         service_class = principal.plan.service_class if call.service_class is None else call.service_class
         return UsageRecord(

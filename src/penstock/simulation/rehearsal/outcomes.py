@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from penstock.domain.clock import Clock
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import TokenCount
+from penstock.domain.outcome import RequestOutcome
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.simulation.rehearsal.traffic import Ask
 from penstock.wire.sse import KEEPALIVE
@@ -109,17 +109,6 @@ class NotedJournal:
 class Unobserved:
     """Implements `pipeline.rooms.Observer`; what it would count is counted from the results."""
 
-    def over(
-        self,
-        model: str,
-        operation: str,
-        tier: str,
-        status: int,
-        seconds: float,
-        queue_seconds: float,
-        ttft_seconds: float | None,
-        count: TokenCount | None,
-        retries: int,
-    ) -> None: ...
+    def record_outcome(self, outcome: RequestOutcome) -> None: ...
 
-    def refused(self, code: str) -> None: ...
+    def record_refusal(self, code: str) -> None: ...

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from penstock.domain.decisions import CandidateView, Explanation, FailedTry, LimitStanding, ShadowChoice
-from penstock.serving.explain.decision import BYTES_PER_DECISION, Ring
-from penstock.serving.explain.sample import Sample
+from penstock.serving.explain.ring import BYTES_PER_DECISION, DecisionRing
+from penstock.serving.explain.sample import DecisionSample
 from penstock.serving.explain.view import RingView
 from penstock.serving.pipeline import PipelineRules
 from tests.unit.serving.pipeline.memory import Bench
@@ -178,7 +178,7 @@ def test_prompts_that_begin_alike_go_to_the_same_worker() -> None:
 
 def test_the_ring_keeps_the_latest_and_no_more() -> None:
     bench = Bench(a=1)
-    bench.rooms.decisions = Ring(3 * BYTES_PER_DECISION)
+    bench.rooms.decisions = DecisionRing(3 * BYTES_PER_DECISION)
     for _ in range(5):
         bench.ask()
         bench.sent[-1].answer()
@@ -194,7 +194,7 @@ def test_the_ring_keeps_the_latest_and_no_more() -> None:
 def test_a_decision_takes_no_more_memory_than_is_reckoned_for_it() -> None:
     count, names = 300, {f"worker{number}": 64 for number in range(12)}
     bench = Bench(rules=PipelineRules(), **names)
-    bench.rooms.decisions = Ring(count * BYTES_PER_DECISION)
+    bench.rooms.decisions = DecisionRing(count * BYTES_PER_DECISION)
     bench.fleet.set_policy("m", "prefix_affinity", "least_requests")
 
     def ask() -> None:
@@ -204,7 +204,7 @@ def test_a_decision_takes_no_more_memory_than_is_reckoned_for_it() -> None:
         flight.cancel()
         bench.transport.sent.clear()
         bench.journal.records.clear()
-        bench.observed.statuses.clear()
+        bench.observed.outcomes.clear()
         bench.pass_time(0.0)
 
     for _ in range(50):
@@ -221,7 +221,7 @@ def test_a_decision_takes_no_more_memory_than_is_reckoned_for_it() -> None:
 
 def test_the_sample_takes_each_once_and_the_telling_ones_first() -> None:
     bench = Bench(a=1)
-    sample = Sample(bench.rooms.decisions, 1.0, 3, lambda: 0.5)
+    sample = DecisionSample(bench.rooms.decisions, 1.0, 3, lambda: 0.5)
     for _ in range(3):
         bench.ask()
         bench.sent[-1].answer()
@@ -237,7 +237,7 @@ def test_the_sample_takes_each_once_and_the_telling_ones_first() -> None:
 def test_of_the_ordinary_ones_a_share() -> None:
     bench = Bench(a=1)
     draws = iter([0.5, 0.05, 0.9])
-    sample = Sample(bench.rooms.decisions, 0.1, 20, lambda: next(draws))
+    sample = DecisionSample(bench.rooms.decisions, 0.1, 20, lambda: next(draws))
     for _ in range(3):
         bench.ask()
         bench.sent[-1].answer()

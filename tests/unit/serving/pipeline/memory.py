@@ -10,7 +10,8 @@ from penstock.catalog.models import Catalogue
 from penstock.domain.call import Call
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
+from penstock.domain.outcome import RequestOutcome
 from penstock.domain.ports import Flight, ResponseSink, TransportFailure
 from penstock.domain.principal import KeyActor, Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.domain.usage import UsageRecord
@@ -158,24 +159,13 @@ class MemoryJournal:
 
 @dataclass
 class Observed:
-    statuses: list[int] = field(default_factory=list)
+    outcomes: list[RequestOutcome] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
-    def over(
-        self,
-        model: str,
-        operation: str,
-        tier: str,
-        status: int,
-        seconds: float,
-        queue_seconds: float,
-        ttft_seconds: float | None,
-        count: TokenCount | None,
-        retries: int,
-    ) -> None:
-        self.statuses.append(status)
+    def record_outcome(self, outcome: RequestOutcome) -> None:
+        self.outcomes.append(outcome)
 
-    def refused(self, code: str) -> None:
+    def record_refusal(self, code: str) -> None:
         self.refusals.append(code)
 
 

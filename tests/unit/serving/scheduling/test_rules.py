@@ -172,5 +172,5 @@ def test_each_way_out_is_counted() -> None:
     line.empty()
     tally = line.tallies[FREE]
     assert tally.shed == {Shed.DISPLACED: 1, Shed.FULL: 1, Shed.EXPIRED: 1, Shed.STOPPING: tally.shed[Shed.STOPPING]}
-    assert (sum(tally.wait_counts), tally.wait_seconds) == (1, 3.0)
+    assert (sum(tally.waits.counts), tally.waits.total_seconds) == (1, 3.0)
     assert cost(first) == 128
