@@ -30,6 +30,7 @@ async def get(gate: Gateway, path: str, **params: Any) -> Any:
         ({"name": "f", "queue": "no spaces please"}, 422, "validation_error", "queue"),
         ({"name": "f", "colour": "red"}, 422, "validation_error", "colour"),
         ({"name": "f", "kind": "magic"}, 422, "validation_error", "kind"),
+        ({"name": "f", "kind": "report"}, 422, "validation_error", "kind"),
         ({"name": "f", "payload": "x" * 2_000_000}, 413, "payload_too_large", "payload"),
         ({"name": "f", "parents": ["nobody"]}, 422, "unknown_parent", "tasks.0.parents"),
         ({"name": "f", "parents": ["task_0000000000000001"]}, 404, "not_found", "parents"),

@@ -90,7 +90,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     """On whose behalf it runs; empty: nobody's key but the organisation itself."""
     queue: str = DEFAULT_QUEUE
     kind: str
-    """Which member of the runner's kinds executes it: inference, function, webhook, report."""
+    """Which member of the runner's kinds executes it: function, inference, webhook."""
     name: str = ""
     """What people call it; for a function the name that it was registered under."""
     priority: int = DEFAULT_PRIORITY

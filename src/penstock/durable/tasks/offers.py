@@ -43,8 +43,8 @@ class Offers:
         self._policies = {name: _with_defaults(POLICIES["function"], offer) for name, offer in functions.items()}
 
     def policy(self, spec: TaskSpec) -> KindPolicy:
-        """Raises Unprocessable for a kind that there is not."""
-        policy = policy_of_kind(spec)
+        """Raises Unprocessable for a kind that no runner can execute."""
+        policy = policy_of_kind(spec.kind)
         return self._policies.get(spec.name, policy) if spec.kind == "function" else policy
 
 

@@ -22,6 +22,7 @@ INFERENCE = KindPolicy(max_attempts=5, timeout_seconds=900.0, backoff_seconds=2.
 """Waiting for a free slot does not count as an attempt; a worker that breaks does."""
 WEBHOOK = KindPolicy(max_attempts=8, timeout_seconds=30.0, backoff_seconds=5.0, backoff_cap_seconds=3_600.0)
 """A receiver that is down for an hour still gets its news."""
-REPORT = KindPolicy(max_attempts=3, timeout_seconds=900.0, backoff_seconds=5.0, backoff_cap_seconds=300.0)
 
-POLICIES = {"function": FUNCTION, "inference": INFERENCE, "webhook": WEBHOOK, "report": REPORT}
+POLICIES = {"function": FUNCTION, "inference": INFERENCE, "webhook": WEBHOOK}
+RESERVED = frozenset({"report"})
+"""Kinds that no runner can execute yet: refused at submission, because such a task would wait for ever."""

@@ -17,7 +17,7 @@ from penstock.domain.ports import TaskStore
 from penstock.domain.principal import Principal, stored_id
 from penstock.durable.tasks import calendar
 from penstock.durable.tasks.offers import Offers
-from penstock.durable.tasks.submission import Submitter, TaskSpec, new_tasks
+from penstock.durable.tasks.submission import Submitter, TaskSpec, new_tasks, policy_of_kind
 
 _PAGE = 1_000
 _PAUSE_EVERY = 500
@@ -103,10 +103,14 @@ class TaskService:
         return [by_id[task_id] for task_id in sorted(by_id)]
 
     async def clone(self, caller: Principal, task_id: str) -> Enqueued:
-        """The same work again as a new task, after the same parents, on behalf of the caller. Raises NotFound."""
+        """The same work again as a new task, after the same parents, on behalf of the caller.
+
+        Raises NotFound, Unprocessable for a kind that no runner can execute.
+        """
         detail = await self.detail(caller, task_id)
         task = detail.task
         require_submitter(caller, {task.kind})
+        policy_of_kind(task.kind)
         now = self.store.now()
         copy = NewTask(
             id=self._ids.next(now),

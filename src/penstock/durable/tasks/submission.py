@@ -12,7 +12,7 @@ from penstock.domain.errors import BadRequest, Unprocessable
 from penstock.domain.principal import Actor, stored_id
 from penstock.durable.tasks import graph, references
 from penstock.durable.tasks.limits import MOST_PARENTS, MOST_TASKS, TooManyTasks, check_payload
-from penstock.durable.tasks.policy import POLICIES, KindPolicy
+from penstock.durable.tasks.policy import POLICIES, RESERVED, KindPolicy
 
 _NULL = msgspec.Raw(b"null")
 LONGEST_DELAY_SECONDS = 10 * 366 * 86_400.0
@@ -65,15 +65,23 @@ class Submitter:
 PolicyOf = Callable[[TaskSpec], KindPolicy]
 
 
-def policy_of_kind(spec: TaskSpec) -> KindPolicy:
-    """Raises Unprocessable for a kind that there is not."""
-    policy = POLICIES.get(spec.kind)
-    if policy is None:
-        raise Unprocessable(f"There is no kind '{spec.kind[:64]}'; there are: {', '.join(POLICIES)}.", param="kind")
-    return policy
+def policy_of_kind(kind: str) -> KindPolicy:
+    """Raises Unprocessable for a kind that no runner can execute."""
+    policy = POLICIES.get(kind)
+    if policy is not None:
+        return policy
+    if kind in RESERVED:
+        raise Unprocessable(
+            f"The kind '{kind}' is reserved: no runner can execute it yet. Use one of: {', '.join(POLICIES)}.", param="kind"
+        )
+    raise Unprocessable(f"There is no kind '{kind[:64]}'; there are: {', '.join(POLICIES)}.", param="kind")
 
 
-def new_tasks(specs: Sequence[TaskSpec], submitter: Submitter, now: float, policy_of: PolicyOf = policy_of_kind) -> Iterator[NewTask]:
+def _policy_of(spec: TaskSpec) -> KindPolicy:
+    return policy_of_kind(spec.kind)
+
+
+def new_tasks(specs: Sequence[TaskSpec], submitter: Submitter, now: float, policy_of: PolicyOf = _policy_of) -> Iterator[NewTask]:
     """In an order in which parents come before children; the first item is made after everything between the tasks was checked.
 
     Raises BadRequest and its kin, each with the place of the task in `param`.

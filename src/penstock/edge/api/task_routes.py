@@ -19,10 +19,10 @@ from penstock.edge.api.task_shapes import (
     EnqueuedView,
     EventList,
     EventView,
-    Kind,
     Priority,
     Queue,
     ResultList,
+    StoredKind,
     SubmissionBody,
     SubmittedView,
     Tag,
@@ -50,7 +50,7 @@ class FilterBody(Body):
     ids: Annotated[tuple[TaskId, ...], Field(max_length=10_000)] = ()
     status: Annotated[tuple[TaskStatus, ...], Field(max_length=8)] = ()
     queue: Queue | None = None
-    kind: Kind | None = None
+    kind: StoredKind | None = None
     name: TaskName | None = None
     dag_id: Annotated[str | None, Field(max_length=64)] = None
     priority_from: Priority | None = None
@@ -122,7 +122,7 @@ async def list_tasks(
     services: Services,
     status: Annotated[list[TaskStatus], Query(max_length=8, description="Repeatable.")] = [],  # noqa: B006 - FastAPI copies it
     queue: Annotated[str | None, Query(min_length=1, max_length=64, pattern=PRINTABLE)] = None,
-    kind: Kind | None = None,
+    kind: StoredKind | None = None,
     name: Annotated[str | None, Query(min_length=1, max_length=200, pattern=PRINTABLE)] = None,
     dag_id: Annotated[str | None, Query(min_length=1, max_length=64, pattern=PRINTABLE)] = None,
     priority_from: Annotated[int | None, Query(ge=1, le=10)] = None,

@@ -12,7 +12,9 @@ from penstock.edge.layers.shapes import PRINTABLE, WHOLE, Body, Flag, Name, Page
 
 _TEN_YEARS = 10 * 366 * 86_400
 _LAST_SECOND = 253_402_300_799.0
-Kind = Literal["function", "inference", "webhook", "report"]
+Kind = Literal["function", "inference", "webhook"]
+StoredKind = Literal["function", "inference", "webhook", "report"]
+"""Also what an earlier version accepted and no runner executes: such tasks can still be found, cancelled and deleted."""
 Priority = Annotated[int, Field(ge=1, le=10, description="10 is the most urgent."), WHOLE]
 Queue = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 TaskName = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]

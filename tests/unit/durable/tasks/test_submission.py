@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from penstock.domain.durable.tasks import NewTask, OnParentFailure, Parent
-from penstock.domain.errors import BadRequest, PenstockError
+from penstock.domain.errors import BadRequest, PenstockError, Unprocessable
 from penstock.domain.principal import KeyActor
 from penstock.durable.tasks.graph import DependencyCycle, DuplicateName, UnknownParent
 from penstock.durable.tasks.limits import PAYLOAD_BYTES, PayloadTooLarge, TooManyTasks
@@ -74,6 +74,7 @@ def test_an_idempotency_key_comes_with_a_fingerprint_of_the_request(submit: Call
         ([spec()] * 10_001, TooManyTasks, "tasks"),
         ([spec(""), spec()], PenstockError, "tasks.0.name"),
         ([spec(kind="magic")], PenstockError, "kind"),
+        ([spec(kind="report")], Unprocessable, "kind"),
         ([spec(ref="a"), spec(ref="a")], DuplicateName, "tasks.1.ref"),
         ([spec(after=["nobody"])], UnknownParent, "tasks.0.parents"),
         ([spec(ref="a", after=["b"]), spec(ref="b", after=["a"])], DependencyCycle, "tasks"),

@@ -19,7 +19,7 @@ app = group("Tasks: submit, list, show, watch, cancel, retry, clone, export.")
 TaskId = Annotated[str, typer.Argument(metavar="TASK_ID")]
 StatusOption = Annotated[list[str] | None, typer.Option(metavar="STATUS", help="Such as failed; repeatable.")]
 QueueOption = Annotated[str | None, typer.Option(metavar="NAME")]
-KindOption = Annotated[str | None, typer.Option(metavar="KIND", help="function, inference, webhook or report.")]
+KindOption = Annotated[str | None, typer.Option(metavar="KIND", help="function, inference or webhook.")]
 TagOption = Annotated[list[str] | None, typer.Option(metavar="TAG", help="Repeatable: all of them.")]
 TextOption = Annotated[str | None, typer.Option("--search", "-q", metavar="WORDS", help="In name, payload, result, error.")]
 SinceOption = Annotated[str | None, typer.Option(metavar="WHEN", help="Submitted from 7d ago, or 2026-08-01.")]
@@ -34,7 +34,7 @@ def submit(
     session: Session,
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="The function to call, or what people call the task.")] = "",
     payload: Annotated[str, typer.Option(metavar="JSON", help="JSON, @FILE, or - for stdin.")] = "null",
-    kind: Annotated[str, typer.Option(metavar="KIND", help="function, inference, webhook or report.")] = "function",
+    kind: Annotated[str, typer.Option(metavar="KIND", help="function, inference or webhook.")] = "function",
     queue: QueueOption = None,
     priority: Annotated[int | None, typer.Option(min=1, max=10, metavar="N", help="10 is the most urgent.")] = None,
     tag: TagOption = None,
