@@ -20,7 +20,7 @@ import uvloop
 
 from penstock.domain.ids import new_id
 from penstock.domain.inference import Operation
-from penstock.domain.ports import Ledger, UsageQuery
+from penstock.domain.ports import UsageLedger, UsageQuery
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.storage.journal.segments import Segments
 from penstock.storage.stores import open_store
@@ -80,7 +80,7 @@ def journal_cost(directory: Path, size: int, rounds: int) -> Cost:
     return Cost(best / size * 1e6, best / size * 1e6)
 
 
-async def ledger_cost(ledger: Ledger, size: int, organisations: int, rounds: int) -> Cost:
+async def ledger_cost(ledger: UsageLedger, size: int, organisations: int, rounds: int) -> Cost:
     loop = process = float("inf")
     for _ in range(rounds):
         batch = records(size, organisations, time.time())
@@ -90,7 +90,7 @@ async def ledger_cost(ledger: Ledger, size: int, organisations: int, rounds: int
     return Cost(loop / size * 1e6, process / size * 1e6)
 
 
-async def reading(ledger: Ledger) -> list[tuple[str, float]]:
+async def reading(ledger: UsageLedger) -> list[tuple[str, float]]:
     """Milliseconds for what people ask of a ledger that holds all of it."""
     newest = await ledger.records(UsageQuery(limit=100))
     one, half_an_hour_ago = newest[50], time.time() - 1800.5
@@ -118,9 +118,9 @@ async def measure(url: str | None, organisations: int, rounds: int) -> None:
         for size in _SIZES:
             _print("journal", size, journal_cost(Path(folder), size, rounds))
         for size in _SIZES:
-            _print(f"ledger, {organisations} organisation(s)", size, await ledger_cost(store, size, organisations, rounds))
+            _print(f"ledger, {organisations} organisation(s)", size, await ledger_cost(store.ledger, size, organisations, rounds))
         print("\nms, all of it in the ledger")
-        for name, milliseconds in await reading(store):
+        for name, milliseconds in await reading(store.ledger):
             print(f"{name:<46}{milliseconds:>9.1f}")
         await store.close()
 

@@ -9,7 +9,8 @@ from bench.figures import percentile
 from bench.queue.work import CLAIM, ORG, Submitter, claim_and_end, end, register
 from penstock.domain.durable.task_search import TaskFilter, TaskQuery
 from penstock.domain.ports import Store, TaskStore
-from penstock.storage.stores.sqlite import SqliteStore
+from penstock.storage.stores._store import SqlStore
+from penstock.storage.stores.sql.sqlite_database import SqliteDatabase
 
 _STARTS = 300
 _READS = 500
@@ -28,15 +29,21 @@ async def enqueue_rate_of_two(tasks: TaskStore, count: int) -> float:
     return count / (time.perf_counter() - began)
 
 
+def database_of(store: Store) -> SqliteDatabase:
+    assert isinstance(store, SqlStore)
+    assert isinstance(store.database, SqliteDatabase)
+    return store.database
+
+
 async def two_in_process(store: Store, count: int) -> tuple[float, float]:
     """Tasks a second through their whole life, submission included, and tasks for each flush to the disk. For SQLite: one process."""
-    assert isinstance(store, SqliteStore)
-    flushed, began = store.flushes, time.perf_counter()
+    database = database_of(store)
+    flushed, began = database.flushes, time.perf_counter()
     await Submitter(store.tasks).submit(count)
     done = sum(await asyncio.gather(claim_and_end(store.tasks, "run_1"), claim_and_end(store.tasks, "run_2")))
     seconds = time.perf_counter() - began
     assert done == count
-    return count / seconds, count / (store.flushes - flushed)
+    return count / seconds, count / (database.flushes - flushed)
 
 
 async def two_processes(url: str, tasks: TaskStore, count: int) -> float:

@@ -63,7 +63,7 @@ class Platform:
     async def records(self) -> list[UsageRecord]:
         """The ledger, once the journal has written everything; newest first."""
         await self.gateway.journal.flush()
-        return await self.gateway.store.records(UsageQuery(limit=100_000))
+        return await self.gateway.store.ledger.records(UsageQuery(limit=100_000))
 
     async def until_quiet(self, seconds: float = 5.0) -> None:
         """Returns when nothing is in flight anywhere; fails the test when something leaked."""

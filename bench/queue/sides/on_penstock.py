@@ -26,8 +26,8 @@ class Direct:
     async def open(self) -> None:
         self._context = opened(ADDRESS)
         store = await self._context.__aenter__()
-        await first_start(store, b"bench", SystemClock())
-        self._org = (await store.organisations())[0].id
+        await first_start(store.accounts, b"bench", SystemClock())
+        self._org = (await store.accounts.organisations())[0].id
         self._tasks = store.tasks
         self._looker = await psycopg.AsyncConnection.connect(ADDRESS, autocommit=True)
         self._ids = TaskIds()

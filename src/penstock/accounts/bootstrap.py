@@ -7,7 +7,7 @@ from penstock.accounts.passwords import Passwords
 from penstock.domain import keys
 from penstock.domain.clock import Clock
 from penstock.domain.ids import new_id
-from penstock.domain.ports import Accounts
+from penstock.domain.ports import AccountStore
 from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Plan, Scope, ServiceClass, ServiceTier, User
 
 ADMIN_EMAIL = "admin@penstock.internal"
@@ -47,7 +47,7 @@ class FirstStart:
     admin_password: str = field(repr=False)
 
 
-async def first_start(store: Accounts, secret_key: bytes, clock: Clock) -> FirstStart | None:
+async def first_start(store: AccountStore, secret_key: bytes, clock: Clock) -> FirstStart | None:
     """Fill an empty store; None when it has been started before. Of several processes at once, one gets the secrets."""
     if await store.organisations():
         return None

@@ -15,7 +15,7 @@ from penstock.domain import keys
 from penstock.domain.clock import Clock
 from penstock.domain.errors import BadRequest, PermissionDenied, Unauthenticated
 from penstock.domain.ids import new_id
-from penstock.domain.ports import Accounts
+from penstock.domain.ports import AccountStore
 from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Principal, Scope, User
 
 ROLES = ("worker", "runner")
@@ -27,7 +27,7 @@ class AccountService:
 
     def __init__(
         self,
-        store: Accounts,
+        store: AccountStore,
         secret_key: bytes,
         clock: Clock,
         *,

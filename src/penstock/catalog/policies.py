@@ -8,11 +8,13 @@ from penstock.catalog.policy_changes import Change, changes
 from penstock.domain.clock import Clock
 from penstock.domain.errors import NotFound, PreconditionFailed
 from penstock.domain.policy import Policy, PolicyVersion
-from penstock.domain.ports import PolicyArchive
+from penstock.domain.ports import PolicyStore
 from penstock.domain.principal import Plan
 
 
-class Archive(PolicyArchive, Protocol):
+class Plans(Protocol):
+    """The part of the port `AccountStore` that knows the plans."""
+
     async def plans(self) -> list[Plan]: ...
 
 
@@ -24,34 +26,35 @@ class Edit:
     changes: tuple[Change, ...]
 
 
-async def in_force(store: Archive) -> PolicyVersion:
+async def in_force(policies: PolicyStore, accounts: Plans) -> PolicyVersion:
     """The newest version; 0, the defaults, where nobody has edited it. Its plans are those of the accounts."""
-    found = await store.policy() or PolicyVersion(0, Policy())
-    return replace(found, policy=replace(found.policy, plans=tuple(await store.plans())))
+    found = await policies.get() or PolicyVersion(0, Policy())
+    return replace(found, policy=replace(found.policy, plans=tuple(await accounts.plans())))
 
 
 class Policies:
     """Every method may raise PortUnavailable."""
 
-    def __init__(self, store: Archive, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, policies: PolicyStore, accounts: Plans, clock: Clock) -> None:
+        self._policies = policies
+        self._accounts = accounts
         self._time = clock.time
 
     async def current(self) -> PolicyVersion:
-        return await in_force(self._store)
+        return await in_force(self._policies, self._accounts)
 
     async def version(self, number: int) -> PolicyVersion:
         """Raises NotFound."""
         newest = await self.current()
         if number == newest.version:
             return newest
-        found = PolicyVersion(0, replace(Policy(), plans=newest.policy.plans)) if number == 0 else await self._store.policy(number)
+        found = PolicyVersion(0, replace(Policy(), plans=newest.policy.plans)) if number == 0 else await self._policies.get(number)
         if found is None:
             raise NotFound("There is no such version of the policy.")
         return found
 
     async def versions(self, limit: int, before: int | None) -> list[PolicyVersion]:
-        return await self._store.policy_versions(limit, before)
+        return await self._policies.page(limit, before)
 
     async def edit(
         self, make: Callable[[Policy], Policy], author: str, comment: str = "", expected: int | None = None, *, dry_run: bool = False
@@ -70,7 +73,7 @@ class Policies:
             return Edit(new, different)
         if not different and old.version:
             return Edit(old, ())
-        if not await self._store.save_policy(new):
+        if not await self._policies.save(new):
             raise PreconditionFailed("Somebody else has edited the policy at the same moment: look at it again.")
         return Edit(new, different)
 

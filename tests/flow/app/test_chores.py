@@ -34,6 +34,6 @@ async def test_only_workers_that_are_long_gone_are_forgotten(tmp_path: Path) -> 
         recent = replace(values.worker("wrk_recent", public_key=b"\x03" * 32), last_seen_at=1000.0)
         upstream = replace(values.worker("wrk_upstream", public_key=b""), kind=WorkerKind.UPSTREAM, last_seen_at=10.0)
         for record in (gone, lives, recent, upstream):
-            await store.save_worker(record)
-        assert await forget_workers(store, 1000.0, alive={"wrk_lives"}) == ["wrk_gone"]
-        assert {record.id for record in await store.workers()} == {"wrk_lives", "wrk_recent", "wrk_upstream"}
+            await store.workers.save(record)
+        assert await forget_workers(store.workers, 1000.0, alive={"wrk_lives"}) == ["wrk_gone"]
+        assert {record.id for record in await store.workers.all()} == {"wrk_lives", "wrk_recent", "wrk_upstream"}

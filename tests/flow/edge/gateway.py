@@ -175,19 +175,19 @@ async def gateway(**options: Any) -> AsyncIterator[Gateway]:
     clock, fleet, reasons, blobs = ManualClock(), MemoryFleet(), Reasons(), MemoryBlobs()
     store = await open_store("sqlite://", secret_key=SECRET_KEY, migrate=True)
     try:
-        await store.save_plan(PLAN)
-        accounts = AccountService(store, SECRET_KEY, clock)
-        ring = KeyRing(store, SECRET_KEY, clock)
+        await store.accounts.save_plan(PLAN)
+        accounts = AccountService(store.accounts, SECRET_KEY, clock)
+        ring = KeyRing(store.accounts, SECRET_KEY, clock)
         services = ControlServices(
             store=store,
             accounts=accounts,
             inference=NoWorkers(),
-            batches=BatchService(store, FileService(store, blobs, clock), clock),
-            responses=ResponseService(store, store.tasks, clock),
-            files=FileService(store, blobs, clock),
-            tasks=make_desk(store.tasks, store, NoInference(), SECRET_KEY, clock, Random(1), new_id, RequestIds().next),
+            batches=BatchService(store.batches, FileService(store.files, blobs, clock), clock),
+            responses=ResponseService(store.responses, store.tasks, clock),
+            files=FileService(store.files, blobs, clock),
+            tasks=make_desk(store.tasks, store.accounts, NoInference(), SECRET_KEY, clock, Random(1), new_id, RequestIds().next),
             fleet=fleet,
-            authenticate=SignIn(ring, accounts, store),
+            authenticate=SignIn(ring, accounts, store.accounts),
             limiter=AddressLimiter(clock, unauthenticated_per_minute=1_000_000, api_per_minute=1_000_000),
             readiness=reasons,
             metrics=Metrics(),
@@ -210,11 +210,11 @@ async def gateway(**options: Any) -> AsyncIterator[Gateway]:
 async def organised(store: Store, clock: ManualClock, name: str) -> Organised:
     """An organisation with a key of each role, written past the API."""
     result = Organised(new_id("org"))
-    await store.create_organisation(Organisation(result.org_id, name, PLAN.name, clock.time()))
+    await store.accounts.create_organisation(Organisation(result.org_id, name, PLAN.name, clock.time()))
     for role, scopes in ROLES.items():
         text = keys.new_secret(keys.API_KEY)
         digest = keys.digest(SECRET_KEY, text)
-        await store.create_key(KeyRecord(new_id("key"), result.org_id, role, digest, keys.hint(text), scopes, clock.time()))
+        await store.accounts.create_key(KeyRecord(new_id("key"), result.org_id, role, digest, keys.hint(text), scopes, clock.time()))
         result.keys[role] = text
     return result
 

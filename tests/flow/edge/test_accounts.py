@@ -44,10 +44,10 @@ async def test_a_revoked_key_is_refused_once_the_change_is_heard(gate: Gateway) 
     made = await made_key(gate)
     headers = {"authorization": f"Bearer {made['secret']}"}
     assert (await gate.client.get("/api/me", headers=headers)).status_code == 200
-    before = (await gate.store.changes_since(0)).version
+    before = (await gate.store.changes.since(0)).version
     for _ in range(2):
         assert (await gate.client.delete(f"/api/keys/{made['id']}", headers=gate.admin)).status_code == 204
-    gate.ring.forget((await gate.store.changes_since(before)).subjects)
+    gate.ring.forget((await gate.store.changes.since(before)).subjects)
     assert (await gate.client.get("/api/me", headers=headers)).status_code == 401
     assert (await gate.client.get(f"/api/keys/{made['id']}", headers=gate.admin)).json()["revoked_at"] == gate.clock.time()
 

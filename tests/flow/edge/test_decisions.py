@@ -30,7 +30,7 @@ def decision_id(answer: httpx.Response) -> str:
 async def another_key(gate: Platform, *scopes: Scope) -> dict[str, str]:
     """Of another organisation."""
     gateway = gate.gateway
-    plan = next(plan for plan in await gateway.store.plans() if plan.name == "free")
+    plan = next(plan for plan in await gateway.store.accounts.plans() if plan.name == "free")
     admin = Principal("", SystemActor("test"), plan, frozenset(Scope))
     org = await gateway.accounts.create_organisation(admin, "another", "free")
     _, key = await gateway.accounts.create_key(admin, name="test", org_id=org.id, scopes=frozenset(scopes))
@@ -123,7 +123,7 @@ async def test_a_sample_outlives_the_memory_of_the_gateway(tmp_path: Path) -> No
     async with scripted(well) as (server,), platform(tmp_path, [server.url], explain=explain) as gate:
         answer = await gate.chat()
         async with asyncio.timeout(10):
-            while await gate.gateway.store.decision(decision_id(answer)) is None:  # noqa: ASYNC110 - the store has no event for it
+            while await gate.gateway.store.decisions.get(decision_id(answer)) is None:  # noqa: ASYNC110 - the store has no event for it
                 await asyncio.sleep(0.05)
         remembered = (await gate.http.get(f"/api/decisions/{decision_id(answer)}")).json()
     async with scripted(well) as (server,), platform(tmp_path, [server.url], explain=explain) as again:

@@ -133,7 +133,7 @@ async def left(gate: Gateway) -> list[str]:
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_file_that_is_too_large(announced: bool) -> None:
     async with gateway() as first:
-        files = FileService(first.store, MemoryBlobs(), first.clock, max_bytes=100_000)
+        files = FileService(first.store.files, MemoryBlobs(), first.clock, max_bytes=100_000)
         async with gateway(files=files) as gate:
             body = form(("purpose", "batch"), ("file", "x", b"x" * 200_000))
             answer = await post(gate, body, 0 if announced else 1000)
@@ -144,9 +144,9 @@ async def test_a_file_that_is_too_large(announced: bool) -> None:
 async def test_an_organisation_has_room_for_so_much() -> None:
     async with gateway() as first:
         blobs = MemoryBlobs()
-        files = FileService(first.store, blobs, first.clock, max_org_bytes=1000)
+        files = FileService(first.store.files, blobs, first.clock, max_org_bytes=1000)
         async with gateway(files=files) as gate:
-            files._store = gate.store
+            files._store = gate.store.files
             kept = await uploaded(gate, content=b"x" * 600)
             for size, piece in ((500, 0), (500, 100)):
                 answer = await post(gate, form(("purpose", "batch"), ("file", "x", b"x" * size)), piece)

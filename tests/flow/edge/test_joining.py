@@ -31,7 +31,7 @@ async def test_a_worker_joins_with_a_token(gate: Gateway) -> None:
     assert answer.status_code == 201
     body = answer.json()
     assert body == {"worker_id": body["worker_id"], "heartbeat_seconds": 5.0}
-    record = await gate.store.worker(body["worker_id"])
+    record = await gate.store.workers.get(body["worker_id"])
     assert record is not None
     assert (record.base_url, record.secret, record.org_id, record.slots) == ("http://127.0.0.1:9000", "w" * 40, None, 8)
     assert gate.fleet.records == {record.id: record}
@@ -42,7 +42,7 @@ async def test_it_comes_back_without_a_token_and_keeps_its_id(gate: Gateway) -> 
     first = await joined(gate, worker)
     again = await worker.post(gate.client, JOIN, worker.body(base_url="http://127.0.0.1:9001", secret="x" * 40))
     assert (again.status_code, again.json()["worker_id"]) == (201, first)
-    record = await gate.store.worker(first)
+    record = await gate.store.workers.get(first)
     assert record is not None
     assert (record.base_url, record.secret) == ("http://127.0.0.1:9001", "x" * 40)
 
@@ -64,7 +64,7 @@ async def test_a_heartbeat_reaches_the_store_and_the_fleet(gate: Gateway) -> Non
     gate.clock.advance(5)
     body = {"running": 3, "waiting": 1, "kv_usage": 0.5, "draining": True}
     assert (await worker.post(gate.client, f"/api/workers/{worker_id}/heartbeat", body)).status_code == 200
-    record = await gate.store.worker(worker_id)
+    record = await gate.store.workers.get(worker_id)
     assert record is not None
     assert (record.load, record.last_seen_at) == (WorkerLoad(3, 1, 0.5), gate.clock.time())
     assert (gate.fleet.live[worker_id].load, gate.fleet.live[worker_id].state) == (WorkerLoad(3, 1, 0.5), WorkerState.DRAINING)
@@ -99,7 +99,7 @@ async def test_a_token_of_an_organisation_makes_a_worker_of_it_alone(gate: Gatew
     made = await token(gate, gate.theirs.headers("workers"))
     worker = SigningWorker(gate.clock)
     answer = await worker.post(gate.client, JOIN, worker.body(token=made["secret"]))
-    record = await gate.store.worker(answer.json()["worker_id"])
+    record = await gate.store.workers.get(answer.json()["worker_id"])
     assert record is not None
     assert (made["org_id"], record.org_id) == (gate.theirs.org_id, gate.theirs.org_id)
 
@@ -109,7 +109,7 @@ async def test_a_known_worker_does_not_change_organisation_by_another_token(gate
     worker_id = await joined(gate, worker)
     made = await token(gate, gate.theirs.headers("workers"))
     await worker.post(gate.client, JOIN, worker.body(token=made["secret"]))
-    record = await gate.store.worker(worker_id)
+    record = await gate.store.workers.get(worker_id)
     assert record is not None
     assert record.org_id is None
 
@@ -205,7 +205,7 @@ async def test_what_a_worker_may_not_say(gate: Gateway, fields: dict[str, Any]) 
     worker = SigningWorker(gate.clock)
     answer = await worker.post(gate.client, JOIN, worker.body(token=(await token(gate))["secret"], **fields))
     assert answer.status_code in (401, 422), answer.text
-    assert await gate.store.workers() == []
+    assert await gate.store.workers.all() == []
 
 
 async def test_only_failures_count_against_an_address() -> None:

@@ -103,7 +103,7 @@ async def test_plans_are_edited_and_one_in_use_stays(gate: Gateway) -> None:
     both = (await get(gate))["policy"]["plans"] | {"silver": silver}
     edit = (await put(gate, {"plans": both})).json()
     assert {each["field"] for each in edit["changes"]} >= {"plans.silver.class", "plans.silver.concurrency"}
-    assert {plan.name for plan in await gate.store.plans()} == {PLAN.name, "silver"}
+    assert {plan.name for plan in await gate.store.accounts.plans()} == {PLAN.name, "silver"}
 
 
 async def test_only_an_administrator_sees_or_edits_it(gate: Gateway) -> None:

@@ -117,7 +117,7 @@ async def foreign(gate: Gateway) -> Foreign:
     worker = WorkerRecord(
         "wrk_foreign", FOREIGN_TEXT, WorkerKind.WORKER, "sim", "http://127.0.0.1:9", (ModelOffer(FOREIGN_TEXT),), 1, org_id=theirs.org_id
     )
-    await gate.store.save_worker(worker)
+    await gate.store.workers.save(worker)
     gate.fleet.worker_joined(worker)
     asked = {"model": FOREIGN_TEXT, "input": FOREIGN_TEXT, "background": True}
     answer = await gate.client.post("/v1/responses", headers=theirs.headers("owner"), json=asked)
@@ -126,10 +126,10 @@ async def foreign(gate: Gateway) -> Foreign:
     )
     wanted = {"input_file_id": file.json()["id"], "endpoint": "/v1/embeddings", "completion_window": "24h", "metadata": {"x": FOREIGN_TEXT}}
     batch = await gate.client.post("/v1/batches", headers=theirs.headers("owner"), json=wanted)
-    await gate.store.append(
+    await gate.store.ledger.append(
         "foreign", [usage_record(request_id="req_foreign", org_id=theirs.org_id, key_id=key.json()["id"], model=FOREIGN_TEXT)]
     )
-    await gate.store.save_decisions([replace(FULL, id="req_foreign", org_id=theirs.org_id, model=FOREIGN_TEXT)])
+    await gate.store.decisions.save([replace(FULL, id="req_foreign", org_id=theirs.org_id, model=FOREIGN_TEXT)])
     work = {"tasks": [{"name": FOREIGN_TEXT, "ref": "first"}, {"name": FOREIGN_TEXT, "parents": ["first"], "queue": FOREIGN_TEXT}]}
     task = await gate.client.post("/api/tasks", headers=theirs.headers("owner"), json=work)
     calendar = {"name": FOREIGN_TEXT, "cron": "@daily", "task": {"name": FOREIGN_TEXT}}
@@ -235,7 +235,7 @@ async def test_nothing_is_made_in_a_foreign_organisation(gate: Gateway, path: st
             path, headers=gate.ours.headers("owner"), json={"org_id": org, **({"name": "x"} if "keys" in path else {})}
         )
         assert answer.status_code == 404
-        assert (await gate.store.keys(gate.theirs.org_id))[0].name != "x"
+        assert (await gate.store.accounts.keys(gate.theirs.org_id))[0].name != "x"
 
 
 @pytest.mark.parametrize("role", ["keys", "owner"])
@@ -250,6 +250,6 @@ async def test_a_key_cannot_make_itself_more_than_it_is(gate: Gateway, role: str
 
 
 async def test_the_catalogue_is_everybodys(gate: Gateway) -> None:
-    await gate.store.save_model(ModelRecord("shared", Price(input_per_million=5)))
+    await gate.store.catalog.save_model(ModelRecord("shared", Price(input_per_million=5)))
     answer = await gate.client.get("/api/models", headers=gate.ours.headers("inference"))
     assert [(model["id"], model["price"]["input_per_million"]) for model in answer.json()["data"]] == [("shared", 5)]

@@ -32,7 +32,7 @@ async def test_its_secret_is_never_shown(gate: Gateway) -> None:
 async def test_named_models_are_taken_as_they_are(gate: Gateway) -> None:
     made = await add(gate, models=["a", {"id": "b", "engine_name": "b-q4", "capabilities": ["chat", "chat"]}])
     assert gate.fleet.probed == []
-    record = await gate.store.worker(made["id"])
+    record = await gate.store.workers.get(made["id"])
     assert record is not None
     assert record.models == (ModelOffer("a"), ModelOffer("b", "b-q4", None, ("chat",)))
 
@@ -45,7 +45,7 @@ async def test_an_upstream_that_does_not_answer_is_not_added(gate: Gateway) -> N
     gate.fleet.listed = ()
     answer = await gate.client.post("/api/workers", headers=gate.admin, json=body)
     assert (answer.status_code, answer.json()["param"]) == (422, "models")
-    assert await gate.store.workers() == []
+    assert await gate.store.workers.all() == []
 
 
 async def test_a_name_is_taken_once(gate: Gateway) -> None:
@@ -60,7 +60,7 @@ async def test_a_changed_base_url_drops_the_stored_secret(gate: Gateway) -> None
     path = f"/api/workers/{made['id']}"
     changed = await gate.client.patch(path, headers=gate.admin, json={"base_url": "http://127.0.0.2:11434"})
     assert (changed.json()["base_url"], changed.json()["has_secret"]) == ("http://127.0.0.2:11434", False)
-    record = await gate.store.worker(made["id"])
+    record = await gate.store.workers.get(made["id"])
     assert record is not None
     assert record.secret == ""
     assert gate.fleet.records[record.id].secret == ""

@@ -17,7 +17,7 @@ async def fill(gate: Gateway) -> None:
     """Three requests of ours on two days and two models, one of theirs."""
     ours = {"org_id": gate.ours.org_id, "key_id": "key_a", "model": "small", "started_at": START + 10, "finished_at": START + 11}
     later = {"key_id": "key_b", "started_at": START + DAY, "finished_at": START + DAY + 1, "estimated": True}
-    await gate.store.append(
+    await gate.store.ledger.append(
         "filled",
         [
             usage_record(**ours, request_id="req_1"),
@@ -140,7 +140,7 @@ async def test_a_name_leads_to_one_model(gate: Gateway, model: str, aliases: lis
 
 
 async def test_the_list_joins_the_catalogue_and_the_fleet(gate: Gateway) -> None:
-    await gate.store.save_model(ModelRecord("idle", Price(output_per_million=7), ("i",)))
+    await gate.store.catalog.save_model(ModelRecord("idle", Price(output_per_million=7), ("i",)))
     gate.fleet.extra = [ServedModel(ModelRecord("served", Price()), 2, 4096, ("chat",))]
     models = (await gate.client.get("/api/models", headers=gate.ours.headers("inference"))).json()["data"]
     assert [(model["id"], model["in_catalogue"], model["workers"], model["context_length"]) for model in models] == [

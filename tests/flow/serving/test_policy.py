@@ -23,7 +23,7 @@ IN_FORCE_SECONDS = 1.0
 
 async def customer(one: Platform, plan: str) -> httpx.AsyncClient:
     """A client of a new organisation on that plan."""
-    admin = Principal("", SystemActor("test"), (await one.gateway.store.plans())[0], frozenset(Scope))
+    admin = Principal("", SystemActor("test"), (await one.gateway.store.accounts.plans())[0], frozenset(Scope))
     org = await one.gateway.accounts.create_organisation(admin, plan, plan)
     _, key = await one.gateway.accounts.create_key(admin, name="test", org_id=org.id)
     return httpx.AsyncClient(base_url=one.gateway.base_url, headers={"authorization": f"Bearer {key}"}, timeout=30, trust_env=False)

@@ -89,8 +89,8 @@ async def test_litellm_27736_limits_multiply_by_replica_only_as_documented(tmp_p
 
 async def key_on_a_plan_of_three_a_minute(gate: Platform) -> str:
     gateway = gate.gateway
-    free = next(plan for plan in await gateway.store.plans() if plan.name == "free")
-    await gateway.store.save_plan(replace(free, requests_per_minute=3))
+    free = next(plan for plan in await gateway.store.accounts.plans() if plan.name == "free")
+    await gateway.store.accounts.save_plan(replace(free, requests_per_minute=3))
     admin = Principal("", SystemActor("test"), free, frozenset(Scope))
     org = await gateway.accounts.create_organisation(admin, "three", "free")
     _, key = await gateway.accounts.create_key(admin, name="test", org_id=org.id)

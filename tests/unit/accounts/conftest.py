@@ -18,9 +18,9 @@ async def store() -> AsyncIterator[Store]:
     """Two organisations, a and b, and the plans of a first start."""
     opened = await open_store("sqlite://", secret_key=SECRET_KEY, migrate=True)
     for plan in PLANS:
-        await opened.save_plan(plan)
+        await opened.accounts.save_plan(plan)
     for name in ("a", "b"):
-        await opened.create_organisation(Organisation(f"org_{name}", name, "free", 1.0))
+        await opened.accounts.create_organisation(Organisation(f"org_{name}", name, "free", 1.0))
     yield opened
     await opened.close()
 
@@ -32,7 +32,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def service(store: Store, clock: ManualClock) -> AccountService:
-    return AccountService(store, SECRET_KEY, clock)
+    return AccountService(store.accounts, SECRET_KEY, clock)
 
 
 @pytest.fixture

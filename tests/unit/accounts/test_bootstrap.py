@@ -23,14 +23,14 @@ async def empty() -> AsyncIterator[Store]:
 
 async def test_the_first_start_makes_everything_that_is_needed(empty: Store) -> None:
     clock = ManualClock()
-    shown = await first_start(empty, SECRET_KEY, clock)
+    shown = await first_start(empty.accounts, SECRET_KEY, clock)
     assert shown is not None
-    (organisation,) = await empty.organisations()
+    (organisation,) = await empty.accounts.organisations()
     assert (organisation.name, organisation.plan, organisation.created_at) == ("default", "enterprise", clock.time())
-    key = await empty.key_by_digest(keys.digest(SECRET_KEY, shown.api_key))
+    key = await empty.accounts.key_by_digest(keys.digest(SECRET_KEY, shown.api_key))
     assert key is not None
     assert (key.org_id, key.scopes, key.expires_at) == (organisation.id, frozenset(Scope), None)
-    service = AccountService(empty, SECRET_KEY, clock)
+    service = AccountService(empty.accounts, SECRET_KEY, clock)
     token = await service.join_token(shown.join_token)
     assert (token.role, token.org_id) == ("any", None)
     user = await service.verify_password(shown.admin_email, shown.admin_password)
@@ -40,8 +40,8 @@ async def test_the_first_start_makes_everything_that_is_needed(empty: Store) -> 
 
 
 async def test_the_plans_are_the_documented_ones(empty: Store) -> None:
-    await first_start(empty, SECRET_KEY, ManualClock())
-    plans = {plan.name: plan for plan in await empty.plans()}
+    await first_start(empty.accounts, SECRET_KEY, ManualClock())
+    plans = {plan.name: plan for plan in await empty.accounts.plans()}
     assert plans == {plan.name: plan for plan in PLANS}
     numbers = {name: (plan.requests_per_minute, plan.tokens_per_minute, plan.concurrency) for name, plan in plans.items()}
     assert numbers == {"free": (60, 40_000, 4), "premium": (600, 400_000, 32), "enterprise": (10_000_000, 10**12, 10_000)}
@@ -51,15 +51,15 @@ async def test_the_plans_are_the_documented_ones(empty: Store) -> None:
 
 
 async def test_a_second_start_shows_nothing(empty: Store) -> None:
-    assert await first_start(empty, SECRET_KEY, ManualClock()) is not None
-    assert await first_start(empty, SECRET_KEY, ManualClock()) is None
+    assert await first_start(empty.accounts, SECRET_KEY, ManualClock()) is not None
+    assert await first_start(empty.accounts, SECRET_KEY, ManualClock()) is None
 
 
 async def test_of_two_starts_at_once_one_shows_the_secrets_that_count(empty: Store) -> None:
-    both = await asyncio.gather(*(first_start(empty, SECRET_KEY, ManualClock()) for _ in range(2)))
+    both = await asyncio.gather(*(first_start(empty.accounts, SECRET_KEY, ManualClock()) for _ in range(2)))
     (shown,) = [each for each in both if each]
-    assert await empty.key_by_digest(keys.digest(SECRET_KEY, shown.api_key)) is not None
-    assert len(await empty.keys()) == 1
+    assert await empty.accounts.key_by_digest(keys.digest(SECRET_KEY, shown.api_key)) is not None
+    assert len(await empty.accounts.keys()) == 1
 
 
 def test_secrets_do_not_slip_into_a_log() -> None:

@@ -19,7 +19,7 @@ async def test_a_new_key_is_found_by_its_digest(service: AccountService, store: 
         tokens_per_minute=7,
     )
     assert keys.well_formed(secret, keys.API_KEY)
-    assert await store.key_by_digest(keys.digest(SECRET_KEY, secret)) == record
+    assert await store.accounts.key_by_digest(keys.digest(SECRET_KEY, secret)) == record
     assert record == KeyRecord(
         id=record.id,
         org_id="org_a",
@@ -69,7 +69,7 @@ async def test_nobody_grants_a_scope_that_they_do_not_hold(service: AccountServi
             await service.create_key(writer, name="x", scopes=[Scope.INFERENCE, scope])
     with pytest.raises(PermissionDenied):
         await service.create_key(caller(Scope.INFERENCE), name="x")
-    assert await store.keys() == []
+    assert await store.accounts.keys() == []
 
 
 async def test_an_administrator_grants_everything_to_every_organisation(service: AccountService, admin: Principal) -> None:
@@ -92,7 +92,7 @@ async def test_a_foreign_organisation_and_its_keys_do_not_exist(
     assert len(set(messages)) == 1  # the answer does not tell which of the two it is
     with pytest.raises(NotFound):
         await service.create_key(writer, name="x", org_id="org_b")
-    assert await store.key(foreign.id) == foreign
+    assert await store.accounts.key(foreign.id) == foreign
 
 
 async def test_revoking_is_for_good(service: AccountService, store: Store, clock: ManualClock, caller: Caller) -> None:
@@ -102,7 +102,7 @@ async def test_revoking_is_for_good(service: AccountService, store: Store, clock
     await service.revoke_key(writer, record.id)
     clock.advance(5)
     await service.revoke_key(writer, record.id)
-    found = await store.key(record.id)
+    found = await store.accounts.key(record.id)
     assert found is not None
     assert found.revoked_at == first
     with pytest.raises(PermissionDenied):

@@ -23,13 +23,13 @@ async def test_an_administrator_makes_and_changes_organisations(
     assert made == Organisation(made.id, "Büro", "premium", clock.time())
     changed = await service.update_organisation(admin, made.id, plan="free", disabled=True)
     assert changed == Organisation(made.id, "Büro", "free", clock.time(), disabled=True)
-    assert await store.organisation(made.id) == changed
+    assert await store.accounts.organisation(made.id) == changed
 
 
 async def test_a_change_of_nothing_is_not_told(service: AccountService, store: Store, admin: Principal) -> None:
-    before = (await store.changes_since(0)).version
+    before = (await store.changes.since(0)).version
     await service.update_organisation(admin, "org_a", name="a", plan="free", disabled=False)
-    assert (await store.changes_since(0)).version == before
+    assert (await store.changes.since(0)).version == before
 
 
 async def test_what_an_organisation_cannot_be(service: AccountService, admin: Principal) -> None:

@@ -92,8 +92,8 @@ class Gateway:
         await self.store.open(migrate=migrate)
         key = settings.secret_key.get_secret_value()
         self.secret_key = key.encode() if key else await self.store.secret("api_keys", os.urandom(_SECRET_BYTES))
-        first = await first_start(self.store, self.secret_key, self.clock)
-        models = await self.store.models()
+        first = await first_start(self.store.accounts, self.secret_key, self.clock)
+        models = await self.store.catalog.models()
         self._assemble()
         self.rooms.adopt(Catalogue(models))  # before the journal: what a crash left is billed at the prices of now
         cut = self.journal.open(self._reprice)
@@ -104,10 +104,10 @@ class Gateway:
 
     def _assemble(self) -> None:
         settings, clock = self.settings, self.clock
-        self.keys = KeyRing(self.store, self.secret_key, clock, grace_seconds=settings.admission.store_grace_seconds)
+        self.keys = KeyRing(self.store.accounts, self.secret_key, clock, grace_seconds=settings.admission.store_grace_seconds)
         self.addresses = AddressLimiter(clock, settings.admission.unauthenticated_per_minute, settings.admission.api_per_minute)
-        self.accounts = AccountService(self.store, self.secret_key, clock)
-        self.journal = Journal(settings.data_dir / "journal", self.store, settings.usage.journal_slots, settings.usage.flush_seconds)
+        self.accounts = AccountService(self.store.accounts, self.secret_key, clock)
+        self.journal = Journal(settings.data_dir / "journal", self.store.ledger, settings.usage.journal_slots, settings.usage.flush_seconds)
         timeouts, outbox = settings.upstream, Outbox()
         self.transport = HttpTransport(
             timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker, outbox
@@ -133,7 +133,7 @@ class Gateway:
         self.metrics.shadows = self.fleet.shadows
         self.watch = FleetWatch(self.fleet, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
         self.changes = ChangePoll(
-            self.store,
+            self.store.changes,
             self.keys,
             clock,
             settings.admission.change_poll_seconds,
@@ -157,7 +157,7 @@ class Gateway:
         await self.objects.open()
         self.objects.start(self._chores)
         start_sweeping(self.desk.sweeper, self._chores)
-        decisions.start(self.settings, self.rooms.decisions, self.store, self.clock.time, self._chores)
+        decisions.start(self.settings, self.rooms.decisions, self.store.decisions, self.clock.time, self._chores)
         self._chores.start(Chore("forget workers", _FORGET_EVERY_SECONDS, self._forget_workers))
         if self.settings.discover:
             own = {self.settings.port, self.port}
@@ -178,7 +178,7 @@ class Gateway:
             responses=self.objects.responses,
             tasks=self.desk,
             fleet=LiveFleet(self.rooms, self.pipeline, self.watch, self.clock),
-            authenticate=SignIn(self.keys, self.accounts, self.store),
+            authenticate=SignIn(self.keys, self.accounts, self.store.accounts),
             limiter=self.addresses,
             readiness=Ready(self.changes, self.pipeline, lambda: self.journal.failing),
             metrics=self.metrics,
@@ -198,13 +198,13 @@ class Gateway:
     # edits
 
     async def _reload_models(self) -> None:
-        self.rooms.adopt(Catalogue(await self.store.models()))
+        self.rooms.adopt(Catalogue(await self.store.catalog.models()))
 
     async def _reload_workers(self) -> None:
-        self.watch.replace_all(await self.store.workers(), frozenset(record.id for record in self._own))
+        self.watch.replace_all(await self.store.workers.all(), frozenset(record.id for record in self._own))
 
     async def _reload_policy(self) -> None:
-        found = await in_force(self.store)
+        found = await in_force(self.store.policies, self.store.accounts)
         try:
             apply(found.policy, self.rooms)
         except family.UnknownMember as error:
@@ -218,7 +218,7 @@ class Gateway:
         if self.clock.monotonic() - self._started < _SETTLED_SECONDS:
             return  # after a long rest of the whole platform its workers are on their way back
         alive = {member.id for member in self.fleet.members() if member.state is not WorkerState.DEAD}
-        await forget_workers(self.store, self.clock.time() - self.settings.routing.forget_seconds, alive)
+        await forget_workers(self.store.workers, self.clock.time() - self.settings.routing.forget_seconds, alive)
 
     def _reprice(self, record: UsageRecord) -> UsageRecord:
         return repriced(record, self.rooms.catalogue.price(record.model))

@@ -7,7 +7,7 @@ import structlog
 
 from penstock.domain.clock import Clock
 from penstock.domain.errors import PortUnavailable
-from penstock.domain.ports import Store
+from penstock.domain.ports import ChangeFeed
 from penstock.serving.admission.keyring import KeyRing
 
 log = structlog.get_logger("penstock.changes")
@@ -18,7 +18,7 @@ class ChangePoll:
 
     def __init__(
         self,
-        store: Store,
+        feed: ChangeFeed,
         keys: KeyRing,
         clock: Clock,
         every_seconds: float,
@@ -26,7 +26,7 @@ class ChangePoll:
         reload_workers: Callable[[], Awaitable[None]],
         reload_policy: Callable[[], Awaitable[None]],
     ) -> None:
-        self._store = store
+        self._feed = feed
         self._keys = keys
         self._now = clock.monotonic
         self._every = every_seconds
@@ -39,7 +39,7 @@ class ChangePoll:
 
     async def open(self) -> None:
         """Load everything once, then keep asking."""
-        self._version = (await self._store.changes_since(0)).version
+        self._version = (await self._feed.since(0)).version
         await self._reload_policy()
         await self._reload_models()
         await self._reload_workers()
@@ -63,7 +63,7 @@ class ChangePoll:
     async def ask(self) -> None:
         """One round. Raises PortUnavailable; then the same changes are asked for again."""
         asked_at = self._now()
-        changes = await self._store.changes_since(self._version)
+        changes = await self._feed.since(self._version)
         kinds = {kind for kind, _ in changes.subjects}
         if kinds & {"key", "organisation", "plan"}:
             self._keys.forget(changes.subjects)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from penstock.domain.errors import PortUnavailable
-from penstock.domain.ports import WorkerRegistry
+from penstock.domain.ports import WorkerStore
 from penstock.domain.workers import WorkerKind
 
 log = structlog.get_logger("penstock.chores")
@@ -46,15 +46,15 @@ async def _repeat(chore: Chore) -> None:
         await asyncio.sleep(chore.every_seconds)
 
 
-async def forget_workers(registry: WorkerRegistry, silent_since: float, alive: Collection[str]) -> list[str]:
+async def forget_workers(workers: WorkerStore, silent_since: float, alive: Collection[str]) -> list[str]:
     """Remove the workers that joined once and have not been heard of since `silent_since` (Unix seconds); returns their ids.
 
     Upstreams stay: an operator wrote them down, and they do not report. So do those that are `alive` as the gateway sees them: their
     times are old for a moment after somebody set the clock forward.
     """
-    silent = [record for record in await registry.workers() if record.last_seen_at < silent_since]
+    silent = [record for record in await workers.all() if record.last_seen_at < silent_since]
     gone = [record.id for record in silent if record.kind is WorkerKind.WORKER and record.id not in alive]
     for worker_id in gone:
-        await registry.remove_worker(worker_id)
+        await workers.remove(worker_id)
         log.info("worker_forgotten", worker=worker_id)
     return gone

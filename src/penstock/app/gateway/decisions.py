@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from penstock.app.gateway.chores import Chore, Chores
 from penstock.app.settings import Settings
-from penstock.domain.ports import DecisionLog
+from penstock.domain.ports import DecisionStore
 from penstock.serving.explain.ring import DecisionRing
 from penstock.serving.explain.sample import DecisionSample
 from penstock.serving.explain.words import explanation
@@ -14,18 +14,18 @@ _KEEP_EVERY_SECONDS = 1.0
 _FORGET_EVERY_SECONDS = 600.0
 
 
-def start(settings: Settings, ring: DecisionRing, log: DecisionLog, time: Callable[[], float], chores: Chores) -> None:
+def start(settings: Settings, ring: DecisionRing, store: DecisionStore, time: Callable[[], float], chores: Chores) -> None:
     explain = settings.explain
     if explain.most_per_second == 0:
         return
     sample = DecisionSample(ring, explain.sample_share, explain.most_per_second, random.random)
 
     async def keep() -> None:
-        await log.save_decisions([explanation(decision) for decision in sample.take()])
+        await store.save([explanation(decision) for decision in sample.take()])
 
     async def forget() -> None:
         before = time() - explain.keep_seconds
-        while await log.forget_decisions(before):
+        while await store.forget(before):
             pass
 
     chores.start(Chore("keep decisions", _KEEP_EVERY_SECONDS, keep))

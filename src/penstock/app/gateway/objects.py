@@ -24,12 +24,12 @@ class Objects:
         self._blobs = make_blobs("local", settings.files.directory or settings.data_dir / "files")
         self._is_ours_alone = settings.store_url.startswith("sqlite")
         limits = settings.files
-        self.files = FileService(store, self._blobs, clock, max_bytes=limits.max_bytes, max_org_bytes=limits.max_organisation_bytes)
-        self.responses = ResponseService(store, store.tasks, clock)
-        self.batches = BatchService(store, self.files, clock)
+        self.files = FileService(store.files, self._blobs, clock, max_bytes=limits.max_bytes, max_org_bytes=limits.max_organisation_bytes)
+        self.responses = ResponseService(store.responses, store.tasks, clock)
+        self.batches = BatchService(store.batches, self.files, clock)
         # On SQLite there is nobody else: a gateway that comes back need not wait until its own claims run out.
         owner = "alone" if self._is_ours_alone else new_id("gw")
-        self._work = BatchWork(store, store.tasks, self.files, clock, owner)
+        self._work = BatchWork(store.batches, store.tasks, self.files, clock, owner)
 
     async def open(self) -> None:
         """Raises PortUnavailable."""

@@ -1,58 +1,44 @@
-"""Where the rooms meet: small Protocols, implemented outside, asked for inside, introduced to each other by `app`."""
+"""Where the rooms meet: small Protocols, implemented outside, asked for inside, introduced to each other by `app`. One file a port."""
 
-from penstock.domain.ports.data_plane import (
-    Exchange,
-    Flight,
-    Inference,
-    JournalSlot,
-    Reply,
-    ResponseSink,
-    Transport,
-    TransportFailure,
-    UsageJournal,
-)
-from penstock.domain.ports.decisions import DecisionLog, DecisionView
-from penstock.domain.ports.durable import (
-    Accounts,
-    Catalogue,
-    ChangeFeed,
-    Changes,
-    Ledger,
-    SchemaOutdated,
-    Store,
-    StoreLocked,
-    StoreProblem,
-    UsageIntake,
-    UsageQuery,
-    WorkerRegistry,
-)
-from penstock.domain.ports.policy import PolicyArchive
-from penstock.domain.ports.shared import Quotas
-from penstock.domain.ports.stored_objects import BatchStore, Blobs, BlobWriter, Files, FileStore, NewFile, ResponseStore, StoredObjects
+from penstock.domain.ports.accounts import AccountStore
+from penstock.domain.ports.batches import BatchStore
+from penstock.domain.ports.blobs import Blobs, BlobWriter
+from penstock.domain.ports.catalog import ModelStore
+from penstock.domain.ports.changes import ChangeFeed, Changes
+from penstock.domain.ports.decisions import DecisionStore, RecentDecisions
+from penstock.domain.ports.files import Files, FileStore, NewFile
+from penstock.domain.ports.inference import Flight, Inference, Reply
+from penstock.domain.ports.journal import JournalSlot, UsageJournal
+from penstock.domain.ports.ledger import UsageIntake, UsageLedger, UsageQuery
+from penstock.domain.ports.policies import PolicyStore
+from penstock.domain.ports.quotas import Quotas
+from penstock.domain.ports.responses import ResponseStore
+from penstock.domain.ports.store import SchemaOutdated, Store, StoreLocked, StoreProblem
 from penstock.domain.ports.streams import Broker, StreamRefused, StreamSink, StreamSource, StreamUnreachable
 from penstock.domain.ports.tasks import Schedules, TaskControl, TaskIntake, TaskLeases, TaskStore, TaskSweep
+from penstock.domain.ports.transport import Exchange, ResponseSink, Transport, TransportFailure
+from penstock.domain.ports.workers import WorkerStore
 
 __all__ = [
-    "Accounts",
+    "AccountStore",
     "BatchStore",
     "BlobWriter",
     "Blobs",
     "Broker",
-    "Catalogue",
     "ChangeFeed",
     "Changes",
-    "DecisionLog",
-    "DecisionView",
+    "DecisionStore",
     "Exchange",
     "FileStore",
     "Files",
     "Flight",
     "Inference",
     "JournalSlot",
-    "Ledger",
+    "ModelStore",
     "NewFile",
-    "PolicyArchive",
+    "PolicyStore",
     "Quotas",
+    "RecentDecisions",
     "Reply",
     "ResponseSink",
     "ResponseStore",
@@ -61,7 +47,6 @@ __all__ = [
     "Store",
     "StoreLocked",
     "StoreProblem",
-    "StoredObjects",
     "StreamRefused",
     "StreamSink",
     "StreamSource",
@@ -75,6 +60,7 @@ __all__ = [
     "TransportFailure",
     "UsageIntake",
     "UsageJournal",
+    "UsageLedger",
     "UsageQuery",
-    "WorkerRegistry",
+    "WorkerStore",
 ]

@@ -6,25 +6,25 @@ from typing import Protocol
 from penstock.domain.decisions import Explanation
 
 
-class DecisionLog(Protocol):
+class DecisionStore(Protocol):
     """A sample of decisions, kept for some days."""
 
-    async def save_decisions(self, decisions: Sequence[Explanation]) -> None:
+    async def save(self, decisions: Sequence[Explanation]) -> None:
         """One that is there already is left as it is."""
         ...
 
-    async def decision(self, request_id: str) -> Explanation | None: ...
+    async def get(self, request_id: str) -> Explanation | None: ...
 
-    async def decisions(self, org_id: str | None, limit: int) -> list[Explanation]:
+    async def latest(self, org_id: str | None, limit: int) -> list[Explanation]:
         """Newest first; None: of every organisation."""
         ...
 
-    async def forget_decisions(self, before: float) -> int:
+    async def forget(self, before: float) -> int:
         """Removes those that began before (Unix seconds), some thousands at most; returns how many."""
         ...
 
 
-class DecisionView(Protocol):
+class RecentDecisions(Protocol):
     """The latest decisions of this gateway, from memory."""
 
     def find(self, request_id: str) -> Explanation | None: ...

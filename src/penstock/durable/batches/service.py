@@ -42,7 +42,7 @@ class BatchService:
         for last_try in (False, True):
             batch = self._new(caller, input_file_id, endpoint, metadata, output_expires_seconds)
             try:
-                await self._store.add_batch(batch)
+                await self._store.add(batch)
                 break
             except Conflict:
                 if last_try:
@@ -69,13 +69,13 @@ class BatchService:
 
     async def batch(self, org_id: str, batch_id: str) -> Batch:
         """Raises NotFound."""
-        found = await self._store.batch(org_id, batch_id)
+        found = await self._store.get(org_id, batch_id)
         if found is None:
             raise NotFound(f"No such Batch object: {batch_id}", param="batch_id")
         return found
 
     async def batches(self, org_id: str, limit: int, after: str | None) -> list[Batch]:
-        return await self._store.batches(org_id, limit, after)
+        return await self._store.page(org_id, limit, after)
 
     async def cancel(self, org_id: str, batch_id: str) -> Batch:
         """It is cancelled when what runs has stopped and its files are written. Raises NotFound, Conflict when it is over."""
@@ -86,5 +86,5 @@ class BatchService:
             if BatchStatus.CANCELLING not in LEGAL_MOVES[found.status]:
                 raise Conflict(f"A batch with the status '{found.status}' cannot be cancelled.", param="batch_id", retry=False)
             cancelling = replace(found, status=BatchStatus.CANCELLING, cancelling_at=self._clock.time())
-            if await self._store.change_batch(cancelling, found.status):
+            if await self._store.change(cancelling, found.status):
                 return cancelling

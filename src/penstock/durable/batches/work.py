@@ -53,7 +53,7 @@ class BatchWork:
     async def step(self) -> None:
         """Take what is free and move it on; none waits for another."""
         now = self._clock.time()
-        for batch in await self._store.claim_batches(self._owner, now, now + CLAIM_SECONDS, MOST_AT_ONCE):
+        for batch in await self._store.claim(self._owner, now, now + CLAIM_SECONDS, MOST_AT_ONCE):
             if batch.id not in self._working:
                 task = asyncio.create_task(self._move(batch), name=f"batch {batch.id}")
                 self._working[batch.id] = task
@@ -101,13 +101,13 @@ class BatchWork:
             await self._fail(replace(batch, total=verdict.total), verdict.faults)
             return
         begun = replace(batch, status=BatchStatus.IN_PROGRESS, in_progress_at=now, total=verdict.total, model=verdict.model)
-        if await self._store.change_batch(begun, BatchStatus.VALIDATING):
+        if await self._store.change(begun, BatchStatus.VALIDATING):
             log.info("batch_begun", batch=batch.id, organisation=batch.org_id, lines=verdict.total)
             await self._run(begun)
 
     async def _fail(self, batch: Batch, faults: tuple[LineFault, ...]) -> None:
         failed = replace(batch, status=BatchStatus.FAILED, failed_at=self._clock.time(), faults=faults)
-        await self._store.change_batch(failed, batch.status)
+        await self._store.change(failed, batch.status)
 
     async def _run(self, batch: Batch) -> None:
         if self._clock.monotonic() < self._next_look.get(batch.id, 0.0):
@@ -124,7 +124,7 @@ class BatchWork:
         if seen.completed + seen.failed < seen.total:
             self._next_look[batch.id] = self._clock.monotonic() + seen.total / _TASKS_PER_LOOK_SECOND
             if seen != batch:
-                await self._store.change_batch(seen, BatchStatus.IN_PROGRESS)
+                await self._store.change(seen, BatchStatus.IN_PROGRESS)
             return
         ended = replace(
             seen,
@@ -133,7 +133,7 @@ class BatchWork:
             output_file_id=self._files.new_file_id(),
             error_file_id=self._files.new_file_id(),
         )
-        if await self._store.change_batch(ended, BatchStatus.IN_PROGRESS):
+        if await self._store.change(ended, BatchStatus.IN_PROGRESS):
             await self._finish(ended, BatchStatus.COMPLETED)
 
     async def _stop(self, batch: Batch, ending: BatchStatus) -> None:
@@ -145,7 +145,7 @@ class BatchWork:
         named = batch
         if batch.output_file_id is None or batch.error_file_id is None:
             named = replace(batch, output_file_id=self._files.new_file_id(), error_file_id=self._files.new_file_id())
-            if not await self._store.change_batch(named, batch.status):
+            if not await self._store.change(named, batch.status):
                 return
         await self._finish(named, ending)
 
@@ -166,7 +166,7 @@ class BatchWork:
             **{moment: now},  # type: ignore[arg-type] # the three are times
         )
         files = [record for record in (written.output, written.errors) if record is not None]
-        if await self._store.change_batch(over, batch.status, files):
+        if await self._store.change(over, batch.status, files):
             log.info("batch_over", batch=batch.id, status=ending.value, completed=over.completed, failed=over.failed)
 
     # lines as tasks
@@ -220,7 +220,7 @@ class BatchWork:
 
     async def _still_runs(self, batch: Batch) -> bool:
         """Nobody has cancelled it meanwhile: a large file takes a while."""
-        found = await self._store.batch(batch.org_id, batch.id)
+        found = await self._store.get(batch.org_id, batch.id)
         return found is not None and found.status is BatchStatus.IN_PROGRESS
 
     async def _cancel_tasks(self, batch: Batch) -> None:

@@ -58,7 +58,7 @@ class FileService:
 
     async def file(self, org_id: str, file_id: str) -> FileRecord:
         """Raises NotFound."""
-        found = await self._store.file(org_id, file_id)
+        found = await self._store.get(org_id, file_id)
         if found is None or (found.expires_at is not None and found.expires_at <= self._clock.time()):
             raise no_such_file(file_id)
         return found
@@ -66,11 +66,11 @@ class FileService:
     async def files(self, query: FileQuery) -> list[FileRecord]:
         """Without those that have expired, which `sweep` has yet to remove: a page may be that much shorter."""
         now = self._clock.time()
-        return [record for record in await self._store.files(query) if record.expires_at is None or record.expires_at > now]
+        return [record for record in await self._store.page(query) if record.expires_at is None or record.expires_at > now]
 
     async def delete(self, org_id: str, file_id: str) -> None:
         """Raises NotFound."""
-        if not await self._store.remove_file(org_id, file_id):
+        if not await self._store.remove(org_id, file_id):
             raise no_such_file(file_id)
         await self._blobs.delete(file_id)
 
@@ -83,12 +83,12 @@ class FileService:
         `idle_seconds`: how long something must have lain untouched to be nobody's, where other gateways write beside us.
         """
         removed = await self._blobs.forget_unfinished(idle_seconds)
-        for record in await self._store.expired_files(self._clock.time(), _SWEPT_AT_ONCE):
-            if await self._store.remove_file(record.org_id, record.id):
+        for record in await self._store.expired(self._clock.time(), _SWEPT_AT_ONCE):
+            if await self._store.remove(record.org_id, record.id):
                 await self._blobs.delete(record.id)
                 removed += 1
         for names in _chunks(await self._blobs.names(idle_seconds)):
-            for orphan in set(names) - await self._store.known_files(names):
+            for orphan in set(names) - await self._store.known(names):
                 await self._blobs.delete(orphan)
                 removed += 1
         return removed
@@ -96,7 +96,7 @@ class FileService:
     async def _keep(self, upload: NewFile, org_id: str, filename: str, purpose: Purpose, expires_in_seconds: float | None) -> FileRecord:
         record = self.record(upload, org_id, filename, purpose, expires_in_seconds)
         try:
-            await self._store.add_file(record)
+            await self._store.add(record)
         except BaseException:
             await self._blobs.delete(record.id)
             raise

@@ -51,7 +51,7 @@ class ResponseService:
         """The items of the answers that a new one continues. Raises BadRequest when one of them is gone, expired or not whole."""
         if previous_id is None:
             return []
-        chain = await self._store.response_chain(org_id, previous_id, LONGEST_CHAIN)
+        chain = await self._store.chain(org_id, previous_id, LONGEST_CHAIN)
         if not chain:
             raise _no_previous(previous_id)
         if chain[0].previous_id is not None:
@@ -70,7 +70,7 @@ class ResponseService:
 
     async def keep(self, caller: Principal, document: Json, items: Sequence[Json]) -> None:
         """An answer that has been made at once."""
-        await self._store.add_response(self._stored(caller, document, items))
+        await self._store.add(self._stored(caller, document, items))
 
     async def submit(self, caller: Principal, document: Json, items: Sequence[Json], chat_body: bytes) -> None:
         """An answer for a task to make, at its owner's own class. Acknowledged means durable. Raises TooLarge."""
@@ -81,12 +81,12 @@ class ResponseService:
             )
         for last_try in (False, True):
             task = self._task(caller, document["id"], payload)
-            await self._store.add_response(replace(self._stored(caller, document, items), task_id=task.id))
+            await self._store.add(replace(self._stored(caller, document, items), task_id=task.id))
             try:
                 await self._tasks.enqueue([task])
                 return
             except Conflict:
-                await self._store.remove_response(caller.org_id, document["id"])
+                await self._store.remove(caller.org_id, document["id"])
                 if last_try:
                     raise
                 self._task_ids = TaskIds()  # another process drew the same bits
@@ -109,7 +109,7 @@ class ResponseService:
         found = await self._known(org_id, response_id)
         if found.task_id is not None and not found.status.over:
             await self._tasks.cancel(org_id, [found.task_id])
-        await self._store.remove_response(org_id, response_id)
+        await self._store.remove(org_id, response_id)
 
     async def cancel(self, org_id: str, response_id: str) -> Json:
         """Again, or after its end, is no error: the answer says what is. Raises NotFound, BadRequest when no task makes it."""
@@ -119,23 +119,23 @@ class ResponseService:
         await self._tasks.cancel(org_id, [found.task_id])
         settled = await self._settled(found)
         if not settled.status.over:
-            await self._store.finish_response(self._cancelled(settled))
+            await self._store.finish(self._cancelled(settled))
         return await self.response(org_id, response_id)
 
     # beside the traffic
 
     async def settle_all(self) -> int:
         """Let answers take over what became of their tasks, also those that nobody asks for; how many did."""
-        waiting = await self._store.unfinished_responses(_AT_ONCE)
+        waiting = await self._store.unfinished(_AT_ONCE)
         return sum([(await self._settled(one)).status.over for one in waiting])
 
     async def forget_expired(self) -> int:
-        return await self._store.forget_responses(self._clock.time(), _AT_ONCE)
+        return await self._store.forget_expired(self._clock.time(), _AT_ONCE)
 
     # how it is done
 
     async def _known(self, org_id: str, response_id: str) -> StoredResponse:
-        found = await self._store.response(org_id, response_id)
+        found = await self._store.get(org_id, response_id)
         if found is None or found.expires_at <= self._clock.time():
             raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
         return found
@@ -153,10 +153,10 @@ class ResponseService:
             return replace(found, status=ResponseStatus.QUEUED if detail.task.status in _WAITS else ResponseStatus.IN_PROGRESS)
         else:
             finished = self._finished(found, detail.task)
-        if await self._store.finish_response(finished):
+        if await self._store.finish(finished):
             return finished
         # Somebody else was first, or has deleted it: what they wrote is what counts.
-        return await self._store.response(found.org_id, found.id) or finished
+        return await self._store.get(found.org_id, found.id) or finished
 
     def _finished(self, found: StoredResponse, task: Task) -> StoredResponse:
         if task.status is TaskStatus.SUCCEEDED and task.result is not None:

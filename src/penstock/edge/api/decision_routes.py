@@ -123,7 +123,7 @@ async def list_decisions(
     wanted = limit if last is None else min(1000, int(last.removeprefix("true") or 1) or 1)
     found = {each.id: each for each in services.decisions.latest(org_id, wanted + 1)}
     if len(found) <= wanted:
-        for each in await services.store.decisions(org_id, wanted + 1):
+        for each in await services.store.decisions.latest(org_id, wanted + 1):
             found.setdefault(each.id, each)
     newest: list[Explanation] = sorted(found.values(), key=lambda each: each.started_at + each.seconds, reverse=True)
     return DecisionList(data=[DecisionView.model_validate(each) for each in newest[:wanted]], has_more=len(newest) > wanted)
@@ -133,6 +133,6 @@ async def list_decisions(
 async def show_decision(decision_id: DecisionId, caller: Caller, services: Services) -> DecisionView:
     """From this gateway's memory of its latest requests, or from the sample that the store keeps."""
     request_id = decision_id.partition(";")[0]
-    found = services.decisions.find(request_id) or await services.store.decision(request_id)
+    found = services.decisions.find(request_id) or await services.store.decisions.get(request_id)
     found = owned(caller, found, "decision (any more): the latest are kept in memory, and a sample of them in the store")
     return DecisionView.model_validate(found)

@@ -51,7 +51,7 @@ class NewKey(Body):
 @router.get("", responses=problems(404, 422), summary="List keys")
 async def list_keys(caller: Caller, services: Services, org: OrgFilter = None, limit: Limit = 1000, after: After = None) -> KeyList:
     """Newest first; without their secrets, which are not kept."""
-    keys = await services.store.keys(org_filter(caller, org))
+    keys = await services.store.accounts.keys(org_filter(caller, org))
     return KeyList.model_validate(page(keys, limit, after, lambda key: key.id))
 
 
@@ -72,7 +72,7 @@ async def create_key(body: NewKey, caller: KeyWriter, services: Services) -> Cre
 
 @router.get("/{key_id}", responses=problems(404, 422), summary="Show a key")
 async def show_key(key_id: Id, caller: Caller, services: Services) -> KeyView:
-    key = owned(caller, await services.store.key(key_id), "key")
+    key = owned(caller, await services.store.accounts.key(key_id), "key")
     return KeyView.model_validate(key)
 
 

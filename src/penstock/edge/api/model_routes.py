@@ -69,14 +69,14 @@ class ModelList(Page):
 async def list_models(caller: Caller, services: Services, limit: Limit = 1000, after: After = None) -> ModelList:
     """What the catalogue has, and what can be served without an entry in it; by id."""
     served = {model.record.id: model for model in services.fleet.models(org_filter(caller))}
-    entries = {record.id: record for record in await services.store.models()}
+    entries = {record.id: record for record in await services.store.catalog.models()}
     part = page(sorted(served.keys() | entries.keys()), limit, after, str)
     return ModelList(data=[_view(name, entries.get(name), served.get(name)) for name in part["data"]], has_more=part["has_more"])
 
 
 @router.put("/{model_id:path}", responses=body_problems(404, 409), summary="Set a model's price, aliases or context length")
 async def put_model(model_id: ModelPath, body: ModelBody, caller: Admin, services: Services) -> ModelView:
-    entries = {record.id: record for record in await services.store.models()}
+    entries = {record.id: record for record in await services.store.catalog.models()}
     old = entries.get(model_id) or ModelRecord(model_id, Price(), created_at=services.clock.time())
     aliases = tuple(dict.fromkeys(body.aliases)) if body.aliases is not None else old.aliases
     _check_aliases(model_id, aliases, [record for record in entries.values() if record.id != model_id])
@@ -88,14 +88,14 @@ async def put_model(model_id: ModelPath, body: ModelBody, caller: Admin, service
         created_at=old.created_at,
         owned_by=body.owned_by or old.owned_by,
     )
-    await services.store.save_model(record)
+    await services.store.catalog.save_model(record)
     return _view(model_id, record, _served(services, model_id))
 
 
 @router.delete("/{model_id:path}", status_code=204, responses=problems(404, 422), summary="Remove a model's entry")
 async def remove_model(model_id: ModelPath, caller: Admin, services: Services) -> None:
     """Workers that serve it go on; it is then free of charge and has no alias."""
-    if not await services.store.remove_model(model_id):
+    if not await services.store.catalog.remove_model(model_id):
         raise not_found("model in the catalogue")
 
 

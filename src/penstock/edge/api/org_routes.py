@@ -38,7 +38,7 @@ class OrgChange(Body):
 @router.get("", responses=problems(422), summary="List organisations")
 async def list_orgs(caller: Caller, services: Services, limit: Limit = 1000, after: After = None) -> OrgList:
     """An administrator sees all, everybody else their own."""
-    seen = [org for org in await services.store.organisations() if owns(caller, org.id)]
+    seen = [org for org in await services.store.accounts.organisations() if owns(caller, org.id)]
     return OrgList.model_validate(page(seen, limit, after, lambda org: org.id))
 
 
@@ -49,7 +49,7 @@ async def create_org(body: NewOrg, caller: Admin, services: Services) -> OrgView
 
 @router.get("/{org_id}", responses=problems(404, 422), summary="Show an organisation")
 async def show_org(org_id: Id, caller: Caller, services: Services) -> OrgView:
-    org = await services.store.organisation(org_id)
+    org = await services.store.accounts.organisation(org_id)
     if org is None or not owns(caller, org.id):
         raise not_found("organisation")
     return OrgView.model_validate(org)

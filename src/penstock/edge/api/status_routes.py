@@ -54,7 +54,7 @@ class Status(View):
 
 @router.get("/me", responses=problems(), summary="Show the caller")
 async def me(caller: Caller, services: Services) -> Me:
-    organisation = await services.store.organisation(caller.org_id)
+    organisation = await services.store.accounts.organisation(caller.org_id)
     return Me(
         org_id=caller.org_id,
         org_name=organisation.name if organisation else "",
@@ -66,7 +66,7 @@ async def me(caller: Caller, services: Services) -> Me:
 
 @router.get("/plans", responses=problems(), summary="List plans")
 async def list_plans(caller: Caller, services: Services) -> PlanList:
-    return PlanList(data=[_plan(plan) for plan in await services.store.plans()], has_more=False)
+    return PlanList(data=[_plan(plan) for plan in await services.store.accounts.plans()], has_more=False)
 
 
 @router.get("/status", responses=problems(), summary="Show how the gateway is")

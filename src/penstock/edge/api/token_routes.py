@@ -39,7 +39,7 @@ class NewToken(Body):
 
 @router.get("", responses=problems(422), summary="List join tokens")
 async def list_tokens(caller: WorkerWriter, services: Services, limit: Limit = 1000, after: After = None) -> TokenList:
-    seen = [token for token in await services.store.join_tokens() if owns(caller, token.org_id)]
+    seen = [token for token in await services.store.accounts.join_tokens() if owns(caller, token.org_id)]
     return TokenList.model_validate(page(seen, limit, after, lambda token: token.id))
 
 

@@ -99,8 +99,8 @@ async def report_usage(
     """Sums by group, the largest cost first; `totals` are of everything that the filters let through."""
     groups = tuple(dict.fromkeys(group_by.split(","))) if group_by else ()
     query = UsageQuery(org_filter(caller, org), key, model, since, until, groups, limit + 1)
-    rows = await services.store.report(query)
-    everything = await services.store.report(replace(query, group_by=(), limit=1))
+    rows = await services.store.ledger.report(query)
+    everything = await services.store.ledger.report(replace(query, group_by=(), limit=1))
     return Report(
         data=[RowView.model_validate(row) for row in rows[:limit]],
         totals=TotalsView.model_validate(everything[0] if everything else _NOTHING),
@@ -122,13 +122,13 @@ async def list_records(
 ) -> RecordList:
     """Newest first."""
     query = UsageQuery(org_filter(caller, org), key, model, since, until, (), limit + 1)
-    records = await services.store.records(query, after)
+    records = await services.store.ledger.records(query, after)
     return RecordList(data=[RecordView.model_validate(record) for record in records[:limit]], has_more=len(records) > limit)
 
 
 @router.get("/records/{request_id}", responses=problems(404, 422), summary="Show one request")
 async def show_record(request_id: RequestId, caller: UsageReader, services: Services) -> RecordView:
-    record = owned(caller, await services.store.record(request_id), "request in the ledger")
+    record = owned(caller, await services.store.ledger.record(request_id), "request in the ledger")
     return RecordView.model_validate(record)
 
 

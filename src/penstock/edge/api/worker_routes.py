@@ -99,7 +99,7 @@ class UpstreamChange(Body):
 @router.get("", responses=problems(422), summary="List workers")
 async def list_workers(caller: WorkerWriter, services: Services, limit: Limit = 1000, after: After = None) -> WorkerList:
     seen = {worker.id: worker for worker in services.fleet.snapshot()}
-    own = [record for record in await services.store.workers() if owns(caller, record.org_id)]
+    own = [record for record in await services.store.workers.all() if owns(caller, record.org_id)]
     part = page(own, limit, after, lambda record: record.id)
     return WorkerList(data=[view(record, seen.get(record.id)) for record in part["data"]], has_more=part["has_more"])
 
@@ -108,7 +108,7 @@ async def list_workers(caller: WorkerWriter, services: Services, limit: Limit = 
 async def add_upstream(body: NewUpstream, caller: Admin, services: Services) -> WorkerView:
     """The gateways call it directly. Without `models` it is asked for its list at once."""
     url = upstream_url(body.base_url)
-    if any(record.kind is WorkerKind.UPSTREAM and record.name == body.name for record in await services.store.workers()):
+    if any(record.kind is WorkerKind.UPSTREAM and record.name == body.name for record in await services.store.workers.all()):
         raise Conflict("There is an upstream of that name.", param="name")
     record = WorkerRecord(
         id=services.new_id("wrk"),
@@ -162,7 +162,7 @@ async def change_upstream(worker_id: Id, body: UpstreamChange, caller: Admin, se
 async def remove_worker(worker_id: Id, caller: WorkerWriter, services: Services) -> None:
     """Its identity is forgotten: a worker that still runs needs a join token to come back."""
     await _own(services, caller, worker_id)
-    await services.store.remove_worker(worker_id)
+    await services.store.workers.remove(worker_id)
     services.fleet.worker_left(worker_id)
 
 
@@ -178,7 +178,7 @@ async def resume_worker(worker_id: Id, caller: WorkerWriter, services: Services)
 
 
 async def _own(services: ControlServices, caller: Principal, worker_id: str) -> WorkerRecord:
-    return owned(caller, await services.store.worker(worker_id), "worker")
+    return owned(caller, await services.store.workers.get(worker_id), "worker")
 
 
 async def _offers(services: ControlServices, given: list[ModelId | Offer] | None, url: str, secret: str) -> tuple[ModelOffer, ...]:
@@ -191,7 +191,7 @@ async def _offers(services: ControlServices, given: list[ModelId | Offer] | None
 
 
 async def _keep(services: ControlServices, record: WorkerRecord) -> WorkerView:
-    await services.store.save_worker(record)
+    await services.store.workers.save(record)
     services.fleet.worker_joined(record)
     return _shown(services, record)
 

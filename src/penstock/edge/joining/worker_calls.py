@@ -25,7 +25,7 @@ async def join(body: Join, request: Request, services: Services) -> Joined:
     if public_key is None:
         raise InvalidFields([("public_key", "not the base64 of 32 bytes.")])
     await check_signature(request, services, public_key)
-    known = await services.store.worker_by_public_key(public_key)
+    known = await services.store.workers.by_public_key(public_key)
     token = None if known else await redeem(request, services, body.token, "worker")
     now = services.clock.time()
     record = WorkerRecord(
@@ -45,7 +45,7 @@ async def join(body: Join, request: Request, services: Services) -> Joined:
         joined_at=now,
         last_seen_at=now,
     )
-    await services.store.save_worker(record)
+    await services.store.workers.save(record)
     services.fleet.worker_joined(record)
     return Joined(worker_id=record.id, heartbeat_seconds=services.heartbeat_seconds)
 
@@ -55,7 +55,7 @@ async def heartbeat(worker_id: Id, body: Heartbeat, request: Request, services: 
     """404 tells the worker to join again."""
     record = await _signer(request, services, worker_id)
     load = body.load()
-    if not await services.store.beat(worker_id, load, services.clock.time()):
+    if not await services.store.workers.beat(worker_id, load, services.clock.time()):
         raise NotFound("There is no such worker; join again.")
     services.fleet.beat(worker_id, load, body.draining)
     return Orders(draining=record.draining)
@@ -70,7 +70,7 @@ async def leave(worker_id: Id, request: Request, services: Services) -> None:
 
 async def _signer(request: Request, services: ControlServices, worker_id: str) -> WorkerRecord:
     """The worker of that id, which signed this request."""
-    record = await services.store.worker(worker_id)
+    record = await services.store.workers.get(worker_id)
     if record is None or record.kind is not WorkerKind.WORKER:
         raise unknown_caller(request, services, "worker")
     await check_signature(request, services, record.public_key)

@@ -9,7 +9,7 @@ from penstock.catalog.policies import Policies
 from penstock.domain.clock import Clock
 from penstock.domain.durable.leases import RunnerRecord
 from penstock.domain.models import ModelRecord
-from penstock.domain.ports import DecisionView, Inference, Store
+from penstock.domain.ports import Inference, RecentDecisions, Store
 from penstock.domain.principal import Principal
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
 from penstock.durable.batches.service import BatchService
@@ -129,11 +129,11 @@ class ControlServices:
     max_json_depth: int = 64
     slow_request_seconds: float = 30.0
     heartbeat_seconds: float = 5.0
-    decisions: DecisionView = field(default_factory=lambda: RingView(DecisionRing(0)))
+    decisions: RecentDecisions = field(default_factory=lambda: RingView(DecisionRing(0)))
     used_signatures: UsedSignatures = field(default_factory=UsedSignatures)
     known_runners: dict[str, tuple[float, RunnerRecord]] = field(default_factory=dict)
     """Until when (monotonic) each is believed to be as it was read."""
 
     @property
     def policies(self) -> Policies:
-        return Policies(self.store, self.clock)
+        return Policies(self.store.policies, self.store.accounts, self.clock)

@@ -6,16 +6,18 @@ This is what the migrations add up to; a change here comes with a migration and 
 from sqlalchemy import MetaData
 
 from penstock.storage.stores.accounts import schema as accounts
+from penstock.storage.stores.batches import schema as batches
 from penstock.storage.stores.catalog import schema as catalog
 from penstock.storage.stores.decisions import schema as decisions
+from penstock.storage.stores.files import schema as files
 from penstock.storage.stores.ledger import schema as ledger
-from penstock.storage.stores.objects import schema as objects
-from penstock.storage.stores.policy import schema as policy
+from penstock.storage.stores.policies import schema as policies
+from penstock.storage.stores.responses import schema as responses
 from penstock.storage.stores.sql.tables import metadata
 from penstock.storage.stores.tasks import schema as tasks
 from penstock.storage.stores.workers import schema as workers
 
-AREAS = (accounts, catalog, decisions, ledger, objects, policy, tasks, workers)
+AREAS = (accounts, batches, catalog, decisions, files, ledger, policies, responses, tasks, workers)
 """Each describes its tables in `metadata` when it is imported."""
 
 SCHEMA_VERSION = "0005"

@@ -16,12 +16,12 @@ MODEL = ModelRecord(
 
 async def test_a_model_is_saved_replaced_and_removed(store: Store) -> None:
     plain = ModelRecord("a", Price())
-    await store.save_model(MODEL)
-    await store.save_model(plain)
-    assert await store.models() == [plain, MODEL]
+    await store.catalog.save_model(MODEL)
+    await store.catalog.save_model(plain)
+    assert await store.catalog.models() == [plain, MODEL]
     changed = replace(MODEL, price=Price(), aliases=(), context_length=None)
-    await store.save_model(changed)
-    assert await store.models() == [plain, changed]
-    assert await store.remove_model(MODEL.id)
-    assert not await store.remove_model(MODEL.id)
-    assert await store.models() == [plain]
+    await store.catalog.save_model(changed)
+    assert await store.catalog.models() == [plain, changed]
+    assert await store.catalog.remove_model(MODEL.id)
+    assert not await store.catalog.remove_model(MODEL.id)
+    assert await store.catalog.models() == [plain]

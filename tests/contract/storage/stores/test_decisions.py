@@ -43,24 +43,24 @@ FULL = Explanation(
 
 async def test_what_is_kept_comes_back_as_it_was(store: Store) -> None:
     other = replace(FULL, id="req_2", org_id="org_b", started_at=200.0)
-    await store.save_decisions([FULL, other])
-    await store.save_decisions([])
-    assert await store.decision("req_1") == FULL
-    assert await store.decision("req_9") is None
-    assert await store.decisions(None, 10) == [other, FULL]
-    assert await store.decisions("org_a", 10) == [FULL]
-    assert await store.decisions(None, 1) == [other]
+    await store.decisions.save([FULL, other])
+    await store.decisions.save([])
+    assert await store.decisions.get("req_1") == FULL
+    assert await store.decisions.get("req_9") is None
+    assert await store.decisions.latest(None, 10) == [other, FULL]
+    assert await store.decisions.latest("org_a", 10) == [FULL]
+    assert await store.decisions.latest(None, 1) == [other]
 
 
 async def test_the_first_version_stays(store: Store) -> None:
-    await store.save_decisions([FULL])
-    await store.save_decisions([replace(FULL, model="another"), replace(FULL, id="req_3")])
-    assert await store.decision("req_1") == FULL
-    assert await store.decision("req_3") is not None
+    await store.decisions.save([FULL])
+    await store.decisions.save([replace(FULL, model="another"), replace(FULL, id="req_3")])
+    assert await store.decisions.get("req_1") == FULL
+    assert await store.decisions.get("req_3") is not None
 
 
 async def test_old_ones_are_forgotten(store: Store) -> None:
-    await store.save_decisions([FULL, replace(FULL, id="req_2", started_at=200.0)])
-    assert await store.forget_decisions(150.0) == 1
-    assert await store.forget_decisions(150.0) == 0
-    assert [each.id for each in await store.decisions(None, 10)] == ["req_2"]
+    await store.decisions.save([FULL, replace(FULL, id="req_2", started_at=200.0)])
+    assert await store.decisions.forget(150.0) == 1
+    assert await store.decisions.forget(150.0) == 0
+    assert [each.id for each in await store.decisions.latest(None, 10)] == ["req_2"]

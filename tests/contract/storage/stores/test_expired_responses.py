@@ -36,7 +36,7 @@ class Kept:
 async def kept(store: Store) -> Kept:
     await two_organisations(store)
     clock = ManualClock()
-    return Kept(store, clock, ResponseService(store, store.tasks, clock))
+    return Kept(store, clock, ResponseService(store.responses, store.tasks, clock))
 
 
 CALLS: dict[str, Callable[[ResponseService], Awaitable[Any]]] = {
@@ -54,7 +54,7 @@ async def test_expired_response_is_not_found_by_any_call(kept: Kept, call: Calla
     with pytest.raises(NotFound) as raised:
         await call(kept.service)
     assert (raised.value.param, str(raised.value)) == ("response_id", "Response with id 'resp_1' not found.")
-    stored = await kept.store.response(ORG, "resp_1")
+    stored = await kept.store.responses.get(ORG, "resp_1")
     assert stored is not None, "its row is the sweep's to remove"
     assert stored.status is ResponseStatus.COMPLETED
 

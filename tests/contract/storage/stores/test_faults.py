@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from penstock.domain.errors import PortUnavailable
-from penstock.domain.ports import UsageQuery
+from penstock.domain.ports import Store, UsageQuery
 from penstock.storage.stores import open_store
-from penstock.storage.stores.postgres import PostgresStore
-from penstock.storage.stores.sqlite import SqliteStore
+from penstock.storage.stores._store import SqlStore
+from penstock.storage.stores.sql.postgres_database import PostgresDatabase
+from penstock.storage.stores.sql.sqlite_database import SqliteDatabase
 from tests.contract.storage.stores import values
 from tests.support import postgres
 
@@ -106,25 +107,25 @@ def cluster() -> Iterator[Cluster]:
 
 async def test_a_killed_postgres_is_unavailable_and_works_again_when_it_is_back(cluster: Cluster) -> None:
     store = await open_store(cluster.url, migrate=True)
-    await store.append("one", [values.record("req_1")])
+    await store.ledger.append("one", [values.record("req_1")])
     cluster.kill()
     for _ in range(3):
         with pytest.raises(PortUnavailable):
             await store.check()
         with pytest.raises(PortUnavailable):
-            await store.append("two", [values.record("req_2")])
+            await store.ledger.append("two", [values.record("req_2")])
     cluster.start()
     await store.check()
-    assert not await store.append("one", [values.record("req_1")])
-    assert await store.append("two", [values.record("req_2")])
-    (row,) = await store.report(UsageQuery())
+    assert not await store.ledger.append("one", [values.record("req_1")])
+    assert await store.ledger.append("two", [values.record("req_2")])
+    (row,) = await store.ledger.report(UsageQuery())
     assert row.requests == 2
     await store.close()
 
 
 async def test_a_postgres_that_never_answers_is_unavailable(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     await (await open_store(cluster.url, migrate=True)).close()
-    monkeypatch.setattr(PostgresStore, "_limit_seconds", 0.5)
+    monkeypatch.setattr(PostgresDatabase, "limit_seconds", 0.5)
     cluster.freeze()
     with pytest.raises(PortUnavailable, match="no answer"):
         await open_store(cluster.url)
@@ -136,34 +137,39 @@ async def test_a_postgres_that_never_answers_is_unavailable(cluster: Cluster, mo
 @pytest.mark.fault("Store file can grow no more", "writes refused, what is there stays")
 async def test_a_full_disk_refuses_writes_and_keeps_what_is_there(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/penstock.db", migrate=True)
-    assert isinstance(store, SqliteStore)
-    await store.append("one", [values.record("req_1")])
+    await store.ledger.append("one", [values.record("req_1")])
     await limit_pages(store, 60)
     many = [values.record(f"req_{number}") for number in range(2, 5000)]
     with pytest.raises(PortUnavailable, match="full"):
-        await store.append("many", many)
-    assert [record.request_id for record in await store.records(UsageQuery())] == ["req_1"]
+        await store.ledger.append("many", many)
+    assert [record.request_id for record in await store.ledger.records(UsageQuery())] == ["req_1"]
     await limit_pages(store, 1_000_000)
-    assert await store.append("many", many)
+    assert await store.ledger.append("many", many)
     await store.close()
 
 
-async def limit_pages(store: SqliteStore, count: int) -> None:
+def sqlite_database(store: Store) -> SqliteDatabase:
+    assert isinstance(store, SqlStore)
+    assert isinstance(store.database, SqliteDatabase)
+    return store.database
+
+
+async def limit_pages(store: Store, count: int) -> None:
     """How a disk fills up, as far as SQLite can tell."""
-    await store._transact(lambda cursor: bool(cursor.execute(f"PRAGMA max_page_count = {count}")))
+    await sqlite_database(store).transact(lambda cursor: bool(cursor.execute(f"PRAGMA max_page_count = {count}")))
 
 
 async def test_a_file_that_another_program_holds_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock.storage.stores.sqlite._BUSY", "PRAGMA busy_timeout=10")
+    monkeypatch.setattr("penstock.storage.stores.sql.sqlite_database._BUSY", "PRAGMA busy_timeout=10")
     store = await open_store(f"sqlite:///{tmp_path}/penstock.db", migrate=True)
     intruder = sqlite3.connect(tmp_path / "penstock.db", isolation_level=None)
     intruder.execute("BEGIN IMMEDIATE")
     with pytest.raises(PortUnavailable, match="locked"):
-        await store.create_organisation(values.organisation())
+        await store.accounts.create_organisation(values.organisation())
     with pytest.raises(PortUnavailable, match="locked"):
-        await store.append("one", [values.record("req_1")])
+        await store.ledger.append("one", [values.record("req_1")])
     intruder.execute("ROLLBACK")
     intruder.close()
-    await store.create_organisation(values.organisation())
-    assert await store.append("one", [values.record("req_1")])
+    await store.accounts.create_organisation(values.organisation())
+    assert await store.ledger.append("one", [values.record("req_1")])
     await store.close()

@@ -82,67 +82,67 @@ def order(query: UsageQuery) -> Callable[[UsageRow], tuple[object, ...]]:
 
 async def test_a_record_comes_back_as_it_was(store: Store) -> None:
     one = record("req_1", outcome=Outcome.RECOVERED, model="模型/ü", prompt_tokens=BIG, cost_micros=-BIG, started_at=NOON + 0.1)
-    assert await store.append("batch", [one])
-    assert await store.record("req_1") == one
-    assert await store.record("req_0") is None
-    assert await store.record("req_10") is None
+    assert await store.ledger.append("batch", [one])
+    assert await store.ledger.record("req_1") == one
+    assert await store.ledger.record("req_0") is None
+    assert await store.ledger.record("req_10") is None
 
 
 async def test_a_batch_counts_once(store: Store) -> None:
     first, second = record("req_1"), record("req_2")
-    assert await store.append("one", [first])
-    assert not await store.append("one", [first])
-    assert not await store.append("one", [second])
-    assert await store.append("two", [second])
-    assert await store.append("none", [])
-    assert not await store.append("none", [])
-    (row,) = await store.report(UsageQuery())
+    assert await store.ledger.append("one", [first])
+    assert not await store.ledger.append("one", [first])
+    assert not await store.ledger.append("one", [second])
+    assert await store.ledger.append("two", [second])
+    assert await store.ledger.append("none", [])
+    assert not await store.ledger.append("none", [])
+    (row,) = await store.ledger.report(UsageQuery())
     assert (row.requests, row.prompt_tokens) == (2, 20)
-    assert await store.records(UsageQuery()) == [second, first]
+    assert await store.ledger.records(UsageQuery()) == [second, first]
 
 
 async def test_replays_beside_each_other_count_once(store: Store) -> None:
     batches = [(f"batch {start}", MIXED[start : start + 60]) for start in (0, 60)] * 4
-    added = await asyncio.gather(*(store.append(*batch) for batch in batches))
+    added = await asyncio.gather(*(store.ledger.append(*batch) for batch in batches))
     assert sum(added) == 2
-    (row,) = await store.report(UsageQuery(group_by=()))
+    (row,) = await store.ledger.report(UsageQuery(group_by=()))
     assert row.requests == len(MIXED)
 
 
 async def test_a_batch_of_any_size_is_whole(store: Store) -> None:
     many = [record(f"req_{number:05}", started_at=NOON + number) for number in range(3203)]
-    assert await store.append("large", many)
+    assert await store.ledger.append("large", many)
     query = UsageQuery(group_by=("day",))
-    assert await store.report(query) == oracle(many, query)
-    assert await store.records(UsageQuery(limit=10_000)) == many[::-1]
-    assert [await store.record(f"req_{number:05}") for number in (0, 999, 1000, 3202)] == [many[n] for n in (0, 999, 1000, 3202)]
+    assert await store.ledger.report(query) == oracle(many, query)
+    assert await store.ledger.records(UsageQuery(limit=10_000)) == many[::-1]
+    assert [await store.ledger.record(f"req_{number:05}") for number in (0, 999, 1000, 3202)] == [many[n] for n in (0, 999, 1000, 3202)]
 
 
 @pytest.mark.parametrize("changes", [{"prompt_tokens": 2**64}, {"model": None}])
 async def test_a_broken_batch_leaves_no_trace(store: Store, changes: dict[str, object]) -> None:
     with pytest.raises(Exception, match=r"(?i)null|int|range|NoneType"):
-        await store.append("broken", [record("req_1"), record("req_2", **changes)])
-    assert await store.records(UsageQuery()) == []
-    assert await store.report(UsageQuery()) == []
-    assert await store.append("broken", [record("req_1")])
+        await store.ledger.append("broken", [record("req_1"), record("req_2", **changes)])
+    assert await store.ledger.records(UsageQuery()) == []
+    assert await store.ledger.report(UsageQuery()) == []
+    assert await store.ledger.append("broken", [record("req_1")])
 
 
 async def test_ids_of_batches_are_forgotten_after_a_week(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_ledger, "_PRUNE_EVERY", 1)
     monkeypatch.setattr(_ledger, "time", lambda: NOON)
-    assert await store.append("batch", [record("req_1")])
+    assert await store.ledger.append("batch", [record("req_1")])
     for days, forgotten in ((6.9, False), (7.1, True)):
         monkeypatch.setattr(_ledger, "time", lambda days=days: NOON + days * 86_400)
-        assert await store.append(f"after {days} days", [])
-        assert await store.append("batch", [record("req_2")]) is forgotten
+        assert await store.ledger.append(f"after {days} days", [])
+        assert await store.ledger.append("batch", [record("req_2")]) is forgotten
 
 
 @pytest.mark.parametrize("size", range(7))
 async def test_reports_group_by_every_subset(store: Store, size: int) -> None:
-    await store.append("mixed", MIXED)
+    await store.ledger.append("mixed", MIXED)
     for names in itertools.combinations([*GROUPS, "day"], size):
         query = UsageQuery(group_by=names, since=NOON + 1000.5, until=NOON + 100_000.25)
-        assert await store.report(query) == oracle(MIXED, query)
+        assert await store.ledger.report(query) == oracle(MIXED, query)
 
 
 @pytest.mark.parametrize(
@@ -165,14 +165,14 @@ async def test_reports_group_by_every_subset(store: Store, size: int) -> None:
 async def test_a_report_keeps_to_its_span_exactly(store: Store, since: float | None, until: float | None) -> None:
     steps = (-HOUR, -0.25, 0.0, 0.25, 0.5, 0.75, 10.0, HOUR - 10, HOUR - 0.25, HOUR, HOUR + 10, 30 * HOUR)
     records = [record(f"req_{n:02}", started_at=NOON + step, cost_micros=2**n) for n, step in enumerate(steps)]
-    await store.append("batch", records)
+    await store.ledger.append("batch", records)
     query = UsageQuery(group_by=("day", "model"), since=since, until=until)
-    assert await store.report(query) == oracle(records, query)
-    assert await store.records(query) == wanted(records, query)[::-1]
+    assert await store.ledger.report(query) == oracle(records, query)
+    assert await store.ledger.records(query) == wanted(records, query)[::-1]
 
 
 async def test_a_report_filters_and_ends_at_its_limit(store: Store) -> None:
-    await store.append("mixed", MIXED)
+    await store.ledger.append("mixed", MIXED)
     for query in (
         UsageQuery(org_id="org_1", group_by=("key", "day"), limit=4),
         UsageQuery(key_id="key_2", group_by=("model",), limit=1),
@@ -180,28 +180,28 @@ async def test_a_report_filters_and_ends_at_its_limit(store: Store) -> None:
         UsageQuery(org_id="org_none"),
         UsageQuery(org_id="org_none", group_by=()),
     ):
-        assert await store.report(query) == oracle(MIXED, query)[: query.limit]
+        assert await store.ledger.report(query) == oracle(MIXED, query)[: query.limit]
 
 
 async def test_sums_are_exact_beyond_what_a_float_holds(store: Store) -> None:
-    await store.append("batch", [record("req_1", cost_micros=BIG), record("req_2", cost_micros=BIG), record("req_3", cost_micros=1)])
-    (row,) = await store.report(UsageQuery())
+    await store.ledger.append("batch", [record("req_1", cost_micros=BIG), record("req_2", cost_micros=BIG), record("req_3", cost_micros=1)])
+    (row,) = await store.ledger.report(UsageQuery())
     assert row.cost_micros == 2 * BIG + 1
     assert type(row.cost_micros) is int
 
 
 async def test_an_unknown_grouping_is_refused(store: Store) -> None:
     with pytest.raises(BadRequest) as refused:
-        await store.report(UsageQuery(group_by=("model", "worker; DROP TABLE usage_record")))
+        await store.ledger.report(UsageQuery(group_by=("model", "worker; DROP TABLE usage_record")))
     assert refused.value.param == "group_by"
 
 
 async def test_records_are_paged_newest_first(store: Store) -> None:
     records = [record(f"req_{n:02}", org_id=f"org_{n % 2}", started_at=NOON + n // 3) for n in range(20)]
-    await store.append("batch", records)
+    await store.ledger.append("batch", records)
     query = UsageQuery(org_id="org_1", limit=4)
     assert await paged(store, query) == wanted(records, query)[::-1]
-    assert await store.records(query, "req_none") == []
+    assert await store.ledger.records(query, "req_none") == []
 
 
 record_values: st.SearchStrategy[dict[str, object]] = st.builds(
@@ -240,21 +240,21 @@ async def test_append_and_report_agree_with_a_plain_reading(
     for batch in batches:
         records = [record(f"{org_id}_{len(ledger) + number}", org_id=org_id, **values) for number, values in enumerate(batch)]
         batch_id = secrets.token_hex(8)
-        assert await store.append(batch_id, records)
-        assert not await store.append(batch_id, records)
+        assert await store.ledger.append(batch_id, records)
+        assert not await store.ledger.append(batch_id, records)
         ledger += records
     query = UsageQuery(org_id=org_id, key_id=key_id, group_by=tuple(groups), since=since, until=until)
-    assert await store.report(query) == oracle(ledger, query)
+    assert await store.ledger.report(query) == oracle(ledger, query)
     newest_first = sorted(wanted(ledger, query), key=lambda r: (r.started_at, r.request_id), reverse=True)
-    assert await store.records(query) == newest_first
+    assert await store.ledger.records(query) == newest_first
     assert await paged(store, dataclasses.replace(query, limit=3)) == newest_first
     for one in ledger[:3]:
-        assert await store.record(one.request_id) == one
+        assert await store.ledger.record(one.request_id) == one
 
 
 async def paged(store: Store, query: UsageQuery) -> list[UsageRecord]:
     found: list[UsageRecord] = []
-    while page := await store.records(query, found[-1].request_id if found else None):
+    while page := await store.ledger.records(query, found[-1].request_id if found else None):
         assert len(page) <= query.limit
         found += page
     return found
@@ -263,13 +263,13 @@ async def paged(store: Store, query: UsageQuery) -> list[UsageRecord]:
 @pytest.mark.parametrize("turns", [1, 3, 10, 30])
 async def test_a_cancelled_append_is_all_or_nothing_and_hurts_nobody(store: Store, turns: int) -> None:
     records = [record(f"req_{number:04}") for number in range(3000)]
-    append = asyncio.ensure_future(store.append("batch", records))
+    append = asyncio.ensure_future(store.ledger.append("batch", records))
     for _ in range(turns):
         await asyncio.sleep(0)  # a turn of the event loop
     append.cancel()
     await asyncio.wait([append])
-    held = len(await store.records(UsageQuery(limit=10_000)))
+    held = len(await store.ledger.records(UsageQuery(limit=10_000)))
     assert held in (0, len(records))
-    assert await store.append("batch", records) is (held == 0)
-    (row,) = await store.report(UsageQuery())
+    assert await store.ledger.append("batch", records) is (held == 0)
+    (row,) = await store.ledger.report(UsageQuery())
     assert row.requests == len(records)

@@ -10,9 +10,9 @@ from tests.contract.storage.stores.values import BIG, organisation, plan
 
 
 async def two_organisations(store: Store) -> None:
-    await store.save_plan(plan())
-    await store.create_organisation(organisation("org_a"))
-    await store.create_organisation(organisation("org_b"))
+    await store.accounts.save_plan(plan())
+    await store.accounts.create_organisation(organisation("org_a"))
+    await store.accounts.create_organisation(organisation("org_b"))
 
 
 def file(file_id: str, org_id: str = "org_a", purpose: Purpose = Purpose.BATCH, expires_at: float | None = None) -> FileRecord:
@@ -32,24 +32,24 @@ def answer(response_id: str, org_id: str = "org_a", previous_id: str | None = No
 async def test_a_file_is_its_organisations_alone(store: Store) -> None:
     await two_organisations(store)
     record = file("file-1", expires_at=7.5)
-    await store.add_file(record)
-    assert await store.file("org_a", "file-1") == record
-    assert await store.file("org_b", "file-1") is None
-    assert not await store.remove_file("org_b", "file-1")
-    assert await store.known_files(["file-1", "file-2"]) == {"file-1"}
-    assert (await store.stored_bytes("org_a"), await store.stored_bytes("org_b")) == (BIG, 0)
-    assert await store.remove_file("org_a", "file-1")
-    assert not await store.remove_file("org_a", "file-1")
+    await store.files.add(record)
+    assert await store.files.get("org_a", "file-1") == record
+    assert await store.files.get("org_b", "file-1") is None
+    assert not await store.files.remove("org_b", "file-1")
+    assert await store.files.known(["file-1", "file-2"]) == {"file-1"}
+    assert (await store.files.stored_bytes("org_a"), await store.files.stored_bytes("org_b")) == (BIG, 0)
+    assert await store.files.remove("org_a", "file-1")
+    assert not await store.files.remove("org_a", "file-1")
 
 
 async def test_files_come_in_pages(store: Store) -> None:
     await two_organisations(store)
     for number in range(5):
-        await store.add_file(file(f"file-{number}", purpose=Purpose.VISION if number == 2 else Purpose.BATCH))
-    await store.add_file(file("file-9", "org_b"))
+        await store.files.add(file(f"file-{number}", purpose=Purpose.VISION if number == 2 else Purpose.BATCH))
+    await store.files.add(file("file-9", "org_b"))
 
     async def page(limit: int = 10, **fields: object) -> list[str]:
-        return [record.id for record in await store.files(FileQuery("org_a", limit, **fields))]  # type: ignore[arg-type] # as above
+        return [record.id for record in await store.files.page(FileQuery("org_a", limit, **fields))]  # type: ignore[arg-type] # as above
 
     assert await page() == ["file-4", "file-3", "file-2", "file-1", "file-0"]
     assert await page(2, after="file-3") == ["file-2", "file-1"]
@@ -60,17 +60,17 @@ async def test_files_come_in_pages(store: Store) -> None:
 async def test_files_that_have_expired_are_found_in_every_organisation(store: Store) -> None:
     await two_organisations(store)
     for record in (file("file-1", expires_at=5.0), file("file-2", "org_b", expires_at=6.0), file("file-3", expires_at=7.0), file("file-4")):
-        await store.add_file(record)
-    assert {record.id for record in await store.expired_files(6.0, 10)} == {"file-1", "file-2"}
-    assert len(await store.expired_files(9.0, 1)) == 1
+        await store.files.add(record)
+    assert {record.id for record in await store.files.expired(6.0, 10)} == {"file-1", "file-2"}
+    assert len(await store.files.expired(9.0, 1)) == 1
 
 
 async def test_a_batch_moves_only_from_where_it_is(store: Store) -> None:
     await two_organisations(store)
     new = batch("batch_1")
-    await store.add_batch(new)
-    assert await store.batch("org_a", new.id) == new
-    assert await store.batch("org_b", new.id) is None
+    await store.batches.add(new)
+    assert await store.batches.get("org_a", new.id) == new
+    assert await store.batches.get("org_b", new.id) is None
     done = replace(
         new,
         status=BatchStatus.COMPLETED,
@@ -80,29 +80,29 @@ async def test_a_batch_moves_only_from_where_it_is(store: Store) -> None:
         output_file_id="file-out",
         usage=BatchUsage(1, 2, 3, BIG),
     )
-    assert await store.change_batch(done, BatchStatus.VALIDATING, [file("file-out")])
-    assert not await store.change_batch(replace(done, total=1), BatchStatus.VALIDATING, [file("file-other")])
-    assert await store.batch("org_a", new.id) == done
-    assert await store.known_files(["file-out", "file-other"]) == {"file-out"}
+    assert await store.batches.change(done, BatchStatus.VALIDATING, [file("file-out")])
+    assert not await store.batches.change(replace(done, total=1), BatchStatus.VALIDATING, [file("file-other")])
+    assert await store.batches.get("org_a", new.id) == done
+    assert await store.files.known(["file-out", "file-other"]) == {"file-out"}
 
 
 async def test_batches_come_newest_first(store: Store) -> None:
     await two_organisations(store)
     for number in range(3):
-        await store.add_batch(batch(f"batch_{number}"))
-    await store.add_batch(batch("batch_9", "org_b"))
-    assert [each.id for each in await store.batches("org_a", 2)] == ["batch_2", "batch_1"]
-    assert [each.id for each in await store.batches("org_a", 2, "batch_1")] == ["batch_0"]
+        await store.batches.add(batch(f"batch_{number}"))
+    await store.batches.add(batch("batch_9", "org_b"))
+    assert [each.id for each in await store.batches.page("org_a", 2)] == ["batch_2", "batch_1"]
+    assert [each.id for each in await store.batches.page("org_a", 2, "batch_1")] == ["batch_0"]
 
 
 async def test_one_gateway_works_on_a_batch_until_its_time_is_up(store: Store) -> None:
     await two_organisations(store)
-    await store.add_batch(batch("batch_1"))
-    await store.add_batch(batch("batch_2", "org_b", BatchStatus.IN_PROGRESS))
-    await store.add_batch(batch("batch_3", status=BatchStatus.FAILED))
+    await store.batches.add(batch("batch_1"))
+    await store.batches.add(batch("batch_2", "org_b", BatchStatus.IN_PROGRESS))
+    await store.batches.add(batch("batch_3", status=BatchStatus.FAILED))
 
     async def claim(owner: str, now: float) -> list[str]:
-        return [each.id for each in await store.claim_batches(owner, now, now + 10, 10)]
+        return [each.id for each in await store.batches.claim(owner, now, now + 10, 10)]
 
     assert await claim("gw_1", 0.0) == ["batch_1", "batch_2"]
     assert await claim("gw_2", 9.0) == []
@@ -113,41 +113,41 @@ async def test_one_gateway_works_on_a_batch_until_its_time_is_up(store: Store) -
 
 async def test_an_answer_and_those_that_it_continues(store: Store) -> None:
     await two_organisations(store)
-    await store.add_response(answer("resp_1"))
-    await store.add_response(answer("resp_2", previous_id="resp_1"))
-    await store.add_response(answer("resp_3", previous_id="resp_2"))
-    await store.add_response(answer("resp_4", previous_id="resp_1", org_id="org_b"))
+    await store.responses.add(answer("resp_1"))
+    await store.responses.add(answer("resp_2", previous_id="resp_1"))
+    await store.responses.add(answer("resp_3", previous_id="resp_2"))
+    await store.responses.add(answer("resp_4", previous_id="resp_1", org_id="org_b"))
 
     async def chain(org_id: str, response_id: str, limit: int = 10) -> list[str]:
-        return [each.id for each in await store.response_chain(org_id, response_id, limit)]
+        return [each.id for each in await store.responses.chain(org_id, response_id, limit)]
 
     assert await chain("org_a", "resp_3") == ["resp_1", "resp_2", "resp_3"]
     assert await chain("org_a", "resp_3", 2) == ["resp_2", "resp_3"]
     assert await chain("org_b", "resp_3") == []
     assert await chain("org_b", "resp_4") == ["resp_4"]
-    assert not await store.remove_response("org_b", "resp_2")
-    assert await store.remove_response("org_a", "resp_2")
-    assert await store.response("org_a", "resp_2") is None
+    assert not await store.responses.remove("org_b", "resp_2")
+    assert await store.responses.remove("org_a", "resp_2")
+    assert await store.responses.get("org_a", "resp_2") is None
     assert await chain("org_a", "resp_3") == ["resp_3"]
 
 
 async def test_an_answer_is_finished_once(store: Store) -> None:
     await two_organisations(store)
     waiting = answer("resp_1", status=ResponseStatus.QUEUED, task_id="task_1")
-    await store.add_response(waiting)
-    await store.add_response(answer("resp_2"))
-    assert await store.unfinished_responses(10) == [waiting]
+    await store.responses.add(waiting)
+    await store.responses.add(answer("resp_2"))
+    assert await store.responses.unfinished(10) == [waiting]
     done = replace(waiting, status=ResponseStatus.COMPLETED, document='{"done": true}')
-    assert await store.finish_response(done)
-    assert not await store.finish_response(replace(done, status=ResponseStatus.FAILED))
-    assert await store.response("org_a", "resp_1") == done
-    assert await store.unfinished_responses(10) == []
+    assert await store.responses.finish(done)
+    assert not await store.responses.finish(replace(done, status=ResponseStatus.FAILED))
+    assert await store.responses.get("org_a", "resp_1") == done
+    assert await store.responses.unfinished(10) == []
 
 
 async def test_answers_expire(store: Store) -> None:
     await two_organisations(store)
-    await store.add_response(answer("resp_1", expires_at=5.0))
-    await store.add_response(answer("resp_2", expires_at=6.0))
-    assert await store.forget_responses(5.5, 10) == 1
-    assert [each.id for each in await store.response_chain("org_a", "resp_2", 10)] == ["resp_2"]
-    assert await store.response("org_a", "resp_1") is None
+    await store.responses.add(answer("resp_1", expires_at=5.0))
+    await store.responses.add(answer("resp_2", expires_at=6.0))
+    assert await store.responses.forget_expired(5.5, 10) == 1
+    assert [each.id for each in await store.responses.chain("org_a", "resp_2", 10)] == ["resp_2"]
+    assert await store.responses.get("org_a", "resp_1") is None

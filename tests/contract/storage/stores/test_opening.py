@@ -47,14 +47,14 @@ def stored_bytes(folder: Path) -> bytes:
 
 async def test_what_was_written_is_there_after_opening_again(empty_url: str) -> None:
     store = await open_store(empty_url, migrate=True)
-    await store.create_organisation(values.organisation())
-    await store.save_worker(values.worker())
+    await store.accounts.create_organisation(values.organisation())
+    await store.workers.save(values.worker())
     secret = await store.secret("installation", b"never used")
     await store.close()
 
     again = await open_store(empty_url)
-    assert await again.organisations() == [values.organisation()]
-    assert await again.workers() == [values.worker()]
+    assert await again.accounts.organisations() == [values.organisation()]
+    assert await again.workers.all() == [values.worker()]
     assert await again.secret("installation", b"never used") == secret
     assert len(secret) == 32
     await again.close()
@@ -81,7 +81,7 @@ async def test_another_secret_key_is_noticed_at_once(empty_url: str) -> None:
 
 async def test_a_worker_secret_is_not_readable_in_the_database(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/penstock.db", migrate=True)
-    await store.save_worker(values.worker())
+    await store.workers.save(values.worker())
     await store.close()
     assert b"gpu-" in stored_bytes(tmp_path)
     assert b"s3cret-" not in stored_bytes(tmp_path)
@@ -158,9 +158,9 @@ async def test_a_failed_opening_leaves_the_file_free(tmp_path: Path) -> None:
 async def test_a_store_that_is_not_open_is_unavailable() -> None:
     store = make_store("sqlite://")
     with pytest.raises(PortUnavailable, match="not open"):
-        await store.organisations()
+        await store.accounts.organisations()
     with pytest.raises(PortUnavailable, match="not open"):
-        await store.save_worker(values.worker())
+        await store.workers.save(values.worker())
     await store.close()
 
 
@@ -196,7 +196,7 @@ async def memory() -> AsyncIterator[Store]:
 
 
 async def test_two_stores_in_memory_are_two(memory: Store) -> None:
-    await memory.create_organisation(values.organisation())
+    await memory.accounts.create_organisation(values.organisation())
     other = await open_store("sqlite://", migrate=True)
-    assert await other.organisations() == []
+    assert await other.accounts.organisations() == []
     await other.close()

@@ -29,49 +29,49 @@ def version(number: int, policy: Policy = POLICY) -> PolicyVersion:
 
 
 async def test_a_new_store_has_none(store: Store) -> None:
-    assert (await store.policy(), await store.policy(1), await store.policy_versions(10)) == (None, None, [])
+    assert (await store.policies.get(), await store.policies.get(1), await store.policies.page(10)) == (None, None, [])
 
 
 async def test_a_version_is_read_back_as_it_was_written(store: Store) -> None:
-    assert await store.save_policy(version(1))
-    assert await store.save_policy(version(2, Policy(plans=(FREE, GOLD))))
-    assert await store.policy(1) == version(1)
-    assert await store.policy() == version(2, Policy(plans=(FREE, GOLD)))
-    assert [each.version for each in await store.policy_versions(10)] == [2, 1]
-    assert [each.version for each in await store.policy_versions(1)] == [2]
-    assert [each.version for each in await store.policy_versions(10, before=2)] == [1]
+    assert await store.policies.save(version(1))
+    assert await store.policies.save(version(2, Policy(plans=(FREE, GOLD))))
+    assert await store.policies.get(1) == version(1)
+    assert await store.policies.get() == version(2, Policy(plans=(FREE, GOLD)))
+    assert [each.version for each in await store.policies.page(10)] == [2, 1]
+    assert [each.version for each in await store.policies.page(1)] == [2]
+    assert [each.version for each in await store.policies.page(10, before=2)] == [1]
 
 
 async def test_its_plans_are_the_plans(store: Store) -> None:
-    await store.save_plan(values.plan("old"))
-    await store.save_policy(version(1))
-    assert await store.plans() == [FREE, GOLD]
+    await store.accounts.save_plan(values.plan("old"))
+    await store.policies.save(version(1))
+    assert await store.accounts.plans() == [FREE, GOLD]
     changed = replace(GOLD, concurrency=99)
-    before = (await store.changes_since(0)).version
-    await store.save_policy(version(2, replace(POLICY, plans=(FREE, changed))))
-    assert await store.plans() == [FREE, changed]
-    assert (await store.changes_since(before)).subjects == {("plan", "gold"), ("policy", "2")}
+    before = (await store.changes.since(0)).version
+    await store.policies.save(version(2, replace(POLICY, plans=(FREE, changed))))
+    assert await store.accounts.plans() == [FREE, changed]
+    assert (await store.changes.since(before)).subjects == {("plan", "gold"), ("policy", "2")}
 
 
 async def test_only_the_next_version_is_taken(store: Store) -> None:
-    assert not await store.save_policy(version(2))
-    assert await store.save_policy(version(1))
-    assert not await store.save_policy(version(1, Policy()))
-    assert await store.policy() == version(1)
+    assert not await store.policies.save(version(2))
+    assert await store.policies.save(version(1))
+    assert not await store.policies.save(version(1, Policy()))
+    assert await store.policies.get() == version(1)
 
 
 async def test_of_two_at_the_same_time_one_is_first(store: Store) -> None:
     both = [version(1), version(1, replace(POLICY, preempt_batch=True))]
-    saved = await asyncio.gather(*(store.save_policy(each) for each in both))
+    saved = await asyncio.gather(*(store.policies.save(each) for each in both))
     assert sorted(saved) == [False, True]
-    assert await store.policy() == both[saved.index(True)]
+    assert await store.policies.get() == both[saved.index(True)]
 
 
 async def test_a_plan_that_somebody_is_on_stays(store: Store) -> None:
-    await store.save_plan(FREE)
-    await store.create_organisation(values.organisation())
-    before = (await store.changes_since(0)).version
+    await store.accounts.save_plan(FREE)
+    await store.accounts.create_organisation(values.organisation())
+    before = (await store.changes.since(0)).version
     with pytest.raises(Conflict) as refused:
-        await store.save_policy(version(1, Policy(plans=(GOLD,))))
+        await store.policies.save(version(1, Policy(plans=(GOLD,))))
     assert refused.value.param == "plans"
-    assert (await store.policy(), await store.plans(), (await store.changes_since(0)).version) == (None, [FREE], before)
+    assert (await store.policies.get(), await store.accounts.plans(), (await store.changes.since(0)).version) == (None, [FREE], before)

@@ -16,7 +16,7 @@ from penstock.storage.stores import open_store
 from penstock.storage.stores.ledger.blocks import blocks_query, cut_query, holders_query, whole_query
 from penstock.storage.stores.ledger.hours import span
 from penstock.storage.stores.ledger.queries import report_query
-from penstock.storage.stores.ledger.records import edge_query, records_query
+from penstock.storage.stores.ledger.rows import edge_query, records_query
 from tests.contract.storage.stores.conftest import SECRET_KEY
 from tests.contract.storage.stores.values import NOON, record
 
@@ -42,7 +42,7 @@ async def sqlite_file(tmp_path: Path) -> Path:
     file = tmp_path / "penstock.db"
     store = await open_store(f"sqlite:///{file}", migrate=True)
     for n in range(400):
-        await store.append(f"batch {n}", [record(f"req_{n:04}", org_id=f"org_{n % 5}", started_at=NOON + n * 60)])
+        await store.ledger.append(f"batch {n}", [record(f"req_{n:04}", org_id=f"org_{n % 5}", started_at=NOON + n * 60)])
     await store.close()
     return file
 
@@ -50,7 +50,7 @@ async def sqlite_file(tmp_path: Path) -> Path:
 @pytest.fixture
 async def server(migrated_postgres: str) -> AsyncIterator[Server]:
     store = await open_store(migrated_postgres, secret_key=SECRET_KEY)
-    await store.append("batch", [record(f"req_{n:05}", org_id=f"org_{n % 50}", started_at=NOON + n * 60) for n in range(20_000)])
+    await store.ledger.append("batch", [record(f"req_{n:05}", org_id=f"org_{n % 50}", started_at=NOON + n * 60) for n in range(20_000)])
     await store.close()
     with psycopg.connect(migrated_postgres) as connection:
         connection.execute("ANALYZE")

@@ -232,22 +232,19 @@ async def test_a_queued_stream_hears_that_we_are_there(tmp_path: Path) -> None:
         assert kinds[-1] == "response.completed"
 
 
-class Forgetful:
-    """A store that keeps no answers."""
+def without_responses(store: Store) -> Store:
+    """A store that cannot keep a response."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def add_response(self, response: StoredResponse) -> None:
+    async def unavailable(response: StoredResponse) -> None:
         raise PortUnavailable("gone")
+
+    store.responses.add = unavailable  # type: ignore[method-assign]
+    return store
 
 
 async def test_an_answer_that_cannot_be_kept(tmp_path: Path) -> None:
     """Said to who asked for it to be kept; who did not say gets the answer, and reads in it that it is not."""
-    async with desk(tmp_path, store=Forgetful, runs=False) as office:
+    async with desk(tmp_path, store=without_responses, runs=False) as office:
         with pytest.raises(openai.InternalServerError) as raised:
             await office.client.responses.create(model=MODEL, input="hello", store=True)
         assert (raised.value.status_code, raised.value.code) == (503, "store_unavailable")
@@ -305,7 +302,7 @@ async def test_an_answer_whose_task_was_never_made_fails(tmp_path: Path) -> None
     async with desk(tmp_path, runs=False) as office:
         asked = await office.client.responses.create(model=MODEL, input="hello", background=True)
         gateway = office.platform.gateway
-        (found,) = await gateway.store.unfinished_responses(10)
+        (found,) = await gateway.store.responses.unfinished(10)
         await gateway.store.tasks.cancel(found.org_id, [str(found.task_id)])
         await gateway.store.tasks.delete(found.org_id, [str(found.task_id)])
         assert (await office.client.responses.retrieve(asked.id)).status == "queued"

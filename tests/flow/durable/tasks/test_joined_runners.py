@@ -156,10 +156,10 @@ async def test_a_runner_on_postgresql_needs_no_gateway(tmp_path: Path) -> None:
     with database() as url:
         store = await open_store(url, migrate=True)
         try:
-            first = await first_start(store, b"secret", SystemClock())
+            first = await first_start(store.accounts, b"secret", SystemClock())
             assert first is not None
-            (key,) = await store.keys()
-            caller = Principal(key.org_id, KeyActor(key.id), (await store.plans())[0], key.scopes)
+            (key,) = await store.accounts.keys()
+            caller = Principal(key.org_id, KeyActor(key.id), (await store.accounts.plans())[0], key.scopes)
             tasks = make_desk(store, NoInference(), b"secret", SystemClock(), RequestIds())
             link = DirectLink(store.tasks, tasks.handout, new_id("run"))
             settings = Settings(imports=(MODULE,), runner=RunnerSettings(processes=1, drain_seconds=2))

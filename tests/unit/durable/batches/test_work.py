@@ -124,14 +124,14 @@ async def test_a_crash_between_the_files_and_the_batch(shop: Workshop, monkeypat
     batch = await shop.started(*map(line, NAMES))
     await shop.step()
     await shop.answer_all()
-    change = shop.store.change_batch
+    change = shop.store.batches.change
 
     async def broken_off(changed: Batch, was: BatchStatus, files: Sequence[FileRecord] = ()) -> bool:
         if files:
             raise PortUnavailable("the store is gone")
         return await change(changed, was)
 
-    monkeypatch.setattr(shop.store, "change_batch", broken_off)
+    monkeypatch.setattr(shop.store.batches, "change", broken_off)
     await shop.step()
     finalizing = await shop.now(batch)
     assert finalizing.status is BatchStatus.FINALIZING

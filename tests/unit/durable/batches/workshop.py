@@ -55,7 +55,7 @@ class Workshop:
         """What a gateway does each second; one that was never named before has just been started."""
         work = self.works.get(owner)
         if work is None:
-            work = self.works[owner] = BatchWork(self.store, self.store.tasks, self.files, self.clock, owner)
+            work = self.works[owner] = BatchWork(self.store.batches, self.store.tasks, self.files, self.clock, owner)
         self.clock.advance(3.0)  # past the time for which it does not look again
         await work.step()
         await work.settle()
@@ -118,9 +118,9 @@ async def workshop() -> AsyncIterator[Workshop]:
     clock = ManualClock()
     store = await open_store("sqlite://", clock=clock, migrate=True)
     try:
-        await store.save_plan(PLAN)
-        await store.create_organisation(Organisation("org_a", "a", "free", clock.time()))
-        files = FileService(store, MemoryBlobs(), clock)
-        yield Workshop(store, files, clock, BatchService(store, files, clock))
+        await store.accounts.save_plan(PLAN)
+        await store.accounts.create_organisation(Organisation("org_a", "a", "free", clock.time()))
+        files = FileService(store.files, MemoryBlobs(), clock)
+        yield Workshop(store, files, clock, BatchService(store.batches, files, clock))
     finally:
         await store.close()

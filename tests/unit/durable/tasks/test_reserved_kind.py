@@ -19,8 +19,8 @@ REPORT = TaskSpec(kind="report", name="nightly")
 async def test_a_reserved_kind_is_refused_at_submission_schedule_and_clone() -> None:
     store = await open_store("sqlite://", secret_key=b"k" * 32, migrate=True)
     try:
-        await store.save_plan(PLANS[0])
-        await store.create_organisation(Organisation("org_a", "a", PLANS[0].name, 1.0))
+        await store.accounts.save_plan(PLANS[0])
+        await store.accounts.create_organisation(Organisation("org_a", "a", PLANS[0].name, 1.0))
         service = TaskService(store.tasks, new_id)
         (stored,) = await store.tasks.enqueue([NewTask(id="task_0000000000000001", org_id="org_a", key_id="key_a", kind="report")])
         with pytest.raises(Unprocessable, match="'report' is reserved") as submitted:

@@ -8,14 +8,19 @@ from sqlalchemy import Row, delete, select
 
 from penstock.domain.decisions import Explanation
 from penstock.storage.stores.decisions.schema import decision
-from penstock.storage.stores.sql.changes import SqlChanges
+from penstock.storage.stores.sql.database import Database
 
 _MOST_FORGOTTEN = 5_000
 """In one go: a transaction must not hold up the others for long."""
 
 
-class SqlDecisions(SqlChanges):
-    async def save_decisions(self, decisions: Sequence[Explanation]) -> None:
+class SqlDecisions:
+    """Implements `DecisionStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def save(self, decisions: Sequence[Explanation]) -> None:
         if not decisions:
             return
         rows = [
@@ -27,20 +32,22 @@ class SqlDecisions(SqlChanges):
             }
             for each in decisions
         ]
-        async with self._write() as connection:
-            await connection.execute(self._insert(decision).on_conflict_do_nothing(), rows)
+        async with self._database.write() as connection:
+            await connection.execute(self._database.insert(decision).on_conflict_do_nothing(), rows)
 
-    async def decision(self, request_id: str) -> Explanation | None:
-        row = await self._row(select(decision).where(decision.c.request_id == request_id))
+    async def get(self, request_id: str) -> Explanation | None:
+        row = await self._database.row(select(decision).where(decision.c.request_id == request_id))
         return None if row is None else _explanation(row)
 
-    async def decisions(self, org_id: str | None, limit: int) -> list[Explanation]:
+    async def latest(self, org_id: str | None, limit: int) -> list[Explanation]:
         query = select(decision).order_by(decision.c.started_at.desc()).limit(limit)
-        return [_explanation(row) for row in await self._rows(query if org_id is None else query.where(decision.c.org_id == org_id))]
+        if org_id is not None:
+            query = query.where(decision.c.org_id == org_id)
+        return [_explanation(row) for row in await self._database.rows(query)]
 
-    async def forget_decisions(self, before: float) -> int:
+    async def forget(self, before: float) -> int:
         old = select(decision.c.request_id).where(decision.c.started_at < before).limit(_MOST_FORGOTTEN)
-        async with self._write() as connection:
+        async with self._database.write() as connection:
             removed = await connection.execute(delete(decision).where(decision.c.request_id.in_(old)))
             return removed.rowcount
 

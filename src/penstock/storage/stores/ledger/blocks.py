@@ -20,8 +20,8 @@ from penstock.domain.ports import UsageQuery
 from penstock.domain.usage import UsageRecord
 from penstock.storage.stores.ledger import schema
 from penstock.storage.stores.ledger.hours import Edge
-from penstock.storage.stores.ledger.queries import SqlLedger
 from penstock.storage.stores.ledger.rollup import ADDED, HOUR_KEY, HOUR_SECONDS, SUMS, Group, Hours, by_place, hour, sums
+from penstock.storage.stores.sql.database import Database
 
 MOST_RECORDS = 1000
 """In a block; coded at one go on the event loop, which takes about a millisecond."""
@@ -48,8 +48,13 @@ _decode_sums = msgspec.msgpack.Decoder(list[Line]).decode
 _block = schema.usage_block.c
 
 
-class BlockLedger(SqlLedger):
-    async def records(self, query: UsageQuery, after: str | None = None) -> list[UsageRecord]:
+class BlockStorage:
+    """Implements `RecordStorage`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def records(self, query: UsageQuery, after: str | None) -> list[UsageRecord]:
         end = None
         if after is not None:
             last = await self.record(after)
@@ -57,7 +62,7 @@ class BlockLedger(SqlLedger):
                 return []
             end = _place(last)
         page: list[UsageRecord] = []
-        async with self._read() as connection, connection.stream(blocks_query(query, end)) as blocks:
+        async with self._database.read() as connection, connection.stream(blocks_query(query, end)) as blocks:
             async for block in blocks:
                 if query.limit <= len(page) and (not page or block.last_started_at < page[-1].started_at):
                     break
@@ -67,14 +72,14 @@ class BlockLedger(SqlLedger):
         return page
 
     async def record(self, request_id: str) -> UsageRecord | None:
-        async with self._read() as connection, connection.stream(holders_query(request_id)) as blocks:
+        async with self._database.read() as connection, connection.stream(holders_query(request_id)) as blocks:
             async for block in blocks:
                 for record in _decode(block.records):
                     if record.request_id == request_id:
                         return record
         return None
 
-    async def _append(self, batch_id: str, records: Sequence[UsageRecord], now: float) -> bool:
+    async def append(self, batch_id: str, records: Sequence[UsageRecord], now: float) -> bool:
         hours = Hours()
         blocks: list[tuple[Any, ...]] = []
         for start in range(0, len(records), MOST_RECORDS):
@@ -84,9 +89,9 @@ class BlockLedger(SqlLedger):
                 added = sums(group)
                 hours.add(place, added)
                 blocks.append(_values(place[0], group, list(added.items())))
-        return await self._transact(lambda cursor: _write(cursor, batch_id, now, blocks, hours))
+        return await self._database.transact(lambda cursor: _write(cursor, batch_id, now, blocks, hours))
 
-    async def _edges(self, connection: AsyncConnection, query: UsageQuery, edges: Sequence[Edge]) -> list[Select[Any]]:
+    async def edges(self, connection: AsyncConnection, query: UsageQuery, edges: Sequence[Edge]) -> list[Select[Any]]:
         hours = Hours()
         for edge in edges:
             async with connection.stream(whole_query(query, edge)) as blocks:

@@ -1,13 +1,12 @@
 """The usage ledger, as far as it is the same on every database: the sums by the hour, and reports.
 
 `append` adds a batch to the hourly sums in the transaction that writes its records, so that a report need not read single records
-but for the parts of an hour at its edges. How single records are kept is the member's own (`_blocks.py`, `_records.py`).
+but for the parts of an hour at its edges. How single records are kept differs (`RecordStorage`).
 """
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from time import time
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Row, Select, Table, delete, func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,7 +17,7 @@ from penstock.domain.usage import UsageRecord, UsageRow
 from penstock.storage.stores.ledger import schema
 from penstock.storage.stores.ledger.hours import Edge, Span, day_name, span
 from penstock.storage.stores.ledger.rollup import HOUR_KEY, SUMS
-from penstock.storage.stores.sql.connection import Connected
+from penstock.storage.stores.sql.database import Database
 
 _GROUPS = {"org": "org_id", "key": "key_id", "model": "model", "tier": "service_tier", "class": "service_class", "day": "day"}
 KEPT_SECONDS = 7 * 86_400
@@ -27,12 +26,33 @@ _PRUNE_EVERY = 1000
 _PRUNED_AT_ONCE = 5 * _PRUNE_EVERY
 
 
-class SqlLedger(Connected):
-    _appended = 0
+class RecordStorage(Protocol):
+    """How one database keeps single records: in blocks (`blocks.py`) or as rows (`rows.py`)."""
+
+    async def append(self, batch_id: str, records: Sequence[UsageRecord], now: float) -> bool:
+        """In one transaction: note the batch (False when it is known), write its records, add them to the sums."""
+        ...
+
+    async def records(self, query: UsageQuery, after: str | None) -> list[UsageRecord]: ...
+
+    async def record(self, request_id: str) -> UsageRecord | None: ...
+
+    async def edges(self, connection: AsyncConnection, query: UsageQuery, edges: Sequence[Edge]) -> list[Select[Any]]:
+        """The records in parts of an hour, as queries whose columns are those of the hourly sums."""
+        ...
+
+
+class SqlLedger:
+    """Implements `UsageLedger`."""
+
+    def __init__(self, database: Database, storage: RecordStorage) -> None:
+        self._database = database
+        self._storage = storage
+        self._appended = 0
 
     async def append(self, batch_id: str, records: Sequence[UsageRecord]) -> bool:
         now = time()
-        new = await self._append(batch_id, records, now)
+        new = await self._storage.append(batch_id, records, now)
         if self._appended % _PRUNE_EVERY == 0:
             await self._prune(now - KEPT_SECONDS)
         self._appended += 1
@@ -43,25 +63,23 @@ class SqlLedger(Connected):
         if unknown := set(query.group_by) - set(_GROUPS):
             raise BadRequest(f"Usage cannot be grouped by {', '.join(sorted(unknown))}.", param="group_by")
         wanted = span(query.since, query.until)
-        async with self._read() as connection:
-            edges = await self._edges(connection, query, wanted.edges)
+        async with self._database.read() as connection:
+            edges = await self._storage.edges(connection, query, wanted.edges)
             rows = (await connection.execute(report_query(query, wanted, edges))).all()
         return [_usage_row(found) for found in rows if found.requests]
+
+    async def records(self, query: UsageQuery, after: str | None = None) -> list[UsageRecord]:
+        return await self._storage.records(query, after)
+
+    async def record(self, request_id: str) -> UsageRecord | None:
+        return await self._storage.record(request_id)
 
     async def _prune(self, before: float) -> None:
         table = schema.usage_append
         old = select(table.c.batch_id).where(table.c.appended_at < before).order_by(table.c.appended_at).limit(_PRUNED_AT_ONCE)
-        async with self._write() as connection:
+        async with self._database.write() as connection:
             # Rows that another gateway is forgetting are left to it.
             await connection.execute(delete(table).where(table.c.batch_id.in_(old.with_for_update(skip_locked=True))))
-
-    @abstractmethod
-    async def _append(self, batch_id: str, records: Sequence[UsageRecord], now: float) -> bool:
-        """In one transaction: note the batch (False when it is known), write its records, add them to the sums."""
-
-    @abstractmethod
-    async def _edges(self, connection: AsyncConnection, query: UsageQuery, edges: Sequence[Edge]) -> list[Select[Any]]:
-        """The records in parts of an hour, as queries whose columns are those of the hourly sums."""
 
 
 def report_query(query: UsageQuery, wanted: Span, edges: Sequence[Select[Any]]) -> Select[Any]:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.domain.ports import Changes
 from penstock.storage.stores.sql import tables
-from penstock.storage.stores.sql.connection import Connected
+from penstock.storage.stores.sql.database import Database
 
 KINDS = ("organisation", "plan", "policy", "key", "model", "worker", "join_token")
 KEPT_VERSIONS = 10_000
@@ -28,13 +28,31 @@ async def note_change(connection: AsyncConnection, kind: str, subject: str) -> N
     await connection.execute(delete(change).where(change.c.version <= version - KEPT_VERSIONS))
 
 
-class SqlChanges(Connected):
-    """The feed's reader, and the writes that it hears of."""
+async def add(database: Database, table: Table, values: dict[str, Any], kind: str, subject: str) -> None:
+    """Insert a row and tell the feed. Raises Conflict when its id, or another unique value, is there already."""
+    await edit(database, insert(table).values(**values), kind, subject)
 
-    async def changes_since(self, version: int) -> Changes:
+
+async def edit(database: Database, statement: Insert | Update | Delete, kind: str, subject: str) -> bool:
+    """Run a statement that touches one row, and tell the feed; False, and no change, when it found none."""
+    async with database.write() as connection:
+        touched = await connection.execute(statement, execution_options={"preserve_rowcount": True})  # of an INSERT, too
+        if touched.rowcount < 1:
+            return False
+        await note_change(connection, kind, subject)
+    return True
+
+
+class SqlChangeFeed:
+    """Implements `ChangeFeed`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def since(self, version: int) -> Changes:
         """A version that is too old, or newer than the store (which was restored from a backup), gets `EVERYTHING`."""
         change = tables.change
-        async with self._read() as connection:
+        async with self._database.read() as connection:
             newest = (await connection.execute(select(tables.change_counter.c.version))).scalar_one()
             if newest == version:
                 return Changes(version, frozenset())
@@ -43,16 +61,3 @@ class SqlChanges(Connected):
             missed = select(change.c.kind, change.c.subject).where(change.c.version > version, change.c.version <= newest)
             rows = (await connection.execute(missed)).all()
         return Changes(newest, frozenset((row.kind, row.subject) for row in rows))
-
-    async def _add(self, table: Table, values: dict[str, Any], kind: str, subject: str) -> None:
-        """Insert a row. Raises Conflict when its id, or another unique value, is there already."""
-        await self._edit(insert(table).values(**values), kind, subject)
-
-    async def _edit(self, statement: Insert | Update | Delete, kind: str, subject: str) -> bool:
-        """Run a statement that touches one row; False, and no change, when it found none."""
-        async with self._write() as connection:
-            touched = await connection.execute(statement, execution_options={"preserve_rowcount": True})  # of an INSERT, too
-            if touched.rowcount < 1:
-                return False
-            await note_change(connection, kind, subject)
-        return True

@@ -3,8 +3,9 @@
 import hashlib
 import hmac
 import secrets
-from functools import cached_property
 from typing import TYPE_CHECKING
+
+from penstock.domain.errors import PortUnavailable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -15,13 +16,29 @@ _FINGERPRINT = b"penstock secret key fingerprint"
 
 
 class Seal:
-    """AES-256-GCM under a key derived from the installation's secret; a sealed value opens only for the row it was made for."""
+    """AES-256-GCM under a key derived from the installation's secret; a sealed value opens only for the row it was made for.
 
-    def __init__(self, secret_key: bytes) -> None:
+    Until it is unlocked it raises PortUnavailable.
+    """
+
+    def __init__(self) -> None:
+        self._secret_key: bytes | None = None
+        self._aes: AESGCM | None = None
+
+    def unlock(self, secret_key: bytes) -> None:
         self._secret_key = secret_key
 
-    @cached_property
+    def lock(self) -> None:
+        self._secret_key = self._aes = None
+
     def _cipher(self) -> "AESGCM":
+        if self._aes is None:
+            self._aes = self._make_cipher()
+        return self._aes
+
+    def _make_cipher(self) -> "AESGCM":
+        if self._secret_key is None:
+            raise PortUnavailable("the store is not open")
         # Imported when there is a secret: it weighs 8 MB.
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         from cryptography.hazmat.primitives.hashes import SHA256
@@ -31,11 +48,11 @@ class Seal:
 
     def seal(self, row_id: str, text: str) -> bytes:
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, text.encode(), row_id.encode())
+        return nonce + self._cipher().encrypt(nonce, text.encode(), row_id.encode())
 
     def open(self, row_id: str, sealed: bytes) -> str:
         """Raises cryptography's InvalidTag for another row's value, another key or a changed byte."""
-        return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], row_id.encode()).decode()
+        return self._cipher().decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], row_id.encode()).decode()
 
 
 def fingerprint(secret_key: bytes) -> bytes:

@@ -11,7 +11,7 @@ from penstock.domain.clock import Clock, SystemClock
 from penstock.domain.durable.leases import Finish
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.errors import PortUnavailable
-from penstock.storage.stores.sql.connection import Connected
+from penstock.storage.stores.sql.database import Database
 from penstock.storage.stores.tasks import minutes
 from penstock.storage.stores.tasks.claim import PostgresClaims
 from penstock.storage.stores.tasks.db import Db, PostgresDb
@@ -38,10 +38,10 @@ _ROLL_UP_LOCK = 0x726F6C6C7570  # "rollup"
 
 
 class PostgresTasks(SqlTasks):
-    def __init__(self, store: Connected, address: str, clock: Clock | None) -> None:
+    def __init__(self, database: Database, address: str, clock: Clock | None) -> None:
         """`address` is the server's, as libpq takes it."""
         super().__init__(StoreTime(clock or SystemClock(), follow=clock is not None), PostgresClaims(), PostgresListing())
-        self._store = store
+        self._database = database
         self._address = address
         self._learned = clock is not None
         self._untold: set[str] = set()
@@ -87,15 +87,15 @@ class PostgresTasks(SqlTasks):
 
     async def _write(self, work: Callable[[Db], T]) -> T:
         try:
-            return await self._store._transact(lambda cursor: work(self._timed(PostgresDb(cursor))))
+            return await self._database.transact(lambda cursor: work(self._timed(PostgresDb(cursor))))
         except PortUnavailable as error:
             if not isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
                 raise
         # Of two that waited for each other the server has let the other one go first.
-        return await self._store._transact(lambda cursor: work(self._timed(PostgresDb(cursor))))
+        return await self._database.transact(lambda cursor: work(self._timed(PostgresDb(cursor))))
 
     async def _read(self, work: Callable[[Db], T]) -> T:
-        return await self._store._look(lambda cursor: work(self._timed(PostgresDb(cursor))))
+        return await self._database.query(lambda cursor: work(self._timed(PostgresDb(cursor))))
 
     def _timed(self, db: Db) -> Db:
         """What is written and compared has the server's time: of many processes, each on a machine with a clock of its own."""
@@ -135,7 +135,7 @@ class PostgresTasks(SqlTasks):
             if sum(map(len, told)) > _LONGEST_NEWS:
                 told = [ANY]
             try:
-                await self._store._transact(
+                await self._database.transact(
                     lambda cursor: PostgresDb(cursor).rows(_NOTIFY, CHANNEL, msgspec.json.encode(told).decode())  # noqa: B023
                 )
             except PortUnavailable:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from penstock.domain.clock import Clock, SystemClock
-from penstock.storage.stores.sql.connection import Connected
+from penstock.storage.stores.sql.database import Database
 from penstock.storage.stores.tasks.claim import SqliteClaims
 from penstock.storage.stores.tasks.db import Db, SqliteDb
 from penstock.storage.stores.tasks.search.listing import SqliteListing
@@ -12,12 +12,15 @@ from penstock.storage.stores.tasks.time import StoreTime
 
 
 class SqliteTasks(SqlTasks):
-    def __init__(self, store: Connected, clock: Clock | None) -> None:
+    def __init__(self, database: Database, clock: Clock | None) -> None:
         super().__init__(StoreTime(clock or SystemClock(), follow=True), SqliteClaims(), SqliteListing())
-        self._store = store
+        self._database = database
+
+    async def close(self) -> None:
+        """Nothing runs beside the calls."""
 
     async def _write(self, work: Callable[[Db], T]) -> T:
-        return await self._store._transact(lambda cursor: work(SqliteDb(cursor)))
+        return await self._database.transact(lambda cursor: work(SqliteDb(cursor)))
 
     async def _read(self, work: Callable[[Db], T]) -> T:
-        return await self._store._look(lambda cursor: work(SqliteDb(cursor)))
+        return await self._database.query(lambda cursor: work(SqliteDb(cursor)))

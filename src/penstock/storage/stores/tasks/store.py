@@ -34,6 +34,10 @@ class SqlTasks(ABC):
         self._wakeups = Wakeups()
 
     @abstractmethod
+    async def close(self) -> None:
+        """End what runs beside the calls, before the database closes."""
+
+    @abstractmethod
     async def _write(self, work: Callable[[Db], T]) -> T:
         """Run it in a transaction, which is durable when this returns. Raises PortUnavailable, Conflict."""
 

@@ -5,58 +5,57 @@ from typing import Any
 
 from sqlalchemy import Row, delete, select, update
 
-from penstock.domain.errors import PortUnavailable
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord
-from penstock.storage.stores.sql.changes import SqlChanges
+from penstock.storage.stores.sql.changes import edit
+from penstock.storage.stores.sql.database import Database
 from penstock.storage.stores.sql.sealing import Seal
 from penstock.storage.stores.workers import schema
 
 _LOAD_FIELDS = ("running", "waiting", "kv_usage", "ttft_seconds")
 
 
-class SqlWorkers(SqlChanges):
-    _seal: Seal | None = None
+class SqlWorkers:
+    """Implements `WorkerStore`."""
 
-    async def save_worker(self, worker: WorkerRecord) -> None:
-        await self._edit(self._upsert(schema.worker).values(**self._values(worker)), "worker", worker.id)
+    def __init__(self, database: Database, seal: Seal) -> None:
+        self._database = database
+        self._seal = seal
 
-    async def worker(self, worker_id: str) -> WorkerRecord | None:
-        row = await self._row(select(schema.worker).where(schema.worker.c.id == worker_id))
+    async def save(self, worker: WorkerRecord) -> None:
+        await edit(self._database, self._database.upsert(schema.worker).values(**self._values(worker)), "worker", worker.id)
+
+    async def get(self, worker_id: str) -> WorkerRecord | None:
+        row = await self._database.row(select(schema.worker).where(schema.worker.c.id == worker_id))
         return self._record(row) if row else None
 
-    async def worker_by_public_key(self, public_key: bytes) -> WorkerRecord | None:
-        row = await self._row(select(schema.worker).where(schema.worker.c.public_key == public_key))
+    async def by_public_key(self, public_key: bytes) -> WorkerRecord | None:
+        row = await self._database.row(select(schema.worker).where(schema.worker.c.public_key == public_key))
         return self._record(row) if row else None
 
-    async def workers(self) -> list[WorkerRecord]:
+    async def all(self) -> list[WorkerRecord]:
         table = schema.worker
-        return [self._record(row) for row in await self._rows(select(table).order_by(table.c.joined_at, table.c.id))]
+        return [self._record(row) for row in await self._database.rows(select(table).order_by(table.c.joined_at, table.c.id))]
 
-    async def remove_worker(self, worker_id: str) -> bool:
-        return await self._edit(delete(schema.worker).where(schema.worker.c.id == worker_id), "worker", worker_id)
+    async def remove(self, worker_id: str) -> bool:
+        return await edit(self._database, delete(schema.worker).where(schema.worker.c.id == worker_id), "worker", worker_id)
 
     async def beat(self, worker_id: str, load: WorkerLoad, at: float) -> bool:
         statement = update(schema.worker).where(schema.worker.c.id == worker_id).values(last_seen_at=at, **asdict(load))
-        async with self._write() as connection:
+        async with self._database.write() as connection:
             return (await connection.execute(statement)).rowcount > 0
 
     def _values(self, worker: WorkerRecord) -> dict[str, Any]:
         values = asdict(worker)
         values |= values.pop("load")
-        values["sealed_secret"] = self._sealing().seal(worker.id, values.pop("secret"))
+        values["sealed_secret"] = self._seal.seal(worker.id, values.pop("secret"))
         values["public_key"] = worker.public_key or None
         return values
 
     def _record(self, row: Row[Any]) -> WorkerRecord:
         values = dict(row._mapping)
         values["load"] = WorkerLoad(**{name: values.pop(name) for name in _LOAD_FIELDS})
-        values["secret"] = self._sealing().open(values["id"], values.pop("sealed_secret"))
+        values["secret"] = self._seal.open(values["id"], values.pop("sealed_secret"))
         values["public_key"] = values["public_key"] or b""
         values["kind"] = WorkerKind(values["kind"])
         values["models"] = tuple(ModelOffer(**offer | {"capabilities": tuple(offer["capabilities"])}) for offer in values["models"])
         return WorkerRecord(**values)
-
-    def _sealing(self) -> Seal:
-        if self._seal is None:
-            raise PortUnavailable("the store is not open")
-        return self._seal

@@ -16,9 +16,8 @@ from penstock.domain.durable.task_search import TaskQuery
 from penstock.domain.durable.tasks import FinishKind, TaskStatus
 from penstock.domain.errors import PortUnavailable
 from penstock.storage.stores import open_store
-from penstock.storage.stores.sqlite import SqliteStore
 from tests.contract.storage.stores.tasks.desk import ORG, START, Desk
-from tests.contract.storage.stores.test_faults import Cluster, cluster, limit_pages
+from tests.contract.storage.stores.test_faults import Cluster, cluster, limit_pages, sqlite_database
 
 __all__ = ["cluster"]
 T = TypeVar("T")
@@ -109,7 +108,6 @@ async def test_postgres_killed_in_mid_run_loses_nothing_and_ends_nothing_twice(c
 async def test_a_full_disk_refuses_tasks_and_goes_on_reading(tmp_path: Path) -> None:
     clock = ManualClock(START)
     store = await open_store(f"sqlite:///{tmp_path}/penstock.db", clock=clock, migrate=True)
-    assert isinstance(store, SqliteStore)
     desk = Desk(store, clock)
     await desk.runner()
     await desk.submit("before")
@@ -127,16 +125,16 @@ async def test_a_full_disk_refuses_tasks_and_goes_on_reading(tmp_path: Path) -> 
 async def test_of_what_is_committed_together_each_part_stands_alone(tmp_path: Path) -> None:
     clock = ManualClock(START)
     store = await open_store(f"sqlite:///{tmp_path}/penstock.db", clock=clock, migrate=True)
-    assert isinstance(store, SqliteStore)
     desk = Desk(store, clock)
     first = desk.new("first")
     await desk.tasks.enqueue([first])
-    flushes = store.flushes
+    database = sqlite_database(store)
+    flushes = database.flushes
     calls = [desk.tasks.enqueue([first if number % 10 == 0 else desk.new(f"{number}")]) for number in range(50)]
     found = await asyncio.gather(*calls, return_exceptions=True)
     assert [number for number, one in enumerate(found) if isinstance(one, BaseException)] == [0, 10, 20, 30, 40]
     assert len(await desk.names(limit=100)) == 46
-    assert store.flushes - flushes < 15
+    assert database.flushes - flushes < 15
     await store.close()
 
 

@@ -22,19 +22,19 @@ async def test_nobody_waits_for_so_long_that_it_may_be_given_up_meanwhile(desk: 
     monkeypatch.setattr(handout, "LONGEST_WAIT_SECONDS", 0.05)
     runner = RunnerRecord("run_1", "r", None, (), 10)
     await desk.tasks.register(runner)
-    hands = handout.Handout(desk.tasks, Submitters(desk.store, desk.clock), lambda org_id: org_id, Random(1))
+    hands = handout.Handout(desk.tasks, Submitters(desk.store.accounts, desk.clock), lambda org_id: org_id, Random(1))
     async with asyncio.timeout(30):
         assert await hands.claim_or_wait(runner, 3, (), (), 3600.0) == []
 
 
 async def test_tasks_that_may_not_run_do_not_hold_up_those_behind_them(desk: Desk) -> None:
     plan = values.plan()
-    await desk.store.save_plan(plan)
-    await desk.store.create_organisation(Organisation(ORG, "one", plan.name, START))
+    await desk.store.accounts.save_plan(plan)
+    await desk.store.accounts.create_organisation(Organisation(ORG, "one", plan.name, START))
     await desk.runner()
     refused = [await desk.submit("noop", key_id="key_gone") for _ in range(7)]
     good = await desk.submit("noop")
-    hands = handout.Handout(desk.tasks, Submitters(desk.store, desk.clock), lambda org_id: org_id, Random(1))
+    hands = handout.Handout(desk.tasks, Submitters(desk.store.accounts, desk.clock), lambda org_id: org_id, Random(1))
     (lease,) = await hands.claim("run_1", 3, (), (), None)
     assert lease.task_id == good
     assert {await desk.status(task) for task in refused} == {TaskStatus.FAILED}

@@ -13,8 +13,9 @@ from penstock.domain.ports import UsageQuery
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.storage.stores.ledger import schema
 from penstock.storage.stores.ledger.hours import Edge
-from penstock.storage.stores.ledger.queries import SqlLedger, filters
+from penstock.storage.stores.ledger.queries import filters
 from penstock.storage.stores.ledger.rollup import ADDED, HOUR_KEY, SUMS, Hours, by_place, sums
+from penstock.storage.stores.sql.database import Database
 
 COLUMNS = UsageRecord.__struct_fields__
 _SLICE = 1000  # coded at one go on the event loop, which takes about two milliseconds
@@ -33,8 +34,13 @@ _ADD_UP = (
 )
 
 
-class RecordLedger(SqlLedger):
-    async def _append(self, batch_id: str, records: Sequence[UsageRecord], now: float) -> bool:
+class RowStorage:
+    """Implements `RecordStorage`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def append(self, batch_id: str, records: Sequence[UsageRecord], now: float) -> bool:
         hours = Hours()
         texts = []
         for start in range(0, len(records), _SLICE):
@@ -44,7 +50,7 @@ class RecordLedger(SqlLedger):
             for place, group in by_place(part).items():
                 hours.add(place, sums(group))
             texts.append(msgspec.json.encode([asdict(record) for record in part]).decode())
-        async with self._write() as connection:
+        async with self._database.write() as connection:
             if not (await connection.exec_driver_sql(_NOTE, (batch_id, now))).rowcount:
                 return False
             for text in texts:
@@ -53,14 +59,14 @@ class RecordLedger(SqlLedger):
                 await connection.exec_driver_sql(_ADD_UP, rows)
         return True
 
-    async def records(self, query: UsageQuery, after: str | None = None) -> list[UsageRecord]:
-        return [_record(found) for found in await self._rows(records_query(query, after))]
+    async def records(self, query: UsageQuery, after: str | None) -> list[UsageRecord]:
+        return [_record(found) for found in await self._database.rows(records_query(query, after))]
 
     async def record(self, request_id: str) -> UsageRecord | None:
-        found = await self._row(select(schema.usage_record).where(schema.usage_record.c.request_id == request_id).limit(1))
+        found = await self._database.row(select(schema.usage_record).where(schema.usage_record.c.request_id == request_id).limit(1))
         return _record(found) if found else None
 
-    async def _edges(self, connection: AsyncConnection, query: UsageQuery, edges: Sequence[Edge]) -> list[Select[Any]]:
+    async def edges(self, connection: AsyncConnection, query: UsageQuery, edges: Sequence[Edge]) -> list[Select[Any]]:
         return [edge_query(query, edge) for edge in edges]
 
 

@@ -5,18 +5,18 @@ from typing import Protocol
 from penstock.domain.policy import PolicyVersion
 
 
-class PolicyArchive(Protocol):
+class PolicyStore(Protocol):
     """Versions count up from 1 and are never changed. May raise PortUnavailable."""
 
-    async def policy(self, version: int | None = None) -> PolicyVersion | None:
+    async def get(self, version: int | None = None) -> PolicyVersion | None:
         """The newest one, or the one of that number; None: there is none."""
         ...
 
-    async def policy_versions(self, limit: int, before: int | None = None) -> list[PolicyVersion]:
+    async def page(self, limit: int, before: int | None = None) -> list[PolicyVersion]:
         """Newest first; `before`: only older ones."""
         ...
 
-    async def save_policy(self, new: PolicyVersion) -> bool:
+    async def save(self, new: PolicyVersion) -> bool:
         """Write it as the newest, with its plans, which then are all there are; False, and nothing is written, when
         `new.version` is not the next one: somebody else was faster.
 

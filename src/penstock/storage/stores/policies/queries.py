@@ -10,25 +10,31 @@ from penstock.domain.errors import Conflict
 from penstock.domain.policy import Policy, PolicyVersion
 from penstock.domain.principal import Plan
 from penstock.storage.stores.accounts import schema as accounts
-from penstock.storage.stores.policy.schema import policy_version
-from penstock.storage.stores.sql.changes import SqlChanges, note_change
+from penstock.storage.stores.policies.schema import policy_version
+from penstock.storage.stores.sql.changes import note_change
+from penstock.storage.stores.sql.database import Database
 from penstock.storage.stores.sql.tables import change_counter
 
 _TABLE = policy_version
 
 
-class SqlPolicy(SqlChanges):
-    async def policy(self, version: int | None = None) -> PolicyVersion | None:
+class SqlPolicies:
+    """Implements `PolicyStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, version: int | None = None) -> PolicyVersion | None:
         query = select(_TABLE).order_by(_TABLE.c.version.desc()).limit(1)
-        row = await self._row(query if version is None else query.where(_TABLE.c.version == version))
+        row = await self._database.row(query if version is None else query.where(_TABLE.c.version == version))
         return None if row is None else _version(row)
 
-    async def policy_versions(self, limit: int, before: int | None = None) -> list[PolicyVersion]:
+    async def page(self, limit: int, before: int | None = None) -> list[PolicyVersion]:
         query = select(_TABLE).order_by(_TABLE.c.version.desc()).limit(limit)
-        return [_version(row) for row in await self._rows(query if before is None else query.where(_TABLE.c.version < before))]
+        return [_version(row) for row in await self._database.rows(query if before is None else query.where(_TABLE.c.version < before))]
 
-    async def save_policy(self, new: PolicyVersion) -> bool:
-        async with self._write() as connection:
+    async def save(self, new: PolicyVersion) -> bool:
+        async with self._database.write() as connection:
             # Whoever locks the counter first is first: the other then sees this version.
             await connection.execute(select(change_counter.c.version).with_for_update())
             newest = (await connection.execute(select(func.max(_TABLE.c.version)))).scalar_one() or 0
@@ -45,7 +51,7 @@ class SqlPolicy(SqlChanges):
             await connection.execute(delete(accounts.plan).where(accounts.plan.c.name.not_in(kept)))
             for plan in new.policy.plans:
                 if not _same(known.get(plan.name), plan):
-                    await connection.execute(self._upsert(accounts.plan).values(**asdict(plan)))
+                    await connection.execute(self._database.upsert(accounts.plan).values(**asdict(plan)))
                     await note_change(connection, "plan", plan.name)
             await note_change(connection, "policy", str(new.version))
         return True

@@ -1,4 +1,4 @@
-"""Transactions, and what a driver's errors mean to the rooms inside."""
+"""A database as the areas of a store share it: transactions, and what a driver's errors mean to the rooms inside."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -19,46 +19,67 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Connected(ABC):
-    """What the parts of a store share: two engines (one engine twice on Postgres) and the dialect's peculiarities."""
+class Database(ABC):
+    """Two engines (on PostgreSQL they are one) and the dialect's peculiarities."""
 
-    _reader: AsyncEngine | None = None
-    _writer: AsyncEngine | None = None
-    _driver_errors: type[Exception]
-    _limit_seconds: float | None = None
+    driver_errors: type[Exception]
+    limit_seconds: float | None = None
     """The longest that a transaction may take, for a server that neither answers nor breaks the connection; None: any time."""
 
-    def _read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._reader: AsyncEngine | None = None
+        self._writer: AsyncEngine | None = None
+
+    @abstractmethod
+    def connect(self) -> None:
+        """Make the engines. Raises StoreProblem, StoreLocked."""
+
+    async def close(self) -> None:
+        engines = {self._reader, self._writer}
+        self._reader = self._writer = None
+        for engine in engines:
+            if engine is not None:
+                await engine.dispose()
+
+    @asynccontextmanager
+    async def migration(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction without a time limit; no other process migrates until it ends."""
+        async with self._connection(self._writer, None) as connection:
+            await self._lock_schema(connection)
+            yield connection
+
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection for queries. Raises PortUnavailable."""
-        return self._connection(self._reader, self._limit_seconds)
+        return self._connection(self._reader, self.limit_seconds)
 
-    def _write(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A transaction, committed at the end of the block. Raises PortUnavailable, Conflict, NotFound."""
-        return self._connection(self._writer, self._limit_seconds)
+        return self._connection(self._writer, self.limit_seconds)
 
-    async def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        async with self._read() as connection:
+    async def rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        async with self.read() as connection:
             found: Sequence[Row[Any]] = (await connection.execute(query)).all()
             return found
 
-    async def _row(self, query: Select[Any]) -> Row[Any] | None:
-        async with self._read() as connection:
+    async def row(self, query: Select[Any]) -> Row[Any] | None:
+        async with self.read() as connection:
             found: Row[Any] | None = (await connection.execute(query)).one_or_none()
             return found
 
-    async def _transact(self, work: Callable[[DBAPICursor], T]) -> T:
+    async def transact(self, work: Callable[[DBAPICursor], T]) -> T:
         """Run statements of the driver's own dialect inside a transaction. Raises PortUnavailable, Conflict."""
-        return await self._raw(self._write(), work)
+        return await self._raw(self.write(), work)
 
-    async def _look(self, work: Callable[[DBAPICursor], T]) -> T:
+    async def query(self, work: Callable[[DBAPICursor], T]) -> T:
         """Run queries of the driver's own dialect. Raises PortUnavailable."""
-        return await self._raw(self._read(), work)
+        return await self._raw(self.read(), work)
 
     async def _raw(self, context: AbstractAsyncContextManager[AsyncConnection], work: Callable[[DBAPICursor], T]) -> T:
         try:
             async with context as connection:
                 return await connection.run_sync(lambda inner: work(inner.connection.cursor()))
-        except self._driver_errors as error:
+        except self.driver_errors as error:
             raise self._meaning(error) from error
 
     def _meaning(self, error: Exception) -> Exception:
@@ -67,9 +88,9 @@ class Connected(ABC):
             return Conflict("There is one already.")
         return PortUnavailable(f"store: {error}") if self._unavailable(error) else error
 
-    def _upsert(self, table: Table) -> Insert:
+    def upsert(self, table: Table) -> Insert:
         """INSERT that replaces every column of the row with the same primary key."""
-        statement = self._insert(table)
+        statement = self.insert(table)
         return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=dict(statement.excluded))
 
     @asynccontextmanager
@@ -103,5 +124,9 @@ class Connected(ABC):
         """Which kind of constraint an integrity error is about: `unique`, `foreign key`, or empty for another."""
 
     @abstractmethod
-    def _insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    def insert(self, table: Table) -> "sqlite.Insert | postgresql.Insert":
         """The dialect's INSERT, which knows ON CONFLICT."""
+
+    @abstractmethod
+    async def _lock_schema(self, connection: AsyncConnection) -> None:
+        """Keep other processes from migrating until the end of the transaction."""

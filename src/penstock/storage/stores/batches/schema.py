@@ -1,22 +1,8 @@
-"""The tables of OpenAI's stored objects: files, batches, answers. Ids rise with time, so that they are the order of pages."""
+"""The tables of batches. Ids rise with time, so that they are the order of pages."""
 
 from sqlalchemy import JSON, Boolean, Column, Double, ForeignKey, Index, Table, Text, text
 
 from penstock.storage.stores.sql.tables import NAME, NUMBER, metadata
-
-stored_file = Table(
-    "stored_file",
-    metadata,
-    Column("id", NAME, primary_key=True),
-    Column("org_id", NAME, ForeignKey("organisation.id"), nullable=False),
-    Column("filename", Text, nullable=False),
-    Column("purpose", NAME, nullable=False),
-    Column("size_bytes", NUMBER, nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("expires_at", Double),
-    Index("stored_file_org", "org_id", "id"),
-    Index("stored_file_expiry", "expires_at"),
-)
 
 _OPEN = text("NOT is_over")
 
@@ -53,22 +39,4 @@ batch = Table(
     Column("claimed_until", Double, nullable=False, server_default="0"),
     Index("batch_org", "org_id", "id"),
     Index("batch_open", "id", sqlite_where=_OPEN, postgresql_where=_OPEN),
-)
-
-response = Table(
-    "response",
-    metadata,
-    Column("id", NAME, primary_key=True),
-    Column("org_id", NAME, ForeignKey("organisation.id"), nullable=False),
-    Column("key_id", NAME, nullable=False),
-    Column("status", NAME, nullable=False),
-    Column("is_over", Boolean, nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("expires_at", Double, nullable=False),
-    Column("document", Text, nullable=False),
-    Column("items", Text, nullable=False),
-    Column("previous_id", NAME),
-    Column("task_id", NAME),
-    Index("response_expiry", "expires_at"),
-    Index("response_open", "id", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )

@@ -1,0 +1,1 @@
+"""The store's area `batches`: its tables and its statements."""

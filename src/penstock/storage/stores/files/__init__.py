@@ -1,0 +1,1 @@
+"""The store's area `files`: its tables and its statements."""

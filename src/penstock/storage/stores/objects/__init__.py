@@ -1,1 +1,0 @@
-"""The store's area `objects`: its tables and its statements."""

@@ -1,0 +1,1 @@
+"""The store's area `policies`: its tables and its statements."""

@@ -1,1 +1,0 @@
-"""The store's area `policy`: its tables and its statements."""

@@ -1,0 +1,1 @@
+"""The store's area `responses`: its tables and its statements."""
