@@ -4,8 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 
 import structlog
 
@@ -14,42 +12,12 @@ from penstock.compute.worker.process import Worker, WorkerPlan
 __all__ = ["Worker", "WorkerPlan", "run"]
 
 
-async def run(
-    *,
-    join: str,
-    token: str | None,
-    name: str,
-    engine: str,
-    engine_options: Mapping[str, str],
-    host: str,
-    port: int,
-    advertise: str,
-    slots: int,
-    pool: str | None,
-    state_dir: Path,
-    allow_faults: bool,
-    version: str,
-) -> int:
+async def run(plan: WorkerPlan) -> int:
     """A worker from start to exit status: 0 after a drain (SIGTERM, SIGINT), 1 when the gateway refuses it.
 
     Raises what `Worker.open` raises. A signal during the start gives the start up; a second one ends the process at once.
     """
     _log_to_stderr()
-    plan = WorkerPlan(
-        state_dir=state_dir,
-        engine=engine,
-        engine_options=engine_options,
-        join=join,
-        token=token,
-        name=name,
-        host=host,
-        port=port,
-        advertise=advertise,
-        slots=slots,
-        pool=pool,
-        allow_faults=allow_faults,
-        version=version,
-    )
     worker = Worker(plan)
     stop = _stop_signal()
     if not await _opened(worker, stop):

@@ -18,10 +18,10 @@ from tests.flow.compute.worker.gateway import gateway
 
 MAIN = """
 import asyncio, json, pathlib, sys
-from penstock.compute.worker import run
+from penstock.compute.worker import WorkerPlan, run
 plan = json.loads(sys.argv[1])
 plan["state_dir"] = pathlib.Path(plan["state_dir"])
-sys.exit(asyncio.run(run(**plan)))
+sys.exit(asyncio.run(run(WorkerPlan(**plan))))
 """
 LONG = {"model": "sim-small", "messages": [{"role": "user", "content": "Go on"}], "max_tokens": 100, "ignore_eos": True, "stream": True}
 
