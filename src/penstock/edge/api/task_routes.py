@@ -1,18 +1,18 @@
 """Tasks: submit, look at, search, steer."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
 
 from penstock.accounts.permissions import not_found, require
-from penstock.domain.durable.task_search import TaskFilter, TaskQuery, TaskSort
 from penstock.domain.durable.tasks import TaskStatus, events
 from penstock.domain.errors import Conflict, Unprocessable
 from penstock.domain.principal import Principal, Scope
 from penstock.durable.tasks.service import Action
+from penstock.edge.api.task_filters import FilterBody, TaskId, TaskListQuery
 from penstock.edge.api.task_shapes import (
     DagView,
     EdgeView,
@@ -20,55 +20,22 @@ from penstock.edge.api.task_shapes import (
     EventList,
     EventView,
     Priority,
-    Queue,
     ResultList,
-    StoredKind,
     SubmissionBody,
     SubmittedView,
-    Tag,
     TaskDetailView,
     TaskList,
-    TaskName,
     detail_view,
     result_view,
     task_view,
 )
 from penstock.edge.layers.access import Services, TaskCaller
 from penstock.edge.layers.documented_errors import body_problems, problems
-from penstock.edge.layers.shapes import PRINTABLE, Body, Flag, Id, TimeFilter, View
+from penstock.edge.layers.shapes import Body, Flag, Id, View
 
 router = APIRouter(prefix="/api", tags=["Tasks"])
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-TaskId = Annotated[str, Field(min_length=1, max_length=64)]
-Moment = Annotated[float | None, Field(strict=True, ge=0, le=253_402_300_799.0, description="Unix seconds.")]
-
-
-class FilterBody(Body):
-    """Every part that is given must hold; ends of ranges of time are excluded."""
-
-    ids: Annotated[tuple[TaskId, ...], Field(max_length=10_000)] = ()
-    status: Annotated[tuple[TaskStatus, ...], Field(max_length=8)] = ()
-    queue: Queue | None = None
-    kind: StoredKind | None = None
-    name: TaskName | None = None
-    dag_id: Annotated[str | None, Field(max_length=64)] = None
-    priority_from: Priority | None = None
-    priority_to: Priority | None = None
-    tags: Annotated[tuple[Tag, ...], Field(max_length=20)] = ()
-    created_from: Moment = None
-    created_until: Moment = None
-    started_from: Moment = None
-    started_until: Moment = None
-    finished_from: Moment = None
-    finished_until: Moment = None
-    q: Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")] = ""
-
-    def filter(self) -> TaskFilter:
-        plain = ("queue", "kind", "name", "dag_id", "priority_from", "priority_to")
-        times = ("created_from", "created_until", "started_from", "started_until", "finished_from", "finished_until")
-        values = {name: getattr(self, name) for name in (*plain, *times)}
-        return TaskFilter(**values, statuses=frozenset(self.status), tags=tuple(self.tags), text=self.q, ids=tuple(self.ids))
 
 
 class ActionBody(Body):
@@ -117,50 +84,9 @@ async def submit_tasks(
 
 
 @router.get("/tasks", responses=problems(400, 404, 422), summary="List and search tasks")
-async def list_tasks(
-    caller: TaskCaller,
-    services: Services,
-    status: Annotated[list[TaskStatus], Query(max_length=8, description="Repeatable.")] = [],  # noqa: B006 - FastAPI copies it
-    queue: Annotated[str | None, Query(min_length=1, max_length=64, pattern=PRINTABLE)] = None,
-    kind: StoredKind | None = None,
-    name: Annotated[str | None, Query(min_length=1, max_length=200, pattern=PRINTABLE)] = None,
-    dag_id: Annotated[str | None, Query(min_length=1, max_length=64, pattern=PRINTABLE)] = None,
-    priority_from: Annotated[int | None, Query(ge=1, le=10)] = None,
-    priority_to: Annotated[int | None, Query(ge=1, le=10)] = None,
-    tag: Annotated[list[Tag], Query(max_length=20, description="Repeatable: all of them.")] = [],  # noqa: B006 - as above
-    created_from: TimeFilter = None,
-    created_until: TimeFilter = None,
-    started_from: TimeFilter = None,
-    started_until: TimeFilter = None,
-    finished_from: TimeFilter = None,
-    finished_until: TimeFilter = None,
-    q: Annotated[str, Query(max_length=500, description='Words in name, payload, result, error; "a phrase"; -without.')] = "",
-    sort: TaskSort = TaskSort.CREATED,
-    order: Literal["asc", "desc"] = "desc",
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
-    after: Annotated[str | None, Query(min_length=1, max_length=512, pattern=PRINTABLE, description="`after` of the last page.")] = None,
-    total: Annotated[bool, Query(description="Count all of them too, exactly or about.")] = False,
-) -> TaskList:
+async def list_tasks(caller: TaskCaller, services: Services, wanted: Annotated[TaskListQuery, Query()]) -> TaskList:
     """Newest first unless asked otherwise; pages go on where the last one ended, whatever comes in meanwhile."""
-    wanted = TaskFilter(
-        statuses=frozenset(status),
-        queue=queue,
-        kind=kind,
-        name=name,
-        dag_id=dag_id,
-        priority_from=priority_from,
-        priority_to=priority_to,
-        tags=tuple(tag),
-        created_from=created_from,
-        created_until=created_until,
-        started_from=started_from,
-        started_until=started_until,
-        finished_from=finished_from,
-        finished_until=finished_until,
-        text=q,
-    )
-    query = TaskQuery(wanted, sort, order == "asc", limit, after, total)
-    page = await services.tasks.store.tasks(caller.org_id, query)
+    page = await services.tasks.store.tasks(caller.org_id, wanted.query())
     return TaskList(
         data=[task_view(task) for task in page.tasks],
         has_more=page.next is not None,
