@@ -2,9 +2,9 @@
 # `make` lists the goals; nothing here needs a tool beyond python3, make and, for the web goals, Node 20 or newer.
 #
 # ARGS      flags that `make up` passes on:             make up ARGS="--port 18080 --json"
-# TESTS     what `make test` runs:                      make test TESTS=tests/unit COVERAGE=0
+# TESTS     what `make test` runs:                      make test-python TESTS=tests/unit COVERAGE=0
 # COVERAGE  the least share of src that tests must run, in percent
-# PROCESSES how many share the tests; many of them wait more than they work
+# PROCESSES how many processes share the tests; many tests wait more than they compute
 # PYTHON    the interpreter that makes .venv; by default the faster of two (tools/interpreter.sh)
 
 MAKEFLAGS += --no-print-directory --no-builtin-rules
@@ -23,11 +23,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q install
 LOCKS := requirements/run.lock requirements/build.lock
 PYTHON_PATHS := $(wildcard src tests bench tools)
+# The sources run, not what tools/compile.py made of them. Files stay whole (tests/support/together.py).
+PYTEST = PENSTOCK_INTERPRETED=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope
 
-.PHONY: help install up test test-python test-compiled test-web lint format audit sbom web docs matrix bench bench-overload soak faults lock release clean
+.PHONY: help install up check test test-python test-unit test-contract test-flow test-live test-browser test-compiled test-web \
+        lint style types imports format audit sbom web docs matrix bench bench-overload soak faults lock release clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { goal[++n] = $$1; text[n] = $$2; if (length($$1) > width) width = length($$1) } \
+	  END { for (i = 1; i <= n; i++) printf "  make %-" width "s  %s\n", goal[i], text[i] }' $(firstword $(MAKEFILE_LIST))
 
 # --- set-up: stamps make a repeat free -------------------------------------------------------------------------------
 
@@ -75,24 +79,49 @@ up: $(VENV)/run.stamp ## Start gateway and workers: make up ARGS="--port 18080 -
 
 # --- check ------------------------------------------------------------------------------------------------------------
 
-test: test-web test-python ## Run every test, with the coverage gate
+check: style types imports ## Before each commit: style, types, import direction, unit and house tests (no slow ones)
+	@$(PYTEST) tests/unit tests/house -m "not soak and not slow"
+
+test: test-web test-python ## Run every test, with the coverage gate; print the slowest twenty
 
 test-python: $(VENV)/dev.stamp build/openai-2/stamp
-	@PENSTOCK_INTERPRETED=1 $(BIN)/python -m pytest $(TESTS) -n $(PROCESSES) --dist loadscope --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
+	@$(PYTEST) $(TESTS) --durations=20 --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 
-test-compiled: $(VENV)/dev.stamp ## The same tests on compiled rooms (tools/compile.py)
+test-unit: $(VENV)/dev.stamp ## Run the unit and house tests, the slow ones too
+	@$(PYTEST) tests/unit tests/house --durations=20
+
+test-contract: $(VENV)/dev.stamp ## Run each suite on every member of its family
+	@$(PYTEST) tests/contract --durations=20
+
+test-flow: $(VENV)/dev.stamp ## Run the tests of whole gateways in one process
+	@$(PYTEST) tests/flow --durations=20
+
+test-live: $(VENV)/dev.stamp build/openai-2/stamp web/node_modules/.stamp ## Run the tests with real servers, SDKs and processes
+	@$(PYTEST) tests/live -m "not soak and not browser" --durations=20
+
+test-browser: $(VENV)/dev.stamp test-web ## Check the web app, and run the tests that need a browser
+	@$(PYTEST) tests/live -m browser
+
+test-compiled: $(VENV)/dev.stamp ## Run the tests on compiled modules (tools/compile.py)
 	@$(BIN)/python tools/compile.py --strict
 	@$(BIN)/python -m pytest -p tests.support.compiled $(TESTS)
 
 test-web: web/node_modules/.stamp
 	@cd web && npm run --silent check
 
-lint: $(VENV)/dev.stamp ## Style, types, import direction, dependency audit, bill of materials
+lint: style types imports ## Style, types, import direction, dependency audit, bill of materials
+	@$(MAKE) audit sbom
+
+# The whole tree takes ruff less than a second: it is not worth working out what changed.
+style: $(VENV)/dev.stamp
 	$(BIN)/ruff check $(PYTHON_PATHS)
 	$(BIN)/ruff format --check $(PYTHON_PATHS)
+
+types: $(VENV)/dev.stamp
 	$(BIN)/mypy
+
+imports: $(VENV)/dev.stamp
 	$(BIN)/lint-imports --no-logo
-	@$(MAKE) audit sbom
 
 format: $(VENV)/dev.stamp ## Format the Python sources, with safe fixes
 	$(BIN)/ruff check --fix $(PYTHON_PATHS)

@@ -4,6 +4,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.support.postgres import absent
 from tests.support.running import penstock_up
 from tests.support.sources import ROOT
@@ -16,6 +18,7 @@ def _browser() -> str:
     return found or absent("no Chromium on this machine")
 
 
+@pytest.mark.browser
 def test_a_visitor_finds_base_url_snippets_and_models(tmp_path: Path) -> None:
     browser = _browser()
     if shutil.which("node") is None or not (ROOT / "web" / "node_modules" / "playwright-core").exists():

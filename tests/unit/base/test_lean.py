@@ -22,6 +22,7 @@ def run(program: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", ["up.platform", "gateway.assembly"])
 def test_a_gateway_loads_none_of_it(process: str) -> None:
     loaded = run(LOAD.format(process=process) + f"print(*[name for name in {UNUSED} if sys.modules.get(name)])")

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.sources import ROOT
 
 
@@ -12,12 +14,14 @@ def lane(*flags: str) -> str:
     return subprocess.run([sys.executable, "-m", "bench.lane", *flags], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_it_measures_requests_and_chunks() -> None:
     found = json.loads(lane("--samples", "1", "--repeats", "2", "--json"))
     assert list(found) == ["unary request", "stream without chunks", "streamed chunk"]
     assert all(cost["python_calls"] > 0 and cost["c_calls"] > 0 for cost in found.values())
 
 
+@pytest.mark.slow
 def test_it_shows_every_call() -> None:
     printed = lane("--calls")
     assert printed.startswith("a unary request: ")

@@ -9,6 +9,7 @@ from bench.pairs import KINDS, Tree, main, ratios
 from tests.support.sources import ROOT
 
 
+@pytest.mark.slow
 def test_a_tree_beside_itself() -> None:
     tree = Tree(ROOT, Path(sys.executable), compiled=False)
     found = ratios(tree, tree, pairs=2, samples=1)

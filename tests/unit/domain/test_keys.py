@@ -32,6 +32,7 @@ def test_a_changed_character_breaks_the_checksum() -> None:
         assert not well_formed(secret[:place] + other + secret[place + 1 :], API_KEY)
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_noise_is_refused_without_an_error(text: str) -> None:
     assert not well_formed(text, API_KEY)

@@ -12,6 +12,7 @@ from penstock.simulation.rehearsal.verdict import PassLine, Scenario, rehearse
 QUICK = ("class_weights", "tenants", "starvation", "crash", "all_down", "from_zero", "autoscaling_from_zero")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_the_quick_ones_meet_their_pass_lines(name: str) -> None:
     (scenario,) = suite.chosen([name])
@@ -58,6 +59,7 @@ def test_a_missed_line_is_missed() -> None:
     assert plots == {}
 
 
+@pytest.mark.slow
 def test_seeds_in_processes_are_the_same_seeds() -> None:
     (scenario,) = suite.chosen(["class_weights"])
     assert rehearse(scenario, (1, 2), jobs=2).figures == rehearse(scenario, (1, 2), jobs=1).figures

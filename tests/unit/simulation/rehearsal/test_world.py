@@ -46,6 +46,7 @@ def test_the_same_seed_tells_the_same_story() -> None:
     assert told(7) != told(8)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10**6), crash=st.floats(1.0, 15.0), back=st.floats(0.1, 10.0), watched=st.booleans())
 def test_a_crash_loses_nobody_without_an_answer(seed: int, crash: float, back: float, watched: bool) -> None:

@@ -234,6 +234,7 @@ def _until_killed(directory: Path, lines: int) -> list[str]:
         return said + victim.stdout.readlines()
 
 
+@pytest.mark.slow
 async def test_kill_9_in_the_middle_of_it(tmp_path: Path, ledger: ForgetfulLedger) -> None:
     """What the process said was noted before it said so."""
     for lines in (7, 40, 500):
