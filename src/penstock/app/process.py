@@ -11,6 +11,7 @@ from typing import NoReturn
 import uvloop
 
 from penstock.app.settings import SettingsError
+from penstock.base.stop_signals import stop_signals
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import StoreProblem
 
@@ -26,18 +27,22 @@ def run(main: Callable[[], Coroutine[None, None, int]]) -> int:
 
 
 def on_stop(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first SIGTERM or SIGINT; at the second the process ends at once, with the signal's own exit code."""
+    """Call `stop` at the first SIGTERM or SIGINT; at the second the process ends at once, with the signal's own exit code.
+
+    SIGINT stays ignored in a process that was started with it ignored.
+    """
     loop = asyncio.get_running_loop()
+    stopping = stop_signals()
 
     def first(number: int) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):
+        for each in stopping:
             loop.remove_signal_handler(each)
             signal.signal(each, signal.SIG_DFL)
         if number == signal.SIGINT:
             say("penstock: stopping; press Ctrl-C again to stop at once")
         stop()
 
-    for each in (signal.SIGTERM, signal.SIGINT):
+    for each in stopping:
         loop.add_signal_handler(each, first, each)
 
 

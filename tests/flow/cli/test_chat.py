@@ -6,6 +6,7 @@ import pytest
 
 from tests.flow.cli.conftest import Cli
 from tests.flow.cli.gateway_double import State
+from tests.support.interrupts import interrupts_reach_children
 
 
 def test_piped_text_is_the_prompt_and_stdout_is_only_the_answer(cli: Cli, state: State) -> None:
@@ -82,7 +83,8 @@ def test_an_answer_that_fails_on_the_way_keeps_what_came_and_fails(cli: Cli, mod
 
 
 def test_ctrl_c_stops_the_answer_at_the_gateway_too(cli: Cli, state: State) -> None:
-    process = cli.start("chat", "hi", "--model", "endless")
+    with interrupts_reach_children():
+        process = cli.start("chat", "hi", "--model", "endless")
     assert process.stdout is not None
     assert process.stdout.read(3) == "on "
     process.send_signal(signal.SIGINT)

@@ -23,6 +23,7 @@ from penstock.cli.client.served_models import model_ids
 from penstock.domain.clock import SystemClock
 from tests.flow.cli.conftest import Cli, Gateway
 from tests.flow.cli.gateway_double import State
+from tests.support.interrupts import interrupts_reach_children
 
 ENTER = "\r"
 ESC_ENTER = "\x1b\r"
@@ -154,9 +155,10 @@ class Terminal:
 def terminal(cli: Cli, *args: str) -> Iterator[Terminal]:
     controller, side = pty.openpty()
     environment = cli.process_environment(TERM="xterm", NO_COLOR="1", PROMPT_TOOLKIT_NO_CPR="1")
-    process = subprocess.Popen(
-        cli.command(*args), stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True, preexec_fn=_own_terminal
-    )
+    with interrupts_reach_children():
+        process = subprocess.Popen(
+            cli.command(*args), stdin=side, stdout=side, stderr=side, env=environment, start_new_session=True, preexec_fn=_own_terminal
+        )
     os.close(side)
     try:
         yield Terminal(controller, process)

@@ -10,6 +10,7 @@ import pytest
 
 from penstock.base import family
 from tests.flow.cli.conftest import Cli
+from tests.support.interrupts import interrupts_ignored_by_children
 
 
 @pytest.fixture
@@ -43,6 +44,19 @@ def test_what_up_prints_and_remembers_is_enough_for_every_command(bare: Cli, up:
     health = bare.run("doctor", "--port", "0", "--json")
     assert {finding["name"]: finding["verdict"] for finding in health.json["data"]}["workers"] == "ok"
     assert bare.run("bench", "-n", "4", "-c", "2", "--max-tokens", "2", "--json").json["completion_tokens"] == 8
+
+
+def test_gateway_started_with_sigint_ignored_keeps_ignoring_it_and_stops_on_sigterm(bare: Cli) -> None:
+    """As `nohup penstock gateway &` in a script: Ctrl-C is meant for what runs in the foreground."""
+    assert bare.run("migrate").code == 0
+    with interrupts_ignored_by_children():
+        process = bare.start("gateway", "--port", "0", "--json")
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+        process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, "press Ctrl-C again" in errors) == (0, False), errors
 
 
 def test_migrate_makes_a_store(bare: Cli) -> None:

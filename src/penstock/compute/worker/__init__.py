@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-import signal
 import sys
 
 import structlog
 
+from penstock.base.stop_signals import stop_signals
 from penstock.compute.worker.process import Worker, WorkerPlan
 
 __all__ = ["Worker", "WorkerPlan", "run"]
@@ -68,7 +68,7 @@ def _stop_signal() -> asyncio.Event:
         stop.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, on_signal, number)
     return stop
 

@@ -15,6 +15,7 @@ import pytest
 
 from penstock.compute.worker.faults import CRASH_STATUS
 from tests.flow.compute.worker.gateway import gateway
+from tests.support.interrupts import interrupts_reach_children
 
 MAIN = """
 import asyncio, json, pathlib, sys
@@ -43,9 +44,16 @@ async def started(tmp_path: Path, join: str) -> AsyncIterator[asyncio.subprocess
         "allow_faults": True,
         "version": "1",
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", MAIN, json.dumps(plan), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=dict(os.environ)
-    )
+    with interrupts_reach_children():
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            MAIN,
+            json.dumps(plan),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(os.environ),
+        )
     try:
         yield process
     finally:

@@ -17,6 +17,7 @@ from penstock.cli.main import app
 from penstock.observe import logs
 from tests.flow.durable.objects.desk import Desk, desk
 from tests.support.gateway import MODEL, Client, until, well
+from tests.support.interrupts import interrupts_reach_children
 
 
 @dataclass
@@ -102,7 +103,8 @@ async def test_interrupted_and_run_again(terminal: Terminal) -> None:
     file = terminal.file(3)
     command = [sys.executable, "-m", "penstock", "batch", "run", str(file), "--wait"]
     environment = {**os.environ, **terminal.environment}
-    waiting = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE, env=environment)
+    with interrupts_reach_children():
+        waiting = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE, env=environment)
     await until(lambda: terminal.office.server.requests, 30)
     waiting.send_signal(signal.SIGINT)
     _, said = await asyncio.wait_for(waiting.communicate(), 20)
