@@ -6,6 +6,7 @@ import os
 import random
 import socket
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -42,7 +43,7 @@ from penstock.observe.metrics import Metrics, MetricsObserver
 from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.idempotency import IdempotentAnswers
-from penstock.serving.admission.keyring import KeyRing
+from penstock.serving.admission.keyring import KEY_PARTS, KeyRing
 from penstock.serving.explain.ring import DecisionRing
 from penstock.serving.explain.view import RingView
 from penstock.serving.pipeline import Pipeline, Rooms
@@ -132,15 +133,12 @@ class Gateway:
         self.metrics.standings = self.pipeline.standings
         self.metrics.shadows = self.fleet.shadows
         self.watch = FleetWatch(self.fleet, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
-        self.changes = ChangePoll(
-            self.store.changes,
-            self.keys,
-            clock,
-            settings.admission.change_poll_seconds,
-            self._reload_models,
-            self._reload_workers,
-            self._reload_policy,
-        )
+        self.changes = ChangePoll(self.store.changes, clock, settings.admission.change_poll_seconds, self.keys.confirm)
+        for kind in KEY_PARTS:
+            self.changes.subscribe(kind, partial(self._forget_keys, kind))
+        self.changes.subscribe("policy", self._reload_policy)
+        self.changes.subscribe("model", self._reload_models)
+        self.changes.subscribe("worker", self._reload_workers)
         self.objects = Objects(settings, self.store, clock)
         self.lane = Lane(self.pipeline, self.keys, self.addresses, RequestIds(), clock, settings.http.max_body_bytes, outbox=outbox)
         self.desk = desk(self.store, self.pipeline, self.secret_key, clock, self.lane.ids)
@@ -197,13 +195,16 @@ class Gateway:
 
     # edits
 
-    async def _reload_models(self) -> None:
+    async def _forget_keys(self, kind: str, ids: frozenset[str]) -> None:
+        self.keys.forget([(kind, subject) for subject in ids])
+
+    async def _reload_models(self, _: frozenset[str]) -> None:
         self.rooms.adopt(Catalogue(await self.store.catalog.models()))
 
-    async def _reload_workers(self) -> None:
+    async def _reload_workers(self, _: frozenset[str]) -> None:
         self.watch.replace_all(await self.store.workers.all(), frozenset(record.id for record in self._own))
 
-    async def _reload_policy(self) -> None:
+    async def _reload_policy(self, _: frozenset[str]) -> None:
         found = await in_force(self.store.policies, self.store.accounts)
         try:
             apply(found.policy, self.rooms)

@@ -1,4 +1,4 @@
-"""Edits of policy reach this gateway: it asks the store's change feed, and forgets or reloads what was named."""
+"""Edits reach this gateway: it asks the store's change feed, and tells each subscriber of a kind which subjects were edited."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,41 +8,41 @@ import structlog
 from penstock.domain.clock import Clock
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import ChangeFeed
-from penstock.serving.admission.keyring import KeyRing
 
 log = structlog.get_logger("penstock.changes")
+EVERY_SUBJECT = frozenset({"*"})
+"""What a reload is given when any subject of its kind may have been edited."""
+
+Reload = Callable[[frozenset[str]], Awaitable[None]]
+"""Gets the ids of what was edited, or `EVERY_SUBJECT`."""
 
 
 class ChangePoll:
     """Also how the gateway knows whether the store is there: `reachable`."""
 
-    def __init__(
-        self,
-        feed: ChangeFeed,
-        keys: KeyRing,
-        clock: Clock,
-        every_seconds: float,
-        reload_models: Callable[[], Awaitable[None]],
-        reload_workers: Callable[[], Awaitable[None]],
-        reload_policy: Callable[[], Awaitable[None]],
-    ) -> None:
+    def __init__(self, feed: ChangeFeed, clock: Clock, every_seconds: float, confirm: Callable[[float], None]) -> None:
+        """`confirm` is told the monotonic time of each question, once everything that its answer named has been reloaded."""
         self._feed = feed
-        self._keys = keys
         self._now = clock.monotonic
         self._every = every_seconds
-        self._reload_models = reload_models
-        self._reload_workers = reload_workers
-        self._reload_policy = reload_policy
+        self._confirm = confirm
+        self._reloads: list[tuple[str, Reload]] = []
         self._version = 0
         self._task: asyncio.Task[None] | None = None
         self.reachable = True
 
+    def subscribe(self, kind: str, reload: Reload) -> None:
+        """Call `reload` once for every answer that names the kind (`Changes` lists them). Earlier subscriptions are called first.
+
+        A reload that raises ends the round: later subscriptions wait, and all of it is asked for and called again.
+        """
+        self._reloads.append((kind, reload))
+
     async def open(self) -> None:
-        """Load everything once, then keep asking."""
+        """Load everything once, then keep asking. Raises PortUnavailable."""
         self._version = (await self._feed.since(0)).version
-        await self._reload_policy()
-        await self._reload_models()
-        await self._reload_workers()
+        for _, reload in self._reloads:
+            await reload(EVERY_SUBJECT)
         self._task = asyncio.get_running_loop().create_task(self._keep_asking())
 
     async def close(self) -> None:
@@ -56,7 +56,7 @@ class ChangePoll:
             try:
                 await self.ask()
             except PortUnavailable as error:
-                self._note(reachable=False, reason=str(error))
+                self._set_reachable(False, reason=str(error))
             except Exception:
                 log.exception("change_poll_failed")
 
@@ -64,23 +64,20 @@ class ChangePoll:
         """One round. Raises PortUnavailable; then the same changes are asked for again."""
         asked_at = self._now()
         changes = await self._feed.since(self._version)
-        kinds = {kind for kind, _ in changes.subjects}
-        if kinds & {"key", "organisation", "plan"}:
-            self._keys.forget(changes.subjects)
-        if "policy" in kinds:
-            await self._reload_policy()
-        if "model" in kinds:
-            await self._reload_models()
-        if "worker" in kinds:
-            await self._reload_workers()
+        edited: dict[str, set[str]] = {}
+        for kind, subject in changes.subjects:
+            edited.setdefault(kind, set()).add(subject)
+        for kind, reload in self._reloads:
+            if subjects := edited.get(kind):
+                await reload(EVERY_SUBJECT if "*" in subjects else frozenset(subjects))
         self._version = changes.version
-        self._keys.confirm(asked_at)
-        self._note(reachable=True, reason="")
+        self._confirm(asked_at)
+        self._set_reachable(True)
 
-    def _note(self, *, reachable: bool, reason: str) -> None:
+    def _set_reachable(self, reachable: bool, reason: str = "") -> None:
         if reachable != self.reachable:
             self.reachable = reachable
             if reachable:
-                log.info("store_is_back")
+                log.info("store_reachable")
             else:
                 log.error("store_unreachable", reason=reason)

@@ -23,7 +23,8 @@ from penstock.serving.admission.networks import Networks
 _NEGATIVE_SECONDS = 30.0
 _NEGATIVE_CAPACITY = 10_000
 _RETRY_SECONDS = 2.0
-_KINDS = frozenset({"key", "organisation", "plan"})
+KEY_PARTS: Final = ("key", "organisation", "plan")
+"""The kinds of changes that decide whether a key is accepted."""
 _EXPIRED: Final = "This API key has expired."
 _DISABLED: Final = "The organisation of this API key is disabled."
 DENIALS: Final[Mapping[Denial, tuple[type[PenstockError], str]]] = {
@@ -145,7 +146,7 @@ class KeyRing:
 
     def forget(self, subjects: Collection[tuple[str, str]]) -> None:
         """Ask again for every key of which one of these (kind, id) pairs is a part; the id `*` means every one, other kinds nothing."""
-        named = [subject for subject in subjects if subject[0] in _KINDS]
+        named = [subject for subject in subjects if subject[0] in KEY_PARTS]
         if not named:
             return
         if any(subject_id == "*" for _, subject_id in named):
