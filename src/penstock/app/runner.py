@@ -89,7 +89,7 @@ def make_runner(settings: Settings, link: Link, inferences: Inferences | None, n
     options = KindOptions(settings.imports, processes, inferences, wanted.webhook_networks)
     kinds: dict[str, Kind] = {kind: family.member(_KINDS, kind)(options) for plan in plans for kind in plan.kinds}
     own_name = wanted.name or name
-    random = Random()  # noqa: S311 - spreads retries
+    random = Random()
     return Runner(link, kinds, plans, own_name, __version__, SystemClock(), random, wanted.drain_seconds)
 
 

@@ -89,7 +89,7 @@ async def _run(settings: Settings, ends: Ends, gateway: Gateway, *, announce: bo
     ledger = Ledger(wanted.state_dir or settings.data_dir / "streams" / wanted.name, 2 * wanted.overlap_seconds)
     bounds = Bounds(wanted.workers, wanted.batch, wanted.in_flight, wanted.drain_seconds)
     pace = Pace(wanted.look_seconds, wanted.overlap_seconds)
-    bridge = Bridge(ends, gateway, template(wanted), ledger, Patience(Random()), bounds, pace)  # noqa: S311 - spreads retries
+    bridge = Bridge(ends, gateway, template(wanted), ledger, Patience(Random()), bounds, pace)
     metrics = Metrics(wanted.name, bridge.numbers)
     facts = {"stream": wanted.name, "broker": wanted.broker, "source": wanted.source, "results": wanted.results}
     try:

@@ -51,7 +51,7 @@ def write(request: GenerationRequest, room: int) -> list[Script]:
         for n in range(request.choices):
             choice = at * request.choices + n
             # Mixed by a prime so that a choice of one seed is not the first choice of the next.
-            rng = Random(digest + n * 0x9E3779B97F4A7C15)  # noqa: S311 - text for people to read, not a secret
+            rng = Random(digest + n * 0x9E3779B97F4A7C15)
             scripts.append(_script(request, prompt, choice, limit, rng))
     return scripts
 

@@ -113,7 +113,7 @@ class Gateway:
         self.transport = HttpTransport(
             timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker, outbox
         )
-        self.fleet = Fleet(Policies(random.Random(), policy_names(settings)), fleet_rules(settings), clock)  # noqa: S311 - balancing, not security
+        self.fleet = Fleet(Policies(random.Random(), policy_names(settings)), fleet_rules(settings), clock)
         self.fleet.on_event = self._fleet_event
         self.rooms = Rooms(
             gate=Gate(memory.MEMBER(clock)),

@@ -12,7 +12,7 @@ from penstock.durable.tasks.sweeping import Sweeper
 
 
 def desk(store: Store, inference: Inference, secret: bytes, clock: Clock, ids: RequestIds) -> Desk:
-    return make_desk(store.tasks, store.accounts, inference, secret, clock, Random(), new_id, ids.next)  # noqa: S311 - spreads retries
+    return make_desk(store.tasks, store.accounts, inference, secret, clock, Random(), new_id, ids.next)
 
 
 def start_sweeping(sweeper: Sweeper, chores: Chores) -> None:

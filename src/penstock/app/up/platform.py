@@ -90,7 +90,7 @@ async def _chaos(gateway: Gateway, children: Children) -> AsyncIterator[None]:
             if record.name in running
         ]
 
-    random = Random(settings.seed)  # noqa: S311 - to be repeated, not to be secret
+    random = Random(settings.seed)
     chaos = Chaos(victims, lambda: _tally(gateway), process.say, random, gateway.clock, settings.every_seconds)
     gateway.on_fleet_event = chaos.heard
     task = asyncio.create_task(chaos.run())

@@ -32,7 +32,7 @@ class Agent:
         self._gateway = client.gateway
         self._join_message = encode(join)
         self._presence = presence
-        self._random = Random()  # noqa: S311 - spreads retries, guards nothing
+        self._random = Random()
 
     async def open(self) -> None:
         await self._client.open()

@@ -85,5 +85,5 @@ class Policies:
 
     def _make(self, name: str) -> Chooser:
         # A generator of its own: what a shadow draws must not change what the policy draws.
-        made: Chooser = family.member(FAMILY, name)(Random(self._random.getrandbits(64)))  # noqa: S311 - balancing, not security
+        made: Chooser = family.member(FAMILY, name)(Random(self._random.getrandbits(64)))
         return made

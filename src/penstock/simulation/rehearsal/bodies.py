@@ -29,7 +29,7 @@ def body(number: int, ask: Ask, random: Random) -> bytes:
 
 @lru_cache(maxsize=1)
 def _filler() -> bytes:
-    random = Random(7)  # noqa: S311 - text to fill prompts with
+    random = Random(7)
     text = b""
     while len(text) < 2 * _LONGEST_BYTES:
         text += " ".join(random.choices(VOCABULARY, k=4096)).encode() + b" "
@@ -40,6 +40,6 @@ def _filler() -> bytes:
 def _beginning(prefix: int, tokens: int) -> bytes:
     if not tokens:
         return b""
-    random = Random(prefix)  # noqa: S311
+    random = Random(prefix)
     text = " ".join(random.choices(VOCABULARY, k=tokens * 2)).encode()
     return text[: tokens * _BYTES_PER_TOKEN]

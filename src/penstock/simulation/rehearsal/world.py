@@ -67,13 +67,13 @@ class World:
         self.setup = setup
         self.agenda = agenda = Agenda()
         self.started = agenda.now
-        self._random = Random(seed)  # noqa: S311 - a rehearsal is repeatable
+        self._random = Random(seed)
         self.results: list[Result] = []
         self._by_id: dict[str, Result] = {}
         self._principals: dict[tuple[str, ServiceClass], Principal] = {}
         self.transport = Machines(lambda request_id: self._by_id[request_id].ask)
         self.machines = {spec.name: Machine(spec, agenda) for spec in setup.machines}
-        self.fleet = Fleet(Policies(Random(seed + 1), PolicyNames(setup.choose_by)), setup.fleet, agenda)  # noqa: S311
+        self.fleet = Fleet(Policies(Random(seed + 1), PolicyNames(setup.choose_by)), setup.fleet, agenda)
         self.rooms = Rooms(
             gate=Gate(MemoryQuotas(agenda)),
             fleet=self.fleet,
@@ -85,7 +85,7 @@ class World:
             clock=agenda,
             rules=setup.pipeline,
             retries=RetryBudget(),
-            chance=Random(seed + 2).random,  # noqa: S311
+            chance=Random(seed + 2).random,
         )
         apply(setup.policy, self.rooms)
         self.pipeline = Pipeline(self.rooms)

@@ -40,7 +40,7 @@ class InferenceKind:
     def __init__(self, options: KindOptions) -> None:
         assert options.inferences is not None
         self._inferences: Inferences = options.inferences
-        self._random = random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self._random = random.Random()
 
     async def open(self) -> None:
         pass

@@ -15,7 +15,7 @@ _RATE = 40.0
 
 
 def _given(seed: int, seconds: float, rate: float = _RATE) -> list[Ask]:
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     return asks(poisson(random, rate, seconds), lambda: _SIZES.draw(random))
 
 

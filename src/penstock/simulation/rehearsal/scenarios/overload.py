@@ -21,7 +21,7 @@ _WARM_SECONDS = 20.0
 
 
 def traffic(seed: int, rate: float, seconds: float) -> list[Ask]:
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     sizes = Sizes()
     return waiting_for(of_classes(random, asks(poisson(random, rate, seconds), lambda: sizes.draw(random))))
 
@@ -84,7 +84,7 @@ LOADS = Scenario(
 
 def _measure_burst(seed: int, brief: bool) -> dict[str, float]:
     """A minute of calm, half a minute of ten times as much, two minutes of calm again."""
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     sizes = Sizes()
     calm = 0.6 * CAPACITY
     moments = steps(random, ((60.0, calm), (30.0, 10 * calm), (120.0, calm)))
@@ -117,7 +117,7 @@ BURST = Scenario(
 
 def _measure_backfill(seed: int, brief: bool) -> dict[str, float]:
     seconds = 90.0 if brief else 180.0
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     sizes = Sizes()
     people = of_classes(random, asks(poisson(random, 0.5 * CAPACITY, seconds), lambda: sizes.draw(random)))
     work = asks((seconds * n / 900 for n in range(900)), lambda: sizes.draw(random), service_class=ServiceClass.BATCH, org_id="batch")

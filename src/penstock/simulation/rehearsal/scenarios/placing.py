@@ -25,7 +25,7 @@ _SHORT, _LONG = 64, 6_400
 
 
 def _mixed(seed: int, seconds: float) -> list[Ask]:
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     output = Sizes(output_median=80, output_sigma=0.6, longest_output=400)
 
     def draw() -> Shape:
@@ -78,7 +78,7 @@ _ORDINARY_RATE = 16.0
 
 def _measure_two(seed: int, brief: bool) -> dict[str, float]:
     seconds = 40.0 if brief else 120.0
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     sizes = Sizes()
     given = asks(poisson(random, _ORDINARY_RATE, seconds), lambda: sizes.draw(random))
     found: dict[str, float] = {}
@@ -114,7 +114,7 @@ _CHAT_RATE = 24.0
 
 
 def _chat(seed: int, seconds: float, *, shared: bool) -> list[Ask]:
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     sizes = Sizes(prompt_median=150, prompt_sigma=0.8, output_median=100, output_sigma=0.7, longest_prompt=4_000, longest_output=600)
     given = asks(poisson(random, _CHAT_RATE, seconds), lambda: sizes.draw(random))
     if shared:

@@ -30,7 +30,7 @@ _LAST_SECONDS = 60.0
 
 
 def _traffic(seed: int, rates: Sequence[tuple[float, float]]) -> list[Ask]:
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     return waiting_for(of_classes(random, asks(steps(random, rates), lambda: _SIZES.draw(random))))
 
 
@@ -167,7 +167,7 @@ _WOKEN_AT, _AWAKE_SECONDS, _ASLEEP_SECONDS = 30.0, 90.0, 480.0
 
 def _measure_sleep(seed: int, brief: bool) -> dict[str, float]:
     """Nobody for half a minute; then traffic for a minute and a half; then nobody again."""
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     given = of_classes(random, asks(poisson(random, 2.0, _AWAKE_SECONDS, _WOKEN_AT), lambda: _SIZES.draw(random)))
     rules = ScaleRules(_TARGET_TOKENS, least=0, most=_MOST)
     results, deployment = _scaled(seed, given, _WOKEN_AT + _AWAKE_SECONDS + _ASLEEP_SECONDS, rules, first=0)

@@ -25,7 +25,7 @@ _FIRST = 320
 
 def _measure_turns(seed: int, brief: bool) -> dict[str, float]:
     """Both classes always have somebody in line; all of it is over before anybody has waited too long and is promoted."""
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     premium = [Ask(0.001 * random.random(), 32, 32, 32, ServiceClass.PREMIUM, "premium") for _ in range(300)]
     at_once = [Ask(0.001 * random.random(), 32, 32, 32, ServiceClass.ENTERPRISE, "enterprise") for _ in range(200)]
     later = [Ask(at, 32, 32, 32, ServiceClass.ENTERPRISE, "enterprise") for at in poisson(random, 130.0, 6.0)]
@@ -53,7 +53,7 @@ _LONGEST_PROMPT, _LONGEST_OUTPUT = 2_000, 400
 
 def _tenants(seed: int, seconds: float) -> list[Ask]:
     """Five organisations that always want more than their share: of short or long questions or answers, or more often than others."""
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     kinds = {
         "short": Sizes(100, 0.5, 60, 0.5, 400, 200),
         "long-prompts": Sizes(1_200, 0.4, 60, 0.5, _LONGEST_PROMPT, 200),
@@ -119,7 +119,7 @@ _STEADY_GPU = Speed(prefill_tokens_per_second=40_000, step_seconds=0.01, step_se
 
 def _noise(seed: int, seconds: float, factor: int) -> list[Ask]:
     """Ten organisations of the class premium, the same rate each; the last asks `factor` times as often."""
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     sizes = Sizes(300, 0.6, 80, 0.6, 2_000, 300)
     quiet = [
         ask._replace(org_id=f"quiet-{n}")
@@ -169,7 +169,7 @@ _PATIENCE = {ServiceClass.ENTERPRISE: 5.0, ServiceClass.PREMIUM: 15.0, ServiceCl
 def _measure_waits(seed: int, brief: bool) -> dict[str, float]:
     """At twice what the workers can do; bounded: the oldest wait of a class, over its patience and the pipeline's longest wait."""
     seconds = 90.0 if brief else 240.0
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     sizes = Sizes(300, 0.6, 80, 0.6, 2_000, 300)
     given = of_classes(random, asks(poisson(random, 26.0, seconds), lambda: sizes.draw(random)))
     world = World(Setup((MachineSpec("w", _GPU, _SLOTS),), fleet=_FIXED), seed)

@@ -21,7 +21,7 @@ def scenario(trace: Sequence[Ask] = ()) -> Scenario:
     """`trace`: a production trace; without one, traffic of the same lengths is drawn."""
 
     def measure(seed: int, brief: bool) -> dict[str, float]:
-        random = Random(seed)  # noqa: S311
+        random = Random(seed)
         given = _excerpt(trace, random, _REQUESTS // 3 if brief else _REQUESTS)
         seconds = given[-1].at
         found: dict[str, float] = {}
