@@ -100,6 +100,8 @@ def _default(field: FieldInfo) -> str:
         value = value.get_secret_value()
     if field.is_required():
         return "required"
+    if field.default_factory is dict:
+        return "empty"
     if field.default_factory is not None:
         return "the user's data directory for `penstock`"
     if value is None:

@@ -1,8 +1,6 @@
-"""The example of docs/reference/tasks.md, as it is printed: a module, a platform, tasks from the command line."""
+"""The files of docs/tutorials/first-task.md: a module, a platform, tasks from the command line."""
 
 import json
-import re
-import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,25 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests.live.platform import Platform, running
-from tests.support.sources import ROOT, text
+from tests.support.doc_blocks import blocks
+from tests.support.sources import ROOT
 
-PAGE = text(ROOT / "docs" / "reference" / "tasks.md").partition("## An example")[2].partition("\n## ")[0]
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-
-
-COMMANDS = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
+FILES = {block.words["title"]: block.code for block in blocks(ROOT / "docs" / "tutorials" / "first-task.md") if "title" in block.words}
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     directory = tmp_path_factory.mktemp("example")
-    (directory / "chores.py").write_text(blocks("python")[0])
-    (directory / "tasks.json").write_text(blocks("json")[0])
-    (start,) = [command for command in COMMANDS if command[:2] == ["penstock", "up"]]
-    flags = ["--workers", "0", *(word for word in start[2:] if word != "&")]
+    for name, code in FILES.items():
+        (directory / name).write_text(code)
+    flags = ["--workers", "0", "--import", "chores"]
     with running(Platform(directory, *flags, environment={"PYTHONPATH": str(directory)})) as started:
         yield started
 
@@ -39,10 +30,10 @@ def run(platform: Platform, *arguments: str) -> "subprocess.CompletedProcess[str
 
 
 def test_the_example_runs(platform: Platform) -> None:
-    for command in COMMANDS:
-        if command[1] != "up":
-            done = run(platform, *command[1:])
-            assert done.returncode == 0, done.stderr
+    payload = '{"text": "a task is on disk before it is acknowledged"}'
+    for command in (["word_count", "--payload", payload, "--wait"], ["--file", "tasks.json", "--wait"]):
+        done = run(platform, "tasks", "submit", *command)
+        assert done.returncode == 0, done.stderr
     found = export(platform, "--name", "word_count", "--search", "disk") + export(platform, "--tag", "demo")
     one, report = (json.loads(line) for line in found)
     assert (one["status"], one["result"]) == ("succeeded", 9)

@@ -1,0 +1,37 @@
+"""Every block of the user pages runs as it is printed, in the order of its page (tests/support/doc_runner.py says how)."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.doc_blocks import Block, blocks, user_pages
+from tests.support.doc_runner import missing, session
+from tests.support.postgres import absent
+from tests.support.sources import ROOT, shown
+
+_RUNNABLE = ("sh", "python", "javascript")
+
+
+def _runs(block: Block) -> bool:
+    return block.language in _RUNNABLE and not {"skip", "title"} & set(block.words)
+
+
+PAGES = [page for page in user_pages() if any(map(_runs, blocks(page)))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_every_block_of_a_page_runs(page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = list(blocks(page))
+    needed = ["bash", "curl", "jq", "sqlite3", *(["node"] if any(block.language == "javascript" for block in found) else [])]
+    if lacking := missing(needed):
+        absent(f"not installed: {', '.join(lacking)}")
+    if "node" in needed and not (ROOT / "web" / "node_modules" / "openai").exists():
+        absent("web/node_modules is not installed (make test-web)")
+    with session(tmp_path) as running:
+        for block in found:
+            running.run(block)
+    left_out = [block for block in found if "skip" in block.words]
+    if left_out:
+        with capsys.disabled():
+            sys.stdout.write("".join(f"\nnot run: {block}: {block.words['skip']}" for block in left_out))
