@@ -5,8 +5,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from penstock.domain.durable.leases import Finish, Lease, RunnerRecord
-from penstock.domain.durable.tasks import FinishKind, NewTask
+from penstock.domain.durable.leases import Lease, LeaseCompletion, RunnerRecord
+from penstock.domain.durable.tasks import CompletionKind, NewTask
 from penstock.domain.ids import TaskIds
 from penstock.domain.ports import Store, TaskStore
 from penstock.storage.stores import open_store
@@ -65,6 +65,6 @@ async def claim_and_end(tasks: TaskStore, runner: str, *, limit: int = CLAIM) ->
 
 
 async def end(tasks: TaskStore, runner: str, leases: Sequence[Lease]) -> None:
-    done = [Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.SUCCEEDED) for lease in leases]
+    done = [LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=CompletionKind.SUCCEEDED) for lease in leases]
     statuses = await tasks.finish(runner, done)
     assert None not in statuses, "a lease was lost"

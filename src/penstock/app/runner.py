@@ -10,7 +10,7 @@ import structlog
 
 from penstock import __version__
 from penstock.app import process
-from penstock.app.gateway.tasks import desk
+from penstock.app.gateway.tasks import task_services
 from penstock.app.settings import RunnerSettings, Settings
 from penstock.base import family, identity
 from penstock.domain.call import Call
@@ -20,8 +20,8 @@ from penstock.domain.errors import PenstockError
 from penstock.domain.ids import RequestIds, new_id
 from penstock.domain.ports import Flight, Reply, StoreProblem
 from penstock.domain.principal import Principal
-from penstock.durable.tasks.desk import Desk
-from penstock.durable.tasks.inference import OnBehalf, WholeAnswer
+from penstock.durable.tasks.inference import CallResponse, SubmitterCalls
+from penstock.durable.tasks.services import TaskServices
 from penstock.net.join_client import JoinRefused
 from penstock.observe import logs
 from penstock.processes.runner.children import CannotImport
@@ -39,22 +39,22 @@ _USAGE = 2
 _PATIENCE_SECONDS = 5.0
 
 
-class OwnInferences:
+class DirectInferenceClient:
     """Implements `runner.work.Inferences` through the pipeline of this process."""
 
-    def __init__(self, on_behalf: OnBehalf) -> None:
-        self._on_behalf = on_behalf
+    def __init__(self, submitter_calls: SubmitterCalls) -> None:
+        self._submitter_calls = submitter_calls
 
-    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> WholeAnswer:
-        return await self._on_behalf.ask(lease.org_id, lease.key_id, url, body, own_class=own_class)
+    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> CallResponse:
+        return await self._submitter_calls.call(lease.org_id, lease.key_id, url, body, own_class=own_class)
 
 
 class OwnRunner:
     """The runner inside `penstock up`. `open`, `start`, `stop`, `close`."""
 
-    def __init__(self, settings: Settings, tasks: Desk) -> None:
-        link = DirectLink(tasks.store, tasks.handout, new_id("run"))
-        self._runner = make_runner(settings, link, OwnInferences(tasks.on_behalf), "up")
+    def __init__(self, settings: Settings, tasks: TaskServices) -> None:
+        link = DirectLink(tasks.store, tasks.lease_issuer, new_id("run"))
+        self._runner = make_runner(settings, link, DirectInferenceClient(tasks.submitter_calls), "up")
         self._drain_seconds = settings.runner.drain_seconds
         self._task: asyncio.Task[None] | None = None
 
@@ -161,8 +161,8 @@ async def _direct(settings: Settings) -> int:
     await store.open()
     try:
         secret = key or await store.secret("api_keys", os.urandom(32))
-        tasks = desk(store, _NoPipeline(), secret, SystemClock(), RequestIds())
-        link = DirectLink(store.tasks, tasks.handout, new_id("run"))
+        tasks = task_services(store, _NoPipeline(), secret, SystemClock(), RequestIds())
+        link = DirectLink(store.tasks, tasks.lease_issuer, new_id("run"))
         return await _until_stopped(make_runner(settings, link, None, socket.gethostname()))
     finally:
         await store.close()

@@ -28,7 +28,7 @@ from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, Worker
 from penstock.durable.batches.service import BatchService
 from penstock.durable.files.service import FileService
 from penstock.durable.responses.service import ResponseService
-from penstock.durable.tasks.desk import make_desk
+from penstock.durable.tasks.services import make_task_services
 from penstock.edge.application import ControlServices, control_app
 from penstock.edge.layers.services import LiveWorker, ServedModel
 from penstock.edge.layers.sign_in import SignIn
@@ -185,7 +185,7 @@ async def gateway(**options: Any) -> AsyncIterator[Gateway]:
             batches=BatchService(store.batches, FileService(store.files, blobs, clock), clock),
             responses=ResponseService(store.responses, store.tasks, clock),
             files=FileService(store.files, blobs, clock),
-            tasks=make_desk(store.tasks, store.accounts, NoInference(), SECRET_KEY, clock, Random(1), new_id, RequestIds().next),
+            tasks=make_task_services(store.tasks, store.accounts, NoInference(), SECRET_KEY, clock, Random(1), new_id, RequestIds().next),
             fleet=fleet,
             authenticate=SignIn(ring, accounts, store.accounts),
             limiter=AddressLimiter(clock, unauthenticated_per_minute=1_000_000, api_per_minute=1_000_000),

@@ -87,7 +87,7 @@ async def test_every_tier_and_the_class_batch_cost_in_the_report_what_their_toke
 
 async def in_a_batch(running: Platform, body: dict[str, Any]) -> tuple[int, int, str]:
     """Prompt tokens, completion tokens and the tier that served it, of one request of the class batch: a task, run to its end."""
-    runner = OwnRunner(running.gateway.settings, running.gateway.desk)
+    runner = OwnRunner(running.gateway.settings, running.gateway.task_services)
     await runner.open()
     runner.start()
     try:

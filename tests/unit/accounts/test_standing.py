@@ -30,7 +30,7 @@ from penstock.domain.principal import (
     stored_id,
 )
 from penstock.durable.tasks import submitters
-from penstock.durable.tasks.inference import OnBehalf
+from penstock.durable.tasks.inference import SubmitterCalls
 from penstock.durable.tasks.submitters import SubmitterRevoked, Submitters
 from penstock.edge.layers import sign_in
 from penstock.edge.layers.sign_in import SignIn
@@ -202,8 +202,8 @@ async def test_the_call_of_a_denied_submitter_is_refused_before_the_pipeline(acc
     """What a remote runner's grant ends in."""
     FAULTS[denial](accounts)
     clock = ManualClock()
-    on_behalf = OnBehalf(NoInference(), Submitters(accounts, clock), lambda now: "req_1", clock)  # type: ignore[arg-type] # never called
-    answer = await on_behalf.ask(ORG, KEY, "/v1/chat/completions", b"{}", own_class=False)
+    submitter_calls = SubmitterCalls(NoInference(), Submitters(accounts, clock), lambda now: "req_1", clock)  # type: ignore[arg-type] # never called
+    answer = await submitter_calls.call(ORG, KEY, "/v1/chat/completions", b"{}", own_class=False)
     error = msgspec.json.decode(answer.body)["error"]
     assert (answer.status, error["code"], error["message"]) == (403, *FOR_TASKS[denial])
 

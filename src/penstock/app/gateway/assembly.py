@@ -21,7 +21,7 @@ from penstock.app.gateway.fleet_watch import FleetWatch
 from penstock.app.gateway.objects import Objects
 from penstock.app.gateway.rules import connection_limits, fleet_rules, pipeline_rules, policy_names
 from penstock.app.gateway.server import GatewayServer, bind
-from penstock.app.gateway.tasks import desk, start_sweeping
+from penstock.app.gateway.tasks import start_sweeping, task_services
 from penstock.app.gateway.upstreams import Discovery, configured
 from penstock.app.gateway.views import LiveFleet, Ready
 from penstock.app.settings import Settings
@@ -141,7 +141,7 @@ class Gateway:
         self.changes.subscribe("worker", self._reload_workers)
         self.objects = Objects(settings, self.store, clock)
         self.lane = Lane(self.pipeline, self.keys, self.addresses, RequestIds(), clock, settings.http.max_body_bytes, outbox=outbox)
-        self.desk = desk(self.store, self.pipeline, self.secret_key, clock, self.lane.ids)
+        self.task_services = task_services(self.store, self.pipeline, self.secret_key, clock, self.lane.ids)
 
     async def _start(self) -> None:
         self.transport.open()
@@ -154,7 +154,7 @@ class Gateway:
         self.journal.start()
         await self.objects.open()
         self.objects.start(self._chores)
-        start_sweeping(self.desk.sweeper, self._chores)
+        start_sweeping(self.task_services.sweeper, self._chores)
         decisions.start(self.settings, self.rooms.decisions, self.store.decisions, self.clock.time, self._chores)
         self._chores.start(Chore("forget workers", _FORGET_EVERY_SECONDS, self._forget_workers))
         if self.settings.discover:
@@ -174,7 +174,7 @@ class Gateway:
             files=self.objects.files,
             batches=self.objects.batches,
             responses=self.objects.responses,
-            tasks=self.desk,
+            tasks=self.task_services,
             fleet=LiveFleet(self.rooms, self.pipeline, self.watch, self.clock),
             authenticate=SignIn(self.keys, self.accounts, self.store.accounts),
             limiter=self.addresses,
@@ -276,7 +276,7 @@ class Gateway:
             return
         log.info("draining", active=self.pipeline.active)
         self.pipeline.turn_away_waiting()
-        self.desk.handout.close()
+        self.task_services.lease_issuer.close()
         self._server.should_exit = True
 
     async def close(self) -> None:

@@ -7,12 +7,12 @@ from penstock.domain.clock import Clock
 from penstock.domain.ids import RequestIds, new_id
 from penstock.domain.ports import Inference, Store
 from penstock.durable.tasks import sweeping
-from penstock.durable.tasks.desk import Desk, make_desk
+from penstock.durable.tasks.services import TaskServices, make_task_services
 from penstock.durable.tasks.sweeping import Sweeper
 
 
-def desk(store: Store, inference: Inference, secret: bytes, clock: Clock, ids: RequestIds) -> Desk:
-    return make_desk(store.tasks, store.accounts, inference, secret, clock, Random(), new_id, ids.next)
+def task_services(store: Store, inference: Inference, secret: bytes, clock: Clock, ids: RequestIds) -> TaskServices:
+    return make_task_services(store.tasks, store.accounts, inference, secret, clock, Random(), new_id, ids.next)
 
 
 def start_sweeping(sweeper: Sweeper, chores: Chores) -> None:

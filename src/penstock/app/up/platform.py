@@ -47,7 +47,7 @@ async def _up(settings: Settings, json_line: bool) -> int:
     try:
         gateway.listen()
         first = await gateway.open(migrate=True)
-        own = OwnRunner(settings, gateway.desk)
+        own = OwnRunner(settings, gateway.task_services)
         await own.open()
         process.on_stop(lambda: _stop(gateway, own))
         own.start()

@@ -31,7 +31,7 @@ class BatchStatus(StrEnum):
     CANCELLED = "cancelled"
 
     @property
-    def over(self) -> bool:
+    def is_terminal(self) -> bool:
         return not LEGAL_MOVES[self]
 
 

@@ -1,22 +1,22 @@
-"""Tasks in the hands of runners: leases, what runners say about them, and the runners themselves.
+"""Leases, what runners report about them, and the runners themselves.
 
-(task_id, lease_seq, runner) is the fencing token of everything that is said about a task: whoever lost a lease says nothing any more.
+(task_id, lease_seq, runner) is the fencing token of every report about a task: a runner that has lost a lease is not heard.
 """
 
 from dataclasses import dataclass, field
 
 import msgspec
 
-from penstock.domain.durable.tasks import FinishKind, TaskError
+from penstock.domain.durable.tasks import CompletionKind, TaskError
 
-LEASE_SECONDS, BEAT_SECONDS, LOST_CLAIM_SECONDS = 15.0, 5.0, 10.0
+LEASE_SECONDS, HEARTBEAT_SECONDS, LOST_CLAIM_SECONDS = 15.0, 5.0, 10.0
 """A runner that was silent for a lease has lost what it held. A lease that its runner does not name within ten seconds never arrived."""
 CANCELLATIONS = "!cancellations"
 """Not a queue: what `TaskStore.wait` is asked for to hear of cancelled tasks."""
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """A task in the hands of a runner. (task_id, lease_seq, runner) is the fencing token of everything that it says about it."""
+    """A task that a runner has claimed. (task_id, lease_seq, runner) is the fencing token of every report about it."""
 
     task_id: str
     lease_seq: int
@@ -41,38 +41,38 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str
 
 
-class Held(msgspec.Struct, frozen=True, array_like=True):
-    """A lease in a heartbeat."""
+class LeaseRef(msgspec.Struct, frozen=True, array_like=True):
+    """Names a lease, for example in a heartbeat."""
 
     task_id: str
     lease_seq: int
 
 
-class Beat(msgspec.Struct, frozen=True):
+class HeartbeatReply(msgspec.Struct, frozen=True):
     """The answer to a heartbeat."""
 
     known: bool
     """False: the runner was given up or never registered; it must register again, and what it held is lost."""
     draining: bool
-    cancelled: tuple[Held, ...]
+    cancelled: tuple[LeaseRef, ...]
     """Held leases whose task is to be cancelled: stop, and finish them as cancelled."""
-    lost: tuple[Held, ...]
-    """Leases that the runner believes to hold and does not: stop, and say nothing more about them."""
+    lost: tuple[LeaseRef, ...]
+    """Leases that the runner believes to hold and does not: stop, and report nothing more about them."""
 
 
-class Finish(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of one lease."""
+class LeaseCompletion(msgspec.Struct, frozen=True, kw_only=True):
+    """How one lease ended."""
 
     task_id: str
     lease_seq: int
-    kind: FinishKind
+    kind: CompletionKind
     result: str | None = None
     """JSON text; also of a failure, when there is more to say than its error does."""
     error: TaskError | None = None
     retry_at: float = 0.0
 
 
-class Progress(msgspec.Struct, frozen=True):
+class ProgressReport(msgspec.Struct, frozen=True):
     task_id: str
     lease_seq: int
     progress: str
@@ -120,7 +120,7 @@ class RunnerRecord:
     """Leases that it holds; counted when asked for."""
 
 
-class Due(msgspec.Struct, frozen=True):
+class PromotionResult(msgspec.Struct, frozen=True):
     """What `TaskStore.promote` did."""
 
     promoted: int

@@ -21,7 +21,7 @@ class ResponseStatus(StrEnum):
     CANCELLED = "cancelled"
 
     @property
-    def over(self) -> bool:
+    def is_terminal(self) -> bool:
         return self not in (ResponseStatus.QUEUED, ResponseStatus.IN_PROGRESS)
 
 

@@ -34,7 +34,7 @@ class TaskStatus(StrEnum):
     """A parent did not succeed, and the task was to be left out then."""
 
     @property
-    def over(self) -> bool:
+    def is_terminal(self) -> bool:
         return self in TERMINAL
 
 
@@ -174,19 +174,19 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str
 
 
-class FinishKind(StrEnum):
+class CompletionKind(StrEnum):
     """How a lease ends."""
 
     SUCCEEDED = "succeeded"
     RETRIED = "retried"
-    """Another attempt follows, not before `Finish.retry_at`."""
+    """Another attempt follows, not before `LeaseCompletion.retry_at`."""
     FAILED = "failed"
     CANCELLED = "cancelled"
     RELEASED = "released"
-    """Given back unused, and not counted as an attempt: ready at once, or not before `Finish.retry_at`."""
+    """Given back unused, and not counted as an attempt: ready at once, or not before `LeaseCompletion.retry_at`."""
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class TaskAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """One lease of a task."""
 
     number: int
@@ -195,11 +195,11 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     finished_at: float | None
     """None: it runs."""
-    outcome: "FinishKind | None"
+    outcome: "CompletionKind | None"
     error: TaskError | None
 
 
-class Relative(msgspec.Struct, frozen=True):
+class RelatedTask(msgspec.Struct, frozen=True):
     """A parent or child of a task."""
 
     id: str
@@ -210,10 +210,10 @@ class Relative(msgspec.Struct, frozen=True):
 
 class TaskDetail(msgspec.Struct, frozen=True):
     task: Task
-    parents: tuple[Relative, ...]
-    children: tuple[Relative, ...]
+    parents: tuple[RelatedTask, ...]
+    children: tuple[RelatedTask, ...]
     """At most 1,000 of them."""
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[TaskAttempt, ...]
     """In the order of their starts."""
 
 
@@ -252,7 +252,7 @@ class TaskEvent(msgspec.Struct, frozen=True):
     runner: str
 
 
-_ENDS = {
+_TERMINAL_EVENTS = {
     TaskStatus.SUCCEEDED: EventType.SUCCEEDED,
     TaskStatus.FAILED: EventType.FAILED,
     TaskStatus.CANCELLED: EventType.CANCELLED,
@@ -263,13 +263,13 @@ _ENDS = {
 def events(detail: TaskDetail) -> list[TaskEvent]:
     """The life of a task in the order in which it happened. Told from its attempts: no row is written for an event."""
     task = detail.task
-    told = [TaskEvent(EventType.CREATED, task.created_at, 0, "")]
+    found = [TaskEvent(EventType.CREATED, task.created_at, 0, "")]
     for attempt in detail.attempts:
-        told.append(TaskEvent(EventType.CLAIMED, attempt.started_at, attempt.number, attempt.runner_id))
+        found.append(TaskEvent(EventType.CLAIMED, attempt.started_at, attempt.number, attempt.runner_id))
         if attempt.outcome is not None and attempt.finished_at is not None:
-            type_ = EventType.RETRIED if attempt.outcome is FinishKind.RELEASED else EventType(attempt.outcome.value)
-            told.append(TaskEvent(type_, attempt.finished_at, attempt.number, attempt.runner_id))
+            type_ = EventType.RETRIED if attempt.outcome is CompletionKind.RELEASED else EventType(attempt.outcome.value)
+            found.append(TaskEvent(type_, attempt.finished_at, attempt.number, attempt.runner_id))
     # An end without a lease: cancelled before its start, expired, decided by a parent.
-    if task.finished_at is not None and told[-1].type is not _ENDS[task.status]:
-        told.append(TaskEvent(_ENDS[task.status], task.finished_at, task.attempt, ""))
-    return told
+    if task.finished_at is not None and found[-1].type is not _TERMINAL_EVENTS[task.status]:
+        found.append(TaskEvent(_TERMINAL_EVENTS[task.status], task.finished_at, task.attempt, ""))
+    return found

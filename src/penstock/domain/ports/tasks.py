@@ -6,7 +6,16 @@ Nothing here takes the time: all of it is by the store's own clock, so that runn
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from penstock.domain.durable.leases import Beat, Due, ExpiredLease, Finish, Held, Lease, Progress, RunnerRecord
+from penstock.domain.durable.leases import (
+    ExpiredLease,
+    HeartbeatReply,
+    Lease,
+    LeaseCompletion,
+    LeaseRef,
+    ProgressReport,
+    PromotionResult,
+    RunnerRecord,
+)
 from penstock.domain.durable.queues import MinuteStats, QueueLimits, QueueState
 from penstock.domain.durable.schedules import Schedule
 from penstock.domain.durable.task_search import TaskFilter, TaskPage, TaskQuery
@@ -32,7 +41,7 @@ class TaskLeases(Protocol):
         ...
 
     async def register(self, runner: RunnerRecord) -> None:
-        """Insert, or replace the one of that id; its last beat is now."""
+        """Insert, or replace the one of that id; its last heartbeat is now."""
         ...
 
     async def claim(
@@ -56,11 +65,11 @@ class TaskLeases(Protocol):
         """
         ...
 
-    async def beat(self, runner_id: str, held: Sequence[Held]) -> Beat:
+    async def heartbeat(self, runner_id: str, held: Sequence[LeaseRef]) -> HeartbeatReply:
         """Note that the runner lives. Its leases that it does not name, `LOST_CLAIM_SECONDS` after their claim, are given back."""
         ...
 
-    async def finish(self, runner_id: str, finishes: Sequence[Finish]) -> list[TaskStatus | None]:
+    async def finish(self, runner_id: str, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
         """End leases, all in one transaction; for each the new status of its task, None for a stale one (409).
 
         Only the runner that holds a lease can end it, and only once. A retry of a task that is to be cancelled cancels it.
@@ -68,7 +77,7 @@ class TaskLeases(Protocol):
         """
         ...
 
-    async def progress(self, runner_id: str, reports: Sequence[Progress]) -> None:
+    async def progress(self, runner_id: str, reports: Sequence[ProgressReport]) -> None:
         """The last report of each held task; stale ones are dropped."""
         ...
 
@@ -84,7 +93,7 @@ class TaskLeases(Protocol):
 class TaskSweep(Protocol):
     """For the one leader, a few times a second; any number of them do no harm."""
 
-    async def promote(self) -> Due:
+    async def promote(self) -> PromotionResult:
         """Scheduled tasks whose time has come become ready; waiting ones past `expires_at` fail."""
         ...
 
@@ -151,7 +160,7 @@ class TaskControl(Protocol):
 
     async def runner(self, runner_id: str) -> RunnerRecord | None: ...
     async def drain_runner(self, runner_id: str, *, draining: bool = True) -> bool:
-        """Its next beat says so. False: no such runner."""
+        """The answer to its next heartbeat says so. False: no such runner."""
         ...
 
     async def minutes(self, org_id: str | None, since: float, until: float) -> list[MinuteStats]:

@@ -95,7 +95,7 @@ class ResponseService:
         """The Response object as it is now. Raises NotFound."""
         settled = await self._settled(await self._known(org_id, response_id))
         shown: Json = msgspec.json.decode(settled.document)
-        if not settled.status.over:
+        if not settled.status.is_terminal:
             shown["status"] = settled.status.value
         return shown
 
@@ -107,7 +107,7 @@ class ResponseService:
     async def delete(self, org_id: str, response_id: str) -> None:
         """Stops it, too, when it is still being made. Raises NotFound."""
         found = await self._known(org_id, response_id)
-        if found.task_id is not None and not found.status.over:
+        if found.task_id is not None and not found.status.is_terminal:
             await self._tasks.cancel(org_id, [found.task_id])
         await self._store.remove(org_id, response_id)
 
@@ -118,7 +118,7 @@ class ResponseService:
             raise BadRequest("Only an answer that was asked for with 'background' can be cancelled.", param="response_id")
         await self._tasks.cancel(org_id, [found.task_id])
         settled = await self._settled(found)
-        if not settled.status.over:
+        if not settled.status.is_terminal:
             await self._store.finish(self._cancelled(settled))
         return await self.response(org_id, response_id)
 
@@ -127,7 +127,7 @@ class ResponseService:
     async def settle_all(self) -> int:
         """Let answers take over what became of their tasks, also those that nobody asks for; how many did."""
         waiting = await self._store.unfinished(_AT_ONCE)
-        return sum([(await self._settled(one)).status.over for one in waiting])
+        return sum([(await self._settled(one)).status.is_terminal for one in waiting])
 
     async def forget_expired(self) -> int:
         return await self._store.forget_expired(self._clock.time(), _AT_ONCE)
@@ -142,14 +142,14 @@ class ResponseService:
 
     async def _settled(self, found: StoredResponse) -> StoredResponse:
         """As it is after a look at its task."""
-        if found.status.over or found.task_id is None:
+        if found.status.is_terminal or found.task_id is None:
             return found
         detail = await self._tasks.task(found.org_id, found.task_id)
         if detail is None:
             if self._clock.time() - found.created_at < _ORPHANED_SECONDS:
                 return found
             finished = self._failed(found, "internal_error", "The request was lost before it began; try it again.")
-        elif not detail.task.status.over:
+        elif not detail.task.status.is_terminal:
             return replace(found, status=ResponseStatus.QUEUED if detail.task.status in _WAITS else ResponseStatus.IN_PROGRESS)
         else:
             finished = self._finished(found, detail.task)

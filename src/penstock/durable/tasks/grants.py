@@ -28,7 +28,7 @@ class Grants:
     def __init__(self, secret: bytes) -> None:
         self._secret = hmac.digest(secret, b"inference grants", hashlib.sha256)
 
-    def give(self, task_id: str, runner_id: str, org_id: str, submitter_id: str, now: float) -> str:
+    def issue(self, task_id: str, runner_id: str, org_id: str, submitter_id: str, now: float) -> str:
         body = msgspec.json.encode(Grant(task_id, runner_id, org_id, submitter_id, now + _SECONDS))
         return base64.urlsafe_b64encode(hmac.digest(self._secret, body, hashlib.sha256) + body).decode()
 

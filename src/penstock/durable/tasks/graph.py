@@ -25,49 +25,49 @@ class DuplicateName(Unprocessable):
     code = "duplicate_ref"
 
 
-def places_of(refs: Sequence[str | None]) -> dict[str, int]:
+def index_by_ref(refs: Sequence[str | None]) -> dict[str, int]:
     """Where in the submission each local name is. Raises DuplicateName."""
-    places: dict[str, int] = {}
-    for place, ref in enumerate(refs):
+    indices: dict[str, int] = {}
+    for index, ref in enumerate(refs):
         if ref is None:
             continue
-        if ref in places:
-            raise DuplicateName(f"Two tasks have the ref '{ref}': tasks {places[ref]} and {place}.", param=f"tasks.{place}.ref")
-        places[ref] = place
-    return places
+        if ref in indices:
+            raise DuplicateName(f"Two tasks have the ref '{ref}': tasks {indices[ref]} and {index}.", param=f"tasks.{index}.ref")
+        indices[ref] = index
+    return indices
 
 
-def parents_first(parents: Mapping[int, Sequence[int]], count: int, refs: Sequence[str | None]) -> list[int]:
-    """The places 0 to count - 1 in an order in which parents come before children (Kahn). Raises DependencyCycle."""
-    waiting = {place: len(set(parents.get(place, ()))) for place in range(count)}
+def topological_order(parents: Mapping[int, Sequence[int]], count: int, refs: Sequence[str | None]) -> list[int]:
+    """The indices 0 to count - 1 in an order in which parents come before children (Kahn). Raises DependencyCycle."""
+    waiting = {index: len(set(parents.get(index, ()))) for index in range(count)}
     children: dict[int, list[int]] = {}
     for child, its_parents in parents.items():
         for parent in set(its_parents):
             children.setdefault(parent, []).append(child)
-    free = [place for place, pending in waiting.items() if pending == 0]
-    for place in free:
-        for child in children.get(place, ()):
+    free = [index for index, pending in waiting.items() if pending == 0]
+    for index in free:
+        for child in children.get(index, ()):
             waiting[child] -= 1
             if waiting[child] == 0:
                 free.append(child)
     if len(free) < count:
-        raise DependencyCycle(f"Tasks wait for each other: {_shown(_cycle(parents, set(free)), refs)}.", param="tasks")
+        raise DependencyCycle(f"Tasks wait for each other: {_format_cycle(_cycle(parents, set(free)), refs)}.", param="tasks")
     return free
 
 
 def _cycle(parents: Mapping[int, Sequence[int]], free: set[int]) -> list[int]:
-    """One circle among the places that never became free: each of them waits for another such one, so a walk must come back."""
-    place = next(place for place in parents if place not in free)
+    """One circle among the indices that never became free: each of them waits for another such one, so a walk must come back."""
+    index = next(index for index in parents if index not in free)
     walked: dict[int, int] = {}
-    while place not in walked:
-        walked[place] = len(walked)
-        place = next(parent for parent in parents[place] if parent not in free)
-    return [each for each, step in walked.items() if step >= walked[place]]
+    while index not in walked:
+        walked[index] = len(walked)
+        index = next(parent for parent in parents[index] if parent not in free)
+    return [each for each, step in walked.items() if step >= walked[index]]
 
 
-def _shown(cycle: Sequence[int], refs: Sequence[str | None]) -> str:
+def _format_cycle(cycle: Sequence[int], refs: Sequence[str | None]) -> str:
     """`a -> b -> a`: each waits for the next."""
-    names = [refs[place] or f"task {place}" for place in cycle]
+    names = [refs[index] or f"task {index}" for index in cycle]
     start = names.index(min(names))
     turned = [*names[start:], *names[:start]]
     shown = turned if len(turned) <= _SHOWN_MEMBERS else [*turned[: _SHOWN_MEMBERS - 1], f"... ({len(turned)} in all)"]

@@ -19,7 +19,7 @@ _OPERATIONS = CLIENT_PATHS
 
 
 @dataclass(frozen=True, slots=True)
-class WholeAnswer:
+class CallResponse:
     status: int
     request_id: str
     body: bytes
@@ -27,18 +27,18 @@ class WholeAnswer:
     worth_retrying: bool | None = None
 
 
-class _Waiting:
+class _PendingResponse:
     """Implements `domain.ports.Reply` for somebody who waits for the whole."""
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
-        self.answer: asyncio.Future[WholeAnswer] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[CallResponse] = asyncio.get_running_loop().create_future()
 
     def refuse(self, error: PenstockError, headers: bytes) -> None:
-        self._tell(WholeAnswer(error.status, self._request_id, error_body(error), error.retry_after_seconds, error.retry))
+        self._resolve(CallResponse(error.status, self._request_id, error_body(error), error.retry_after_seconds, error.retry))
 
     def send(self, status: int, headers: bytes, body: bytes) -> None:
-        self._tell(WholeAnswer(status, self._request_id, body))
+        self._resolve(CallResponse(status, self._request_id, body))
 
     def start(self, status: int, headers: bytes) -> None:
         self.refuse(Internal("A task cannot be answered with a stream."), b"")
@@ -49,12 +49,12 @@ class _Waiting:
     def end(self) -> None:
         pass
 
-    def _tell(self, answer: WholeAnswer) -> None:
+    def _resolve(self, answer: CallResponse) -> None:
         if not self.answer.done():
             self.answer.set_result(answer)
 
 
-class OnBehalf:
+class SubmitterCalls:
     """Makes calls for submitters of tasks."""
 
     def __init__(self, inference: Inference, submitters: Submitters, next_id: Callable[[float], str], clock: Clock) -> None:
@@ -63,7 +63,7 @@ class OnBehalf:
         self._next_id = next_id
         self._clock = clock
 
-    async def ask(self, org_id: str, submitter_id: str, url: str, body: bytes, *, own_class: bool) -> WholeAnswer:
+    async def call(self, org_id: str, submitter_id: str, url: str, body: bytes, *, own_class: bool) -> CallResponse:
         """Whoever cancels this stops the generation. Raises PortUnavailable when nobody can tell who the submitter is."""
         request_id = self._next_id(self._clock.time())
         submitter = await self._submitters.principal(org_id, submitter_id)
@@ -73,11 +73,11 @@ class OnBehalf:
             operation = _operation(url)
             _not_a_stream(body)
         except BadRequest as error:
-            return WholeAnswer(error.status, request_id, error_body(error), None, False)
-        return await self._ask(submitter, operation, request_id, body, own_class)
+            return CallResponse(error.status, request_id, error_body(error), None, False)
+        return await self._run(submitter, operation, request_id, body, own_class)
 
-    async def _ask(self, submitter: Principal, operation: Operation, request_id: str, body: bytes, own_class: bool) -> WholeAnswer:
-        reply = _Waiting(request_id)
+    async def _run(self, submitter: Principal, operation: Operation, request_id: str, body: bytes, own_class: bool) -> CallResponse:
+        reply = _PendingResponse(request_id)
         call = Call(request_id, operation, body, service_class=None if own_class else ServiceClass.BATCH)
         flight = self._inference.run(submitter, call, reply)
         try:
@@ -109,6 +109,6 @@ def _not_a_stream(body: bytes) -> None:
         raise BadRequest("A task's answer is kept as a whole: leave out 'stream'.", param="stream")
 
 
-def _refused(status: int, request_id: str, code: str, message: str) -> WholeAnswer:
+def _refused(status: int, request_id: str, code: str, message: str) -> CallResponse:
     body = msgspec.json.encode({"error": {"message": message, "type": "permission_error", "param": None, "code": code}})
-    return WholeAnswer(status, request_id, body, None, False)
+    return CallResponse(status, request_id, body, None, False)

@@ -1,11 +1,11 @@
-"""What an attempt's end means for its task: done, once more later, or failed."""
+"""What the outcome of an attempt means for its task: done, another attempt later, or failed."""
 
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from penstock.domain.durable.leases import Finish
-from penstock.domain.durable.tasks import FinishKind, TaskError
+from penstock.domain.durable.leases import LeaseCompletion
+from penstock.domain.durable.tasks import CompletionKind, TaskError
 from penstock.durable.tasks.backoff import Backoff
 from penstock.durable.tasks.limits import PAYLOAD_BYTES, shortened, too_long
 
@@ -17,35 +17,35 @@ class Succeeded:
 
 
 @dataclass(frozen=True, slots=True)
-class Broke:
-    """It did not succeed. `final`: another attempt would end in the same way."""
+class AttemptFailed:
+    """The attempt did not succeed. `final`: another attempt would end in the same way."""
 
     code: str
     message: str
     final: bool = False
     retry_seconds: float | None = None
-    """When the task itself (or whoever refused it) said when to come back; None: by backoff."""
+    """As the task itself, or the server that refused it, asked for; None: by backoff."""
     result: str | None = None
-    """JSON text that is worth keeping although it is no success: an error's whole answer."""
+    """JSON text that is kept although the attempt failed: the whole answer of an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Stopped because somebody cancelled the task."""
+    """Stopped, because the task was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
-class GivenBack:
-    """Not begun (the runner stops), or turned away because somebody else comes first; not counted as an attempt."""
+class Released:
+    """Not started (the runner stops), or refused because others come first; not counted as an attempt."""
 
-    rest_seconds: float = 0.0
-
-
-Ended = Succeeded | Broke | Cancelled | GivenBack
+    delay_seconds: float = 0.0
 
 
-class Leased(Protocol):
-    """The part of a lease (or of an expired one) that decides."""
+TaskOutcome = Succeeded | AttemptFailed | Cancelled | Released
+
+
+class LeaseTerms(Protocol):
+    """The fields of a lease, or of an expired one, that decide."""
 
     @property
     def task_id(self) -> str: ...
@@ -61,27 +61,27 @@ class Leased(Protocol):
     def backoff_cap_seconds(self) -> float: ...
 
 
-def finish_of(lease: Leased, ended: Ended, now: float, random: Random) -> Finish:
+def completion_of(lease: LeaseTerms, outcome: TaskOutcome, now: float, random: Random) -> LeaseCompletion:
     """`now`: the store's clock."""
-    match ended:
+    match outcome:
         case Succeeded(result) if not too_long(result):
-            return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.SUCCEEDED, result=result)
+            return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=CompletionKind.SUCCEEDED, result=result)
         case Succeeded():
             what = f"The result has more than {PAYLOAD_BYTES} bytes of JSON: write it to a file and return a reference."
             return _failed(lease, TaskError("result_too_large", what), None)
         case Cancelled():
-            return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.CANCELLED)
-        case GivenBack(pause):
+            return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=CompletionKind.CANCELLED)
+        case Released(pause):
             retry_at = now + pause if pause else 0.0
-            return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.RELEASED, retry_at=retry_at)
-    error = TaskError(ended.code, shortened(ended.message))
-    if ended.final or lease.attempt >= lease.max_attempts:
-        return _failed(lease, error, ended.result)
-    rest = ended.retry_seconds
-    if rest is None:
-        rest = Backoff(lease.backoff_seconds, lease.backoff_cap_seconds).seconds(lease.attempt, random)
-    return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.RETRIED, error=error, retry_at=now + rest)
+            return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=CompletionKind.RELEASED, retry_at=retry_at)
+    error = TaskError(outcome.code, shortened(outcome.message))
+    if outcome.final or lease.attempt >= lease.max_attempts:
+        return _failed(lease, error, outcome.result)
+    delay = outcome.retry_seconds
+    if delay is None:
+        delay = Backoff(lease.backoff_seconds, lease.backoff_cap_seconds).seconds(lease.attempt, random)
+    return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=CompletionKind.RETRIED, error=error, retry_at=now + delay)
 
 
-def _failed(lease: Leased, error: TaskError, result: str | None) -> Finish:
-    return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.FAILED, error=error, result=result)
+def _failed(lease: LeaseTerms, error: TaskError, result: str | None) -> LeaseCompletion:
+    return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=CompletionKind.FAILED, error=error, result=result)

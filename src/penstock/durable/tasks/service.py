@@ -16,7 +16,7 @@ from penstock.domain.ids import TaskIds
 from penstock.domain.ports import TaskStore
 from penstock.domain.principal import Principal, stored_id
 from penstock.durable.tasks import calendar
-from penstock.durable.tasks.offers import Offers
+from penstock.durable.tasks.function_registry import FunctionRegistry
 from penstock.durable.tasks.submission import Submitter, TaskSpec, new_tasks, policy_of_kind
 
 _PAGE = 1_000
@@ -36,7 +36,7 @@ class Action(StrEnum):
     REPRIORITISE = "reprioritise"
 
 
-_TOUCHES = {
+_ELIGIBLE_STATUSES = {
     Action.CANCEL: frozenset(TaskStatus) - TERMINAL,
     Action.RETRY: frozenset({TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.SKIPPED}),
     Action.DELETE: TERMINAL,
@@ -46,7 +46,7 @@ _TOUCHES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Acted:
+class BulkResult:
     matched: int
     """Tasks that the filter found in a status in which the action does something."""
     done: int
@@ -58,7 +58,7 @@ class TaskService:
 
     def __init__(self, store: TaskStore, new_id: Callable[[str], str]) -> None:
         self.store = store
-        self.offers = Offers(store)
+        self.functions = FunctionRegistry(store)
         self._new_id = new_id
         self._ids = TaskIds()
 
@@ -72,10 +72,10 @@ class TaskService:
         Raises BadRequest, Unprocessable (cycle, unknown parent, unknown kind), PayloadTooLarge, IdempotencyConflict, NotFound (a parent).
         """
         require_submitter(caller, {spec.kind for spec in specs})
-        await self.offers.refresh()
+        await self.functions.refresh()
         for last_try in (False, True):
             submitter = Submitter(caller.org_id, caller.actor, self._ids.next, traceparent, dag_id)
-            tasks = await self._made(specs, submitter)
+            tasks = await self._build(specs, submitter)
             try:
                 return await self._enqueue(specs, tasks)
             except Conflict as error:
@@ -84,10 +84,10 @@ class TaskService:
                 self._ids = TaskIds()  # another process drew the same bits
         raise AssertionError("unreachable")
 
-    async def _made(self, specs: Sequence[TaskSpec], submitter: Submitter) -> list[NewTask]:
+    async def _build(self, specs: Sequence[TaskSpec], submitter: Submitter) -> list[NewTask]:
         """In portions: ten thousand tasks take a moment, and this process has other things to serve."""
         made: list[NewTask] = []
-        for task in new_tasks(specs, submitter, self.store.now(), self.offers.policy):
+        for task in new_tasks(specs, submitter, self.store.now(), self.functions.policy):
             made.append(task)
             if len(made) % _PAUSE_EVERY == 0:
                 await asyncio.sleep(0)
@@ -149,7 +149,7 @@ class TaskService:
             some = tuple(wanted[looked : looked + _RESULTS_PAGE])
             query = TaskQuery(TaskFilter(ids=some), ascending=True, limit=len(some), bodies=True)
             page = await self.store.tasks(caller.org_id, query)
-            found += [task for task in page.tasks if task.status.over]
+            found += [task for task in page.tasks if task.status.is_terminal]
             size += sum(len(task.result or "") for task in page.tasks)
             looked += len(some)
         return found, wanted[looked:]
@@ -169,19 +169,21 @@ class TaskService:
 
     # many tasks
 
-    async def act(self, caller: Principal, action: Action, wanted: TaskFilter, *, dry_run: bool, priority: int | None = None) -> Acted:
+    async def apply(
+        self, caller: Principal, action: Action, wanted: TaskFilter, *, dry_run: bool, priority: int | None = None
+    ) -> BulkResult:
         """What the filter finds when the action begins, in portions. Raises Conflict when that is more than MOST_AT_ONCE."""
-        statuses = (wanted.statuses & _TOUCHES[action]) if wanted.statuses else _TOUCHES[action]
+        statuses = (wanted.statuses & _ELIGIBLE_STATUSES[action]) if wanted.statuses else _ELIGIBLE_STATUSES[action]
         if not statuses:
-            return Acted(0, 0)
+            return BulkResult(0, 0)
         wanted = replace(wanted, statuses=statuses)
         if dry_run:
-            return Acted(await self.store.count(caller.org_id, wanted), 0)
+            return BulkResult(await self.store.count(caller.org_id, wanted), 0)
         ids = await self._ids_of(caller.org_id, wanted)
         done = 0
         for start in range(0, len(ids), _PAGE):
-            done += await self._act_on(caller.org_id, action, ids[start : start + _PAGE], priority)
-        return Acted(len(ids), done)
+            done += await self._apply_to(caller.org_id, action, ids[start : start + _PAGE], priority)
+        return BulkResult(len(ids), done)
 
     async def _ids_of(self, org_id: str, wanted: TaskFilter) -> list[str]:
         ids: list[str] = []
@@ -195,7 +197,7 @@ class TaskService:
                 return ids
             after = page.next
 
-    async def _act_on(self, org_id: str, action: Action, ids: list[str], priority: int | None) -> int:
+    async def _apply_to(self, org_id: str, action: Action, ids: list[str], priority: int | None) -> int:
         match action:
             case Action.CANCEL:
                 return len(await self.store.cancel(org_id, ids))
@@ -216,7 +218,7 @@ class TaskService:
         require_submitter(caller, {task.kind})
         now = self.store.now()
         next_at = calendar.first_at(cron, time_zone, now)
-        await self._check(caller, task)
+        await self._validate(caller, task)
         schedule = Schedule(
             id=self._new_id("sch"),
             org_id=caller.org_id,
@@ -238,7 +240,7 @@ class TaskService:
         found = await self.schedule(caller, schedule_id)
         require_submitter(caller, {changes.task.kind if changes.task else "function"})
         if changes.task is not None:
-            await self._check(caller, changes.task)
+            await self._validate(caller, changes.task)
         paused = found.paused if changes.paused is None else changes.paused
         cron, time_zone = changes.cron or found.cron, changes.time_zone or found.time_zone
         moved = (cron, time_zone, paused) != (found.cron, found.time_zone, found.paused)
@@ -264,10 +266,10 @@ class TaskService:
             raise not_found("schedule")
         return found
 
-    async def _check(self, caller: Principal, task: TaskSpec) -> None:
+    async def _validate(self, caller: Principal, task: TaskSpec) -> None:
         """Whether the task could be submitted now."""
-        await self.offers.refresh()
-        list(new_tasks([task], Submitter(caller.org_id, caller.actor, self._ids.next), self.store.now(), self.offers.policy))
+        await self.functions.refresh()
+        list(new_tasks([task], Submitter(caller.org_id, caller.actor, self._ids.next), self.store.now(), self.functions.policy))
 
 
 @dataclass(frozen=True, slots=True)

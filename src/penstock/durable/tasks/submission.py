@@ -84,41 +84,41 @@ def _policy_of(spec: TaskSpec) -> KindPolicy:
 def new_tasks(specs: Sequence[TaskSpec], submitter: Submitter, now: float, policy_of: PolicyOf = _policy_of) -> Iterator[NewTask]:
     """In an order in which parents come before children; the first item is made after everything between the tasks was checked.
 
-    Raises BadRequest and its kin, each with the place of the task in `param`.
+    Raises BadRequest and its kin, each with the index of the task in `param`.
     """
     if not specs:
         raise BadRequest("There is no task in this submission.", param="tasks")
     if len(specs) > MOST_TASKS:
         raise TooManyTasks(f"One submission has at most {MOST_TASKS} tasks, this one has {len(specs)}.", param="tasks")
     refs = [spec.ref for spec in specs]
-    places = graph.places_of(refs)
-    inner = {place: _inner_parents(spec, place, places) for place, spec in enumerate(specs) if spec.parents}
-    order = graph.parents_first(inner, len(specs), refs) if inner else range(len(specs))
+    index_of = graph.index_by_ref(refs)
+    inner = {index: _parents_in_submission(spec, index, index_of) for index, spec in enumerate(specs) if spec.parents}
+    order = graph.topological_order(inner, len(specs), refs) if inner else range(len(specs))
     ids = [submitter.next_id(now) for _ in specs]
-    named = {ref: ids[place] for ref, place in places.items()}
+    named = {ref: ids[index] for ref, index in index_of.items()}
     dag_id = submitter.dag_id or (ids[0] if inner else None)
-    for place in order:
-        spec = specs[place]
+    for index in order:
+        spec = specs[index]
         try:
-            yield _new_task(spec, ids[place], submitter, named, dag_id, now, policy_of(spec))
+            yield _new_task(spec, ids[index], submitter, named, dag_id, now, policy_of(spec))
         except BadRequest as error:
-            raise _placed(error, place, len(specs)) from None
+            raise _with_index(error, index, len(specs)) from None
         except Unprocessable as error:
-            raise _placed(error, place, len(specs)) from None
+            raise _with_index(error, index, len(specs)) from None
 
 
-def _inner_parents(spec: TaskSpec, place: int, places: Mapping[str, int]) -> list[int]:
+def _parents_in_submission(spec: TaskSpec, index: int, index_of: Mapping[str, int]) -> list[int]:
     """The parents inside the submission. Raises UnknownParent for what is neither one nor looks like a task's id."""
     if len(spec.parents) > MOST_PARENTS:
-        raise Unprocessable(f"A task has at most {MOST_PARENTS} parents.", param=f"tasks.{place}.parents")
+        raise Unprocessable(f"A task has at most {MOST_PARENTS} parents.", param=f"tasks.{index}.parents")
     found = []
     for parent in spec.parents:
-        if parent.task in places:
-            found.append(places[parent.task])
+        if parent.task in index_of:
+            found.append(index_of[parent.task])
         elif not parent.task.startswith("task_"):
             raise graph.UnknownParent(
-                f"Task {spec.ref or place} waits for '{parent.task[:64]}', which is neither a ref of this submission nor a task's id.",
-                param=f"tasks.{place}.parents",
+                f"Task {spec.ref or index} waits for '{parent.task[:64]}', which is neither a ref of this submission nor a task's id.",
+                param=f"tasks.{index}.parents",
             )
     return found
 
@@ -179,8 +179,8 @@ def _fingerprint(spec: TaskSpec) -> bytes:
     return hashlib.sha256(msgspec.json.encode(kept)).digest()
 
 
-def _placed(error: BadRequest | Unprocessable, place: int, count: int) -> BadRequest | Unprocessable:
-    """The same error with the task's place before the field's name."""
+def _with_index(error: BadRequest | Unprocessable, index: int, count: int) -> BadRequest | Unprocessable:
+    """The same error with the task's index before the field's name."""
     if count > 1 and error.param is not None and not error.param.startswith("tasks"):
-        error.param = f"tasks.{place}.{error.param}"
+        error.param = f"tasks.{index}.{error.param}"
     return error

@@ -7,7 +7,7 @@ import structlog
 from penstock.domain.durable.leases import LEASE_SECONDS, ExpiredLease
 from penstock.domain.ports import TaskStore
 from penstock.durable.tasks.calendar import Calendar
-from penstock.durable.tasks.outcome import Broke, Cancelled, Ended, finish_of
+from penstock.durable.tasks.outcome import AttemptFailed, Cancelled, TaskOutcome, completion_of
 
 log = structlog.get_logger("penstock.sweeper")
 PROMOTE_SECONDS = 0.2
@@ -44,8 +44,10 @@ class Sweeper:
                 by_runner.setdefault(lease.runner_id, []).append(lease)
             for runner_id, leases in by_runner.items():
                 now = self._store.now()
-                outcomes = await self._store.finish(runner_id, [finish_of(lease, _end_of(lease), now, self._random) for lease in leases])
-                ended += sum(outcome is not None for outcome in outcomes)
+                statuses = await self._store.finish(
+                    runner_id, [completion_of(lease, _outcome_of(lease), now, self._random) for lease in leases]
+                )
+                ended += sum(status is not None for status in statuses)
                 log.warning("leases_ended", runner=runner_id, count=len(leases), reason=leases[0].reason, silent_after=LEASE_SECONDS)
             if len(expired) < _MOST_AT_ONCE:
                 break
@@ -62,7 +64,7 @@ class Sweeper:
         await self._store.forget_silent_runners(_SILENT_SECONDS)
 
 
-def _end_of(lease: ExpiredLease) -> Ended:
+def _outcome_of(lease: ExpiredLease) -> TaskOutcome:
     if lease.cancel_requested:
         return Cancelled()
-    return Broke(lease.reason, _REASONS.get(lease.reason, lease.reason))
+    return AttemptFailed(lease.reason, _REASONS.get(lease.reason, lease.reason))

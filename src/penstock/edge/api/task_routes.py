@@ -109,7 +109,7 @@ async def act_on_tasks(body: ActionBody, caller: TaskCaller, services: Services)
     _require_writer(caller)
     if (body.action is Action.REPRIORITISE) != (body.priority is not None):
         raise Unprocessable("A priority belongs to `reprioritise`, and only to it.", param="priority")
-    acted = await services.tasks.service.act(caller, body.action, body.filter.filter(), dry_run=body.dry_run, priority=body.priority)
+    acted = await services.tasks.service.apply(caller, body.action, body.filter.filter(), dry_run=body.dry_run, priority=body.priority)
     return ActedView(action=body.action, dry_run=body.dry_run, matched=acted.matched, done=acted.done)
 
 

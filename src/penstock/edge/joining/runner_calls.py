@@ -11,9 +11,9 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
-from penstock.domain.durable.leases import BEAT_SECONDS, CANCELLATIONS, LEASE_SECONDS, RunnerRecord
+from penstock.domain.durable.leases import CANCELLATIONS, HEARTBEAT_SECONDS, LEASE_SECONDS, RunnerRecord
 from penstock.domain.errors import InvalidJson, Unprocessable
-from penstock.durable.tasks.handout import on_our_clock
+from penstock.durable.tasks.lease_issuer import to_store_clock
 from penstock.edge.joining.runner_schema import documented
 from penstock.edge.joining.signed import check_signature, redeem, unknown_caller
 from penstock.edge.layers import signatures
@@ -55,7 +55,7 @@ async def join_runner(request: Request, services: Services) -> Response:
         last_beat_at=now,
     )
     await store.register(runner)
-    return _answer(wire.RunnerJoined(runner.id, BEAT_SECONDS, LEASE_SECONDS))
+    return _answer(wire.RunnerJoined(runner.id, HEARTBEAT_SECONDS, LEASE_SECONDS))
 
 
 @router.post("/{runner_id}/claim", summary="Take tasks", **documented(wire.RunnerClaim, wire.RunnerClaimed))
@@ -63,10 +63,10 @@ async def claim_tasks(runner_id: Id, request: Request, services: Services) -> Re
     """Answered as soon as there is something, at the latest after `wait_seconds`."""
     runner = await _signer(request, services, runner_id)
     body = await _body(request, wire.RunnerClaim)
-    claiming = services.tasks.handout.claim_or_wait(runner, body.limit, body.queues, body.kinds, body.wait_seconds)
+    claiming = services.tasks.lease_issuer.claim_or_wait(runner, body.limit, body.queues, body.kinds, body.wait_seconds)
     leases = await _while_there(request, claiming)
-    now, give = services.clock.time(), services.tasks.grants.give
-    grants = {each.task_id: give(each.task_id, runner_id, each.org_id, each.key_id, now) for each in leases if each.kind == "inference"}
+    now, issue = services.clock.time(), services.tasks.grants.issue
+    grants = {each.task_id: issue(each.task_id, runner_id, each.org_id, each.key_id, now) for each in leases if each.kind == "inference"}
     return _answer(wire.RunnerClaimed(leases, grants))
 
 
@@ -75,7 +75,7 @@ async def wait_for_news(runner_id: Id, request: Request, services: Services) -> 
     """True when there is a reason to beat at once: a task was cancelled."""
     await _signer(request, services, runner_id)
     body = await _body(request, wire.RunnerNews)
-    waiting = services.tasks.handout.wait(body.ticket, (CANCELLATIONS,), body.wait_seconds)
+    waiting = services.tasks.lease_issuer.wait(body.ticket, (CANCELLATIONS,), body.wait_seconds)
     return _answer(wire.RunnerTold(await _while_there(request, waiting)))
 
 
@@ -85,7 +85,7 @@ async def beat_runner(runner_id: Id, request: Request, services: Services) -> Re
     await _signer(request, services, runner_id)
     body = await _body(request, wire.RunnerBeating)
     ticket = services.tasks.store.ticket()
-    return _answer(wire.RunnerBeaten(await services.tasks.store.beat(runner_id, body.held), ticket))
+    return _answer(wire.RunnerBeaten(await services.tasks.store.heartbeat(runner_id, body.held), ticket))
 
 
 @router.post(
@@ -98,7 +98,7 @@ async def finish_tasks(runner_id: Id, request: Request, services: Services) -> R
     await _signer(request, services, runner_id)
     body = await _body(request, wire.RunnerFinishing)
     store = services.tasks.store
-    return _answer(wire.RunnerFinished(await store.finish(runner_id, on_our_clock(body.finishes, store.now()))))
+    return _answer(wire.RunnerFinished(await store.finish(runner_id, to_store_clock(body.finishes, store.now()))))
 
 
 @router.post(
@@ -123,7 +123,7 @@ async def call_for_task(runner_id: Id, request: Request, services: Services) -> 
     await _signer(request, services, runner_id)
     body = await _body(request, wire.RunnerAsk)
     grant = services.tasks.grants.check(body.grant, runner_id, services.clock.time())
-    asking = services.tasks.on_behalf.ask(grant.org_id, grant.submitter_id, body.url, body.body.encode(), own_class=body.own_class)
+    asking = services.tasks.submitter_calls.call(grant.org_id, grant.submitter_id, body.url, body.body.encode(), own_class=body.own_class)
     answer = await _while_there(request, asking)
     text = answer.body.decode("utf-8", "replace")
     return _answer(wire.RunnerAsked(answer.status, answer.request_id, text, answer.retry_after_seconds, answer.worth_retrying))

@@ -24,7 +24,7 @@ _MESSAGES = (
     wire.RunnerAsked,
 )
 _PREFIX = "Runner"
-"""Of the messages' own names, and put before those of the values in them (Lease, Finish, ...)."""
+"""Of the messages' own names, and put before those of the values in them (Lease, LeaseCompletion, ...)."""
 _COMPONENTS = "#/components/schemas/"
 
 

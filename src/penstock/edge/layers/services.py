@@ -15,7 +15,7 @@ from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, Worker
 from penstock.durable.batches.service import BatchService
 from penstock.durable.files.service import FileService
 from penstock.durable.responses.service import ResponseService
-from penstock.durable.tasks.desk import Desk
+from penstock.durable.tasks.services import TaskServices
 from penstock.edge.layers.signatures import UsedSignatures
 from penstock.observe.metrics import Metrics
 from penstock.serving.explain.ring import DecisionRing
@@ -112,7 +112,7 @@ class ControlServices:
     files: FileService
     batches: BatchService
     responses: ResponseService
-    tasks: Desk
+    tasks: TaskServices
     fleet: FleetView
     authenticate: Authenticate
     limiter: Limiter

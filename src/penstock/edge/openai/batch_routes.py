@@ -116,7 +116,7 @@ async def cancel_batch(batch_id: StoredId, caller: InferenceCaller, services: Se
 
 
 def _shown(batch: Batch) -> BatchObject:
-    over = batch.status.over  # before that the files are only names
+    over = batch.status.is_terminal  # before that the files are only names
     return BatchObject(
         id=batch.id,
         endpoint=batch.endpoint,

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from penstock.domain.durable.leases import Held, Lease
+from penstock.domain.durable.leases import Lease, LeaseRef
 
 
 class Stop(Enum):
@@ -35,22 +35,22 @@ class Holdings:
     """By task and lease: the same task may come back under a new lease while the old one is still being stopped."""
 
     def __init__(self) -> None:
-        self._all: dict[Held, Holding] = {}
+        self._all: dict[LeaseRef, Holding] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
     def add(self, lease: Lease) -> Holding:
-        holding = self._all[Held(lease.task_id, lease.lease_seq)] = Holding(lease)
+        holding = self._all[LeaseRef(lease.task_id, lease.lease_seq)] = Holding(lease)
         return holding
 
     def remove(self, task_id: str, lease_seq: int) -> None:
-        self._all.pop(Held(task_id, lease_seq), None)
+        self._all.pop(LeaseRef(task_id, lease_seq), None)
 
-    def get(self, held: Held) -> Holding | None:
+    def get(self, held: LeaseRef) -> Holding | None:
         return self._all.get(held)
 
-    def named(self) -> list[Held]:
+    def named(self) -> list[LeaseRef]:
         return list(self._all)
 
     def each(self) -> list[Holding]:

@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from penstock.domain.durable.leases import CANCELLATIONS, Beat, Finish, Held, Lease, Progress, RunnerRecord
+from penstock.domain.durable.leases import CANCELLATIONS, HeartbeatReply, Lease, LeaseCompletion, LeaseRef, ProgressReport, RunnerRecord
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.ports import TaskStore
-from penstock.durable.tasks.handout import Handout
+from penstock.durable.tasks.lease_issuer import LeaseIssuer
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Card:
     slots: int
     kinds: tuple[str, ...]
     functions: str
-    """JSON text of `tasks.offers.FunctionOffer`s."""
+    """JSON text of `tasks.offers.FunctionDeclaration`s."""
     version: str
 
 
@@ -28,7 +28,7 @@ class Link(Protocol):
     """Every method but `now` may raise PortUnavailable: nobody could be reached, and it is to be tried again."""
 
     def now(self) -> float:
-        """What the times of a `Finish` count from: the store's clock, or 0 where whoever takes the finish adds it."""
+        """What the times of a `LeaseCompletion` count from: the store's clock, or 0 where whoever takes the finish adds it."""
         ...
 
     async def open(self) -> None: ...
@@ -42,16 +42,16 @@ class Link(Protocol):
         ...
 
     async def news(self, wait_seconds: float) -> bool:
-        """Until there may be a reason to `beat` early (a task was cancelled); False when there was none in that time."""
+        """Until there may be a reason for an early `heartbeat` (a task was cancelled); False when there was none in that time."""
         ...
 
-    async def beat(self, held: Sequence[Held]) -> Beat: ...
+    async def heartbeat(self, held: Sequence[LeaseRef]) -> HeartbeatReply: ...
 
-    async def finish(self, finishes: Sequence[Finish]) -> list[TaskStatus | None]:
+    async def finish(self, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
         """None for each that came too late: its lease belongs to somebody else, or to nobody."""
         ...
 
-    async def progress(self, reports: Sequence[Progress]) -> None: ...
+    async def progress(self, reports: Sequence[ProgressReport]) -> None: ...
     async def leave(self) -> None: ...
     async def close(self) -> None: ...
 
@@ -59,9 +59,9 @@ class Link(Protocol):
 class DirectLink:
     """On a store: a gateway's own runner, and one that was started with `--store`."""
 
-    def __init__(self, store: TaskStore, handout: Handout, runner_id: str) -> None:
+    def __init__(self, store: TaskStore, lease_issuer: LeaseIssuer, runner_id: str) -> None:
         self._store = store
-        self._handout = handout
+        self._lease_issuer = lease_issuer
         self._id = runner_id
         self._card: RunnerRecord | None = None
         self._ticket = 0
@@ -91,19 +91,19 @@ class DirectLink:
 
     async def claim(self, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float) -> list[Lease]:
         assert self._card is not None
-        return await self._handout.claim_or_wait(self._card, limit, queues, kinds, wait_seconds)
+        return await self._lease_issuer.claim_or_wait(self._card, limit, queues, kinds, wait_seconds)
 
     async def news(self, wait_seconds: float) -> bool:
         return await self._store.wait(self._ticket, (CANCELLATIONS,), wait_seconds)
 
-    async def beat(self, held: Sequence[Held]) -> Beat:
+    async def heartbeat(self, held: Sequence[LeaseRef]) -> HeartbeatReply:
         self._ticket = self._store.ticket()
-        return await self._store.beat(self._id, held)
+        return await self._store.heartbeat(self._id, held)
 
-    async def finish(self, finishes: Sequence[Finish]) -> list[TaskStatus | None]:
+    async def finish(self, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
         return await self._store.finish(self._id, finishes)
 
-    async def progress(self, reports: Sequence[Progress]) -> None:
+    async def progress(self, reports: Sequence[ProgressReport]) -> None:
         await self._store.progress(self._id, reports)
 
     async def leave(self) -> None:

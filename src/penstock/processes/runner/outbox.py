@@ -6,7 +6,7 @@ from random import Random
 
 import structlog
 
-from penstock.domain.durable.leases import Finish, Progress
+from penstock.domain.durable.leases import LeaseCompletion, ProgressReport
 from penstock.domain.errors import PortUnavailable
 from penstock.processes.runner.link import Link
 
@@ -32,7 +32,7 @@ class Outbox:
         self._link = link
         self._acknowledged = acknowledged
         self._random = random
-        self._waiting: list[Finish] = []
+        self._waiting: list[LeaseCompletion] = []
         self._on_its_way = 0
         self._news = asyncio.Event()
         self._empty = asyncio.Event()
@@ -47,7 +47,7 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting) + self._on_its_way
 
-    def put(self, finish: Finish) -> None:
+    def put(self, finish: LeaseCompletion) -> None:
         self._waiting.append(finish)
         self._progress.pop((finish.task_id, finish.lease_seq), None)
         self._empty.clear()
@@ -89,7 +89,7 @@ class Outbox:
         while True:
             await self._told.wait()
             self._told.clear()
-            reports = [Progress(task_id, lease_seq, value) for (task_id, lease_seq), value in self._progress.items()]
+            reports = [ProgressReport(task_id, lease_seq, value) for (task_id, lease_seq), value in self._progress.items()]
             self._progress.clear()
             try:
                 await self._link.progress(reports)
@@ -107,7 +107,7 @@ class Outbox:
             except TimeoutError:
                 pass
 
-    def _next_batch(self) -> list[Finish]:
+    def _next_batch(self) -> list[LeaseCompletion]:
         size, count = 0, 0
         for finish in self._waiting[:MOST_AT_ONCE]:
             size += len(finish.result or "") + 200
@@ -118,7 +118,7 @@ class Outbox:
         self._on_its_way = len(batch)
         return batch
 
-    async def _delivered(self, batch: list[Finish]) -> None:
+    async def _delivered(self, batch: list[LeaseCompletion]) -> None:
         pause = 0.05
         while True:
             try:

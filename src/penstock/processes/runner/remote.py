@@ -8,10 +8,10 @@ import msgspec
 
 from penstock.base.identity import Identity
 from penstock.domain.clock import Clock
-from penstock.domain.durable.leases import BEAT_SECONDS, Beat, Finish, Held, Lease, Progress
+from penstock.domain.durable.leases import HEARTBEAT_SECONDS, HeartbeatReply, Lease, LeaseCompletion, LeaseRef, ProgressReport
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.errors import PortUnavailable
-from penstock.durable.tasks.inference import WholeAnswer
+from penstock.durable.tasks.inference import CallResponse
 from penstock.net.join_client import JoinClient, JoinRefused, connection_error, is_final, refusal_reason
 from penstock.processes.runner.link import Card
 from penstock.processes.runner.work import Unreachable
@@ -20,7 +20,7 @@ from penstock.wire.joining import runners as wire
 T = TypeVar("T")
 _TIMEOUT_SECONDS = 15.0
 _CALL_SECONDS = 3_600.0
-_NOBODY = Beat(False, False, (), ())
+_NOBODY = HeartbeatReply(False, False, (), ())
 _encoder = msgspec.json.Encoder()
 
 
@@ -77,26 +77,26 @@ class RemoteLink:
         told = await self._post("news", wire.RunnerNews(self._ticket, wait_seconds), wire.RunnerTold, wait_seconds)
         return told is None or told.news
 
-    async def beat(self, held: Sequence[Held]) -> Beat:
-        beaten = await self._post("beat", wire.RunnerBeating(tuple(held)), wire.RunnerBeaten, 0.0, BEAT_SECONDS)
+    async def heartbeat(self, held: Sequence[LeaseRef]) -> HeartbeatReply:
+        beaten = await self._post("beat", wire.RunnerBeating(tuple(held)), wire.RunnerBeaten, 0.0, HEARTBEAT_SECONDS)
         if beaten is None:
             return _NOBODY
         self._ticket = beaten.ticket
         return beaten.beat
 
-    async def finish(self, finishes: Sequence[Finish]) -> list[TaskStatus | None]:
+    async def finish(self, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
         finished = await self._post("finish", wire.RunnerFinishing(list(finishes)), wire.RunnerFinished)
         for finish in finishes:
             self._grants.pop(finish.task_id, None)
         return [None] * len(finishes) if finished is None else finished.statuses
 
-    async def progress(self, reports: Sequence[Progress]) -> None:
+    async def progress(self, reports: Sequence[ProgressReport]) -> None:
         await self._post("progress", wire.RunnerProgressing(list(reports)), wire.RunnerTold)
 
     async def leave(self) -> None:
         await self._post("leave", None, wire.RunnerTold)
 
-    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> WholeAnswer:
+    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> CallResponse:
         """Raises Unreachable."""
         question = wire.RunnerAsk(self._grants.get(lease.task_id, ""), url, body.decode(), own_class)
         try:
@@ -105,7 +105,7 @@ class RemoteLink:
             raise Unreachable(str(error)) from error
         if asked is None:
             raise Unreachable("the gateway does not know this runner any more")
-        return WholeAnswer(asked.status, asked.request_id, asked.body.encode(), asked.retry_after_seconds, asked.worth_retrying)
+        return CallResponse(asked.status, asked.request_id, asked.body.encode(), asked.retry_after_seconds, asked.worth_retrying)
 
     async def _post(
         self, what: str, body: Any, answer: type[T], wait_seconds: float = 0.0, timeout_seconds: float = _TIMEOUT_SECONDS

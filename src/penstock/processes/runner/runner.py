@@ -11,9 +11,9 @@ from random import Random
 import structlog
 
 from penstock.domain.clock import Clock
-from penstock.domain.durable.leases import BEAT_SECONDS, Beat, Held, Lease
+from penstock.domain.durable.leases import HEARTBEAT_SECONDS, HeartbeatReply, Lease, LeaseRef
 from penstock.domain.errors import PortUnavailable
-from penstock.durable.tasks.outcome import Broke, Cancelled, Ended, GivenBack, finish_of
+from penstock.durable.tasks.outcome import AttemptFailed, Cancelled, Released, TaskOutcome, completion_of
 from penstock.net.join_client import JoinRefused
 from penstock.processes.runner.held import Holding, Holdings, Stop
 from penstock.processes.runner.link import Card, Link
@@ -181,25 +181,25 @@ class Runner:
 
     async def _work(self, group: Slots, holding: Holding) -> None:
         lease, started = holding.lease, self._clock.monotonic()
-        ended: Ended
+        ended: TaskOutcome
         try:
             ended = await self._outcome(lease)
         except asyncio.CancelledError:
-            ended = Cancelled() if holding.stop is Stop.CANCELLED else GivenBack()
+            ended = Cancelled() if holding.stop is Stop.CANCELLED else Released()
         except Exception as error:
             log.exception("kind_failed", task=lease.task_id, kind=lease.kind)
-            ended = Broke("runner_error", f"The runner could not run this task: {type(error).__name__}.")
+            ended = AttemptFailed("runner_error", f"The runner could not run this task: {type(error).__name__}.")
         group.running -= 1
         group.took(self._clock.monotonic() - started)
         holding.running, holding.ended = None, True
         if holding.stop is not Stop.LOST:
-            self._outbox.put(finish_of(lease, ended, self._link.now(), self._random))
+            self._outbox.put(completion_of(lease, ended, self._link.now(), self._random))
         self._next(group)
 
-    async def _outcome(self, lease: Lease) -> Ended:
+    async def _outcome(self, lease: Lease) -> TaskOutcome:
         kind = self._kinds.get(lease.kind)
         if kind is None:
-            return Broke("unknown_kind", f"This runner runs no tasks of the kind '{lease.kind}'.")
+            return AttemptFailed("unknown_kind", f"This runner runs no tasks of the kind '{lease.kind}'.")
 
         def report(value: str) -> None:
             self._outbox.report(lease.task_id, lease.lease_seq, value)
@@ -212,7 +212,7 @@ class Runner:
         except TimeoutError:
             if not limit.expired():
                 raise
-            return Broke("timeout", f"The attempt took longer than {lease.timeout_seconds:g} s.")
+            return AttemptFailed("timeout", f"The attempt took longer than {lease.timeout_seconds:g} s.")
 
     def _next(self, group: Slots) -> None:
         queued = self._queued[group]
@@ -233,22 +233,22 @@ class Runner:
         # It waits for a slot; `_next` passes over it.
         holding.ended = True
         if why is not Stop.LOST:
-            ended = Cancelled() if why is Stop.CANCELLED else GivenBack()
-            self._outbox.put(finish_of(holding.lease, ended, self._link.now(), self._random))
+            ended = Cancelled() if why is Stop.CANCELLED else Released()
+            self._outbox.put(completion_of(holding.lease, ended, self._link.now(), self._random))
 
     # living
 
     async def _keep_beating(self) -> None:
-        pause = BEAT_SECONDS / 4
+        pause = HEARTBEAT_SECONDS / 4
         while True:
             try:
-                beat = await self._link.beat(self._holdings.named())
+                beat = await self._link.heartbeat(self._holdings.named())
                 if not beat.known:
                     await self._rejoin()
                     continue
                 self._obey(beat)
                 await asyncio.sleep(_BETWEEN_BEATS_SECONDS)
-                await self._link.news(BEAT_SECONDS)
+                await self._link.news(HEARTBEAT_SECONDS)
             except PortUnavailable as error:
                 log.info("no_beat", reason=str(error))
                 await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
@@ -258,7 +258,7 @@ class Runner:
                 log.exception("beat_failed")
                 await asyncio.sleep(pause)
 
-    def _obey(self, beat: Beat) -> None:
+    def _obey(self, beat: HeartbeatReply) -> None:
         for named, why in [(beat.cancelled, Stop.CANCELLED), (beat.lost, Stop.LOST)]:
             for held in named:
                 self._stop_named(held, why)
@@ -268,7 +268,7 @@ class Runner:
             for freed in self._freed.values():
                 freed.set()
 
-    def _stop_named(self, held: Held, why: Stop) -> None:
+    def _stop_named(self, held: LeaseRef, why: Stop) -> None:
         holding = self._holdings.get(held)
         if holding is None:
             return

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from penstock.domain.durable.leases import Lease
-from penstock.durable.tasks.inference import WholeAnswer
-from penstock.durable.tasks.outcome import Ended
+from penstock.durable.tasks.inference import CallResponse
+from penstock.durable.tasks.outcome import TaskOutcome
 
 Report = Callable[[str], None]
 """Hears how far a task is, as JSON text."""
@@ -27,7 +27,7 @@ class Kind(Protocol):
 
     async def open(self) -> None: ...
 
-    async def run(self, lease: Lease, report: Report) -> Ended:
+    async def run(self, lease: Lease, report: Report) -> TaskOutcome:
         """Until it is done. Cancelling it stops the work at once. What it raises counts as an attempt that broke."""
         ...
 
@@ -37,7 +37,7 @@ class Kind(Protocol):
 class Inferences(Protocol):
     """Makes `/v1` calls on behalf of a task's submitter: through the pipeline of this process, or through a gateway's."""
 
-    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> WholeAnswer:
+    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> CallResponse:
         """`own_class`: at the class of the submitter's plan instead of batch. Raises Unreachable."""
         ...
 

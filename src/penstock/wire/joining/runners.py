@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from penstock.domain.durable.leases import Beat, Finish, Held, Lease, Progress
+from penstock.domain.durable.leases import HeartbeatReply, Lease, LeaseCompletion, LeaseRef, ProgressReport
 from penstock.domain.durable.tasks import TaskStatus
 
 LONGEST_WAIT_SECONDS = 30.0
@@ -50,13 +50,13 @@ class RunnerClaimed(msgspec.Struct, frozen=True):
 
 
 class RunnerBeating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    held: Annotated[tuple[Held, ...], Meta(max_length=MOST_HELD)] = ()
+    held: Annotated[tuple[LeaseRef, ...], Meta(max_length=MOST_HELD)] = ()
 
 
 class RunnerBeaten(msgspec.Struct, frozen=True):
     """`ticket` goes into the next call for news, so that what came between the two is not missed."""
 
-    beat: Beat
+    beat: HeartbeatReply
     ticket: int
 
 
@@ -72,7 +72,7 @@ class RunnerTold(msgspec.Struct, frozen=True):
 class RunnerFinishing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Times in a finish are seconds from now: clocks of runners are not trusted."""
 
-    finishes: Annotated[list[Finish], Meta(max_length=MOST_LEASES)]
+    finishes: Annotated[list[LeaseCompletion], Meta(max_length=MOST_LEASES)]
 
 
 class RunnerFinished(msgspec.Struct, frozen=True):
@@ -82,7 +82,7 @@ class RunnerFinished(msgspec.Struct, frozen=True):
 
 
 class RunnerProgressing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    reports: Annotated[list[Progress], Meta(max_length=MOST_HELD)]
+    reports: Annotated[list[ProgressReport], Meta(max_length=MOST_HELD)]
 
 
 class RunnerAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

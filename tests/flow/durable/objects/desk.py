@@ -40,7 +40,7 @@ async def desk(
 ) -> AsyncIterator[Desk]:
     """`runs`: with a runner for tasks."""
     async with scripted(script) as (server,), platform(directory, [server.url], store=store, **settings) as running:
-        runner = OwnRunner(running.gateway.settings, running.gateway.desk) if runs else None
+        runner = OwnRunner(running.gateway.settings, running.gateway.task_services) if runs else None
         if runner is not None:
             await runner.open()
             runner.start()

@@ -57,7 +57,7 @@ async def office(directory: Path, **settings: Any) -> AsyncIterator[Office]:
     """`settings` are sections or fields of the settings tree."""
     assert MODULE not in sys.modules, "users' code belongs into child processes"
     async with scripted(well) as (server,), platform(directory, [server.url], imports=(MODULE,), **settings) as running:
-        runner = OwnRunner(running.gateway.settings, running.gateway.desk)
+        runner = OwnRunner(running.gateway.settings, running.gateway.task_services)
         await runner.open()
         runner.start()
         try:

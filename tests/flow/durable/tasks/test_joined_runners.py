@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from penstock.accounts.bootstrap import first_start
-from penstock.app.gateway.tasks import desk as make_desk
+from penstock.app.gateway.tasks import task_services as make_task_services
 from penstock.app.runner import make_runner
 from penstock.app.settings import RunnerSettings, Settings
 from penstock.base import identity
@@ -18,7 +18,7 @@ from penstock.domain.clock import SystemClock
 from penstock.domain.durable.tasks import Task, TaskStatus
 from penstock.domain.ids import RequestIds, new_id
 from penstock.domain.principal import KeyActor, Principal
-from penstock.durable.tasks.desk import Desk
+from penstock.durable.tasks.services import TaskServices
 from penstock.durable.tasks.submission import TaskSpec
 from penstock.net.join_client import JoinRefused
 from penstock.processes.runner.link import DirectLink
@@ -160,8 +160,8 @@ async def test_a_runner_on_postgresql_needs_no_gateway(tmp_path: Path) -> None:
             assert first is not None
             (key,) = await store.accounts.keys()
             caller = Principal(key.org_id, KeyActor(key.id), (await store.accounts.plans())[0], key.scopes)
-            tasks = make_desk(store, NoInference(), b"secret", SystemClock(), RequestIds())
-            link = DirectLink(store.tasks, tasks.handout, new_id("run"))
+            tasks = make_task_services(store, NoInference(), b"secret", SystemClock(), RequestIds())
+            link = DirectLink(store.tasks, tasks.lease_issuer, new_id("run"))
             settings = Settings(imports=(MODULE,), runner=RunnerSettings(processes=1, drain_seconds=2))
             async with running(make_runner(settings, link, None, "direct")):
                 specs = [TaskSpec(name="add", payload=msgspec.Raw(b"[2,3]")), TaskSpec(kind="inference", payload=msgspec.Raw(b"{}"))]
@@ -174,7 +174,7 @@ async def test_a_runner_on_postgresql_needs_no_gateway(tmp_path: Path) -> None:
             await store.close()
 
 
-async def succeeded(tasks: Desk, caller: Principal, task_id: str) -> Task:
+async def succeeded(tasks: TaskServices, caller: Principal, task_id: str) -> Task:
     async with asyncio.timeout(ANSWER_SECONDS):
         while True:
             task = (await tasks.service.detail(caller, task_id)).task

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.domain.durable.batches import Batch, BatchStatus, BatchUsage
 from penstock.domain.durable.files import MONTH_SECONDS, FileRecord, Purpose
-from penstock.domain.durable.leases import Finish, Lease
+from penstock.domain.durable.leases import Lease, LeaseCompletion
 from penstock.domain.durable.task_search import TaskFilter, TaskQuery
 from penstock.domain.errors import BadRequest, Conflict, NotFound, PortUnavailable
 from tests.unit.durable.batches.workshop import CALLER, CHAT, Workshop, broken, line, refused, succeeded, well, workshop
@@ -36,7 +36,7 @@ async def test_a_batch_from_its_file_to_its_answers(shop: Workshop) -> None:
     await shop.step()
     begun = await shop.now(new)
     assert (begun.status, begun.total, begun.completed, begun.model) == (BatchStatus.IN_PROGRESS, 7, 0, "m")
-    ends: dict[str, Callable[[Lease], Finish]] = {"line-2": refused, "line-5": broken}
+    ends: dict[str, Callable[[Lease], LeaseCompletion]] = {"line-2": refused, "line-5": broken}
     await shop.answer_all(lambda lease: ends.get(lease.name, well)(lease), 4)
     await shop.step()
     seen = await shop.now(new)

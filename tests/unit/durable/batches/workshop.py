@@ -9,8 +9,8 @@ from typing import Any
 from penstock.domain.clock import ManualClock
 from penstock.domain.durable.batches import Batch, BatchStatus
 from penstock.domain.durable.files import Purpose
-from penstock.domain.durable.leases import Finish, Lease, RunnerRecord
-from penstock.domain.durable.tasks import FinishKind, TaskError
+from penstock.domain.durable.leases import Lease, LeaseCompletion, RunnerRecord
+from penstock.domain.durable.tasks import CompletionKind, TaskError
 from penstock.domain.ports import Store
 from penstock.domain.principal import KeyActor, Organisation, Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.durable.batches.service import BatchService
@@ -74,10 +74,10 @@ class Workshop:
         await self.store.tasks.register(RunnerRecord(RUNNER, "by hand", None, (), 1000))
         return await self.store.tasks.claim(RUNNER, limit)
 
-    async def finish(self, *finishes: Finish) -> None:
+    async def finish(self, *finishes: LeaseCompletion) -> None:
         await self.store.tasks.finish(RUNNER, finishes)
 
-    async def answer_all(self, answer: Callable[[Lease], Finish] | None = None, limit: int = 1000) -> int:
+    async def answer_all(self, answer: Callable[[Lease], LeaseCompletion] | None = None, limit: int = 1000) -> int:
         leases = await self.claim(limit)
         await self.finish(*map(answer or well, leases))
         return len(leases)
@@ -91,26 +91,26 @@ class Workshop:
         return [json.loads(each) for each in content.splitlines()]
 
 
-def well(lease: Lease) -> Finish:
+def well(lease: Lease) -> LeaseCompletion:
     body = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
     return succeeded(lease, body)
 
 
-def succeeded(lease: Lease, body: Any) -> Finish:
+def succeeded(lease: Lease, body: Any) -> LeaseCompletion:
     result = json.dumps({"status_code": 200, "request_id": f"req_{lease.name}", "body": body}, indent=1)
-    return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.SUCCEEDED, result=result)
+    return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=CompletionKind.SUCCEEDED, result=result)
 
 
-def refused(lease: Lease) -> Finish:
+def refused(lease: Lease) -> LeaseCompletion:
     """As the kind `inference` ends a call that was refused for good."""
     result = json.dumps({"status_code": 400, "request_id": f"req_{lease.name}", "body": {"error": {"message": "No."}}})
     error = TaskError("invalid_request_error", "No.")
-    return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.FAILED, result=result, error=error)
+    return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=CompletionKind.FAILED, result=result, error=error)
 
 
-def broken(lease: Lease) -> Finish:
+def broken(lease: Lease) -> LeaseCompletion:
     error = TaskError("unreachable", "No gateway.")
-    return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=FinishKind.FAILED, error=error)
+    return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=CompletionKind.FAILED, error=error)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from penstock.durable.tasks import graph
 
 
 def test_parents_come_first() -> None:
-    order = graph.parents_first({0: [2], 1: [0, 2], 3: []}, 4, [None] * 4)
+    order = graph.topological_order({0: [2], 1: [0, 2], 3: []}, 4, [None] * 4)
     assert order.index(2) < order.index(0) < order.index(1)
     assert sorted(order) == [0, 1, 2, 3]
 
@@ -26,13 +26,13 @@ def test_parents_come_first() -> None:
 )
 def test_a_cycle_is_shown(parents: dict[int, list[int]], shown: str) -> None:
     with pytest.raises(graph.DependencyCycle, match=f": {shown}\\."):
-        graph.parents_first(parents, 4, ["a", "b", "c", "d"])
+        graph.topological_order(parents, 4, ["a", "b", "c", "d"])
 
 
 def test_a_long_cycle_is_shown_in_part() -> None:
     count = 500
     with pytest.raises(graph.DependencyCycle, match=r"task 0 -> .* -> \.\.\. \(500 in all\) -> task 0"):
-        graph.parents_first({place: [(place + 1) % count] for place in range(count)}, count, [None] * count)
+        graph.topological_order({index: [(index + 1) % count] for index in range(count)}, count, [None] * count)
 
 
 @given(
@@ -43,17 +43,17 @@ def test_a_long_cycle_is_shown_in_part() -> None:
 def test_an_order_or_a_true_cycle(given_graph: tuple[int, dict[int, list[int]]]) -> None:
     count, parents = given_graph
     try:
-        order = graph.parents_first(parents, count, [f"t{place}" for place in range(count)])
+        order = graph.topological_order(parents, count, [f"t{index}" for index in range(count)])
     except graph.DependencyCycle as error:
         names = str(error).partition(": ")[2].rstrip(".").split(" -> ")
         if "..." not in str(error):
             walked = [int(name[1:]) for name in names]
             assert all(later in parents[earlier] for earlier, later in itertools.pairwise(walked))
         return
-    where = {place: at for at, place in enumerate(order)}
+    where = {index: at for at, index in enumerate(order)}
     assert all(where[parent] < where[child] for child, its in parents.items() for parent in its)
 
 
 def test_two_of_one_name() -> None:
     with pytest.raises(graph.DuplicateName, match="'a': tasks 0 and 2"):
-        graph.places_of(["a", None, "a"])
+        graph.index_by_ref(["a", None, "a"])

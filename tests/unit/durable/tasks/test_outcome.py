@@ -4,10 +4,10 @@ from random import Random
 
 import pytest
 
-from penstock.domain.durable.leases import Finish, Lease
-from penstock.domain.durable.tasks import FinishKind, TaskError
+from penstock.domain.durable.leases import Lease, LeaseCompletion
+from penstock.domain.durable.tasks import CompletionKind, TaskError
 from penstock.durable.tasks.backoff import Backoff
-from penstock.durable.tasks.outcome import Broke, Cancelled, Ended, GivenBack, Succeeded, finish_of
+from penstock.durable.tasks.outcome import AttemptFailed, Cancelled, Released, Succeeded, TaskOutcome, completion_of
 
 NOW = 1_000.0
 
@@ -35,8 +35,8 @@ def lease(attempt: int = 1, max_attempts: int = 3) -> Lease:
     )
 
 
-def ended(kind: FinishKind, **fields: object) -> Finish:
-    return Finish(task_id="task_1", lease_seq=7, kind=kind, **fields)  # type: ignore[arg-type]  # as each case has them
+def ended(kind: CompletionKind, **fields: object) -> LeaseCompletion:
+    return LeaseCompletion(task_id="task_1", lease_seq=7, kind=kind, **fields)  # type: ignore[arg-type]  # as each case has them
 
 
 ERROR = TaskError("raised", "no")
@@ -45,29 +45,29 @@ ERROR = TaskError("raised", "no")
 @pytest.mark.parametrize(
     ("attempt", "how", "expected"),
     [
-        (1, Succeeded("5"), ended(FinishKind.SUCCEEDED, result="5")),
-        (1, Cancelled(), ended(FinishKind.CANCELLED)),
-        (1, GivenBack(), ended(FinishKind.RELEASED)),
-        (1, GivenBack(4.0), ended(FinishKind.RELEASED, retry_at=NOW + 4)),
-        (3, Broke("raised", "no"), ended(FinishKind.FAILED, error=ERROR)),
-        (1, Broke("raised", "no", final=True), ended(FinishKind.FAILED, error=ERROR)),
-        (1, Broke("raised", "no", final=True, result="{}"), ended(FinishKind.FAILED, error=ERROR, result="{}")),
-        (2, Broke("raised", "no", retry_seconds=30.0), ended(FinishKind.RETRIED, error=ERROR, retry_at=NOW + 30)),
+        (1, Succeeded("5"), ended(CompletionKind.SUCCEEDED, result="5")),
+        (1, Cancelled(), ended(CompletionKind.CANCELLED)),
+        (1, Released(), ended(CompletionKind.RELEASED)),
+        (1, Released(4.0), ended(CompletionKind.RELEASED, retry_at=NOW + 4)),
+        (3, AttemptFailed("raised", "no"), ended(CompletionKind.FAILED, error=ERROR)),
+        (1, AttemptFailed("raised", "no", final=True), ended(CompletionKind.FAILED, error=ERROR)),
+        (1, AttemptFailed("raised", "no", final=True, result="{}"), ended(CompletionKind.FAILED, error=ERROR, result="{}")),
+        (2, AttemptFailed("raised", "no", retry_seconds=30.0), ended(CompletionKind.RETRIED, error=ERROR, retry_at=NOW + 30)),
     ],
 )
-def test_what_is_said_of_a_lease(attempt: int, how: Ended, expected: Finish) -> None:
-    assert finish_of(lease(attempt), how, NOW, Random(1)) == expected
+def test_what_is_said_of_a_lease(attempt: int, how: TaskOutcome, expected: LeaseCompletion) -> None:
+    assert completion_of(lease(attempt), how, NOW, Random(1)) == expected
 
 
 def test_a_result_that_is_too_large_fails_without_another_attempt() -> None:
-    finish = finish_of(lease(), Succeeded('"' + "ä" * 600_000 + '"'), NOW, Random(1))
-    assert (finish.kind, finish.result) == (FinishKind.FAILED, None)
+    finish = completion_of(lease(), Succeeded('"' + "ä" * 600_000 + '"'), NOW, Random(1))
+    assert (finish.kind, finish.result) == (CompletionKind.FAILED, None)
     assert finish.error is not None
     assert finish.error.code == "result_too_large"
 
 
 def test_the_rest_is_drawn_from_zero_to_a_bound_that_doubles() -> None:
-    rests = [finish_of(lease(2, 9), Broke("raised", "no"), NOW, Random(seed)).retry_at - NOW for seed in range(500)]
+    rests = [completion_of(lease(2, 9), AttemptFailed("raised", "no"), NOW, Random(seed)).retry_at - NOW for seed in range(500)]
     assert 0 <= min(rests) < 0.1
     assert 3.9 < max(rests) <= 4.0
     assert 1.8 < sum(rests) / len(rests) < 2.2
@@ -79,7 +79,7 @@ def test_bounds_of_the_backoff() -> None:
 
 
 def test_a_long_message_keeps_its_beginning_and_its_end() -> None:
-    finish = finish_of(lease(3), Broke("raised", "begin" + "x" * 100_000 + "end"), NOW, Random(1))
+    finish = completion_of(lease(3), AttemptFailed("raised", "begin" + "x" * 100_000 + "end"), NOW, Random(1))
     assert finish.error is not None
     message = finish.error.message
     assert message.startswith("begin")

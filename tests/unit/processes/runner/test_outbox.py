@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 
-from penstock.domain.durable.leases import Finish
-from penstock.domain.durable.tasks import FinishKind, TaskStatus
+from penstock.domain.durable.leases import LeaseCompletion
+from penstock.domain.durable.tasks import CompletionKind, TaskStatus
 from penstock.processes.runner.link import Link
 from penstock.processes.runner.outbox import MOST_AT_ONCE, Outbox
 
@@ -17,14 +17,14 @@ class Post:
         self.calls: list[int] = []
         self.came = asyncio.Event()
 
-    async def finish(self, finishes: Sequence[Finish]) -> list[TaskStatus | None]:
+    async def finish(self, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
         self.calls.append(len(finishes))
         self.came.set()
         return [TaskStatus.SUCCEEDED] * len(finishes)
 
 
-def end(number: int) -> Finish:
-    return Finish(task_id=f"task_{number:016x}", lease_seq=1, kind=FinishKind.SUCCEEDED)
+def end(number: int) -> LeaseCompletion:
+    return LeaseCompletion(task_id=f"task_{number:016x}", lease_seq=1, kind=CompletionKind.SUCCEEDED)
 
 
 async def sent(post: Post, count: int) -> None:

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from penstock.domain.clock import SystemClock
-from penstock.domain.durable.leases import Beat, Lease
+from penstock.domain.durable.leases import HeartbeatReply, Lease
 from penstock.domain.errors import PortUnavailable
 from penstock.processes.runner.link import Card, Link
 from penstock.processes.runner.runner import Runner
@@ -34,8 +34,8 @@ class Deaf:
         await self._broken()
         return False
 
-    async def beat(self, held: Any) -> Beat:
-        return Beat(True, False, (), ())
+    async def heartbeat(self, held: Any) -> HeartbeatReply:
+        return HeartbeatReply(True, False, (), ())
 
     async def leave(self) -> None:
         raise PortUnavailable("the connection is lost")

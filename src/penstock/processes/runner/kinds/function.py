@@ -4,8 +4,8 @@ import asyncio
 
 from penstock.domain.durable.leases import Lease
 from penstock.domain.durable.tasks import ability
-from penstock.durable.tasks.offers import offers_of
-from penstock.durable.tasks.outcome import Broke, Ended, Succeeded
+from penstock.durable.tasks.function_registry import declared_functions
+from penstock.durable.tasks.outcome import AttemptFailed, Succeeded, TaskOutcome
 from penstock.processes.runner.children import CannotImport, Children, Crashed
 from penstock.processes.runner.frames import Raised, Run, raw
 from penstock.processes.runner.work import KindOptions, Report
@@ -17,7 +17,7 @@ class FunctionKind:
 
     @property
     def abilities(self) -> tuple[str, ...]:
-        return tuple(ability("function", offer.name) for offer in offers_of(self.offers))
+        return tuple(ability("function", offer.name) for offer in declared_functions(self.offers))
 
     @property
     def offers(self) -> str:
@@ -27,16 +27,16 @@ class FunctionKind:
         """Raises CannotImport."""
         await self._children.open()
 
-    async def run(self, lease: Lease, report: Report) -> Ended:
+    async def run(self, lease: Lease, report: Report) -> TaskOutcome:
         try:
             work = Run(lease.task_id, lease.attempt, lease.name, raw(lease.payload.encode()))
             answer = await self._children.run(work, lambda value: report(value.decode()))
         except Crashed as error:
-            return Broke("crashed", str(error))
+            return AttemptFailed("crashed", str(error))
         except CannotImport as error:
-            return Broke("cannot_import", str(error))
+            return AttemptFailed("cannot_import", str(error))
         if isinstance(answer, Raised):
-            return Broke(answer.code, answer.message, answer.final, answer.retry_seconds)
+            return AttemptFailed(answer.code, answer.message, answer.final, answer.retry_seconds)
         return Succeeded(bytes(answer.result).decode())
 
     async def close(self) -> None:

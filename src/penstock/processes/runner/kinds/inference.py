@@ -11,8 +11,8 @@ import msgspec
 
 from penstock.domain.durable.leases import Lease
 from penstock.domain.inference import CLIENT_PATHS
-from penstock.durable.tasks.inference import WholeAnswer
-from penstock.durable.tasks.outcome import Broke, Ended, GivenBack, Succeeded
+from penstock.durable.tasks.inference import CallResponse
+from penstock.durable.tasks.outcome import AttemptFailed, Released, Succeeded, TaskOutcome
 from penstock.processes.runner.work import Inferences, KindOptions, Report, Unreachable
 
 URLS = frozenset(CLIENT_PATHS)
@@ -45,30 +45,30 @@ class InferenceKind:
     async def open(self) -> None:
         pass
 
-    async def run(self, lease: Lease, report: Report) -> Ended:
+    async def run(self, lease: Lease, report: Report) -> TaskOutcome:
         try:
             payload = msgspec.json.decode(lease.payload, type=InferencePayload)
         except msgspec.MsgspecError as error:
-            return Broke("bad_payload", f"An inference needs a url and a body: {error}.", final=True)
+            return AttemptFailed("bad_payload", f"An inference needs a url and a body: {error}.", final=True)
         if payload.url not in URLS:
-            return Broke("bad_url", f"A url is one of: {', '.join(sorted(URLS))}.", final=True)
+            return AttemptFailed("bad_url", f"A url is one of: {', '.join(sorted(URLS))}.", final=True)
         try:
             answer = await self._inferences.ask(lease, payload.url, bytes(payload.body), own_class=payload.class_ == "own")
         except Unreachable as error:
-            return GivenBack(self._rest(None)) if lease.max_attempts > 1 else Broke("unreachable", str(error))
+            return Released(self._rest(None)) if lease.max_attempts > 1 else AttemptFailed("unreachable", str(error))
         return self._ended(answer)
 
-    def _ended(self, answer: WholeAnswer) -> Ended:
+    def _ended(self, answer: CallResponse) -> TaskOutcome:
         result = msgspec.json.encode(Result(answer.status, answer.request_id, _json(answer.body))).decode()
         if answer.status < 400:
             return Succeeded(result)
         code, message = _told(answer)
         if answer.status not in _AGAIN or answer.worth_retrying is False:
-            return Broke(code, message, final=True, result=result)
+            return AttemptFailed(code, message, final=True, result=result)
         if answer.status in _TURNED_AWAY:
             # Others come first, or nobody is there to serve it: that is no fault of the task's.
-            return GivenBack(self._rest(answer.retry_after_seconds))
-        return Broke(code, message, retry_seconds=answer.retry_after_seconds, result=result)
+            return Released(self._rest(answer.retry_after_seconds))
+        return AttemptFailed(code, message, retry_seconds=answer.retry_after_seconds, result=result)
 
     def _rest(self, asked: float | None) -> float:
         """What was asked for, and a little spread: those that were turned away together should not come back together."""
@@ -87,7 +87,7 @@ def _json(body: bytes) -> msgspec.Raw:
     return msgspec.Raw(body)
 
 
-def _told(answer: WholeAnswer) -> tuple[str, str]:
+def _told(answer: CallResponse) -> tuple[str, str]:
     try:
         error = msgspec.json.decode(answer.body)["error"]
         return str(error.get("code") or error["type"]), str(error["message"])

@@ -22,7 +22,7 @@ import msgspec
 
 from penstock import __version__
 from penstock.domain.durable.leases import Lease
-from penstock.durable.tasks.outcome import Broke, Ended, Succeeded
+from penstock.durable.tasks.outcome import AttemptFailed, Succeeded, TaskOutcome
 from penstock.processes.runner.work import KindOptions, Report
 
 _PORTS = {"http": 80, "https": 443}
@@ -63,21 +63,21 @@ class WebhookKind:
         if self._client is not None:
             await self._client.aclose()
 
-    async def run(self, lease: Lease, report: Report) -> Ended:
+    async def run(self, lease: Lease, report: Report) -> TaskOutcome:
         try:
             payload = msgspec.json.decode(lease.payload, type=WebhookPayload)
             url = checked_url(payload.url)
             headers = own_headers(payload.headers)
             address = await self._address(url)
         except (msgspec.MsgspecError, Refused) as error:
-            return Broke("webhook_refused", str(error), final=True)
+            return AttemptFailed("webhook_refused", str(error), final=True)
         except OSError as error:
-            return Broke("unreachable", f"The name {url.hostname} is not known: {error.strerror}.")
+            return AttemptFailed("unreachable", f"The name {url.hostname} is not known: {error.strerror}.")
         headers |= signed(payload.secret, lease.task_id, int(time.time()), bytes(payload.body))
         try:
             return await self._post(url, address, headers, bytes(payload.body))
         except httpx.HTTPError as error:
-            return Broke("unreachable", f"The server did not answer: {str(error) or type(error).__name__}.")
+            return AttemptFailed("unreachable", f"The server did not answer: {str(error) or type(error).__name__}.")
 
     async def _address(self, url: SplitResult) -> str:
         """One address of the host, every one of which is allowed. Raises Refused, OSError."""
@@ -95,7 +95,7 @@ class WebhookKind:
         if not (inner.is_global and not inner.is_multicast) and not any(inner in network for network in self._allowed):
             raise Refused(f"The host {host} is in a private network ({inner}); an operator can allow it (runner.webhook_networks).")
 
-    async def _post(self, url: SplitResult, address: str, headers: Mapping[str, str], body: bytes) -> Ended:
+    async def _post(self, url: SplitResult, address: str, headers: Mapping[str, str], body: bytes) -> TaskOutcome:
         assert self._client is not None
         host = f"[{address}]" if ":" in address else address
         port = f":{url.port}" if url.port else ""
@@ -117,7 +117,7 @@ class WebhookKind:
         message = (
             f"The server answered HTTP {response.status_code}: {text}" if text else f"The server answered HTTP {response.status_code}."
         )
-        return Broke("webhook_failed", message, final=response.status_code == 410, retry_seconds=_retry_after(response))
+        return AttemptFailed("webhook_failed", message, final=response.status_code == 410, retry_seconds=_retry_after(response))
 
 
 def checked_url(text: str) -> SplitResult:

@@ -57,7 +57,7 @@ class SqlBatches:
 
 
 def _batch_values(value: Batch) -> dict[str, Any]:
-    return asdict(value) | {"is_over": value.status.over}
+    return asdict(value) | {"is_over": value.status.is_terminal}
 
 
 def _batch(row: Row[Any]) -> Batch:

@@ -56,7 +56,7 @@ class SqlResponses:
 
 
 def _response_values(value: StoredResponse) -> dict[str, Any]:
-    return asdict(value) | {"is_over": value.status.over}
+    return asdict(value) | {"is_over": value.status.is_terminal}
 
 
 def _response(row: Row[Any]) -> StoredResponse:

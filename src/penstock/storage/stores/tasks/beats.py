@@ -2,7 +2,15 @@
 
 from collections.abc import Sequence
 
-from penstock.domain.durable.leases import LEASE_SECONDS, LOST_CLAIM_SECONDS, Beat, ExpiredLease, Held, Progress, RunnerRecord
+from penstock.domain.durable.leases import (
+    LEASE_SECONDS,
+    LOST_CLAIM_SECONDS,
+    ExpiredLease,
+    HeartbeatReply,
+    LeaseRef,
+    ProgressReport,
+    RunnerRecord,
+)
 from penstock.domain.ids import task_id
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.db import Db
@@ -32,20 +40,20 @@ def register(db: Db, runner: RunnerRecord, now: float) -> None:
     db.insert(schema.runner, [row])
 
 
-def beat(db: Db, runner_id: str, held: Sequence[Held], now: float) -> tuple[Beat, set[str]]:
+def beat(db: Db, runner_id: str, held: Sequence[LeaseRef], now: float) -> tuple[HeartbeatReply, set[str]]:
     """The answer, and the queues in which something is ready again."""
     found = db.rows("UPDATE runner SET last_beat_at = ? WHERE id = ? RETURNING draining", now, runner_id)
     if not found:
-        return Beat(False, False, (), tuple(held)), set()
+        return HeartbeatReply(False, False, (), tuple(held)), set()
     leases = {(task_id(lease.task), lease.lease_seq): lease for lease in held_by(db, runner_id)}
     said = {(one.task_id, one.lease_seq) for one in held}
     cancelled = tuple(one for one in held if (lease := leases.get((one.task_id, one.lease_seq))) is not None and lease.cancel)
     lost = tuple(one for one in held if (one.task_id, one.lease_seq) not in leases)
     unclaimed = [lease for key, lease in leases.items() if key not in said and lease.started_at <= now - LOST_CLAIM_SECONDS]
-    return Beat(True, bool(found[0][0]), cancelled, lost), give_back(db, unclaimed, now)
+    return HeartbeatReply(True, bool(found[0][0]), cancelled, lost), give_back(db, unclaimed, now)
 
 
-def report(db: Db, runner_id: str, reports: Sequence[Progress]) -> None:
+def report(db: Db, runner_id: str, reports: Sequence[ProgressReport]) -> None:
     for one in sorted(reports, key=lambda one: one.task_id):
         db.run(
             "UPDATE task_hot SET progress = ? WHERE task = ? AND lease_seq = ? AND runner_id = ? AND state = 2",

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from penstock.domain.durable.leases import Finish
-from penstock.domain.durable.tasks import FinishKind, TaskError, TaskStatus
+from penstock.domain.durable.leases import LeaseCompletion
+from penstock.domain.durable.tasks import CompletionKind, TaskError, TaskStatus
 from penstock.domain.ids import task_number
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.children import settle
@@ -15,9 +15,9 @@ from penstock.storage.stores.tasks.rows import READY, SCHEDULED
 from penstock.storage.stores.tasks.search.words import normalised, of_json
 
 _ENDS = {
-    FinishKind.SUCCEEDED: TaskStatus.SUCCEEDED,
-    FinishKind.FAILED: TaskStatus.FAILED,
-    FinishKind.CANCELLED: TaskStatus.CANCELLED,
+    CompletionKind.SUCCEEDED: TaskStatus.SUCCEEDED,
+    CompletionKind.FAILED: TaskStatus.FAILED,
+    CompletionKind.CANCELLED: TaskStatus.CANCELLED,
 }
 CANCELLED = TaskError("cancelled", "The task was cancelled.")
 
@@ -59,7 +59,7 @@ class _Ends:
     ready: set[str] = field(default_factory=set)
 
 
-def finish(db: Db, runner_id: str, finishes: Sequence[Finish], now: float) -> tuple[list[TaskStatus | None], set[str]]:
+def finish(db: Db, runner_id: str, finishes: Sequence[LeaseCompletion], now: float) -> tuple[list[TaskStatus | None], set[str]]:
     """The new status of each, None for a stale one; and the queues in which something is ready now."""
     numbers = [task_number(given.task_id) for given in finishes]
     held = _held(db, runner_id, [number for number in numbers if number is not None])
@@ -79,7 +79,7 @@ def give_back(db: Db, leases: Sequence[_Held], now: float) -> set[str]:
     """Leases that were never used: ready again, and not counted as an attempt. The queues that they are ready in."""
     ends = _Ends()
     for lease in leases:
-        _go_on(ends, lease, FinishKind.RELEASED, None, now, now)
+        _go_on(ends, lease, CompletionKind.RELEASED, None, now, now)
     _write(db, ends, now)
     return ends.ready
 
@@ -99,8 +99,8 @@ def _lock(db: Db) -> str:
     return f"{db.lock} OF h, t" if db.lock else ""
 
 
-def _end(ends: _Ends, lease: _Held, given: Finish, now: float) -> TaskStatus:
-    if given.kind in (FinishKind.RETRIED, FinishKind.RELEASED) and not lease.cancel:
+def _end(ends: _Ends, lease: _Held, given: LeaseCompletion, now: float) -> TaskStatus:
+    if given.kind in (CompletionKind.RETRIED, CompletionKind.RELEASED) and not lease.cancel:
         return _go_on(ends, lease, given.kind, given.error, max(now, given.retry_at), now)
     status = _ENDS.get(given.kind, TaskStatus.CANCELLED)
     error = given.error or (CANCELLED if status is TaskStatus.CANCELLED else None)
@@ -126,8 +126,8 @@ def _end(ends: _Ends, lease: _Held, given: Finish, now: float) -> TaskStatus:
     return status
 
 
-def _go_on(ends: _Ends, lease: _Held, kind: FinishKind, error: TaskError | None, ready_at: float, now: float) -> TaskStatus:
-    released = kind is FinishKind.RELEASED
+def _go_on(ends: _Ends, lease: _Held, kind: CompletionKind, error: TaskError | None, ready_at: float, now: float) -> TaskStatus:
+    released = kind is CompletionKind.RELEASED
     ready_at = lease.ready_at if released and ready_at <= now else ready_at  # what was never used loses no place
     ends.attempts.append(
         {

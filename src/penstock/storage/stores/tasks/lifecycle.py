@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from penstock.domain.durable.queues import PRIORITY_HEAD_START_SECONDS
-from penstock.domain.durable.tasks import TERMINAL, FinishKind, TaskStatus
+from penstock.domain.durable.tasks import TERMINAL, CompletionKind, TaskStatus
 from penstock.domain.ids import task_id
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.db import Db, Given, Row
@@ -101,7 +101,7 @@ def _past(row: Given) -> Given:
 
 
 _OUTCOMES = {
-    TaskStatus.SUCCEEDED.value: FinishKind.SUCCEEDED,
-    TaskStatus.FAILED.value: FinishKind.FAILED,
-    TaskStatus.CANCELLED.value: FinishKind.CANCELLED,
+    TaskStatus.SUCCEEDED.value: CompletionKind.SUCCEEDED,
+    TaskStatus.FAILED.value: CompletionKind.FAILED,
+    TaskStatus.CANCELLED.value: CompletionKind.CANCELLED,
 }

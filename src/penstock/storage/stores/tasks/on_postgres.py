@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 
 from penstock.domain.clock import Clock, SystemClock
-from penstock.domain.durable.leases import Finish
+from penstock.domain.durable.leases import LeaseCompletion
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.errors import PortUnavailable
 from penstock.storage.stores.sql.database import Database
@@ -69,7 +69,7 @@ class PostgresTasks(SqlTasks):
             self._listener = asyncio.create_task(self._listen(), name="penstock-task-news")
         return await super().wait(ticket, queues, timeout_seconds)
 
-    async def finish(self, runner_id: str, finishes: Sequence[Finish]) -> list[TaskStatus | None]:
+    async def finish(self, runner_id: str, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
         found = await super().finish(runner_id, finishes)
         self._ended += len(found)
         self._ended_ever += len(found)

@@ -8,7 +8,7 @@ import msgspec
 from penstock.domain.durable.leases import Lease, RunnerRecord
 from penstock.domain.durable.queues import PRIORITY_HEAD_START_SECONDS, QUEUE_HEAD_START_SECONDS
 from penstock.domain.durable.schedules import MissedRuns, Schedule
-from penstock.domain.durable.tasks import Attempt, FinishKind, NewTask, Task, TaskError, TaskStatus, ability
+from penstock.domain.durable.tasks import CompletionKind, NewTask, Task, TaskAttempt, TaskError, TaskStatus, ability
 from penstock.domain.ids import task_id, task_number
 from penstock.storage.stores.tasks.db import Given, Row
 
@@ -165,14 +165,14 @@ def lease_of(row: Row) -> Lease:
     )
 
 
-def attempt_of(row: Row) -> Attempt:
+def attempt_of(row: Row) -> TaskAttempt:
     number, runner_id, started_at, finished_at, outcome, error_code, error_message = row
-    return Attempt(
+    return TaskAttempt(
         number=number,
         runner_id=runner_id,
         started_at=started_at,
         finished_at=finished_at,
-        outcome=None if outcome is None else FinishKind(outcome),
+        outcome=None if outcome is None else CompletionKind(outcome),
         error=error_of(error_code, error_message),
     )
 

@@ -5,7 +5,17 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from penstock.domain.durable.leases import CANCELLATIONS, Beat, Due, ExpiredLease, Finish, Held, Lease, Progress, RunnerRecord
+from penstock.domain.durable.leases import (
+    CANCELLATIONS,
+    ExpiredLease,
+    HeartbeatReply,
+    Lease,
+    LeaseCompletion,
+    LeaseRef,
+    ProgressReport,
+    PromotionResult,
+    RunnerRecord,
+)
 from penstock.domain.durable.queues import MinuteStats, QueueLimits, QueueState
 from penstock.domain.durable.schedules import Schedule
 from penstock.domain.durable.task_search import TaskFilter, TaskPage, TaskQuery
@@ -82,17 +92,17 @@ class SqlTasks(ABC):
         wanted = Wanted(limit, frozenset(queues), org_id, frozenset(kinds))
         return await self._write(lambda db: self._claims.claim(db, runner_id, wanted, self.now()))
 
-    async def beat(self, runner_id: str, held: Sequence[Held]) -> Beat:
+    async def heartbeat(self, runner_id: str, held: Sequence[LeaseRef]) -> HeartbeatReply:
         answer, ready = await self._write(lambda db: beats.beat(db, runner_id, held, self.now()))
         self._tell(ready)
         return answer
 
-    async def finish(self, runner_id: str, finishes: Sequence[Finish]) -> list[TaskStatus | None]:
+    async def finish(self, runner_id: str, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
         found, ready = await self._write(lambda db: finish(db, runner_id, finishes, self.now()))
         self._tell(ready)
         return found
 
-    async def progress(self, runner_id: str, reports: Sequence[Progress]) -> None:
+    async def progress(self, runner_id: str, reports: Sequence[ProgressReport]) -> None:
         await self._write(lambda db: beats.report(db, runner_id, reports))
 
     async def parent_results(self, task_id: str) -> list[ParentResult]:
@@ -105,7 +115,7 @@ class SqlTasks(ABC):
 
     # What is due.
 
-    async def promote(self) -> Due:
+    async def promote(self) -> PromotionResult:
         due, ready = await self._write(lambda db: sweep.promote(db, self.now()))
         self._tell(ready)
         return due

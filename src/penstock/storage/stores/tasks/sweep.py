@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from penstock.domain.durable.leases import Due
+from penstock.domain.durable.leases import PromotionResult
 from penstock.domain.durable.schedules import Schedule
 from penstock.domain.durable.tasks import TaskError, TaskStatus
 from penstock.storage.stores.tasks import schema
@@ -15,7 +15,7 @@ _AT_ONCE = 1000
 EXPIRED = TaskError("expired", "Nobody started the task before its time was over.")
 
 
-def promote(db: Db, now: float) -> tuple[Due, set[str]]:
+def promote(db: Db, now: float) -> tuple[PromotionResult, set[str]]:
     """At most 1,000 of each at once: `next_at` is in the past when there are more. And the queues in which something is ready now."""
     lost, ready = _expire(db, now)
     skip = f"{db.lock} SKIP LOCKED" if db.lock else ""
@@ -26,7 +26,7 @@ def promote(db: Db, now: float) -> tuple[Due, set[str]]:
         _AT_ONCE,
     )
     following = db.row("SELECT min(ready_at) FROM task_hot WHERE state = 0")
-    return Due(len(due), lost, following[0] if following else None), ready | {row[0] for row in due}
+    return PromotionResult(len(due), lost, following[0] if following else None), ready | {row[0] for row in due}
 
 
 def _expire(db: Db, now: float) -> tuple[int, set[str]]:

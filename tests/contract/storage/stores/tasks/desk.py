@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.domain.clock import ManualClock
-from penstock.domain.durable.leases import Finish, Lease, RunnerRecord
+from penstock.domain.durable.leases import Lease, LeaseCompletion, RunnerRecord
 from penstock.domain.durable.task_search import TaskFilter, TaskQuery
-from penstock.domain.durable.tasks import FinishKind, NewTask, OnParentFailure, Parent, TaskError, TaskStatus
+from penstock.domain.durable.tasks import CompletionKind, NewTask, OnParentFailure, Parent, TaskError, TaskStatus
 from penstock.domain.ids import TaskIds
 from penstock.domain.ports import Store
 
@@ -46,11 +46,11 @@ class Desk:
         return await self.tasks.claim(runner, limit, **values)
 
     async def end(
-        self, *leases: Lease, kind: FinishKind = FinishKind.SUCCEEDED, runner: str = "run_1", **values: Any
+        self, *leases: Lease, kind: CompletionKind = CompletionKind.SUCCEEDED, runner: str = "run_1", **values: Any
     ) -> list[TaskStatus | None]:
         return await self.tasks.finish(runner, [ended(lease, kind, **values) for lease in leases])
 
-    async def run(self, kind: FinishKind = FinishKind.SUCCEEDED, **values: Any) -> str:
+    async def run(self, kind: CompletionKind = CompletionKind.SUCCEEDED, **values: Any) -> str:
         """Claim what is next and end it; its id."""
         (lease,) = await self.claim()
         await self.end(lease, kind=kind, **values)
@@ -67,9 +67,9 @@ class Desk:
         return [task.name for task in (await self.tasks.tasks(ORG, query)).tasks]
 
 
-def ended(lease: Lease, kind: FinishKind = FinishKind.SUCCEEDED, **values: Any) -> Finish:
-    given: dict[str, Any] = {"error": FAILED} if kind in (FinishKind.FAILED, FinishKind.RETRIED) else {}
-    return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=kind, **(given | values))
+def ended(lease: Lease, kind: CompletionKind = CompletionKind.SUCCEEDED, **values: Any) -> LeaseCompletion:
+    given: dict[str, Any] = {"error": FAILED} if kind in (CompletionKind.FAILED, CompletionKind.RETRIED) else {}
+    return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=kind, **(given | values))
 
 
 def behind(parent: str, on_failure: OnParentFailure = OnParentFailure.FAIL) -> Parent:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from penstock.domain.durable.tasks import FinishKind, OnParentFailure, TaskStatus
+from penstock.domain.durable.tasks import CompletionKind, OnParentFailure, TaskStatus
 from tests.contract.storage.stores.tasks.desk import ORG, START, Desk, behind, ended
 
 FAIL, SKIP, RUN = OnParentFailure.FAIL, OnParentFailure.SKIP, OnParentFailure.RUN
@@ -24,8 +24,8 @@ async def test_a_child_waits_for_all_of_its_parents(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("policy", "status"), [(FAIL, TaskStatus.FAILED), (SKIP, TaskStatus.SKIPPED), (RUN, TaskStatus.BLOCKED)])
-@pytest.mark.parametrize("kind", [FinishKind.FAILED, FinishKind.CANCELLED])
-async def test_a_parent_that_does_not_succeed(desk: Desk, policy: OnParentFailure, status: TaskStatus, kind: FinishKind) -> None:
+@pytest.mark.parametrize("kind", [CompletionKind.FAILED, CompletionKind.CANCELLED])
+async def test_a_parent_that_does_not_succeed(desk: Desk, policy: OnParentFailure, status: TaskStatus, kind: CompletionKind) -> None:
     await desk.runner()
     one, two = await desk.submit("one"), await desk.submit("two")
     child = await desk.submit("child", [behind(one, policy), behind(two, policy)])
@@ -45,7 +45,7 @@ async def test_of_two_fates_failing_is_the_worse(desk: Desk, policies: tuple[OnP
     await desk.runner()
     one, two = await desk.submit("one"), await desk.submit("two")
     child = await desk.submit("child", [behind(one, policies[0]), behind(two, policies[1])])
-    await desk.end(*await desk.claim(2), kind=FinishKind.FAILED)
+    await desk.end(*await desk.claim(2), kind=CompletionKind.FAILED)
     assert await desk.status(child) is TaskStatus.FAILED
 
 
@@ -102,7 +102,7 @@ async def test_a_graph_is_told_whole(desk: Desk) -> None:
     left, right = desk.new("left", [root.id], dag_id=root.dag_id), desk.new("right", [behind(root.id, SKIP)], dag_id=root.dag_id)
     end = desk.new("end", [right.id, left.id], dag_id=root.dag_id)
     await desk.tasks.enqueue([root, left, right, end, desk.new("stranger")])
-    await desk.run(FinishKind.FAILED)
+    await desk.run(CompletionKind.FAILED)
     assert root.dag_id is not None
     dag = await desk.tasks.dag(ORG, root.dag_id)
     assert dag is not None
@@ -122,7 +122,7 @@ async def test_a_parent_that_runs_again_does_not_revive_its_children(desk: Desk)
     await desk.runner()
     parent = await desk.submit("parent", max_attempts=1)
     child = await desk.submit("child", [parent])
-    await desk.run(FinishKind.FAILED)
+    await desk.run(CompletionKind.FAILED)
     await desk.tasks.retry(ORG, [parent])
     await desk.run()
     assert await desk.status(child) is TaskStatus.FAILED

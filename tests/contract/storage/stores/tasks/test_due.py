@@ -5,10 +5,10 @@ import dataclasses
 
 import pytest
 
-from penstock.domain.durable.leases import Due
+from penstock.domain.durable.leases import PromotionResult
 from penstock.domain.durable.queues import MinuteStats, bucket
 from penstock.domain.durable.schedules import MissedRuns, Schedule
-from penstock.domain.durable.tasks import FinishKind, TaskStatus
+from penstock.domain.durable.tasks import CompletionKind, TaskStatus
 from penstock.domain.errors import Conflict
 from penstock.storage.stores import open_store
 from tests.contract.storage.stores.conftest import SECRET_KEY
@@ -22,12 +22,12 @@ async def test_scheduled_tasks_become_ready_when_they_are_due(desk: Desk) -> Non
     late, early = await desk.submit("late", run_at=START + 20), await desk.submit("early", run_at=START + 10)
     await desk.submit("past", run_at=START - 100)
     assert [lease.name for lease in await desk.claim(5)] == ["past"]
-    assert await desk.tasks.promote() == Due(0, 0, START + 10)
+    assert await desk.tasks.promote() == PromotionResult(0, 0, START + 10)
     desk.clock.advance(10)
-    assert await desk.tasks.promote() == Due(1, 0, START + 20)
+    assert await desk.tasks.promote() == PromotionResult(1, 0, START + 20)
     assert (await desk.status(early), await desk.status(late)) == (TaskStatus.READY, TaskStatus.SCHEDULED)
     desk.clock.advance(10)
-    assert await desk.tasks.promote() == Due(1, 0, None)
+    assert await desk.tasks.promote() == PromotionResult(1, 0, None)
 
 
 async def test_what_nobody_started_in_time_fails(desk: Desk) -> None:
@@ -96,8 +96,8 @@ async def test_minutes_add_up_what_happened(desk: Desk) -> None:
     leases = {lease.name: lease for lease in await desk.claim(10)}
     desk.clock.advance(0.5)
     await desk.end(leases["a"], leases["b"])
-    await desk.end(leases["c"], kind=FinishKind.RETRIED, retry_at=START)
-    await desk.end(leases["parent"], leases["foreign"], kind=FinishKind.FAILED)
+    await desk.end(leases["c"], kind=CompletionKind.RETRIED, retry_at=START)
+    await desk.end(leases["parent"], leases["foreign"], kind=CompletionKind.FAILED)
 
     def stats(queue: str, minute: int, waits: int, runs: int, **counts: int) -> MinuteStats:
         def histogram(place: int, count: int) -> tuple[int, ...]:

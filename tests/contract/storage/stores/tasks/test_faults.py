@@ -11,9 +11,9 @@ from typing import TypeVar
 import pytest
 
 from penstock.domain.clock import ManualClock
-from penstock.domain.durable.leases import Finish, Held, Lease
+from penstock.domain.durable.leases import Lease, LeaseCompletion, LeaseRef
 from penstock.domain.durable.task_search import TaskQuery
-from penstock.domain.durable.tasks import FinishKind, TaskStatus
+from penstock.domain.durable.tasks import CompletionKind, TaskStatus
 from penstock.domain.errors import PortUnavailable
 from penstock.storage.stores import open_store
 from tests.contract.storage.stores.tasks.desk import ORG, START, Desk
@@ -49,7 +49,7 @@ async def work(desk: Desk, ledger: Ledger, runner: str) -> None:
         for lease in await insist(partial(desk.tasks.claim, runner, 5)):
             ledger.started.append((lease.task_id, lease.lease_seq))
             held[lease.task_id] = lease
-        ends = [Finish(task_id=one.task_id, lease_seq=one.lease_seq, kind=FinishKind.SUCCEEDED) for one in held.values()]
+        ends = [LeaseCompletion(task_id=one.task_id, lease_seq=one.lease_seq, kind=CompletionKind.SUCCEEDED) for one in held.values()]
         if ends:
             found = await insist(partial(desk.tasks.finish, runner, ends))
             # An end whose answer was lost is stale when it is said again; then the store says what became of the task.
@@ -59,7 +59,7 @@ async def work(desk: Desk, ledger: Ledger, runner: str) -> None:
             held.clear()
         else:
             desk.clock.advance(1)
-            await insist(partial(desk.tasks.beat, runner, [Held(one.task_id, one.lease_seq) for one in held.values()]))
+            await insist(partial(desk.tasks.heartbeat, runner, [LeaseRef(one.task_id, one.lease_seq) for one in held.values()]))
 
 
 async def succeeded(desk: Desk, task: str) -> bool:
@@ -99,7 +99,7 @@ async def test_postgres_killed_in_mid_run_loses_nothing_and_ends_nothing_twice(c
         detail = await desk.tasks.task(ORG, task)
         assert detail is not None
         assert detail.task.status is TaskStatus.SUCCEEDED
-        assert sum(attempt.outcome is FinishKind.SUCCEEDED for attempt in detail.attempts) == 1
+        assert sum(attempt.outcome is CompletionKind.SUCCEEDED for attempt in detail.attempts) == 1
     assert len(set(ledger.started)) == len(ledger.started)  # no lease was given to two
     await store.close()
 

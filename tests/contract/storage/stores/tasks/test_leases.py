@@ -4,13 +4,13 @@ import asyncio
 
 import msgspec
 
-from penstock.domain.durable.leases import CANCELLATIONS, LEASE_SECONDS, LOST_CLAIM_SECONDS, Beat, Held, Progress
-from penstock.domain.durable.tasks import EventType, FinishKind, TaskError, TaskStatus, events
+from penstock.domain.durable.leases import CANCELLATIONS, LEASE_SECONDS, LOST_CLAIM_SECONDS, HeartbeatReply, LeaseRef, ProgressReport
+from penstock.domain.durable.tasks import CompletionKind, EventType, TaskError, TaskStatus, events
 from tests.contract.storage.stores.tasks.desk import FAILED, ORG, START, Desk, ended
 
 
-def held(*leases: object) -> list[Held]:
-    return [Held(lease.task_id, lease.lease_seq) for lease in leases]  # type: ignore[attr-defined]
+def held(*leases: object) -> list[LeaseRef]:
+    return [LeaseRef(lease.task_id, lease.lease_seq) for lease in leases]  # type: ignore[attr-defined]
 
 
 async def test_a_lease_says_what_a_runner_must_know(desk: Desk) -> None:
@@ -32,12 +32,14 @@ async def test_a_finish_is_said_once(desk: Desk) -> None:
     (lease,) = await desk.claim()
     desk.clock.advance(1)
     assert await desk.end(lease, result='{"x": 1}') == [TaskStatus.SUCCEEDED]
-    assert await desk.end(lease, kind=FinishKind.FAILED) == [None]
+    assert await desk.end(lease, kind=CompletionKind.FAILED) == [None]
     detail = await desk.tasks.task(ORG, task)
     assert detail is not None
     assert (detail.task.status, detail.task.result, detail.task.error) == (TaskStatus.SUCCEEDED, '{"x": 1}', None)
     assert (detail.task.started_at, detail.task.finished_at, detail.task.attempt) == (START, START + 1, 1)
-    assert [(a.number, a.runner_id, a.finished_at, a.outcome) for a in detail.attempts] == [(1, "run_1", START + 1, FinishKind.SUCCEEDED)]
+    assert [(a.number, a.runner_id, a.finished_at, a.outcome) for a in detail.attempts] == [
+        (1, "run_1", START + 1, CompletionKind.SUCCEEDED)
+    ]
 
 
 async def test_a_batch_of_finishes_says_of_each_what_became_of_it(desk: Desk) -> None:
@@ -48,7 +50,7 @@ async def test_a_batch_of_finishes_says_of_each_what_became_of_it(desk: Desk) ->
     stale = msgspec.structs.replace(ended(three), lease_seq=three.lease_seq + 1)
     found = await desk.tasks.finish(
         "run_1",
-        [ended(two), ended(one, FinishKind.FAILED), stale, ended(four, FinishKind.RETRIED, retry_at=START + 5), ended(two)],
+        [ended(two), ended(one, CompletionKind.FAILED), stale, ended(four, CompletionKind.RETRIED, retry_at=START + 5), ended(two)],
     )
     assert found == [TaskStatus.SUCCEEDED, TaskStatus.FAILED, None, TaskStatus.SCHEDULED, None]
     assert await desk.status(three.task_id) is TaskStatus.RUNNING
@@ -70,15 +72,15 @@ async def test_a_zombie_is_refused_every_time(desk: Desk) -> None:
     await desk.tasks.enqueue([desk.new() for _ in range(100)])
     old = await desk.claim(100)
     desk.clock.advance(LEASE_SECONDS + 1)
-    await desk.tasks.beat("run_2", [])
+    await desk.tasks.heartbeat("run_2", [])
     expired = await desk.tasks.expired_leases(1000)
     assert {(e.task_id, e.lease_seq, e.runner_id, e.reason) for e in expired} == {(x.task_id, 1, "run_1", "lease_lost") for x in old}
-    again = [ended(lease, FinishKind.RETRIED, retry_at=0.0) for lease in old]
+    again = [ended(lease, CompletionKind.RETRIED, retry_at=0.0) for lease in old]
     assert await desk.tasks.finish("run_1", again) == [TaskStatus.READY] * 100
     new = await desk.claim(100, "run_2")
     assert {(lease.attempt, lease.lease_seq) for lease in new} == {(2, 2)}
     assert await desk.end(*old) == [None] * 100
-    assert (await desk.tasks.beat("run_1", held(*old))).lost == tuple(held(*old))
+    assert (await desk.tasks.heartbeat("run_1", held(*old))).lost == tuple(held(*old))
     assert await desk.end(*new, runner="run_2") == [TaskStatus.SUCCEEDED] * 100
 
 
@@ -100,12 +102,12 @@ async def test_two_claimers_never_get_the_same(desk: Desk) -> None:
 async def test_an_unknown_or_draining_runner_gets_nothing(desk: Desk) -> None:
     await desk.submit()
     assert await desk.claim(1, "run_9") == []
-    assert await desk.tasks.beat("run_9", []) == Beat(known=False, draining=False, cancelled=(), lost=())
+    assert await desk.tasks.heartbeat("run_9", []) == HeartbeatReply(known=False, draining=False, cancelled=(), lost=())
     await desk.runner()
     assert await desk.tasks.drain_runner("run_1")
     assert not await desk.tasks.drain_runner("run_9")
     assert await desk.claim() == []
-    assert (await desk.tasks.beat("run_1", [])).draining
+    assert (await desk.tasks.heartbeat("run_1", [])).draining
     assert await desk.tasks.drain_runner("run_1", draining=False)
     assert len(await desk.claim()) == 1
 
@@ -115,14 +117,14 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_not_counted(desk:
     await desk.submit(max_attempts=1)
     (lost,) = await desk.claim()
     desk.clock.advance(LOST_CLAIM_SECONDS - 1)
-    await desk.tasks.beat("run_1", [])
+    await desk.tasks.heartbeat("run_1", [])
     assert await desk.claim() == []
     desk.clock.advance(1)
-    await desk.tasks.beat("run_1", [])
+    await desk.tasks.heartbeat("run_1", [])
     (again,) = await desk.claim()
     assert (again.task_id, again.attempt, again.lease_seq) == (lost.task_id, 1, 2)
     desk.clock.advance(LOST_CLAIM_SECONDS + 1)
-    assert await desk.tasks.beat("run_1", held(again)) == Beat(known=True, draining=False, cancelled=(), lost=())
+    assert await desk.tasks.heartbeat("run_1", held(again)) == HeartbeatReply(known=True, draining=False, cancelled=(), lost=())
     assert await desk.end(lost) == [None]
     assert await desk.end(again) == [TaskStatus.SUCCEEDED]
 
@@ -130,18 +132,18 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_and_not_counted(desk:
 async def test_retries_wait_and_their_attempts_are_told(desk: Desk) -> None:
     await desk.runner()
     task = await desk.submit()
-    await desk.run(FinishKind.RETRIED, retry_at=START + 10)
+    await desk.run(CompletionKind.RETRIED, retry_at=START + 10)
     assert await desk.status(task) is TaskStatus.SCHEDULED
     assert await desk.claim() == []
     desk.clock.advance(10)
     due = await desk.tasks.promote()
     assert (due.promoted, due.expired, due.next_at) == (1, 0, None)
-    await desk.run(FinishKind.FAILED, error=TaskError("last", "No more."))
+    await desk.run(CompletionKind.FAILED, error=TaskError("last", "No more."))
     detail = await desk.tasks.task(ORG, task)
     assert detail is not None
     assert [(a.number, a.outcome, a.error) for a in detail.attempts] == [
-        (1, FinishKind.RETRIED, FAILED),
-        (2, FinishKind.FAILED, TaskError("last", "No more.")),
+        (1, CompletionKind.RETRIED, FAILED),
+        (2, CompletionKind.FAILED, TaskError("last", "No more.")),
     ]
     assert [(event.type, event.at, event.attempt) for event in events(detail)] == [
         (EventType.CREATED, START, 0),
@@ -155,7 +157,7 @@ async def test_retries_wait_and_their_attempts_are_told(desk: Desk) -> None:
 async def test_the_answer_of_a_failure_is_kept(desk: Desk) -> None:
     await desk.runner()
     task = await desk.submit()
-    await desk.run(FinishKind.FAILED, result='{"status_code": 400}')
+    await desk.run(CompletionKind.FAILED, result='{"status_code": 400}')
     detail = await desk.tasks.task(ORG, task)
     assert detail is not None
     assert (detail.task.result, detail.task.error) == ('{"status_code": 400}', FAILED)
@@ -164,14 +166,14 @@ async def test_the_answer_of_a_failure_is_kept(desk: Desk) -> None:
 async def test_a_lease_given_back_may_rest_without_being_an_attempt(desk: Desk) -> None:
     await desk.runner()
     task = await desk.submit(max_attempts=1)
-    await desk.run(FinishKind.RELEASED, retry_at=START + 30)
+    await desk.run(CompletionKind.RELEASED, retry_at=START + 30)
     assert await desk.status(task) is TaskStatus.SCHEDULED
     assert await desk.claim() == []
     desk.clock.advance(30)
     await desk.tasks.promote()
     (lease,) = await desk.claim()
     assert (lease.attempt, lease.lease_seq) == (1, 2)
-    await desk.end(lease, kind=FinishKind.RELEASED)
+    await desk.end(lease, kind=CompletionKind.RELEASED)
     assert await desk.status(task) is TaskStatus.READY
 
 
@@ -221,7 +223,7 @@ async def test_a_timeout_that_its_runner_does_not_keep_is_kept_by_the_sweeper(de
     for _ in range(4):
         assert await desk.tasks.expired_leases(10) == []
         desk.clock.advance(4)
-        await desk.tasks.beat("run_1", held(quick))
+        await desk.tasks.heartbeat("run_1", held(quick))
     (expired,) = await desk.tasks.expired_leases(10)
     assert (expired.task_id, expired.reason, expired.attempt, expired.max_attempts) == (quick.task_id, "timeout", 1, 3)
 
@@ -236,7 +238,7 @@ async def test_a_clock_that_is_set_forward_gives_nobody_up(desk: Desk) -> None:
     assert await desk.tasks.expired_leases(10) == []
     for _ in range(20):
         desk.clock.advance(2)
-        await desk.tasks.beat("run_1", held(lease))
+        await desk.tasks.heartbeat("run_1", held(lease))
         assert await desk.tasks.expired_leases(10) == []
     assert await desk.end(lease) == [TaskStatus.SUCCEEDED]
 
@@ -257,9 +259,9 @@ async def test_progress_is_the_last_of_the_holder(desk: Desk) -> None:
     await desk.runner()
     task = await desk.submit()
     (lease,) = await desk.claim()
-    await desk.tasks.progress("run_2", [Progress(lease.task_id, lease.lease_seq, "0")])
-    await desk.tasks.progress("run_1", [Progress(lease.task_id, lease.lease_seq + 1, "0")])
-    await desk.tasks.progress("run_1", [Progress(lease.task_id, lease.lease_seq, '{"done": 1}')])
+    await desk.tasks.progress("run_2", [ProgressReport(lease.task_id, lease.lease_seq, "0")])
+    await desk.tasks.progress("run_1", [ProgressReport(lease.task_id, lease.lease_seq + 1, "0")])
+    await desk.tasks.progress("run_1", [ProgressReport(lease.task_id, lease.lease_seq, '{"done": 1}')])
     detail = await desk.tasks.task(ORG, task)
     assert detail is not None
     assert detail.task.progress == '{"done": 1}'
@@ -276,12 +278,12 @@ async def test_cancelling_what_waits_and_what_runs(desk: Desk) -> None:
     cancelled = TaskStatus.CANCELLED
     assert found == {running: TaskStatus.RUNNING, ready: cancelled, later: cancelled, blocked: cancelled}
     assert await desk.tasks.wait(ticket, {CANCELLATIONS}, 0.0)
-    assert (await desk.tasks.beat("run_1", held(lease))).cancelled == tuple(held(lease))
+    assert (await desk.tasks.heartbeat("run_1", held(lease))).cancelled == tuple(held(lease))
     detail = await desk.tasks.task(ORG, running)
     assert detail is not None
     assert detail.task.cancel_requested
     # Another attempt would not do what was asked.
-    assert await desk.end(lease, kind=FinishKind.RETRIED) == [cancelled]
+    assert await desk.end(lease, kind=CompletionKind.RETRIED) == [cancelled]
     assert await desk.tasks.cancel(ORG, [running]) == {running: cancelled}
     assert await desk.claim(5) == []
 
@@ -297,7 +299,7 @@ async def test_what_succeeded_before_it_heard_of_its_cancellation_has_succeeded(
 async def test_what_is_over_runs_again_when_asked(desk: Desk) -> None:
     await desk.runner()
     task, waiting = await desk.submit("failed", max_attempts=1), await desk.submit("waiting")
-    await desk.run(FinishKind.FAILED)
+    await desk.run(CompletionKind.FAILED)
     desk.clock.advance(5)
     assert await desk.tasks.retry(ORG, [task, waiting]) == [task]
     assert await desk.status(task) is TaskStatus.READY
@@ -309,7 +311,7 @@ async def test_what_is_over_runs_again_when_asked(desk: Desk) -> None:
     detail = await desk.tasks.task(ORG, task)
     assert detail is not None
     assert [(a.number, a.started_at, a.outcome) for a in detail.attempts] == [
-        (1, START, FinishKind.FAILED),
-        (1, START + 10, FinishKind.SUCCEEDED),
+        (1, START, CompletionKind.FAILED),
+        (1, START + 10, CompletionKind.SUCCEEDED),
     ]
     assert (detail.task.error, detail.task.finished_at) == (None, START + 10)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from penstock.domain.durable.task_search import TaskFilter, TaskQuery, TaskSort
-from penstock.domain.durable.tasks import FinishKind, TaskError, TaskStatus
+from penstock.domain.durable.tasks import CompletionKind, TaskError, TaskStatus
 from penstock.domain.errors import BadRequest
 from tests.contract.storage.stores.tasks.desk import ORG, OTHER, START, Desk
 
@@ -25,7 +25,7 @@ async def shelf(desk: Desk) -> dict[str, str]:
         ids[name] = await desk.submit(name, **values)
         desk.clock.advance(10)
         if name != "running":
-            await desk.run(FinishKind.SUCCEEDED if name == "done" else FinishKind.FAILED)
+            await desk.run(CompletionKind.SUCCEEDED if name == "done" else CompletionKind.FAILED)
         else:
             await desk.claim()
     ids["later"] = await desk.submit("later", run_at=START + 1000, priority=10)
@@ -153,7 +153,7 @@ async def test_words_are_found_wherever_they_stand(desk: Desk) -> None:
     await desk.submit("monthly", payload='{"text": "An invoice \\u8acb\\u6c42\\u66f8", "number": 4711, "x": "a_b-c.d"}')
     await desk.run(result='{"state": "Paid!"}')
     await desk.submit("weekly", payload='{"text": "Send the invoice to the\\ncustomer, r\\u00e9sum\\u00e9"}', tags=("urgent",))
-    await desk.run(FinishKind.FAILED, error=TaskError("timeout", "It took too long."))
+    await desk.run(CompletionKind.FAILED, error=TaskError("timeout", "It took too long."))
     await desk.submit("foreign invoice", org_id=OTHER)
     for text, names in WORDS:
         assert await desk.names(TaskFilter(text=text)) == names, text
@@ -184,7 +184,7 @@ async def test_words_are_found_page_by_page_among_those_of_others(desk: Desk, as
 async def test_words_of_what_is_deleted_are_gone(desk: Desk) -> None:
     await desk.runner()
     task = await desk.submit("gone", keep_seconds=5.0)
-    await desk.run(FinishKind.FAILED)
+    await desk.run(CompletionKind.FAILED)
     assert await desk.names(TaskFilter(text="gone")) == ["gone"]
     assert await desk.tasks.delete_kept(10) == 0
     desk.clock.advance(5)

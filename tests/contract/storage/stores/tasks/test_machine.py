@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule, run_state_machine_as_test
 
 from penstock.domain.clock import ManualClock
-from penstock.domain.durable.leases import LEASE_SECONDS, ExpiredLease, Finish, Held, Lease
+from penstock.domain.durable.leases import LEASE_SECONDS, ExpiredLease, Lease, LeaseCompletion, LeaseRef
 from penstock.domain.durable.task_search import TaskQuery
-from penstock.domain.durable.tasks import LEGAL_MOVES, TERMINAL, FinishKind, OnParentFailure, Parent, TaskStatus
+from penstock.domain.durable.tasks import LEGAL_MOVES, TERMINAL, CompletionKind, OnParentFailure, Parent, TaskStatus
 from penstock.storage.stores import open_store
 from tests.contract.storage.stores.conftest import EMPTY, SECRET_KEY
 from tests.contract.storage.stores.tasks.desk import ORG, START, Desk
@@ -100,8 +100,8 @@ class Machine(RuleBasedStateMachine):
         assert found[0].attempt == model.attempts
         return found[0]
 
-    @rule(lease=leases, runner=st.sampled_from(RUNNERS), kind=st.sampled_from(FinishKind), delay=st.sampled_from((0.0, 3.0)))
-    def finish(self, lease: Lease | ExpiredLease, runner: str, kind: FinishKind, delay: float) -> None:
+    @rule(lease=leases, runner=st.sampled_from(RUNNERS), kind=st.sampled_from(CompletionKind), delay=st.sampled_from((0.0, 3.0)))
+    def finish(self, lease: Lease | ExpiredLease, runner: str, kind: CompletionKind, delay: float) -> None:
         """By its holder, by somebody else, again, long after."""
         (found,) = self.do(self.desk.tasks.finish(runner, [_end(lease, kind, retry_at=self.clock.time() + delay)]))
         model = self.models.get(lease.task_id)
@@ -109,9 +109,9 @@ class Machine(RuleBasedStateMachine):
             assert found is None
             return
         model.holder = None
-        again = kind in (FinishKind.RETRIED, FinishKind.RELEASED)
+        again = kind in (CompletionKind.RETRIED, CompletionKind.RELEASED)
         if again and not model.cancel:
-            model.attempts -= kind is FinishKind.RELEASED
+            model.attempts -= kind is CompletionKind.RELEASED
             model.run_at = self.clock.time() + delay
             self.move(model, TaskStatus.SCHEDULED if delay else TaskStatus.READY)
         else:
@@ -151,8 +151,8 @@ class Machine(RuleBasedStateMachine):
         self.clock.advance(seconds)
         now = self.clock.time()
         for runner in living:
-            held = [Held(task, m.holder[1]) for task, m in self.models.items() if m.holder and m.holder[0] == runner]
-            beat = self.do(self.desk.tasks.beat(runner, held))
+            held = [LeaseRef(task, m.holder[1]) for task, m in self.models.items() if m.holder and m.holder[0] == runner]
+            beat = self.do(self.desk.tasks.heartbeat(runner, held))
             assert (beat.known, beat.lost) == (True, ())
             assert {one.task_id for one in beat.cancelled} == {one.task_id for one in held if self.models[one.task_id].cancel}
         self.do(self.desk.tasks.promote())
@@ -165,7 +165,7 @@ class Machine(RuleBasedStateMachine):
         for lease in self.do(self.desk.tasks.expired_leases(100)):
             model = self.models[lease.task_id]
             assert model.holder == (lease.runner_id, lease.lease_seq)
-            self.finish(lease, lease.runner_id, FinishKind.RETRIED, 3.0)
+            self.finish(lease, lease.runner_id, CompletionKind.RETRIED, 3.0)
 
     @invariant()
     def the_store_says_the_same(self) -> None:
@@ -214,8 +214,8 @@ class Machine(RuleBasedStateMachine):
             self.move(model, TaskStatus.READY if model.run_at <= self.clock.time() else TaskStatus.SCHEDULED)
 
 
-def _end(lease: Lease | ExpiredLease, kind: FinishKind, retry_at: float) -> Finish:
-    return Finish(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=kind, retry_at=retry_at)
+def _end(lease: Lease | ExpiredLease, kind: CompletionKind, retry_at: float) -> LeaseCompletion:
+    return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=kind, retry_at=retry_at)
 
 
 def test_sqlite(tmp_path: Path) -> None:

@@ -1,6 +1,16 @@
 """One task with everything around it, and whole graphs."""
 
-from penstock.domain.durable.tasks import Attempt, Dag, FinishKind, OnParentFailure, ParentResult, Relative, Task, TaskDetail, TaskStatus
+from penstock.domain.durable.tasks import (
+    CompletionKind,
+    Dag,
+    OnParentFailure,
+    ParentResult,
+    RelatedTask,
+    Task,
+    TaskAttempt,
+    TaskDetail,
+    TaskStatus,
+)
 from penstock.domain.ids import task_id
 from penstock.storage.stores.tasks.db import Db, Row
 from penstock.storage.stores.tasks.rows import BODIES, FROM, HOT, HOT_STATUSES, TASK, attempt_of, number_of, task_of
@@ -9,9 +19,9 @@ _MOST_CHILDREN = 1000
 _MOST_OF_DAG = 10_000
 _RELATIVE = "t.number, t.name, t.status, h.state, d.on_failure"
 _OUTCOMES = {
-    TaskStatus.SUCCEEDED: FinishKind.SUCCEEDED,
-    TaskStatus.FAILED: FinishKind.FAILED,
-    TaskStatus.CANCELLED: FinishKind.CANCELLED,
+    TaskStatus.SUCCEEDED: CompletionKind.SUCCEEDED,
+    TaskStatus.FAILED: CompletionKind.FAILED,
+    TaskStatus.CANCELLED: CompletionKind.CANCELLED,
 }
 
 
@@ -58,7 +68,7 @@ def dag_counts(db: Db, org_id: str, id_: str) -> dict[TaskStatus, int]:
     return {_status(status, state): count for status, state, count in rows}
 
 
-def _past(db: Db, number: int) -> list[Attempt]:
+def _past(db: Db, number: int) -> list[TaskAttempt]:
     rows = db.rows(
         "SELECT number, runner_id, started_at, finished_at, outcome, error_code, error_message FROM task_attempt "
         "WHERE task = ? ORDER BY lease_seq",
@@ -67,13 +77,13 @@ def _past(db: Db, number: int) -> list[Attempt]:
     return [attempt_of(row) for row in rows]
 
 
-def _last(task: Task) -> list[Attempt]:
+def _last(task: Task) -> list[TaskAttempt]:
     """The attempt that runs, or with which the task ended; it is part of the task's own row."""
     if task.started_at is None:
         return []
-    over = task.status.over
+    over = task.status.is_terminal
     return [
-        Attempt(
+        TaskAttempt(
             number=task.attempt,
             runner_id=task.runner_id,
             started_at=task.started_at,
@@ -84,9 +94,9 @@ def _last(task: Task) -> list[Attempt]:
     ]
 
 
-def _relative(row: Row) -> Relative:
+def _relative(row: Row) -> RelatedTask:
     number, name, status, state, policy = row
-    return Relative(task_id(number), name, _status(status, state), OnParentFailure(policy))
+    return RelatedTask(task_id(number), name, _status(status, state), OnParentFailure(policy))
 
 
 def _status(status: str, state: int | None) -> TaskStatus:

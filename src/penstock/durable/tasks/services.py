@@ -10,26 +10,26 @@ from penstock.domain.ids import TaskIds
 from penstock.domain.ports import Inference, TaskStore
 from penstock.durable.tasks.calendar import Calendar
 from penstock.durable.tasks.grants import Grants, webhook_secret
-from penstock.durable.tasks.handout import Handout
-from penstock.durable.tasks.inference import OnBehalf
+from penstock.durable.tasks.inference import SubmitterCalls
+from penstock.durable.tasks.lease_issuer import LeaseIssuer
 from penstock.durable.tasks.service import TaskService
 from penstock.durable.tasks.submitters import Submitters
 from penstock.durable.tasks.sweeping import Sweeper
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class TaskServices:
     store: TaskStore
     service: TaskService
-    handout: Handout
-    on_behalf: OnBehalf
+    lease_issuer: LeaseIssuer
+    submitter_calls: SubmitterCalls
     grants: Grants
     sweeper: Sweeper
     webhook_secret: Callable[[str], str]
     """Of an organisation."""
 
 
-def make_desk(
+def make_task_services(
     store: TaskStore,
     accounts: AccountLookup,
     inference: Inference,
@@ -38,18 +38,18 @@ def make_desk(
     random: Random,
     new_id: Callable[[str], str],
     next_request_id: Callable[[float], str],
-) -> Desk:
+) -> TaskServices:
     """`secret`: the installation's, the same in every gateway."""
     submitters = Submitters(accounts, clock)
 
     def signing_secret(org_id: str) -> str:
         return webhook_secret(secret, org_id)
 
-    return Desk(
+    return TaskServices(
         store=store,
         service=TaskService(store, new_id),
-        handout=Handout(store, submitters, signing_secret, random),
-        on_behalf=OnBehalf(inference, submitters, next_request_id, clock),
+        lease_issuer=LeaseIssuer(store, submitters, signing_secret, random),
+        submitter_calls=SubmitterCalls(inference, submitters, next_request_id, clock),
         grants=Grants(secret),
         sweeper=Sweeper(store, Calendar(store, TaskIds().next), random),
         webhook_secret=signing_secret,

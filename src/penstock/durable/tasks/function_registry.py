@@ -13,7 +13,7 @@ log = structlog.get_logger("penstock.tasks")
 _FRESH_SECONDS = 2.0
 
 
-class FunctionOffer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FunctionDeclaration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`@penstock.task(...)`, as a runner tells of it."""
 
     name: str
@@ -23,7 +23,7 @@ class FunctionOffer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     timeout_seconds: float | None = None
 
 
-class Offers:
+class FunctionRegistry:
     """Asks the store which runners there are, at most every two seconds; a function that nobody offers gets its kind's defaults."""
 
     def __init__(self, store: TaskStore) -> None:
@@ -36,11 +36,11 @@ class Offers:
         now = self._store.now()
         if abs(self._fresh_until - now) < _FRESH_SECONDS and now < self._fresh_until:
             return
-        functions: dict[str, FunctionOffer] = {}
+        functions: dict[str, FunctionDeclaration] = {}
         for runner in await self._store.runners():
-            functions.update({offer.name: offer for offer in offers_of(runner.functions)})
+            functions.update({function.name: function for function in declared_functions(runner.functions)})
         self._fresh_until = now + _FRESH_SECONDS
-        self._policies = {name: _with_defaults(POLICIES["function"], offer) for name, offer in functions.items()}
+        self._policies = {name: _with_defaults(POLICIES["function"], function) for name, function in functions.items()}
 
     def policy(self, spec: TaskSpec) -> KindPolicy:
         """Raises Unprocessable for a kind that no runner can execute."""
@@ -48,20 +48,20 @@ class Offers:
         return self._policies.get(spec.name, policy) if spec.kind == "function" else policy
 
 
-def _with_defaults(policy: KindPolicy, offer: FunctionOffer) -> KindPolicy:
+def _with_defaults(policy: KindPolicy, function: FunctionDeclaration) -> KindPolicy:
     return replace(
         policy,
-        queue=offer.queue or policy.queue,
-        priority=offer.priority or policy.priority,
-        max_attempts=offer.max_attempts or policy.max_attempts,
-        timeout_seconds=offer.timeout_seconds or policy.timeout_seconds,
+        queue=function.queue or policy.queue,
+        priority=function.priority or policy.priority,
+        max_attempts=function.max_attempts or policy.max_attempts,
+        timeout_seconds=function.timeout_seconds or policy.timeout_seconds,
     )
 
 
-def offers_of(text: str) -> list[FunctionOffer]:
+def declared_functions(text: str) -> list[FunctionDeclaration]:
     """An empty list for what is none: a runner of another version must not stop submissions."""
     try:
-        return msgspec.json.decode(text, type=list[FunctionOffer])
+        return msgspec.json.decode(text, type=list[FunctionDeclaration])
     except msgspec.MsgspecError as error:
-        log.warning("offers_not_understood", reason=str(error))
+        log.warning("function_declarations_not_understood", reason=str(error))
         return []

@@ -8,7 +8,7 @@ import pytest
 from penstock.domain.durable.leases import LEASE_SECONDS, RunnerRecord
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.principal import Organisation
-from penstock.durable.tasks import handout
+from penstock.durable.tasks import lease_issuer
 from penstock.durable.tasks.submitters import Submitters
 from penstock.processes.runner.runner import CLAIM_WAIT_SECONDS
 from tests.contract.storage.stores import values
@@ -17,14 +17,14 @@ from tests.contract.storage.stores.tasks.desk import ORG, START, Desk
 
 async def test_nobody_waits_for_so_long_that_it_may_be_given_up_meanwhile(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A frozen runner still has its connection, and would be handed what was just taken from it."""
-    assert handout.LONGEST_WAIT_SECONDS < LEASE_SECONDS
-    assert CLAIM_WAIT_SECONDS <= handout.LONGEST_WAIT_SECONDS
-    monkeypatch.setattr(handout, "LONGEST_WAIT_SECONDS", 0.05)
+    assert lease_issuer.LONGEST_WAIT_SECONDS < LEASE_SECONDS
+    assert CLAIM_WAIT_SECONDS <= lease_issuer.LONGEST_WAIT_SECONDS
+    monkeypatch.setattr(lease_issuer, "LONGEST_WAIT_SECONDS", 0.05)
     runner = RunnerRecord("run_1", "r", None, (), 10)
     await desk.tasks.register(runner)
-    hands = handout.Handout(desk.tasks, Submitters(desk.store.accounts, desk.clock), lambda org_id: org_id, Random(1))
+    issuer = lease_issuer.LeaseIssuer(desk.tasks, Submitters(desk.store.accounts, desk.clock), lambda org_id: org_id, Random(1))
     async with asyncio.timeout(30):
-        assert await hands.claim_or_wait(runner, 3, (), (), 3600.0) == []
+        assert await issuer.claim_or_wait(runner, 3, (), (), 3600.0) == []
 
 
 async def test_tasks_that_may_not_run_do_not_hold_up_those_behind_them(desk: Desk) -> None:
@@ -34,7 +34,7 @@ async def test_tasks_that_may_not_run_do_not_hold_up_those_behind_them(desk: Des
     await desk.runner()
     refused = [await desk.submit("noop", key_id="key_gone") for _ in range(7)]
     good = await desk.submit("noop")
-    hands = handout.Handout(desk.tasks, Submitters(desk.store.accounts, desk.clock), lambda org_id: org_id, Random(1))
-    (lease,) = await hands.claim("run_1", 3, (), (), None)
+    issuer = lease_issuer.LeaseIssuer(desk.tasks, Submitters(desk.store.accounts, desk.clock), lambda org_id: org_id, Random(1))
+    (lease,) = await issuer.claim("run_1", 3, (), (), None)
     assert lease.task_id == good
     assert {await desk.status(task) for task in refused} == {TaskStatus.FAILED}

@@ -1,4 +1,4 @@
-"""What a runner is given: leases of submitters who still may, with parents' results put in, and with the secret that a webhook needs."""
+"""Leases for runners: of submitters who still may, with the results of parents and with the secret that a webhook needs."""
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
@@ -7,18 +7,18 @@ from random import Random
 import msgspec
 from msgspec.structs import replace
 
-from penstock.domain.durable.leases import BEAT_SECONDS, LEASE_SECONDS, Finish, Lease, RunnerRecord
+from penstock.domain.durable.leases import HEARTBEAT_SECONDS, LEASE_SECONDS, Lease, LeaseCompletion, RunnerRecord
 from penstock.domain.ports import TaskStore
 from penstock.durable.tasks import references
 from penstock.durable.tasks.limits import RESOLVED_BYTES
-from penstock.durable.tasks.outcome import Broke, finish_of
+from penstock.durable.tasks.outcome import AttemptFailed, completion_of
 from penstock.durable.tasks.submitters import SubmitterRevoked, Submitters
 
-LONGEST_WAIT_SECONDS = LEASE_SECONDS - BEAT_SECONDS
+LONGEST_WAIT_SECONDS = LEASE_SECONDS - HEARTBEAT_SECONDS
 """For one claim. A runner that freezes while it waits keeps its connection: what it is given must come before it is given up."""
 
 
-class Handout:
+class LeaseIssuer:
     """Between the store and every runner, whichever way it is joined."""
 
     def __init__(self, store: TaskStore, submitters: Submitters, webhook_secret: Callable[[str], str], random: Random) -> None:
@@ -30,24 +30,24 @@ class Handout:
         self._closing = asyncio.Event()
 
     def close(self) -> None:
-        """This process stops: whoever waits is answered now."""
+        """This process stops: claims that wait are answered now."""
         self._closing.set()
 
     async def claim(self, runner_id: str, limit: int, queues: Collection[str], kinds: Collection[str], org_id: str | None) -> list[Lease]:
         """At most `limit` leases. A task that may not run ends here, as failed, with the reason. Raises PortUnavailable."""
         while leases := await self._store.claim(runner_id, limit, queues, org_id, kinds):
-            given: list[Lease] = []
-            refused: list[Finish] = []
+            issued: list[Lease] = []
+            refused: list[LeaseCompletion] = []
             for lease in leases:
-                ready = await self._prepared(lease)
+                ready = await self._prepare(lease)
                 if isinstance(ready, Lease):
-                    given.append(ready)
+                    issued.append(ready)
                 else:
-                    refused.append(finish_of(lease, ready, self._store.now(), self._random))
+                    refused.append(completion_of(lease, ready, self._store.now(), self._random))
             if refused:
                 await self._store.finish(runner_id, refused)
-            if given:
-                return given
+            if issued:
+                return issued
             # All of them refused: others may stand behind them, and no news will come of those.
         return []
 
@@ -78,26 +78,27 @@ class Handout:
             waiting.cancel()
             closing.cancel()
 
-    async def _prepared(self, lease: Lease) -> Lease | Broke:
+    async def _prepare(self, lease: Lease) -> Lease | AttemptFailed:
         submitter = await self._submitters.principal(lease.org_id, lease.key_id)
         if isinstance(submitter, SubmitterRevoked):
-            return Broke(submitter.code, submitter.message, final=True)
+            return AttemptFailed(submitter.code, submitter.message, final=True)
         if lease.has_parents and references.mentions(lease.payload):
             payload = references.resolve(lease.payload, await self._store.parent_results(lease.task_id))
             if len(payload) > RESOLVED_BYTES:
-                return Broke("payload_too_large", f"With its parents' results the payload has {len(payload)} characters.", final=True)
+                message = f"With its parents' results the payload has {len(payload)} characters."
+                return AttemptFailed("payload_too_large", message, final=True)
             lease = replace(lease, payload=payload)
         if lease.kind == "webhook":
-            return self._with_secret(lease)
+            return self._add_webhook_secret(lease)
         return lease
 
-    def _with_secret(self, lease: Lease) -> Lease | Broke:
+    def _add_webhook_secret(self, lease: Lease) -> Lease | AttemptFailed:
         payload = msgspec.json.decode(lease.payload)
         if not isinstance(payload, dict):
-            return Broke("bad_payload", "A webhook's payload is an object with a url.", final=True)
+            return AttemptFailed("bad_payload", "A webhook's payload is an object with a url.", final=True)
         return replace(lease, payload=msgspec.json.encode({**payload, "secret": self._webhook_secret(lease.org_id)}).decode())
 
 
-def on_our_clock(finishes: Sequence[Finish], now: float) -> list[Finish]:
-    """What a remote runner says, on the store's clock: it gives rests in seconds, because its own clock may be wrong."""
-    return [replace(each, retry_at=now + max(0.0, each.retry_at)) if each.retry_at else each for each in finishes]
+def to_store_clock(completions: Sequence[LeaseCompletion], now: float) -> list[LeaseCompletion]:
+    """Completions of a remote runner, on the store's clock: it sends delays in seconds, because its own clock may be wrong."""
+    return [replace(each, retry_at=now + max(0.0, each.retry_at)) if each.retry_at else each for each in completions]
