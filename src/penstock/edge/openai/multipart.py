@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 _MOST_FIELDS = 16
-_LONGEST_FIELD_BYTES = 1024
+_LONGEST_FIELD = 1024
+"""Characters."""
+_MOST_BYTES_OF_A_CHARACTER = 4
+_TOO_LONG = "A field of the form is too long."
 _LONGEST_FILENAME = 255
 _FILE = "file"
 
@@ -33,11 +36,16 @@ async def read_form(content_type: str, body: AsyncIterator[bytes], write: Sink) 
     """Raises BadRequest, and what `write` raises."""
     parts = _Parts(_boundary(content_type))
     form = Form()
+    fields: dict[str, bytes] = {}
     async for data in body:
-        for event in parts.feed(data):
-            await _take(form, event, write)
+        for part in parts.feed(data):
+            if part.name == _FILE:
+                await _take_file(form, part, write)
+            else:
+                _take_field(fields, part)
     if not parts.ended:
         raise BadRequest("The multipart form is cut off.")
+    form.fields = {name: _text(value) for name, value in fields.items()}
     return form
 
 
@@ -51,28 +59,37 @@ class _Part:
     is_new: bool
 
 
-async def _take(form: Form, part: _Part, write: Sink) -> None:
-    if part.name == _FILE:
-        if part.is_new:
-            if form.filename is not None:
-                raise BadRequest("Only one file can be uploaded at a time.", param=_FILE)
-            if part.filename is None:
-                raise BadRequest("'file' must be a file with a name, not a field.", param=_FILE)
-            form.filename = _plain(part.filename)
-        await write(part.data)
-        return
+async def _take_file(form: Form, part: _Part, write: Sink) -> None:
+    if part.is_new:
+        if form.filename is not None:
+            raise BadRequest("Only one file can be uploaded at a time.", param=_FILE)
+        if part.filename is None:
+            raise BadRequest("'file' must be a file with a name, not a field.", param=_FILE)
+        form.filename = _plain(part.filename)
+    await write(part.data)
+
+
+def _take_field(fields: dict[str, bytes], part: _Part) -> None:
+    """Bytes until the form has ended: a read may end in the middle of a character."""
     if part.is_new:
         if part.filename is not None:
             raise BadRequest("The file belongs into the field 'file'.", param=_FILE)
-        if part.name in form.fields or len(form.fields) >= _MOST_FIELDS:
+        if part.name in fields or len(fields) >= _MOST_FIELDS:
             raise BadRequest("A field of the form came twice, or there are too many.")
-        form.fields[part.name] = ""
+        fields[part.name] = b""
+    fields[part.name] += part.data
+    if len(fields[part.name]) > _LONGEST_FIELD * _MOST_BYTES_OF_A_CHARACTER:
+        raise BadRequest(_TOO_LONG)
+
+
+def _text(value: bytes) -> str:
     try:
-        form.fields[part.name] += part.data.decode("utf-8")
+        text = value.decode("utf-8")
     except UnicodeDecodeError:
         raise BadRequest("A field of the form is not UTF-8.") from None
-    if len(form.fields[part.name]) > _LONGEST_FIELD_BYTES:
-        raise BadRequest("A field of the form is too long.")
+    if len(text) > _LONGEST_FIELD:
+        raise BadRequest(_TOO_LONG)
+    return text
 
 
 def _boundary(content_type: str) -> bytes:
