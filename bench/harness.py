@@ -11,7 +11,7 @@ import uvloop
 from uvicorn.server import ServerState
 
 from bench import load, upstream
-from penstock.app.gateway.assembly import Gateway
+from penstock.app.gateway.assembly import open_gateway
 from penstock.app.settings import LogSettings, Settings, UsageSettings
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerRecord
 from penstock.edge.inference.connection import ConnectionLimits, connection_class
@@ -91,11 +91,12 @@ class Lane:
     def __init__(self, directory: Path) -> None:
         # Records go to the ledger when `settle` says so, and not in the middle of a sample.
         usage = UsageSettings(flush_seconds=_NEVER_SECONDS)
-        self._gateway = Gateway(Settings(data_dir=directory, discover=False, usage=usage, log=LogSettings(level="warning")))
+        self._settings = Settings(data_dir=directory, port=0, discover=False, usage=usage, log=LogSettings(level="warning"))
 
     async def open(self) -> None:
-        logs.configure(self._gateway.settings.log.level, self._gateway.settings.log.format)
-        first = await self._gateway.open(migrate=True)
+        logs.configure(self._settings.log.level, self._settings.log.format)
+        self._gateway = await open_gateway(self._settings, migrate=True)
+        first = self._gateway.first
         assert first is not None
         self._gateway.fleet.put(_WORKER)
         self._requests = {stream: _request(first.api_key, stream=stream) for stream in (False, True)}

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from penstock.accounts.bootstrap import FirstStart
-from penstock.app.gateway.assembly import Gateway
+from penstock.app.gateway.assembly import Gateway, open_gateway, store_of
 from penstock.app.settings import Settings
 from penstock.compute.worker import Worker, WorkerPlan
 from penstock.domain.ports import Store, UsageQuery
@@ -90,14 +90,12 @@ async def platform(
     """`upstreams` are base URLs that serve `MODEL`; `settings` are sections or fields of the settings tree; `store` wraps the store."""
     listed = [url if isinstance(url, dict) else {"model": MODEL, "url": url} for url in upstreams]
     defaults: dict[str, Any] = {"data_dir": directory, "port": 0, "discover": False, "upstreams": tuple(listed), "profile": directory / "p"}
-    gateway = Gateway(Settings(**(defaults | settings)))
-    if store is not None:
-        gateway.store = store(gateway.store)
+    tree = Settings(**(defaults | settings))
+    gateway = await open_gateway(tree, migrate=True, store=store(store_of(tree)) if store is not None else None)
     ready = asyncio.Event()
+    first = gateway.first
     serving: asyncio.Task[None] | None = None
     try:
-        gateway.listen()
-        first = await gateway.open(migrate=True)
         serving = asyncio.create_task(gateway.serve(ready.set))
         async with asyncio.timeout(READY_SECONDS):
             await ready.wait()

@@ -186,7 +186,7 @@ async def gateway(**options: Any) -> AsyncIterator[Gateway]:
             responses=ResponseService(store.responses, store.tasks, clock),
             files=FileService(store.files, blobs, clock),
             tasks=make_task_services(store.tasks, store.accounts, NoInference(), SECRET_KEY, clock, Random(1), new_id, RequestIds().next),
-            fleet=fleet,
+            workers=fleet,
             authenticate=SignIn(ring, accounts, store.accounts),
             limiter=AddressLimiter(clock, unauthenticated_per_minute=1_000_000, api_per_minute=1_000_000),
             readiness=reasons,

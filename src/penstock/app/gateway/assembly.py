@@ -6,6 +6,8 @@ import os
 import random
 import socket
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -17,13 +19,13 @@ from penstock.app import process
 from penstock.app.gateway import decisions
 from penstock.app.gateway.changes import ChangePoll
 from penstock.app.gateway.chores import Chore, Chores, forget_workers
-from penstock.app.gateway.fleet_watch import FleetWatch
-from penstock.app.gateway.objects import Objects
+from penstock.app.gateway.objects import StoredObjects
 from penstock.app.gateway.rules import connection_limits, fleet_rules, pipeline_rules, policy_names
 from penstock.app.gateway.server import GatewayServer, bind
 from penstock.app.gateway.tasks import start_sweeping, task_services
 from penstock.app.gateway.upstreams import Discovery, configured
-from penstock.app.gateway.views import LiveFleet, Ready
+from penstock.app.gateway.views import GatewayReadiness, LiveWorkers
+from penstock.app.gateway.worker_watch import WorkerWatch
 from penstock.app.settings import Settings
 from penstock.base import family
 from penstock.catalog.models import Catalogue
@@ -31,6 +33,7 @@ from penstock.catalog.policies import in_force
 from penstock.compute.transport.http import HttpTransport
 from penstock.domain.clock import SystemClock
 from penstock.domain.ids import RequestIds, new_id
+from penstock.domain.ports import Store
 from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerRecord, WorkerState
 from penstock.edge.application import ControlServices, control_app
@@ -62,49 +65,59 @@ _FORGET_EVERY_SECONDS = 300.0
 _SETTLED_SECONDS = 900.0
 
 
-class Gateway:
-    """One gateway process. `open`, `listen`, then `serve` until `stop`; `close` in any case."""
+@dataclass(frozen=True, slots=True)
+class OpenStore:
+    """An open store and what was read from it before anything else could be made."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.clock = SystemClock()
-        self._started = self.clock.monotonic()
-        self.metrics = Metrics()
-        key = settings.secret_key.get_secret_value()
-        self.store = make_store(settings.store_url, secret_key=key.encode() if key else None)
-        self.port = settings.port
-        self.on_fleet_event: Callable[[FleetEvent], None] = lambda event: None
-        """Told of every change of a worker, after the log."""
-        self._server: GatewayServer | None = None
-        self._socket: socket.socket | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
-        self._discovery: Discovery | None = None
-        self._chores = Chores()
+    store: Store
+    secret_key: bytes
+    first: FirstStart | None
+    """The secrets that the very first start made; to be shown once."""
+    models: Catalogue
 
-    # assembly
 
-    async def open(self, *, migrate: bool) -> FirstStart | None:
-        """Open the store and everything on top of it; what the very first start made is returned, once.
+async def open_gateway(settings: Settings, *, migrate: bool, store: Store | None = None) -> "Gateway":
+    """Bind the port, open the store and everything on top of it. `store`: instead of the one that the settings name.
 
-        Raises StoreProblem, PortUnavailable.
-        """
-        settings = self.settings
+    Raises OSError when the port is taken, SettingsError, StoreProblem, PortUnavailable; then nothing is left open.
+    """
+    async with AsyncExitStack() as undo:
+        listener = undo.enter_context(bind(settings.host, settings.port))
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        await self.store.open(migrate=migrate)
-        key = settings.secret_key.get_secret_value()
-        self.secret_key = key.encode() if key else await self.store.secret("api_keys", os.urandom(_SECRET_BYTES))
-        first = await first_start(self.store.accounts, self.secret_key, self.clock)
-        models = await self.store.catalog.models()
-        self._assemble()
-        self.rooms.adopt(Catalogue(models))  # before the journal: what a crash left is billed at the prices of now
-        cut = self.journal.open(self._reprice)
-        if cut:
-            log.warning("recovered_streams", count=cut)
-        await self._start()
-        return first
+        store = store or store_of(settings)
+        undo.push_async_callback(store.close)
+        opened = await _open_store(settings, store, migrate=migrate)
+        gateway = Gateway(settings, opened, listener)
+        undo.pop_all()  # the gateway closes them from here on
+        undo.push_async_callback(gateway.close)
+        await gateway.start()
+        undo.pop_all()
+    return gateway
 
-    def _assemble(self) -> None:
-        settings, clock = self.settings, self.clock
+
+def store_of(settings: Settings) -> Store:
+    """The store that the settings name, not yet open. Raises StoreProblem."""
+    return make_store(settings.store_url, secret_key=settings.secret_key.get_secret_value().encode() or None)
+
+
+async def _open_store(settings: Settings, store: Store, *, migrate: bool) -> OpenStore:
+    await store.open(migrate=migrate)
+    key = settings.secret_key.get_secret_value().encode() or await store.secret("api_keys", os.urandom(_SECRET_BYTES))
+    first = await first_start(store.accounts, key, SystemClock())
+    return OpenStore(store, key, first, Catalogue(await store.catalog.models()))
+
+
+class Gateway:
+    """One gateway process, made by `open_gateway`: `serve` until `stop`, then `close`."""
+
+    def __init__(self, settings: Settings, opened: OpenStore, listener: socket.socket) -> None:
+        self.settings = settings
+        self.store, self.secret_key, self.first = opened.store, opened.secret_key, opened.first
+        self.clock = clock = SystemClock()
+        self._started = clock.monotonic()
+        self._listener = listener
+        self.port: int = listener.getsockname()[1]
+        self.metrics = Metrics()
         self.keys = KeyRing(self.store.accounts, self.secret_key, clock, grace_seconds=settings.admission.store_grace_seconds)
         self.addresses = AddressLimiter(clock, settings.admission.unauthenticated_per_minute, settings.admission.api_per_minute)
         self.accounts = AccountService(self.store.accounts, self.secret_key, clock)
@@ -114,7 +127,7 @@ class Gateway:
             timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker, outbox
         )
         self.fleet = Fleet(Policies(random.Random(), policy_names(settings)), fleet_rules(settings), clock)
-        self.fleet.on_event = self._fleet_event
+        self.fleet.on_event = self._worker_event
         self.rooms = Rooms(
             gate=Gate(memory.MEMBER(clock)),
             fleet=self.fleet,
@@ -129,24 +142,31 @@ class Gateway:
             decisions=DecisionRing(settings.explain.memory_bytes),
             chance=random.random,
         )
+        self.rooms.adopt(opened.models)
         self.pipeline = Pipeline(self.rooms)
         self.metrics.standings = self.pipeline.standings
         self.metrics.shadows = self.fleet.shadows
-        self.watch = FleetWatch(self.fleet, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
+        self.watch = WorkerWatch(self.fleet, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
         self.changes = ChangePoll(self.store.changes, clock, settings.admission.change_poll_seconds, self.keys.confirm)
-        for kind in KEY_PARTS:
-            self.changes.subscribe(kind, partial(self._forget_keys, kind))
-        self.changes.subscribe("policy", self._reload_policy)
-        self.changes.subscribe("model", self._reload_models)
-        self.changes.subscribe("worker", self._reload_workers)
-        self.objects = Objects(settings, self.store, clock)
+        self._subscribe()
+        self.objects = StoredObjects(settings, self.store, clock)
         self.lane = Lane(self.pipeline, self.keys, self.addresses, RequestIds(), clock, settings.http.max_body_bytes, outbox=outbox)
         self.task_services = task_services(self.store, self.pipeline, self.secret_key, clock, self.lane.ids)
+        self._server: GatewayServer | None = None
+        self._event_listeners: list[Callable[[FleetEvent], None]] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._own = configured(settings.upstreams)
+        ports = set(settings.discover_ports) - {settings.port, self.port} if settings.discover else ()
+        self._discovery = Discovery(ports, self._discovered)
+        self._chores = Chores()
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
+        """Begin everything that happens beside the requests. Raises PortUnavailable, OSError."""
+        cut = self.journal.open(self._reprice)  # what a crash left is billed at the prices of now
+        if cut:
+            log.warning("recovered_streams", count=cut)
         self.transport.open()
         self.watch.open()
-        self._own = configured(self.settings.upstreams)
         for record in self._own:
             self.watch.put(record)
         await self.changes.open()
@@ -157,10 +177,7 @@ class Gateway:
         start_sweeping(self.task_services.sweeper, self._chores)
         decisions.start(self.settings, self.rooms.decisions, self.store.decisions, self.clock.time, self._chores)
         self._chores.start(Chore("forget workers", _FORGET_EVERY_SECONDS, self._forget_workers))
-        if self.settings.discover:
-            own = {self.settings.port, self.port}
-            self._discovery = Discovery((port for port in self.settings.discover_ports if port not in own), self._discovered)
-            await self._discovery.open()
+        await self._discovery.open()
 
     def _discovered(self, record: WorkerRecord) -> None:
         self._own.append(record)
@@ -175,10 +192,10 @@ class Gateway:
             batches=self.objects.batches,
             responses=self.objects.responses,
             tasks=self.task_services,
-            fleet=LiveFleet(self.rooms, self.pipeline, self.watch, self.clock),
+            workers=LiveWorkers(self.rooms, self.pipeline, self.watch, self.clock),
             authenticate=SignIn(self.keys, self.accounts, self.store.accounts),
             limiter=self.addresses,
-            readiness=Ready(self.changes, self.pipeline, lambda: self.journal.failing),
+            readiness=GatewayReadiness(self.changes, self.pipeline, lambda: self.journal.failing),
             metrics=self.metrics,
             decisions=RingView(self.rooms.decisions),
             clock=self.clock,
@@ -194,6 +211,13 @@ class Gateway:
         return control_app(services)
 
     # edits
+
+    def _subscribe(self) -> None:
+        for kind in KEY_PARTS:
+            self.changes.subscribe(kind, partial(self._forget_keys, kind))
+        self.changes.subscribe("policy", self._reload_policy)
+        self.changes.subscribe("model", self._reload_models)
+        self.changes.subscribe("worker", self._reload_workers)
 
     async def _forget_keys(self, kind: str, ids: frozenset[str]) -> None:
         self.keys.forget([(kind, subject) for subject in ids])
@@ -224,18 +248,18 @@ class Gateway:
     def _reprice(self, record: UsageRecord) -> UsageRecord:
         return repriced(record, self.rooms.catalogue.price(record.model))
 
-    def _fleet_event(self, event: FleetEvent) -> None:
+    def on_worker_event(self, listener: Callable[[FleetEvent], None]) -> None:
+        """Tell `listener` of every change of a worker from now on, after the log."""
+        self._event_listeners.append(listener)
+
+    def _worker_event(self, event: FleetEvent) -> None:
         if event.what == "ejected":
             self.metrics.ejections += 1
         log.info("worker", worker=event.worker_id, name=event.name, state=event.what)
-        self.on_fleet_event(event)
+        for listener in self._event_listeners:
+            listener(event)
 
     # life
-
-    def listen(self) -> None:
-        """Bind the port. Raises OSError when it is taken."""
-        self._socket = bind(self.settings.host, self.settings.port)
-        self.port = self._socket.getsockname()[1]
 
     @property
     def base_url(self) -> str:
@@ -245,6 +269,14 @@ class Gateway:
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared, not bound
         return f"{scheme}://{host}:{self.port}"
 
+    def facts(self) -> dict[str, str]:
+        """What a program or a person needs to use this gateway; at the very first start with the secrets that are shown once."""
+        found = {"base_url": f"{self.base_url}/v1", "dashboard_url": f"{self.base_url}/"}
+        if self.first is not None:
+            found |= {"api_key": self.first.api_key, "join_token": self.first.join_token}
+            found |= {"admin_email": self.first.admin_email, "admin_password": self.first.admin_password}
+        return found
+
     async def serve(self, when_ready: Callable[[], object]) -> None:
         """Serve until `stop`, then drain."""
         settings = self.settings
@@ -252,13 +284,12 @@ class Gateway:
         tls = None if settings.tls_cert is None or settings.tls_key is None else (settings.tls_cert, settings.tls_key)
         self._server = GatewayServer(self._control_app(), protocol, when_ready, drain_seconds=settings.http.drain_seconds, tls=tls)
         self._tick()
-        assert self._socket is not None
         # What exists now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         # A request leaves no cycles behind, so that there is little to find: look seldom.
         gc.set_threshold(20_000, 20, 50)
-        await self._server.serve(sockets=[self._socket])
+        await self._server.serve(sockets=[self._listener])
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -282,20 +313,16 @@ class Gateway:
     async def close(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._discovery is not None:
-            await self._discovery.close()
+        await self._discovery.close()
         await self._chores.close()
-        if hasattr(self, "objects"):
-            await self.objects.close()
-        if hasattr(self, "changes"):
-            await self.changes.close()
-            await self.watch.close()
-            self.pipeline.close()
-            self.transport.close()
-            await self.journal.close()
+        await self.objects.close()
+        await self.changes.close()
+        await self.watch.close()
+        self.pipeline.close()
+        self.transport.close()
+        await self.journal.close()
         await self.store.close()
-        if self._socket is not None:
-            self._socket.close()
+        self._listener.close()
 
 
 def run(settings: Settings, json_line: bool) -> int:
@@ -305,24 +332,19 @@ def run(settings: Settings, json_line: bool) -> int:
 
 
 async def _run(settings: Settings, json_line: bool) -> int:
-    gateway = Gateway(settings)
+    gateway = await open_gateway(settings, migrate=False)
     try:
-        gateway.listen()
-        first = await gateway.open(migrate=False)
         process.on_stop(gateway.stop)
-        await gateway.serve(lambda: _announce(gateway, first, json_line))
+        await gateway.serve(lambda: _announce(gateway, json_line))
         return 0
     finally:
         await gateway.close()
 
 
-def _announce(gateway: Gateway, first: FirstStart | None, json_line: bool) -> None:
-    facts = {"base_url": f"{gateway.base_url}/v1", "dashboard_url": f"{gateway.base_url}/"}
-    if first is not None:
-        facts |= {"api_key": first.api_key, "join_token": first.join_token}
-        facts |= {"admin_email": first.admin_email, "admin_password": first.admin_password}
-        if not json_line:
-            process.say("\n".join(f"  {name}: {value}" for name, value in facts.items()))
+def _announce(gateway: Gateway, json_line: bool) -> None:
+    facts = gateway.facts()
+    if gateway.first is not None and not json_line:
+        process.say("\n".join(f"  {name}: {value}" for name, value in facts.items()))
     if json_line:
         process.announce(facts)
     process.say(f"Penstock gateway ready at {facts['base_url']}")

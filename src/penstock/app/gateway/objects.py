@@ -17,7 +17,7 @@ _SETTLE_EVERY_SECONDS = 5.0
 _STEP_EVERY_SECONDS = 1.0
 
 
-class Objects:
+class StoredObjects:
     """Files, batches and kept answers. `open` before anybody uses them, `close` before the store."""
 
     def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:

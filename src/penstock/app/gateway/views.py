@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from penstock.app.gateway import worker_logs
 from penstock.app.gateway.changes import ChangePoll
-from penstock.app.gateway.fleet_watch import FleetWatch
+from penstock.app.gateway.worker_watch import WorkerWatch
 from penstock.compute.engines import ProbeFailed, probe
 from penstock.domain.clock import Clock
 from penstock.domain.errors import UpstreamFailed
@@ -16,10 +16,10 @@ from penstock.serving.pipeline import Pipeline, Rooms
 _PROBE_SECONDS = 5.0
 
 
-class LiveFleet:
-    """Implements the control API's `FleetView`."""
+class LiveWorkers:
+    """Implements the control API's `WorkerDirectory`."""
 
-    def __init__(self, rooms: Rooms, pipeline: Pipeline, watch: FleetWatch, clock: Clock) -> None:
+    def __init__(self, rooms: Rooms, pipeline: Pipeline, watch: WorkerWatch, clock: Clock) -> None:
         self._rooms = rooms
         self._pipeline = pipeline
         self._watch = watch
@@ -76,7 +76,7 @@ class LiveFleet:
             raise UpstreamFailed(f"The server does not answer as an OpenAI-compatible one: {error}") from error
 
 
-class Ready:
+class GatewayReadiness:
     """Implements the edge's `Readiness`."""
 
     def __init__(self, changes: ChangePoll, pipeline: Pipeline, journal_failing: Callable[[], bool]) -> None:

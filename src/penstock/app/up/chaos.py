@@ -30,14 +30,14 @@ class Victim:
     secret: str
 
 
-class Tally(NamedTuple):
+class RequestCounts(NamedTuple):
     """What became of the requests since the start."""
 
     answered: int
     failed: int
     retried: int
 
-    def since(self, before: "Tally") -> str:
+    def since(self, before: "RequestCounts") -> str:
         answered, failed, retried = (now - then for now, then in zip(self, before, strict=True))
         return f"{answered} answered, {retried} retried on another worker, {failed} failed"
 
@@ -46,14 +46,14 @@ class Chaos:
     def __init__(
         self,
         victims: Callable[[], Sequence[Victim]],
-        tally: Callable[[], Tally],
+        counts: Callable[[], RequestCounts],
         say: Callable[[str], None],
         random: Random,
         clock: Clock,
         every_seconds: float,
     ) -> None:
         self._victims = victims
-        self._tally = tally
+        self._counts = counts
         self._say = say
         self._random = random
         self._now = clock.monotonic
@@ -75,8 +75,8 @@ class Chaos:
             if victims := sorted(self._victims(), key=lambda one: one.name):
                 await self._strike(self._random.choice(victims), *self._random.choice(self._harms))
 
-    def heard(self, event: FleetEvent) -> None:
-        """The fleet's news, told with the time since the harm."""
+    def on_worker_event(self, event: FleetEvent) -> None:
+        """What happens to a worker, told with the time since the harm."""
         if event.name != self._victim:
             return
         self._say(f"chaos:   +{self._now() - self._struck_at:.3f} s  {event.name} is {event.what}")
@@ -86,7 +86,7 @@ class Chaos:
             self._well.clear()
 
     async def _strike(self, victim: Victim, what: str, harm: Callable[[Victim], Awaitable[None]]) -> None:
-        before = self._tally()
+        before = self._counts()
         self._victim, self._struck_at = victim.name, self._now()
         self._well.set()
         self._say(f"chaos: {victim.name} is {what}")
@@ -97,7 +97,7 @@ class Chaos:
             self._say(f"chaos:   {victim.name} had gone already")
         except TimeoutError:
             self._say(f"chaos:   {victim.name} has not come back within {_LONGEST_RECOVERY_SECONDS:.0f} s")
-        self._say(f"chaos:   over after {self._now() - self._struck_at:.1f} s; requests: {self._tally().since(before)}")
+        self._say(f"chaos:   over after {self._now() - self._struck_at:.1f} s; requests: {self._counts().since(before)}")
 
     # harms: each returns when it is over
 

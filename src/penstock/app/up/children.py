@@ -31,7 +31,7 @@ class ChildPlan:
     log_file: Path
 
 
-class Children:
+class WorkerProcesses:
     """One supervised process for each plan."""
 
     def __init__(self) -> None:

@@ -8,14 +8,14 @@ from random import Random
 
 import structlog
 
-from penstock.accounts.bootstrap import PLANS, FirstStart
+from penstock.accounts.bootstrap import PLANS
 from penstock.accounts.standing import system_principal
 from penstock.app import process
-from penstock.app.gateway.assembly import Gateway
+from penstock.app.gateway.assembly import Gateway, open_gateway
 from penstock.app.runner import OwnRunner
 from penstock.app.settings import Settings
-from penstock.app.up.chaos import Chaos, Tally, Victim
-from penstock.app.up.children import ChildPlan, Children
+from penstock.app.up.chaos import Chaos, RequestCounts, Victim
+from penstock.app.up.children import ChildPlan, WorkerProcesses
 from penstock.app.up.model_workers import LogNews
 from penstock.base import profiles
 from penstock.domain.workers import WorkerState
@@ -41,12 +41,10 @@ def run(settings: Settings, json_line: bool) -> int:
 
 
 async def _up(settings: Settings, json_line: bool) -> int:
-    gateway = Gateway(settings)
-    children = Children()
+    gateway = await open_gateway(settings, migrate=True)
+    children = WorkerProcesses()
     own: OwnRunner | None = None
     try:
-        gateway.listen()
-        first = await gateway.open(migrate=True)
         own = OwnRunner(settings, gateway.task_services)
         await own.open()
         process.on_stop(lambda: _stop(gateway, own))
@@ -58,7 +56,7 @@ async def _up(settings: Settings, json_line: bool) -> int:
             process.say(f"penstock: {problem}")
             gateway.stop()
         elif not serving.done():
-            _announce(gateway, first, json_line)
+            _announce(gateway, json_line)
         async with _chaos(gateway, children):
             await serving
         return _USAGE if problem else 0
@@ -75,7 +73,7 @@ def _stop(gateway: Gateway, own: OwnRunner) -> None:
 
 
 @asynccontextmanager
-async def _chaos(gateway: Gateway, children: Children) -> AsyncIterator[None]:
+async def _chaos(gateway: Gateway, children: WorkerProcesses) -> AsyncIterator[None]:
     """Harm, while the body runs, when the settings want it."""
     settings = gateway.settings.chaos
     if not settings.on:
@@ -91,8 +89,8 @@ async def _chaos(gateway: Gateway, children: Children) -> AsyncIterator[None]:
         ]
 
     random = Random(settings.seed)
-    chaos = Chaos(victims, lambda: _tally(gateway), process.say, random, gateway.clock, settings.every_seconds)
-    gateway.on_fleet_event = chaos.heard
+    chaos = Chaos(victims, lambda: _request_counts(gateway), process.say, random, gateway.clock, settings.every_seconds)
+    gateway.on_worker_event(chaos.on_worker_event)
     task = asyncio.create_task(chaos.run())
     try:
         yield
@@ -101,13 +99,13 @@ async def _chaos(gateway: Gateway, children: Children) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _tally(gateway: Gateway) -> Tally:
+def _request_counts(gateway: Gateway) -> RequestCounts:
     series = gateway.metrics.all_series().values()
     answered = sum(one.by_status[2] for one in series)
-    return Tally(answered, sum(sum(one.by_status[4:]) for one in series), sum(one.retries for one in series))
+    return RequestCounts(answered, sum(sum(one.by_status[4:]) for one in series), sum(one.retries for one in series))
 
 
-def _start_children(gateway: Gateway, children: Children, token: str) -> None:
+def _start_children(gateway: Gateway, children: WorkerProcesses, token: str) -> None:
     settings = gateway.settings
     plans = [("sim", f"sim-{number}", "") for number in range(1, settings.simulated_workers + 1)]
     plans += [(_MODEL_ENGINE, f"model-{number}", model) for number, model in enumerate(settings.models, 1)]
@@ -130,7 +128,7 @@ async def _children_token(gateway: Gateway) -> str:
     return secret
 
 
-async def _until_workers_are_ready(gateway: Gateway, children: Children, serving: asyncio.Task[None]) -> str:
+async def _until_workers_are_ready(gateway: Gateway, children: WorkerProcesses, serving: asyncio.Task[None]) -> str:
     """So that the first request after the ready line finds a worker. Returns why that will never be; empty: it is, or it takes long.
 
     A simulated worker that cannot start delays it, but not for ever. A model is waited for as long as it takes to fetch and load it.
@@ -160,15 +158,8 @@ def _log_file(settings: Settings, name: str) -> Path:
     return settings.data_dir / "workers" / name / "worker.log"
 
 
-def _announce(gateway: Gateway, first: FirstStart | None, json_line: bool) -> None:
-    facts = {"base_url": f"{gateway.base_url}/v1", "dashboard_url": f"{gateway.base_url}/"}
-    if first is not None:
-        facts |= {
-            "api_key": first.api_key,
-            "join_token": first.join_token,
-            "admin_email": first.admin_email,
-            "admin_password": first.admin_password,
-        }
+def _announce(gateway: Gateway, json_line: bool) -> None:
+    facts = gateway.facts()
     _remember(gateway.settings.profile or profiles.default_path(), facts)
     if json_line:
         process.announce(facts)

@@ -68,7 +68,7 @@ class ModelList(Page):
 @router.get("", responses=problems(422), summary="List models")
 async def list_models(caller: Caller, services: Services, limit: Limit = 1000, after: After = None) -> ModelList:
     """What the catalogue has, and what can be served without an entry in it; by id."""
-    served = {model.record.id: model for model in services.fleet.models(org_filter(caller))}
+    served = {model.record.id: model for model in services.workers.models(org_filter(caller))}
     entries = {record.id: record for record in await services.store.catalog.models()}
     part = page(sorted(served.keys() | entries.keys()), limit, after, str)
     return ModelList(data=[_view(name, entries.get(name), served.get(name)) for name in part["data"]], has_more=part["has_more"])
@@ -107,7 +107,7 @@ def _check_aliases(model_id: str, aliases: tuple[str, ...], others: list[ModelRe
 
 
 def _served(services: ControlServices, model_id: str) -> ServedModel | None:
-    return next((model for model in services.fleet.models(None) if model.record.id == model_id), None)
+    return next((model for model in services.workers.models(None) if model.record.id == model_id), None)
 
 
 def _view(model_id: str, entry: ModelRecord | None, served: ServedModel | None) -> ModelView:

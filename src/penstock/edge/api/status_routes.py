@@ -73,15 +73,15 @@ async def list_plans(caller: Caller, services: Services) -> PlanList:
 async def status(caller: Caller, services: Services) -> Status:
     """Answers while the store is gone too, for a caller who is known by then."""
     reasons = services.readiness.problems()
-    states = Counter(worker.state for worker in services.fleet.snapshot())
-    queues = dict(services.fleet.queues())
+    states = Counter(worker.state for worker in services.workers.snapshot())
+    queues = dict(services.workers.queues())
     return Status(
         version=services.version,
         ready=not reasons,
         problems=reasons,
         store="ok" if await _store_answers(services) else "unavailable",
         workers={state: states[state] for state in WorkerState},
-        requests_in_flight=services.fleet.in_flight(),
+        requests_in_flight=services.workers.in_flight(),
         queue_length=sum(queues.values()),
         queues=queues,
         uptime_seconds=services.uptime(),

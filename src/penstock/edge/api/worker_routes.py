@@ -98,7 +98,7 @@ class UpstreamChange(Body):
 
 @router.get("", responses=problems(422), summary="List workers")
 async def list_workers(caller: WorkerWriter, services: Services, limit: Limit = 1000, after: After = None) -> WorkerList:
-    seen = {worker.id: worker for worker in services.fleet.snapshot()}
+    seen = {worker.id: worker for worker in services.workers.snapshot()}
     own = [record for record in await services.store.workers.all() if owns(caller, record.org_id)]
     part = page(own, limit, after, lambda record: record.id)
     return WorkerList(data=[view(record, seen.get(record.id)) for record in part["data"]], has_more=part["has_more"])
@@ -134,7 +134,7 @@ async def show_worker(worker_id: Id, caller: WorkerWriter, services: Services) -
 async def show_log(worker_id: Id, caller: WorkerWriter, services: Services, lines: LogLines = 200) -> LogTail:
     """What the server behind a worker said last: llama-server, vLLM, SGLang. 404 for an engine that has no server of its own."""
     record = await _own(services, caller, worker_id)
-    return LogTail(lines=list(await services.fleet.log_tail(record, lines)))
+    return LogTail(lines=list(await services.workers.log_tail(record, lines)))
 
 
 @router.patch("/{worker_id}", responses=body_problems(404, 409, 502), summary="Change an upstream")
@@ -163,7 +163,7 @@ async def remove_worker(worker_id: Id, caller: WorkerWriter, services: Services)
     """Its identity is forgotten: a worker that still runs needs a join token to come back."""
     await _own(services, caller, worker_id)
     await services.store.workers.remove(worker_id)
-    services.fleet.worker_left(worker_id)
+    services.workers.worker_left(worker_id)
 
 
 @router.post("/{worker_id}/drain", responses=problems(404, 422), summary="Drain a worker")
@@ -184,7 +184,7 @@ async def _own(services: ControlServices, caller: Principal, worker_id: str) -> 
 async def _offers(services: ControlServices, given: list[ModelId | Offer] | None, url: str, secret: str) -> tuple[ModelOffer, ...]:
     if given is not None:
         return tuple(ModelOffer(each) if isinstance(each, str) else each.offer() for each in given)
-    listed = tuple(await services.fleet.probe_upstream(url, secret))
+    listed = tuple(await services.workers.probe_upstream(url, secret))
     if not listed:
         raise InvalidFields([("models", "the upstream lists none; name them.")])
     return listed
@@ -192,12 +192,12 @@ async def _offers(services: ControlServices, given: list[ModelId | Offer] | None
 
 async def _keep(services: ControlServices, record: WorkerRecord) -> WorkerView:
     await services.store.workers.save(record)
-    services.fleet.worker_joined(record)
+    services.workers.worker_joined(record)
     return _shown(services, record)
 
 
 def _shown(services: ControlServices, record: WorkerRecord) -> WorkerView:
-    return view(record, next((worker for worker in services.fleet.snapshot() if worker.id == record.id), None))
+    return view(record, next((worker for worker in services.workers.snapshot() if worker.id == record.id), None))
 
 
 _UNSEEN = LiveWorker(id="", state=WorkerState.JOINING, load=WorkerLoad(), in_flight=0, outstanding_tokens=0)

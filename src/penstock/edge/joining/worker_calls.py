@@ -46,7 +46,7 @@ async def join(body: Join, request: Request, services: Services) -> Joined:
         last_seen_at=now,
     )
     await services.store.workers.save(record)
-    services.fleet.worker_joined(record)
+    services.workers.worker_joined(record)
     return Joined(worker_id=record.id, heartbeat_seconds=services.heartbeat_seconds)
 
 
@@ -57,7 +57,7 @@ async def heartbeat(worker_id: Id, body: Heartbeat, request: Request, services: 
     load = body.load()
     if not await services.store.workers.beat(worker_id, load, services.clock.time()):
         raise NotFound("There is no such worker; join again.")
-    services.fleet.beat(worker_id, load, body.draining)
+    services.workers.beat(worker_id, load, body.draining)
     return Orders(draining=record.draining)
 
 
@@ -65,7 +65,7 @@ async def heartbeat(worker_id: Id, body: Heartbeat, request: Request, services: 
 async def leave(worker_id: Id, request: Request, services: Services) -> None:
     """Nothing is sent to the worker from now on. Its identity stays known, so that it can come back without a token."""
     await _signer(request, services, worker_id)
-    services.fleet.worker_left(worker_id)
+    services.workers.worker_left(worker_id)
 
 
 async def _signer(request: Request, services: ControlServices, worker_id: str) -> WorkerRecord:

@@ -50,7 +50,7 @@ class ServedModel:
     capabilities: tuple[str, ...] = ()
 
 
-class FleetView(Protocol):
+class WorkerDirectory(Protocol):
     """The workers as this gateway sees them. Plain calls on what is in memory; only a probe goes out."""
 
     def snapshot(self) -> Sequence[LiveWorker]: ...
@@ -113,7 +113,7 @@ class ControlServices:
     batches: BatchService
     responses: ResponseService
     tasks: TaskServices
-    fleet: FleetView
+    workers: WorkerDirectory
     authenticate: Authenticate
     limiter: Limiter
     readiness: Readiness

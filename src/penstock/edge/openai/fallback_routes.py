@@ -34,7 +34,7 @@ class OpenAIModelList(View):
 
 @router.get("/models", responses=openai_errors(), summary="List the models that a request could use now")
 async def list_usable_models(caller: Caller, services: Services) -> OpenAIModelList:
-    return OpenAIModelList(data=[_model(model) for model in services.fleet.models(caller.org_id)])
+    return OpenAIModelList(data=[_model(model) for model in services.workers.models(caller.org_id)])
 
 
 @router.get("/models/{model:path}", responses=openai_errors(400, 404), summary="Show a model")
@@ -43,7 +43,7 @@ async def show_usable_model(
     caller: Caller,
     services: Services,
 ) -> OpenAIModel:
-    for served in services.fleet.models(caller.org_id):
+    for served in services.workers.models(caller.org_id):
         if model == served.record.id or model in served.record.aliases:
             return _model(served)
     raise ModelNotFound(f"The model '{printable(model)}' does not exist or you do not have access to it.", param="model")

@@ -58,5 +58,5 @@ async def healthz(services: Services) -> Health:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "The text of a scrape."}},
 )
 async def metrics(services: Services) -> Response:
-    exposition = Exposition(services.metrics, services.fleet, services.uptime, services.version)
+    exposition = Exposition(services.metrics, services.workers, services.uptime, services.version)
     return Response(exposition.text(), headers={"content-type": exposition.content_type})

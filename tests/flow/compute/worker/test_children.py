@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from penstock.app.up.children import ChildPlan, Children
+from penstock.app.up.children import ChildPlan, WorkerProcesses
 
 PATIENCE_SECONDS = 25.0
 """After it `stop` would kill what is left."""
@@ -22,7 +22,7 @@ async def test_one_that_rests_after_a_crash_is_not_started_again_to_be_stopped(t
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         arguments = ["worker", "--engine", "sim", "--port", str(port), "--state-dir", str(tmp_path / "state")]
-        children = Children()
+        children = WorkerProcesses()
         children.start(ChildPlan("poor", arguments, {}, tmp_path / "log"))
         await until(lambda: "poor" in children.running)
         await until(lambda: "poor" not in children.running)
@@ -33,7 +33,7 @@ async def test_one_that_rests_after_a_crash_is_not_started_again_to_be_stopped(t
 
 
 async def test_one_that_just_begins_is_stopped_too(tmp_path: Path) -> None:
-    children = Children()
+    children = WorkerProcesses()
     children.start(ChildPlan("young", ["worker", "--engine", "sim", "--state-dir", str(tmp_path / "state")], {}, tmp_path / "log"))
     await asyncio.sleep(0)  # its process is being made
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Keeps the gateway's view of its fleet true: a link to every worker, a probe of every upstream, a sweep once a second."""
+"""Keeps the gateway's view of its workers true: a link to every worker, a probe of every upstream, a sweep once a second."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from penstock.compute.transport.http import HttpTransport
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord
 from penstock.serving.routing.fleet import Fleet
 
-log = structlog.get_logger("penstock.fleet")
+log = structlog.get_logger("penstock.workers")
 _SWEEP_SECONDS = 1.0
 _SILENCE_SECONDS = 15.0
 
 
-class FleetWatch:
+class WorkerWatch:
     """Told of records by `put` and `remove`; everything else it finds out by itself."""
 
     def __init__(self, fleet: Fleet, transport: HttpTransport, connect_seconds: float, probe_seconds: float) -> None:
