@@ -24,12 +24,12 @@ from penstock.durable.tasks.inference import CallResponse, SubmitterCalls
 from penstock.durable.tasks.services import TaskServices
 from penstock.net.join_client import JoinRefused
 from penstock.observe import logs
-from penstock.processes.runner.children import CannotImport
+from penstock.processes.runner.child_pool import CannotImport
 from penstock.processes.runner.link import DirectLink, Link
 from penstock.processes.runner.remote import RemoteLink
 from penstock.processes.runner.runner import Runner
 from penstock.processes.runner.slots import SlotPlan
-from penstock.processes.runner.work import Inferences, Kind, KindOptions
+from penstock.processes.runner.task_kind import InferenceClient, KindOptions, TaskKind
 from penstock.storage.stores import make_store
 
 log = structlog.get_logger("penstock.runner")
@@ -40,12 +40,12 @@ _PATIENCE_SECONDS = 5.0
 
 
 class DirectInferenceClient:
-    """Implements `runner.work.Inferences` through the pipeline of this process."""
+    """Implements `runner.task_kind.InferenceClient` through the pipeline of this process."""
 
     def __init__(self, submitter_calls: SubmitterCalls) -> None:
         self._submitter_calls = submitter_calls
 
-    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> CallResponse:
+    async def call(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> CallResponse:
         return await self._submitter_calls.call(lease.org_id, lease.key_id, url, body, own_class=own_class)
 
 
@@ -81,19 +81,19 @@ class OwnRunner:
         await self._runner.close()
 
 
-def make_runner(settings: Settings, link: Link, inferences: Inferences | None, name: str) -> Runner:
+def make_runner(settings: Settings, link: Link, inferences: InferenceClient | None, name: str) -> Runner:
     """Raises StoreProblem for queues that cannot be read."""
     wanted = settings.runner
     plans = slot_plans(wanted, functions=bool(settings.imports), others=_others(inferences))
     processes = sum(plan.slots for plan in plans if _FUNCTION in plan.kinds)
     options = KindOptions(settings.imports, processes, inferences, wanted.webhook_networks)
-    kinds: dict[str, Kind] = {kind: family.member(_KINDS, kind)(options) for plan in plans for kind in plan.kinds}
+    kinds: dict[str, TaskKind] = {kind: family.member(_KINDS, kind)(options) for plan in plans for kind in plan.kinds}
     own_name = wanted.name or name
     random = Random()
     return Runner(link, kinds, plans, own_name, __version__, SystemClock(), random, wanted.drain_seconds)
 
 
-def _others(inferences: Inferences | None) -> tuple[str, ...]:
+def _others(inferences: InferenceClient | None) -> tuple[str, ...]:
     """Every kind that needs no process of its own; without a gateway there is nobody to make inferences."""
     left_out = {_FUNCTION} if inferences is not None else {_FUNCTION, "inference"}
     return tuple(kind for kind in family.names(_KINDS) if kind not in left_out)

@@ -20,7 +20,7 @@ from penstock.app.up.model_workers import LogNews
 from penstock.base import profiles
 from penstock.domain.workers import WorkerState
 from penstock.observe import logs
-from penstock.processes.runner.children import CannotImport
+from penstock.processes.runner.child_pool import CannotImport
 
 log = structlog.get_logger("penstock.up")
 _WORKERS_READY_SECONDS = 20.0

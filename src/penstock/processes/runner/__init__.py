@@ -1,1 +1,1 @@
-"""The process that executes tasks: takes them by lease, runs their kind, says what became of them."""
+"""The process that executes tasks: claims them by lease, runs their kind, reports their completion."""

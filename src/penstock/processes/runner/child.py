@@ -19,8 +19,8 @@ from typing import Any
 import msgspec
 
 from penstock.processes.runner import frames, functions
-from penstock.processes.runner.frames import Done, FromChild, Hello, Raised, Report
-from penstock.processes.runner.functions import REGISTERED, Current, Function, RetryLater
+from penstock.processes.runner.frames import DoneFrame, FromChild, HelloFrame, ProgressFrame, RaisedFrame
+from penstock.processes.runner.functions import REGISTERED, Current, RegisteredFunction, RetryLater
 
 _PR_SET_PDEATHSIG = 1
 _BETWEEN_REPORTS_SECONDS = 0.1
@@ -30,64 +30,64 @@ _READ_BYTES = 1 << 16
 def main(arguments: list[str]) -> int:
     _die_with_parent()
     connection = socket.socket(fileno=int(arguments[0]))
-    hello = _imported(arguments[1:])
+    hello = _import_modules(arguments[1:])
     connection.sendall(frames.packed(hello))
     if hello.problem:
         return 1
-    heard = _Frames(connection)
+    requests = _FrameReader(connection)
     with asyncio.Runner() as runner:
-        while (data := heard.next()) is not None:
+        while (data := requests.next()) is not None:
             run = frames.to_run(data)
-            functions.begin(Current(run.task_id, run.attempt), _Reports(connection).send)
-            answer = _outcome(runner, run)
+            functions.begin(Current(run.task_id, run.attempt), _ProgressSender(connection).send)
+            answer = _call(runner, run)
             functions.begin(None, None)
             connection.sendall(frames.packed(answer))
     return 0
 
 
-def _imported(modules: list[str]) -> Hello:
+def _import_modules(modules: list[str]) -> HelloFrame:
     try:
         for module in modules:
             importlib.import_module(module)
     except BaseException:  # anything may happen at import, and the operator wants to read it
-        return Hello(problem=f"the module {module} cannot be imported:\n{traceback.format_exc(limit=-8)}")
-    offers = [_offer(function) for function in REGISTERED.values()]
-    return Hello(msgspec.Raw(msgspec.json.encode(offers)))
+        return HelloFrame(problem=f"the module {module} cannot be imported:\n{traceback.format_exc(limit=-8)}")
+    declarations = [_declaration(function) for function in REGISTERED.values()]
+    return HelloFrame(msgspec.Raw(msgspec.json.encode(declarations)))
 
 
-def _offer(function: Function) -> dict[str, Any]:
+def _declaration(function: RegisteredFunction) -> dict[str, Any]:
     values = {name: getattr(function, name) for name in ("name", "queue", "priority", "max_attempts", "timeout_seconds")}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _outcome(runner: asyncio.Runner, run: frames.Run) -> FromChild:
+def _call(runner: asyncio.Runner, run: frames.RunFrame) -> FromChild:
     function = REGISTERED.get(run.function)
     if function is None:
-        return Raised("unknown_function", f"This runner has no function '{run.function}'.", final=True)
+        return RaisedFrame("unknown_function", f"This runner has no function '{run.function}'.", final=True)
     arguments, keywords = _arguments(msgspec.json.decode(run.payload))
     signature = _signature(function)
     try:
         signature.bind(*arguments, **keywords)
     except TypeError as error:
-        return Raised("bad_arguments", f"The payload does not fit {function.name}{signature}: {error}.", final=True)
+        return RaisedFrame("bad_arguments", f"The payload does not fit {function.name}{signature}: {error}.", final=True)
     try:
         result = function.run(*arguments, **keywords)
         if inspect.isawaitable(result):
             result = runner.run(_awaited(result))
     except RetryLater as later:
-        return Raised("retry_later", str(later), retry_seconds=later.delay)
+        return RaisedFrame("retry_later", str(later), retry_seconds=later.delay)
     except SystemExit as error:
-        return Raised("raised", f"The function called sys.exit({error.code!r}).")
+        return RaisedFrame("raised", f"The function called sys.exit({error.code!r}).")
     except Exception as error:
-        return Raised("raised", _told(error))
+        return RaisedFrame("raised", _traceback_of(error))
     try:
-        return Done(msgspec.Raw(msgspec.json.encode(result)))
+        return DoneFrame(msgspec.Raw(msgspec.json.encode(result)))
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-        return Raised("bad_result", f"What the function returned cannot be written as JSON: {error}.", final=True)
+        return RaisedFrame("bad_result", f"What the function returned cannot be written as JSON: {error}.", final=True)
 
 
 @cache
-def _signature(function: Function) -> inspect.Signature:
+def _signature(function: RegisteredFunction) -> inspect.Signature:
     return inspect.signature(function.run)
 
 
@@ -106,7 +106,7 @@ def _arguments(payload: Any) -> tuple[list[Any], dict[str, Any]]:
     return [payload], {}
 
 
-def _told(error: Exception) -> str:
+def _traceback_of(error: Exception) -> str:
     """The exception and where in the user's code it came from; our own frames are left out."""
     steps = traceback.extract_tb(error.__traceback__)
     own = [step for step in steps if step.filename != __file__]
@@ -114,7 +114,7 @@ def _told(error: Exception) -> str:
     return f"{''.join(traceback.format_exception_only(error)).strip()}\n{where}".strip()
 
 
-class _Reports:
+class _ProgressSender:
     """A function in a tight loop may report as often as it likes: what comes too soon after the last report is left out."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -126,11 +126,11 @@ class _Reports:
         if now < self._next:
             return
         self._next = now + _BETWEEN_REPORTS_SECONDS
-        self._connection.sendall(frames.packed(Report(msgspec.Raw(msgspec.json.encode(value)))))
+        self._connection.sendall(frames.packed(ProgressFrame(msgspec.Raw(msgspec.json.encode(value)))))
 
 
-class _Frames:
-    """What the runner says, in as few reads as may be."""
+class _FrameReader:
+    """Frames from the runner, with as few reads as possible."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -138,16 +138,16 @@ class _Frames:
 
     def next(self) -> bytes | None:
         """None when the runner has closed the socket."""
-        if not self._filled(frames.LENGTH.size):
+        if not self._read_until(frames.LENGTH.size):
             return None
         end = frames.LENGTH.size + frames.LENGTH.unpack_from(self._buffer)[0]
-        if not self._filled(end):
+        if not self._read_until(end):
             return None
         frame = bytes(self._buffer[frames.LENGTH.size : end])
         del self._buffer[:end]
         return frame
 
-    def _filled(self, size: int) -> bool:
+    def _read_until(self, size: int) -> bool:
         while len(self._buffer) < size:
             piece = self._connection.recv(_READ_BYTES)
             if not piece:
@@ -157,7 +157,7 @@ class _Frames:
 
 
 def _die_with_parent() -> None:
-    """When the runner is killed, the kernel kills us too: a function that nobody waits for must not go on (Linux)."""
+    """When the runner is killed, the kernel kills us too: a function whose runner is gone must not go on (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""What a runner and its child processes say to each other: JSON in frames of four bytes of length, over a socket pair."""
+"""The messages between a runner and its child processes: JSON in frames with four bytes of length, over a socket pair."""
 
 import struct
 
@@ -7,7 +7,7 @@ import msgspec
 LENGTH = struct.Struct(">I")
 
 
-class Run(msgspec.Struct, frozen=True, tag="run"):
+class RunFrame(msgspec.Struct, frozen=True, tag="run"):
     """To the child: run this."""
 
     task_id: str
@@ -16,36 +16,36 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
     payload: msgspec.Raw
 
 
-class Hello(msgspec.Struct, frozen=True, tag="hello"):
+class HelloFrame(msgspec.Struct, frozen=True, tag="hello"):
     """From the child: its modules are imported, and these are its functions; or why that failed."""
 
     functions: msgspec.Raw = msgspec.Raw(b"[]")
     problem: str = ""
 
 
-class Report(msgspec.Struct, frozen=True, tag="progress"):
+class ProgressFrame(msgspec.Struct, frozen=True, tag="progress"):
     value: msgspec.Raw
 
 
-class Done(msgspec.Struct, frozen=True, tag="done"):
+class DoneFrame(msgspec.Struct, frozen=True, tag="done"):
     result: msgspec.Raw
 
 
-class Raised(msgspec.Struct, frozen=True, tag="raised", omit_defaults=True):
+class RaisedFrame(msgspec.Struct, frozen=True, tag="raised", omit_defaults=True):
     code: str
     message: str
     final: bool = False
     retry_seconds: float | None = None
 
 
-FromChild = Hello | Report | Done | Raised
+FromChild = HelloFrame | ProgressFrame | DoneFrame | RaisedFrame
 
 _from_child = msgspec.json.Decoder(FromChild)
-_run = msgspec.json.Decoder(Run)
+_run = msgspec.json.Decoder(RunFrame)
 _encoder = msgspec.json.Encoder()
 
 
-def packed(message: Run | FromChild) -> bytes:
+def packed(message: RunFrame | FromChild) -> bytes:
     data = _encoder.encode(message)
     return LENGTH.pack(len(data)) + data
 
@@ -55,7 +55,7 @@ def from_child(data: bytes) -> FromChild:
     return message
 
 
-def to_run(data: bytes) -> Run:
+def to_run(data: bytes) -> RunFrame:
     return _run.decode(data)
 
 

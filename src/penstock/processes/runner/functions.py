@@ -29,7 +29,7 @@ class RetryLater(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class RegisteredFunction:
     """A registered function and its defaults; None: those of its kind."""
 
     name: str
@@ -40,7 +40,7 @@ class Function:
     timeout_seconds: float | None = None
 
 
-REGISTERED: dict[str, Function] = {}
+REGISTERED: dict[str, RegisteredFunction] = {}
 """What this process has imported; only child processes of a runner import users' modules."""
 
 
@@ -68,7 +68,7 @@ def task(
         known = REGISTERED.get(own)
         if known is not None and (known.run.__module__, known.run.__qualname__) != (function.__module__, function.__qualname__):
             raise ValueError(f"two functions are registered as {own!r}: {known.run.__qualname__} and {function.__qualname__}")
-        REGISTERED[own] = Function(own, function, queue, priority, max_attempts, timeout_seconds)
+        REGISTERED[own] = RegisteredFunction(own, function, queue, priority, max_attempts, timeout_seconds)
         return function
 
     return register

@@ -11,8 +11,8 @@ from penstock.durable.tasks.lease_issuer import LeaseIssuer
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
-    """What a runner says of itself."""
+class RunnerInfo:
+    """What a runner reports about itself when it joins."""
 
     name: str
     queues: tuple[str, ...]
@@ -20,20 +20,20 @@ class Card:
     slots: int
     kinds: tuple[str, ...]
     functions: str
-    """JSON text of `tasks.offers.FunctionDeclaration`s."""
+    """JSON text of `FunctionDeclaration`s."""
     version: str
 
 
 class Link(Protocol):
-    """Every method but `now` may raise PortUnavailable: nobody could be reached, and it is to be tried again."""
+    """Every method but `now` may raise PortUnavailable: the other side could not be reached, and the call is to be repeated."""
 
     def now(self) -> float:
-        """What the times of a `LeaseCompletion` count from: the store's clock, or 0 where whoever takes the finish adds it."""
+        """What the times of a `LeaseCompletion` count from: the store's clock, or 0 where the receiver adds it."""
         ...
 
     async def open(self) -> None: ...
 
-    async def join(self, card: Card) -> str:
+    async def join(self, info: RunnerInfo) -> str:
         """Returns the runner's id, a new one. Raises JoinRefused."""
         ...
 
@@ -47,8 +47,8 @@ class Link(Protocol):
 
     async def heartbeat(self, held: Sequence[LeaseRef]) -> HeartbeatReply: ...
 
-    async def finish(self, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
-        """None for each that came too late: its lease belongs to somebody else, or to nobody."""
+    async def finish(self, completions: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
+        """None for each that came too late: its lease belongs to another runner, or has ended."""
         ...
 
     async def progress(self, reports: Sequence[ProgressReport]) -> None: ...
@@ -63,7 +63,7 @@ class DirectLink:
         self._store = store
         self._lease_issuer = lease_issuer
         self._id = runner_id
-        self._card: RunnerRecord | None = None
+        self._info: RunnerRecord | None = None
         self._ticket = 0
 
     def now(self) -> float:
@@ -72,26 +72,26 @@ class DirectLink:
     async def open(self) -> None:
         pass
 
-    async def join(self, card: Card) -> str:
+    async def join(self, info: RunnerInfo) -> str:
         now = self._store.now()
-        self._card = RunnerRecord(
+        self._info = RunnerRecord(
             id=self._id,
-            name=card.name,
+            name=info.name,
             org_id=None,
-            queues=card.queues,
-            slots=card.slots,
-            kinds=card.kinds,
-            functions=card.functions,
-            version=card.version,
+            queues=info.queues,
+            slots=info.slots,
+            kinds=info.kinds,
+            functions=info.functions,
+            version=info.version,
             joined_at=now,
             last_beat_at=now,
         )
-        await self._store.register(self._card)
+        await self._store.register(self._info)
         return self._id
 
     async def claim(self, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float) -> list[Lease]:
-        assert self._card is not None
-        return await self._lease_issuer.claim_or_wait(self._card, limit, queues, kinds, wait_seconds)
+        assert self._info is not None
+        return await self._lease_issuer.claim_or_wait(self._info, limit, queues, kinds, wait_seconds)
 
     async def news(self, wait_seconds: float) -> bool:
         return await self._store.wait(self._ticket, (CANCELLATIONS,), wait_seconds)
@@ -100,8 +100,8 @@ class DirectLink:
         self._ticket = self._store.ticket()
         return await self._store.heartbeat(self._id, held)
 
-    async def finish(self, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
-        return await self._store.finish(self._id, finishes)
+    async def finish(self, completions: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
+        return await self._store.finish(self._id, completions)
 
     async def progress(self, reports: Sequence[ProgressReport]) -> None:
         await self._store.progress(self._id, reports)

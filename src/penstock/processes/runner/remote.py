@@ -13,19 +13,19 @@ from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.errors import PortUnavailable
 from penstock.durable.tasks.inference import CallResponse
 from penstock.net.join_client import JoinClient, JoinRefused, connection_error, is_final, refusal_reason
-from penstock.processes.runner.link import Card
-from penstock.processes.runner.work import Unreachable
+from penstock.processes.runner.link import RunnerInfo
+from penstock.processes.runner.task_kind import Unreachable
 from penstock.wire.joining import runners as wire
 
 T = TypeVar("T")
 _TIMEOUT_SECONDS = 15.0
 _CALL_SECONDS = 3_600.0
-_NOBODY = HeartbeatReply(False, False, (), ())
+_UNKNOWN_RUNNER = HeartbeatReply(False, False, (), ())
 _encoder = msgspec.json.Encoder()
 
 
 class RemoteLink:
-    """Implements `link.Link`, and `work.Inferences` for its runner's inference tasks."""
+    """Implements `link.Link`, and `task_kind.InferenceClient` for its runner's inference tasks."""
 
     def __init__(self, gateway: str, token: str | None, identity: Identity, clock: Clock) -> None:
         self._client = JoinClient(gateway, identity, clock)
@@ -44,17 +44,17 @@ class RemoteLink:
     async def close(self) -> None:
         await self._client.close()
 
-    async def join(self, card: Card) -> str:
+    async def join(self, info: RunnerInfo) -> str:
         """Raises JoinRefused."""
         body = wire.RunnerJoin(
             public_key=self._client.public_key,
             token=self._token,
-            name=card.name,
-            queues=card.queues,
-            slots=card.slots,
-            kinds=card.kinds,
-            functions=card.functions,
-            version=card.version,
+            name=info.name,
+            queues=info.queues,
+            slots=info.slots,
+            kinds=info.kinds,
+            functions=info.functions,
+            version=info.version,
         )
         response = await self._send("/api/runners/join", body, _TIMEOUT_SECONDS)
         if not response.is_success:
@@ -78,17 +78,17 @@ class RemoteLink:
         return told is None or told.news
 
     async def heartbeat(self, held: Sequence[LeaseRef]) -> HeartbeatReply:
-        beaten = await self._post("beat", wire.RunnerBeating(tuple(held)), wire.RunnerBeaten, 0.0, HEARTBEAT_SECONDS)
-        if beaten is None:
-            return _NOBODY
-        self._ticket = beaten.ticket
-        return beaten.beat
+        reply = await self._post("beat", wire.RunnerBeating(tuple(held)), wire.RunnerBeaten, 0.0, HEARTBEAT_SECONDS)
+        if reply is None:
+            return _UNKNOWN_RUNNER
+        self._ticket = reply.ticket
+        return reply.beat
 
-    async def finish(self, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
-        finished = await self._post("finish", wire.RunnerFinishing(list(finishes)), wire.RunnerFinished)
-        for finish in finishes:
-            self._grants.pop(finish.task_id, None)
-        return [None] * len(finishes) if finished is None else finished.statuses
+    async def finish(self, completions: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
+        finished = await self._post("finish", wire.RunnerFinishing(list(completions)), wire.RunnerFinished)
+        for completion in completions:
+            self._grants.pop(completion.task_id, None)
+        return [None] * len(completions) if finished is None else finished.statuses
 
     async def progress(self, reports: Sequence[ProgressReport]) -> None:
         await self._post("progress", wire.RunnerProgressing(list(reports)), wire.RunnerTold)
@@ -96,11 +96,11 @@ class RemoteLink:
     async def leave(self) -> None:
         await self._post("leave", None, wire.RunnerTold)
 
-    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> CallResponse:
+    async def call(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> CallResponse:
         """Raises Unreachable."""
-        question = wire.RunnerAsk(self._grants.get(lease.task_id, ""), url, body.decode(), own_class)
+        request = wire.RunnerAsk(self._grants.get(lease.task_id, ""), url, body.decode(), own_class)
         try:
-            asked = await self._post("call", question, wire.RunnerAsked, _CALL_SECONDS)
+            asked = await self._post("call", request, wire.RunnerAsked, _CALL_SECONDS)
         except PortUnavailable as error:
             raise Unreachable(str(error)) from error
         if asked is None:

@@ -1,6 +1,6 @@
-"""A runner: takes tasks by lease as fast as it can run them, shows that it lives, tells what became of each.
+"""A runner: claims tasks as fast as it can run them, sends heartbeats, and reports the completion of each.
 
-Whatever it does is fenced by the lease: a runner that was away for too long is told so, stops what it runs and says nothing about it.
+Everything is fenced by the lease: a runner that was silent for too long learns it, stops what it runs and reports nothing about it.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from penstock.domain.durable.leases import HEARTBEAT_SECONDS, HeartbeatReply, Le
 from penstock.domain.errors import PortUnavailable
 from penstock.durable.tasks.outcome import AttemptFailed, Cancelled, Released, TaskOutcome, completion_of
 from penstock.net.join_client import JoinRefused
-from penstock.processes.runner.held import Holding, Holdings, Stop
-from penstock.processes.runner.link import Card, Link
-from penstock.processes.runner.outbox import Outbox
-from penstock.processes.runner.slots import SlotPlan, Slots
-from penstock.processes.runner.work import Kind
+from penstock.processes.runner.completion_outbox import CompletionOutbox
+from penstock.processes.runner.held_leases import HeldLease, HeldLeases, StopReason
+from penstock.processes.runner.link import Link, RunnerInfo
+from penstock.processes.runner.slots import SlotGroup, SlotPlan
+from penstock.processes.runner.task_kind import TaskKind
 
 log = structlog.get_logger("penstock.runner")
 CLAIM_WAIT_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 3.0
-_BETWEEN_BEATS_SECONDS = 0.05
+_BETWEEN_HEARTBEATS_SECONDS = 0.05
 _MOST_AT_ONCE = 500
 _CANCEL_AGAIN_SECONDS = 2.0
 
@@ -35,7 +35,7 @@ class Runner:
     def __init__(
         self,
         link: Link,
-        kinds: Mapping[str, Kind],
+        kinds: Mapping[str, TaskKind],
         plans: Sequence[SlotPlan],
         name: str,
         version: str,
@@ -45,15 +45,15 @@ class Runner:
     ) -> None:
         self._link = link
         self._kinds = kinds
-        self._groups = [Slots(plan) for plan in plans]
-        self._queued: dict[Slots, deque[Holding]] = {group: deque() for group in self._groups}
+        self._groups = [SlotGroup(plan) for plan in plans]
+        self._queued: dict[SlotGroup, deque[HeldLease]] = {group: deque() for group in self._groups}
         self._name = name
         self._version = version
         self._clock = clock
         self._random = random
         self._drain_seconds = drain_seconds
-        self._holdings = Holdings()
-        self._outbox = Outbox(link, self._holdings.remove, random)
+        self._held_leases = HeldLeases()
+        self._outbox = CompletionOutbox(link, self._held_leases.remove, random)
         self._freed = {group: asyncio.Event() for group in self._groups}
         self._stopping = asyncio.Event()
         self._paused = False
@@ -66,7 +66,7 @@ class Runner:
 
     @property
     def stale(self) -> int:
-        """Ends that were told too late, and were refused."""
+        """Completions that came too late, and were refused."""
         return self._outbox.stale
 
     async def open(self) -> None:
@@ -81,28 +81,28 @@ class Runner:
             await kind.close()
 
     def stop(self) -> None:
-        """Take nothing new, let what runs finish within the drain's time, give back the rest."""
+        """Claim nothing new, let running tasks finish within `drain_seconds`, release the rest."""
         self._stopping.set()
 
     async def run(self) -> None:
         """Until stopped. Raises what the link raises for a refusal that stays."""
         await self._join()
         senders = [asyncio.create_task(self._outbox.send()), asyncio.create_task(self._outbox.send_progress())]
-        beating = asyncio.create_task(self._keep_beating())
-        claiming = [asyncio.create_task(self._keep_claiming(group)) for group in self._groups]
+        heartbeats = asyncio.create_task(self._send_heartbeats())
+        claiming = [asyncio.create_task(self._claim_repeatedly(group)) for group in self._groups]
         stopped = asyncio.create_task(self._stopping.wait())
-        everything = [*senders, beating, *claiming]
+        everything = [*senders, heartbeats, *claiming]
         try:
             done, _ = await asyncio.wait([*everything, stopped], return_when=asyncio.FIRST_COMPLETED)
-            await _end(claiming)
+            await _cancel_all(claiming)
             for task in done - {stopped}:
                 task.result()
             await self._drain()
         finally:
             stopped.cancel()
-            for holding in self._holdings.each():
-                self._stop(holding, Stop.LOST)
-            await _end(everything)
+            for held_lease in self._held_leases.each():
+                self._stop(held_lease, StopReason.LOST)
+            await _cancel_all(everything)
 
     # joining
 
@@ -110,40 +110,40 @@ class Runner:
         pause = 0.1
         while not self._stopping.is_set():
             try:
-                self.id = await self._link.join(self._card())
+                self.id = await self._link.join(self._info())
             except PortUnavailable as error:
                 log.warning("not_joined_yet", reason=str(error))
-                await self._rest(pause)
+                await self._pause(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
             else:
-                log.info("joined", runner=self.id, name=self._name, kinds=self._card().kinds)
+                log.info("joined", runner=self.id, name=self._name, kinds=self._info().kinds)
                 self._joined.set()
                 return
 
-    def _card(self) -> Card:
+    def _info(self) -> RunnerInfo:
         queues = {queue for group in self._groups for queue in group.plan.queues}
         every = any(not group.plan.queues for group in self._groups)
         kinds = self._abilities(tuple(self._kinds))
-        functions = next((kind.offers for kind in self._kinds.values() if kind.offers != "[]"), "[]")
+        functions = next((kind.functions for kind in self._kinds.values() if kind.functions != "[]"), "[]")
         slots = sum(group.plan.slots for group in self._groups)
-        return Card(self._name, () if every else tuple(sorted(queues)), slots, kinds, functions, self._version)
+        return RunnerInfo(self._name, () if every else tuple(sorted(queues)), slots, kinds, functions, self._version)
 
     def _abilities(self, kinds: Sequence[str]) -> tuple[str, ...]:
         return tuple(ability for kind in kinds if kind in self._kinds for ability in self._kinds[kind].abilities)
 
     async def _rejoin(self) -> None:
-        """Given up: whatever we hold runs somewhere else by now, or will."""
-        log.warning("given_up", runner=self.id, held=len(self._holdings))
+        """The gateway has given up this runner: its tasks run elsewhere by now, or will."""
+        log.warning("runner_forgotten_by_gateway", runner=self.id, held=len(self._held_leases))
         self._joined.clear()
-        for holding in self._holdings.clear():
-            log.warning("lease_lost", task=holding.lease.task_id, lease=holding.lease.lease_seq)
-            self._stop(holding, Stop.LOST)
+        for held_lease in self._held_leases.clear():
+            log.warning("lease_lost", task=held_lease.lease.task_id, lease=held_lease.lease.lease_seq)
+            self._stop(held_lease, StopReason.LOST)
         self._outbox.forget()
         await self._join()
 
     # claiming
 
-    async def _keep_claiming(self, group: Slots) -> None:
+    async def _claim_repeatedly(self, group: SlotGroup) -> None:
         freed, pause = self._freed[group], 0.1
         abilities = self._abilities(group.plan.kinds)
         while not self._stopping.is_set():
@@ -158,45 +158,45 @@ class Runner:
                     self._take(group, lease)
                 pause = 0.1
             except PortUnavailable as error:
-                log.info("no_claim", reason=str(error))
-                await self._rest(pause)
+                log.info("claim_unavailable", reason=str(error))
+                await self._pause(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-            except Exception:  # a mistake of ours or of the store's must not end a runner that others count on
+            except Exception:  # a fault of ours or of the store must not end the runner
                 log.exception("claim_failed")
-                await self._rest(_LONGEST_PAUSE_SECONDS)
+                await self._pause(_LONGEST_PAUSE_SECONDS)
 
-    def _take(self, group: Slots, lease: Lease) -> None:
-        holding = self._holdings.add(lease)
-        if group.has_room:
-            self._start(group, holding)
+    def _take(self, group: SlotGroup, lease: Lease) -> None:
+        held_lease = self._held_leases.add(lease)
+        if group.has_free_slot:
+            self._start(group, held_lease)
         else:
             group.waiting += 1
-            self._queued[group].append(holding)
+            self._queued[group].append(held_lease)
 
     # running
 
-    def _start(self, group: Slots, holding: Holding) -> None:
+    def _start(self, group: SlotGroup, held_lease: HeldLease) -> None:
         group.running += 1
-        holding.running = asyncio.get_running_loop().create_task(self._work(group, holding))
+        held_lease.running = asyncio.get_running_loop().create_task(self._work(group, held_lease))
 
-    async def _work(self, group: Slots, holding: Holding) -> None:
-        lease, started = holding.lease, self._clock.monotonic()
-        ended: TaskOutcome
+    async def _work(self, group: SlotGroup, held_lease: HeldLease) -> None:
+        lease, started = held_lease.lease, self._clock.monotonic()
+        outcome: TaskOutcome
         try:
-            ended = await self._outcome(lease)
+            outcome = await self._execute(lease)
         except asyncio.CancelledError:
-            ended = Cancelled() if holding.stop is Stop.CANCELLED else Released()
+            outcome = Cancelled() if held_lease.stop is StopReason.CANCELLED else Released()
         except Exception as error:
             log.exception("kind_failed", task=lease.task_id, kind=lease.kind)
-            ended = AttemptFailed("runner_error", f"The runner could not run this task: {type(error).__name__}.")
+            outcome = AttemptFailed("runner_error", f"The runner could not run this task: {type(error).__name__}.")
         group.running -= 1
-        group.took(self._clock.monotonic() - started)
-        holding.running, holding.ended = None, True
-        if holding.stop is not Stop.LOST:
-            self._outbox.put(completion_of(lease, ended, self._link.now(), self._random))
+        group.record_duration(self._clock.monotonic() - started)
+        held_lease.running, held_lease.ended = None, True
+        if held_lease.stop is not StopReason.LOST:
+            self._outbox.put(completion_of(lease, outcome, self._link.now(), self._random))
         self._next(group)
 
-    async def _outcome(self, lease: Lease) -> TaskOutcome:
+    async def _execute(self, lease: Lease) -> TaskOutcome:
         kind = self._kinds.get(lease.kind)
         if kind is None:
             return AttemptFailed("unknown_kind", f"This runner runs no tasks of the kind '{lease.kind}'.")
@@ -214,91 +214,91 @@ class Runner:
                 raise
             return AttemptFailed("timeout", f"The attempt took longer than {lease.timeout_seconds:g} s.")
 
-    def _next(self, group: Slots) -> None:
+    def _next(self, group: SlotGroup) -> None:
         queued = self._queued[group]
-        while queued and group.has_room and not self._stopping.is_set():
-            holding = queued.popleft()
+        while queued and group.has_free_slot and not self._stopping.is_set():
+            held_lease = queued.popleft()
             group.waiting -= 1
-            if not holding.ended:
-                self._start(group, holding)
+            if not held_lease.ended:
+                self._start(group, held_lease)
         self._freed[group].set()
 
-    def _stop(self, holding: Holding, why: Stop) -> None:
-        if holding.ended or holding.stop is not None:
+    def _stop(self, held_lease: HeldLease, reason: StopReason) -> None:
+        if held_lease.ended or held_lease.stop is not None:
             return
-        holding.stop = why
-        if holding.running is not None:
-            holding.running.cancel()
+        held_lease.stop = reason
+        if held_lease.running is not None:
+            held_lease.running.cancel()
             return
         # It waits for a slot; `_next` passes over it.
-        holding.ended = True
-        if why is not Stop.LOST:
-            ended = Cancelled() if why is Stop.CANCELLED else Released()
-            self._outbox.put(completion_of(holding.lease, ended, self._link.now(), self._random))
+        held_lease.ended = True
+        if reason is not StopReason.LOST:
+            outcome = Cancelled() if reason is StopReason.CANCELLED else Released()
+            self._outbox.put(completion_of(held_lease.lease, outcome, self._link.now(), self._random))
 
-    # living
+    # heartbeats
 
-    async def _keep_beating(self) -> None:
+    async def _send_heartbeats(self) -> None:
         pause = HEARTBEAT_SECONDS / 4
         while True:
             try:
-                beat = await self._link.heartbeat(self._holdings.named())
-                if not beat.known:
+                reply = await self._link.heartbeat(self._held_leases.refs())
+                if not reply.known:
                     await self._rejoin()
                     continue
-                self._obey(beat)
-                await asyncio.sleep(_BETWEEN_BEATS_SECONDS)
+                self._apply(reply)
+                await asyncio.sleep(_BETWEEN_HEARTBEATS_SECONDS)
                 await self._link.news(HEARTBEAT_SECONDS)
             except PortUnavailable as error:
-                log.info("no_beat", reason=str(error))
+                log.info("heartbeat_failed", reason=str(error))
                 await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
             except JoinRefused:
                 raise
             except Exception:
-                log.exception("beat_failed")
+                log.exception("heartbeat_error")
                 await asyncio.sleep(pause)
 
-    def _obey(self, beat: HeartbeatReply) -> None:
-        for named, why in [(beat.cancelled, Stop.CANCELLED), (beat.lost, Stop.LOST)]:
-            for held in named:
-                self._stop_named(held, why)
-        if beat.draining != self._paused:
-            log.info("an operator asked to drain" if beat.draining else "an operator asked to resume")
-            self._paused = beat.draining
+    def _apply(self, reply: HeartbeatReply) -> None:
+        for refs, reason in [(reply.cancelled, StopReason.CANCELLED), (reply.lost, StopReason.LOST)]:
+            for ref in refs:
+                self._stop_ref(ref, reason)
+        if reply.draining != self._paused:
+            log.info("drain_requested" if reply.draining else "resume_requested")
+            self._paused = reply.draining
             for freed in self._freed.values():
                 freed.set()
 
-    def _stop_named(self, held: LeaseRef, why: Stop) -> None:
-        holding = self._holdings.get(held)
-        if holding is None:
+    def _stop_ref(self, ref: LeaseRef, reason: StopReason) -> None:
+        held_lease = self._held_leases.get(ref)
+        if held_lease is None:
             return
-        self._stop(holding, why)
-        if why is Stop.LOST:
-            log.warning("lease_lost", task=held.task_id, lease=held.lease_seq)
-            self._holdings.remove(held.task_id, held.lease_seq)
+        self._stop(held_lease, reason)
+        if reason is StopReason.LOST:
+            log.warning("lease_lost", task=ref.task_id, lease=ref.lease_seq)
+            self._held_leases.remove(ref.task_id, ref.lease_seq)
 
-    # the end
+    # shutdown
 
     async def _drain(self) -> None:
-        log.info("draining", running=self.running, held=len(self._holdings))
-        for holding in self._holdings.each():
-            if holding.waits:
-                self._stop(holding, Stop.DRAINING)
-        running = [holding.running for holding in self._holdings.each() if holding.running is not None]
+        log.info("draining", running=self.running, held=len(self._held_leases))
+        for held_lease in self._held_leases.each():
+            if held_lease.is_waiting:
+                self._stop(held_lease, StopReason.DRAINING)
+        running = [held_lease.running for held_lease in self._held_leases.each() if held_lease.running is not None]
         if running:
             _, late = await asyncio.wait(running, timeout=self._drain_seconds)
-            for holding in self._holdings.each():
-                self._stop(holding, Stop.DRAINING)
+            for held_lease in self._held_leases.each():
+                self._stop(held_lease, StopReason.DRAINING)
             if late:
                 await asyncio.wait(late)
         try:
             async with asyncio.timeout(_LONGEST_PAUSE_SECONDS):
-                await self._outbox.emptied()
+                await self._outbox.flush()
                 await self._link.leave()
         except (TimeoutError, PortUnavailable) as error:
-            log.warning("did not say goodbye", reason=str(error) or "it took too long")
+            log.warning("leave_failed", reason=str(error) or "it took too long")
 
-    async def _rest(self, seconds: float) -> None:
+    async def _pause(self, seconds: float) -> None:
         """Cut short by `stop`."""
         try:
             async with asyncio.timeout(seconds * self._random.uniform(0.5, 1.0)):
@@ -307,8 +307,8 @@ class Runner:
             pass
 
 
-async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancelled until they are over: a driver whose connection breaks while it is cancelled says that, and the cancellation is lost."""
+async def _cancel_all(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: a driver whose connection breaks meanwhile raises that error, and the cancellation is lost."""
     while running := [task for task in tasks if not task.done()]:
         for task in running:
             task.cancel()

@@ -1,4 +1,4 @@
-"""How many tasks run at the same time, and how many may wait here for a slot so that none is ever idle for want of a call."""
+"""How many tasks run at the same time, and how many are claimed ahead so that no slot is idle during a claim."""
 
 from dataclasses import dataclass
 
@@ -15,10 +15,10 @@ class SlotPlan:
     queues: tuple[str, ...]
     """None named: all of them."""
     slots: int
-    most_prefetched: int
+    max_prefetched: int
 
 
-class Slots:
+class SlotGroup:
     """One group. What is fetched ahead is bound to about a tenth of a second of work: more of it would wait here while others idle."""
 
     def __init__(self, plan: SlotPlan) -> None:
@@ -30,7 +30,7 @@ class Slots:
     @property
     def prefetch(self) -> int:
         ahead = self.plan.slots * _AHEAD_SECONDS / max(self._mean_seconds, 1e-5)
-        return min(self.plan.most_prefetched, int(ahead))
+        return min(self.plan.max_prefetched, int(ahead))
 
     @property
     def wanted(self) -> int:
@@ -40,9 +40,9 @@ class Slots:
         return free if free > 0 and (self.running < self.plan.slots or free * 2 >= prefetch) else 0
 
     @property
-    def has_room(self) -> bool:
+    def has_free_slot(self) -> bool:
         return self.running < self.plan.slots
 
-    def took(self, seconds: float) -> None:
+    def record_duration(self, seconds: float) -> None:
         """A task ran for that long."""
         self._mean_seconds = self._mean_seconds * _MEMORY + seconds * (1 - _MEMORY)

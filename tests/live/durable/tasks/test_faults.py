@@ -137,7 +137,7 @@ def attempts(control: Control, tasks: Iterable[str]) -> list[Any]:
 def refused(log: Path) -> set[str]:
     """The tasks of which a runner was told that they are not its own any more: because it said how they ended, or in a beat."""
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    return {line["task"] for line in lines if line["event"] in ("end_came_too_late", "lease_lost")}
+    return {line["task"] for line in lines if line["event"] in ("completion_too_late", "lease_lost")}
 
 
 @pytest.mark.fault("Runner frozen past its lease", "its finish is refused")

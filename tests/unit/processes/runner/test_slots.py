@@ -2,11 +2,11 @@
 
 import pytest
 
-from penstock.processes.runner.slots import SlotPlan, Slots
+from penstock.processes.runner.slots import SlotGroup, SlotPlan
 
 
-def slots(number: int = 4, most_prefetched: int = 100) -> Slots:
-    return Slots(SlotPlan(("function",), (), number, most_prefetched))
+def slots(number: int = 4, max_prefetched: int = 100) -> SlotGroup:
+    return SlotGroup(SlotPlan(("function",), (), number, max_prefetched))
 
 
 def test_nothing_is_fetched_ahead_of_tasks_that_take_long() -> None:
@@ -14,21 +14,21 @@ def test_nothing_is_fetched_ahead_of_tasks_that_take_long() -> None:
     assert (group.prefetch, group.wanted) == (0, 4)
     group.running = 4
     assert group.wanted == 0
-    assert not group.has_room
+    assert not group.has_free_slot
 
 
 @pytest.mark.parametrize(("seconds", "prefetch"), [(0.01, 40), (0.001, 100), (1.0, 0), (0.0, 100)])
 def test_short_tasks_are_fetched_for_a_tenth_of_a_second(seconds: float, prefetch: int) -> None:
     group = slots()
     for _ in range(200):
-        group.took(seconds)
+        group.record_duration(seconds)
     assert group.prefetch == pytest.approx(prefetch, abs=1)
 
 
 def test_a_call_waits_until_it_is_worth_it() -> None:
     group = slots()
     for _ in range(200):
-        group.took(0.01)
+        group.record_duration(0.01)
     group.running, group.waiting = 4, 30
     assert group.wanted == 0, "ten free places of forty"
     group.waiting = 15

@@ -8,7 +8,7 @@ from typing import Any
 from penstock.domain.clock import SystemClock
 from penstock.domain.durable.leases import HeartbeatReply, Lease
 from penstock.domain.errors import PortUnavailable
-from penstock.processes.runner.link import Card, Link
+from penstock.processes.runner.link import Link, RunnerInfo
 from penstock.processes.runner.runner import Runner
 from penstock.processes.runner.slots import SlotPlan
 
@@ -22,7 +22,7 @@ class Deaf:
     def now(self) -> float:
         return 0.0
 
-    async def join(self, card: Card) -> str:
+    async def join(self, info: RunnerInfo) -> str:
         return "run_1"
 
     async def claim(self, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float) -> list[Lease]:

@@ -7,7 +7,7 @@ import hmac
 import pytest
 
 from penstock.durable.tasks.grants import webhook_secret
-from penstock.processes.runner.kinds.webhook import Refused, checked_url, own_headers, signed
+from penstock.processes.runner.kinds.webhook import WebhookRefused, checked_url, own_headers, signed
 
 
 @pytest.mark.parametrize("url", ["https://example.org/hook", "http://198.51.100.1:8080/a?b=c", "https://[2001:db8::1]/x"])
@@ -20,18 +20,18 @@ def test_urls_that_may_be_called(url: str) -> None:
     ["", "example.org", "ftp://example.org", "https://", "https://u:p@example.org", "http://a:99999/", "http://a:0/", "http://ä.org/"],
 )
 def test_urls_that_may_not(url: str) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(WebhookRefused):
         checked_url(url)
 
 
 @pytest.mark.parametrize("headers", [{"Host": "x"}, {"webhook-id": "x"}, {"content-length": "1"}, {"x y": "1"}, {"x": "a\r\nb: c"}])
 def test_headers_that_may_not_be_set(headers: dict[str, str]) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(WebhookRefused):
         own_headers(headers)
 
 
 def test_too_many_headers() -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(WebhookRefused):
         own_headers({f"x-{number}": "1" for number in range(21)})
 
 

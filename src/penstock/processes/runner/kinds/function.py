@@ -6,42 +6,42 @@ from penstock.domain.durable.leases import Lease
 from penstock.domain.durable.tasks import ability
 from penstock.durable.tasks.function_registry import declared_functions
 from penstock.durable.tasks.outcome import AttemptFailed, Succeeded, TaskOutcome
-from penstock.processes.runner.children import CannotImport, Children, Crashed
-from penstock.processes.runner.frames import Raised, Run, raw
-from penstock.processes.runner.work import KindOptions, Report
+from penstock.processes.runner.child_pool import CannotImport, ChildPool, Crashed
+from penstock.processes.runner.frames import RaisedFrame, RunFrame, raw
+from penstock.processes.runner.task_kind import KindOptions, ProgressCallback
 
 
 class FunctionKind:
     def __init__(self, options: KindOptions) -> None:
-        self._children = Children(options.modules, options.processes)
+        self._pool = ChildPool(options.modules, options.processes)
 
     @property
     def abilities(self) -> tuple[str, ...]:
-        return tuple(ability("function", offer.name) for offer in declared_functions(self.offers))
+        return tuple(ability("function", each.name) for each in declared_functions(self.functions))
 
     @property
-    def offers(self) -> str:
-        return self._children.offers.decode()
+    def functions(self) -> str:
+        return self._pool.functions.decode()
 
     async def open(self) -> None:
         """Raises CannotImport."""
-        await self._children.open()
+        await self._pool.open()
 
-    async def run(self, lease: Lease, report: Report) -> TaskOutcome:
+    async def run(self, lease: Lease, report: ProgressCallback) -> TaskOutcome:
         try:
-            work = Run(lease.task_id, lease.attempt, lease.name, raw(lease.payload.encode()))
-            answer = await self._children.run(work, lambda value: report(value.decode()))
+            work = RunFrame(lease.task_id, lease.attempt, lease.name, raw(lease.payload.encode()))
+            answer = await self._pool.run(work, lambda value: report(value.decode()))
         except Crashed as error:
             return AttemptFailed("crashed", str(error))
         except CannotImport as error:
             return AttemptFailed("cannot_import", str(error))
-        if isinstance(answer, Raised):
+        if isinstance(answer, RaisedFrame):
             return AttemptFailed(answer.code, answer.message, answer.final, answer.retry_seconds)
         return Succeeded(bytes(answer.result).decode())
 
     async def close(self) -> None:
         async with asyncio.timeout(10.0):
-            await self._children.close()
+            await self._pool.close()
 
 
 MEMBER = FunctionKind

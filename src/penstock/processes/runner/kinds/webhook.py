@@ -1,4 +1,4 @@
-"""Tasks that tell somebody's server something: a signed POST, at least once, under an id that stays the same over all attempts.
+"""Tasks that notify a server: a signed POST, at least once, under an id that stays the same over all attempts.
 
 Payload: `{"url": "https://...", "body": any JSON, "headers": {...}}`. Signed as https://www.standardwebhooks.com describes, so that the
 OpenAI SDKs' `webhooks.unwrap()` and others verify it. Addresses of private networks are refused unless the operator allowed them; the
@@ -23,14 +23,14 @@ import msgspec
 from penstock import __version__
 from penstock.domain.durable.leases import Lease
 from penstock.durable.tasks.outcome import AttemptFailed, Succeeded, TaskOutcome
-from penstock.processes.runner.work import KindOptions, Report
+from penstock.processes.runner.task_kind import KindOptions, ProgressCallback
 
 _PORTS = {"http": 80, "https": 443}
 _KEPT_BODY_BYTES = 2_000
-_MOST_HEADERS = 20
+_MAX_HEADERS = 20
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _HEADER_VALUE = re.compile(r"[ -~]{0,1024}")
-_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-type", "user-agent"})
+_RESERVED_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-type", "user-agent"})
 _PREFIX = "whsec_"
 
 
@@ -39,16 +39,16 @@ class WebhookPayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body: msgspec.Raw = msgspec.Raw(b"null")
     headers: dict[str, str] = {}
     secret: str = ""
-    """Put in when it is handed to a runner; what a submitter wrote there is replaced."""
+    """Added when the lease is issued; a value from the submitter is replaced."""
 
 
-class Refused(Exception):
-    """The address may not be called; another attempt would not change that."""
+class WebhookRefused(Exception):
+    """The address may not be called, and another attempt would not change that."""
 
 
 class WebhookKind:
     abilities = ("webhook",)
-    offers = "[]"
+    functions = "[]"
 
     def __init__(self, options: KindOptions) -> None:
         self._allowed = tuple(ipaddress.ip_network(block) for block in options.allowed_networks)
@@ -63,13 +63,13 @@ class WebhookKind:
         if self._client is not None:
             await self._client.aclose()
 
-    async def run(self, lease: Lease, report: Report) -> TaskOutcome:
+    async def run(self, lease: Lease, report: ProgressCallback) -> TaskOutcome:
         try:
             payload = msgspec.json.decode(lease.payload, type=WebhookPayload)
             url = checked_url(payload.url)
             headers = own_headers(payload.headers)
             address = await self._address(url)
-        except (msgspec.MsgspecError, Refused) as error:
+        except (msgspec.MsgspecError, WebhookRefused) as error:
             return AttemptFailed("webhook_refused", str(error), final=True)
         except OSError as error:
             return AttemptFailed("unreachable", f"The name {url.hostname} is not known: {error.strerror}.")
@@ -80,7 +80,7 @@ class WebhookKind:
             return AttemptFailed("unreachable", f"The server did not answer: {str(error) or type(error).__name__}.")
 
     async def _address(self, url: SplitResult) -> str:
-        """One address of the host, every one of which is allowed. Raises Refused, OSError."""
+        """One address of the host, every one of which is allowed. Raises WebhookRefused, OSError."""
         assert url.hostname is not None
         port = url.port or _PORTS[url.scheme]
         found = await asyncio.get_running_loop().getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
@@ -93,7 +93,7 @@ class WebhookKind:
         where = ipaddress.ip_address(address.partition("%")[0])
         inner = getattr(where, "ipv4_mapped", None) or where
         if not (inner.is_global and not inner.is_multicast) and not any(inner in network for network in self._allowed):
-            raise Refused(f"The host {host} is in a private network ({inner}); an operator can allow it (runner.webhook_networks).")
+            raise WebhookRefused(f"The host {host} is in a private network ({inner}); an operator can allow it (runner.webhook_networks).")
 
     async def _post(self, url: SplitResult, address: str, headers: Mapping[str, str], body: bytes) -> TaskOutcome:
         assert self._client is not None
@@ -109,7 +109,7 @@ class WebhookKind:
         )
         response = await self._client.send(request, stream=True)
         try:
-            text = await _beginning(response)
+            text = await _first_bytes(response)
         finally:
             await response.aclose()
         if response.is_success:
@@ -121,25 +121,25 @@ class WebhookKind:
 
 
 def checked_url(text: str) -> SplitResult:
-    """Raises Refused."""
+    """Raises WebhookRefused."""
     try:
         url = urlsplit(text)
         usable = url.scheme in _PORTS and bool(url.hostname) and (url.port is None or url.port > 0)
     except ValueError:
         usable = False
     if not usable or url.username is not None or not text.isascii() or not text.isprintable():
-        raise Refused("A webhook's url begins with http:// or https:// and has a host, no user and no password.")
+        raise WebhookRefused("A webhook's url begins with http:// or https:// and has a host, no user and no password.")
     return url
 
 
 def own_headers(given: Mapping[str, str]) -> dict[str, str]:
-    """Raises Refused."""
-    if len(given) > _MOST_HEADERS:
-        raise Refused(f"A webhook has at most {_MOST_HEADERS} headers of its own.")
+    """Raises WebhookRefused."""
+    if len(given) > _MAX_HEADERS:
+        raise WebhookRefused(f"A webhook has at most {_MAX_HEADERS} headers of its own.")
     for name, value in given.items():
-        bad = name.lower() in _OURS or name.lower().startswith("webhook-")
+        bad = name.lower() in _RESERVED_HEADERS or name.lower().startswith("webhook-")
         if bad or not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            raise Refused(f"A webhook may not set the header '{name[:64]}' to that value.")
+            raise WebhookRefused(f"A webhook may not set the header '{name[:64]}' to that value.")
     return {"user-agent": f"penstock/{__version__}", "accept-encoding": "identity", **given}
 
 
@@ -154,8 +154,8 @@ def signed(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[st
     return {"webhook-id": message_id, "webhook-timestamp": str(timestamp), "webhook-signature": f"v1,{signature}"}
 
 
-async def _beginning(response: httpx.Response) -> str:
-    """Enough of an answer to see what it says; the rest is not read."""
+async def _first_bytes(response: httpx.Response) -> str:
+    """The beginning of an answer, for the message; the rest is not read."""
     pieces: list[bytes] = []
     async for piece in response.aiter_raw(_KEPT_BODY_BYTES):
         pieces.append(piece)

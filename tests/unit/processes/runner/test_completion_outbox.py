@@ -6,8 +6,8 @@ from random import Random
 
 from penstock.domain.durable.leases import LeaseCompletion
 from penstock.domain.durable.tasks import CompletionKind, TaskStatus
+from penstock.processes.runner.completion_outbox import MOST_AT_ONCE, CompletionOutbox
 from penstock.processes.runner.link import Link
-from penstock.processes.runner.outbox import MOST_AT_ONCE, Outbox
 
 
 class Post:
@@ -34,10 +34,10 @@ async def sent(post: Post, count: int) -> None:
             await post.came.wait()
 
 
-def outbox(post: Post) -> tuple[Outbox, list[str]]:
+def outbox(post: Post) -> tuple[CompletionOutbox, list[str]]:
     acknowledged: list[str] = []
     link: Link = post  # type: ignore[assignment] # the part of it that is asked here
-    return Outbox(link, lambda task_id, lease_seq: acknowledged.append(task_id), Random(1)), acknowledged
+    return CompletionOutbox(link, lambda task_id, lease_seq: acknowledged.append(task_id), Random(1)), acknowledged
 
 
 async def test_a_single_end_is_told_at_once_and_many_gather() -> None:
@@ -73,6 +73,6 @@ async def test_a_full_call_does_not_wait_and_neither_does_the_end() -> None:
     assert post.calls == [10, MOST_AT_ONCE]
     box.put(end(2000))
     async with asyncio.timeout(5):
-        await box.emptied()
+        await box.flush()
     assert post.calls[2:] == [1]
     sending.cancel()

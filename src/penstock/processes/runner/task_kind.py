@@ -8,11 +8,11 @@ from penstock.domain.durable.leases import Lease
 from penstock.durable.tasks.inference import CallResponse
 from penstock.durable.tasks.outcome import TaskOutcome
 
-Report = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 """Hears how far a task is, as JSON text."""
 
 
-class Kind(Protocol):
+class TaskKind(Protocol):
     """A kind of task. Constructing does nothing."""
 
     @property
@@ -21,23 +21,23 @@ class Kind(Protocol):
         ...
 
     @property
-    def offers(self) -> str:
+    def functions(self) -> str:
         """JSON text of the functions with their own defaults; `[]` for a kind that has none."""
         ...
 
     async def open(self) -> None: ...
 
-    async def run(self, lease: Lease, report: Report) -> TaskOutcome:
+    async def run(self, lease: Lease, report: ProgressCallback) -> TaskOutcome:
         """Until it is done. Cancelling it stops the work at once. What it raises counts as an attempt that broke."""
         ...
 
     async def close(self) -> None: ...
 
 
-class Inferences(Protocol):
+class InferenceClient(Protocol):
     """Makes `/v1` calls on behalf of a task's submitter: through the pipeline of this process, or through a gateway's."""
 
-    async def ask(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> CallResponse:
+    async def call(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> CallResponse:
         """`own_class`: at the class of the submitter's plan instead of batch. Raises Unreachable."""
         ...
 
@@ -53,6 +53,6 @@ class KindOptions:
     modules: tuple[str, ...] = ()
     processes: int = 4
     """Child processes for functions, at most."""
-    inferences: Inferences | None = None
+    inferences: InferenceClient | None = None
     allowed_networks: tuple[str, ...] = ()
     """Private networks to which webhooks may go."""

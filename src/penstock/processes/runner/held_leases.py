@@ -1,4 +1,4 @@
-"""What a runner has in its hands: leases that wait for a slot, run, or whose end has not been acknowledged yet."""
+"""The leases that a runner holds: those that wait for a slot, run, or whose completion has not been acknowledged yet."""
 
 import asyncio
 from dataclasses import dataclass
@@ -7,56 +7,56 @@ from enum import Enum, auto
 from penstock.domain.durable.leases import Lease, LeaseRef
 
 
-class Stop(Enum):
+class StopReason(Enum):
     """Why a task is stopped before its end."""
 
     CANCELLED = auto()
-    """Somebody cancelled it: its end is told."""
+    """It was cancelled: its completion is reported."""
     LOST = auto()
-    """It belongs to another runner by now: nothing is told."""
+    """It belongs to another runner by now: nothing is reported."""
     DRAINING = auto()
-    """The runner stops: it is given back."""
+    """The runner stops: it is released."""
 
 
 @dataclass(slots=True, eq=False)
-class Holding:
+class HeldLease:
     lease: Lease
     running: asyncio.Task[None] | None = None
-    """None: it waits for a slot, or it has ended."""
-    stop: Stop | None = None
+    """None: it waits for a slot, or its work has ended."""
+    stop: StopReason | None = None
     ended: bool = False
 
     @property
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         return self.running is None and not self.ended
 
 
-class Holdings:
+class HeldLeases:
     """By task and lease: the same task may come back under a new lease while the old one is still being stopped."""
 
     def __init__(self) -> None:
-        self._all: dict[LeaseRef, Holding] = {}
+        self._all: dict[LeaseRef, HeldLease] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def add(self, lease: Lease) -> Holding:
-        holding = self._all[LeaseRef(lease.task_id, lease.lease_seq)] = Holding(lease)
-        return holding
+    def add(self, lease: Lease) -> HeldLease:
+        held_lease = self._all[LeaseRef(lease.task_id, lease.lease_seq)] = HeldLease(lease)
+        return held_lease
 
     def remove(self, task_id: str, lease_seq: int) -> None:
         self._all.pop(LeaseRef(task_id, lease_seq), None)
 
-    def get(self, held: LeaseRef) -> Holding | None:
-        return self._all.get(held)
+    def get(self, ref: LeaseRef) -> HeldLease | None:
+        return self._all.get(ref)
 
-    def named(self) -> list[LeaseRef]:
+    def refs(self) -> list[LeaseRef]:
         return list(self._all)
 
-    def each(self) -> list[Holding]:
+    def each(self) -> list[HeldLease]:
         return list(self._all.values())
 
-    def clear(self) -> list[Holding]:
+    def clear(self) -> list[HeldLease]:
         """Forget all; returns them, to be stopped."""
         gone = self.each()
         self._all.clear()

@@ -1,7 +1,7 @@
 """The processes that run users' functions: started when they are needed, ended by force when a function takes too long.
 
-A child runs one function at a time. Whoever wants to stop it early kills it: Python code cannot be interrupted otherwise, and a new child
-is there in a moment.
+A child runs one function at a time. To stop a function early, the child is killed: Python code cannot be interrupted otherwise, and a new
+child starts in a moment.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from typing import cast
 import structlog
 
 from penstock.processes.runner import frames
-from penstock.processes.runner.frames import LENGTH, Done, FromChild, Hello, Raised, Report, Run
+from penstock.processes.runner.frames import LENGTH, DoneFrame, FromChild, HelloFrame, ProgressFrame, RaisedFrame, RunFrame
 
 log = structlog.get_logger("penstock.runner")
 START_SECONDS = 60.0
 """Importing a user's modules may take a while; longer is a fault."""
-_LAST_WORDS_SECONDS = 1.0
+_EXIT_SECONDS = 1.0
 
 
 class CannotImport(Exception):
@@ -33,23 +33,23 @@ class Crashed(Exception):
     """The child ended in the middle of a function."""
 
 
-class Children:
-    """At most `most` of them. `open` starts the first one, which tells what functions there are."""
+class ChildPool:
+    """At most `max_processes` of them. `open` starts the first one, which declares its functions."""
 
-    def __init__(self, modules: Sequence[str], most: int) -> None:
+    def __init__(self, modules: Sequence[str], max_processes: int) -> None:
         self._modules = tuple(modules)
-        self._most = most
+        self._max_processes = max_processes
         self._idle: deque[Child] = deque()
         self._alive: set[Child] = set()
         self._starting = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self.offers = b"[]"
+        self.functions = b"[]"
         """JSON text of the functions and their defaults."""
 
     async def open(self) -> None:
         """Raises CannotImport."""
         child = await self._start()
-        self.offers = bytes(child.functions)
+        self.functions = bytes(child.functions)
         self._idle.append(child)
 
     async def close(self) -> None:
@@ -57,18 +57,18 @@ class Children:
             child.kill()
         await asyncio.gather(*(child.ended.wait() for child in list(self._alive)))
 
-    async def run(self, work: Run, report: Callable[[bytes], None]) -> Done | Raised:
-        """Raises Crashed, CannotImport. Whoever cancels this kills the child."""
-        child = self._idle_one() or await self._take()
+    async def run(self, work: RunFrame, report: Callable[[bytes], None]) -> DoneFrame | RaisedFrame:
+        """Raises Crashed, CannotImport. Cancelling this kills the child."""
+        child = self._pop_idle() or await self._start_or_wait()
         try:
             return await child.run(work, report)
         except BaseException:
             child.kill()
             raise
         finally:
-            self._give_back(child)
+            self._put_back(child)
 
-    def _idle_one(self) -> "Child | None":
+    def _pop_idle(self) -> "Child | None":
         while self._idle:
             child = self._idle.pop()  # the one that ran last: its memory is warm, and the others may be swapped out
             if child.is_alive:
@@ -76,10 +76,10 @@ class Children:
             self._alive.discard(child)
         return None
 
-    async def _take(self) -> "Child":
-        while len(self._alive) + self._starting >= self._most:
-            await self._freed()
-            if (child := self._idle_one()) is not None:
+    async def _start_or_wait(self) -> "Child":
+        while len(self._alive) + self._starting >= self._max_processes:
+            await self._wait_for_free()
+            if (child := self._pop_idle()) is not None:
                 return child
         self._starting += 1
         try:
@@ -90,8 +90,8 @@ class Children:
         finally:
             self._starting -= 1
 
-    async def _freed(self) -> None:
-        """Until a child, or a place for one, is free; whoever was woken looks again."""
+    async def _wait_for_free(self) -> None:
+        """Until a child is idle or another one may start; the caller checks again."""
         waiting = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         try:
@@ -108,7 +108,7 @@ class Children:
                 waiting.set_result(None)
                 return
 
-    def _give_back(self, child: "Child") -> None:
+    def _put_back(self, child: "Child") -> None:
         if child.is_alive:
             self._idle.append(child)
         else:
@@ -131,7 +131,7 @@ class Child(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting: asyncio.Future[FromChild] | None = None
-        self._report: Callable[[bytes], None] = _nobody
+        self._report: Callable[[bytes], None] = _ignore
         self._killed = False
         self._reaping: asyncio.Task[None] | None = None
         self.ended = asyncio.Event()
@@ -159,13 +159,13 @@ class Child(asyncio.Protocol):
         except (TimeoutError, Crashed) as error:
             self.kill()
             raise CannotImport(f"the process for functions did not start: {str(error) or 'it took too long'}") from error
-        assert isinstance(hello, Hello)
+        assert isinstance(hello, HelloFrame)
         if hello.problem:
             self.kill()
             raise CannotImport(hello.problem)
         self.functions = bytes(hello.functions)
 
-    async def run(self, work: Run, report: Callable[[bytes], None]) -> Done | Raised:
+    async def run(self, work: RunFrame, report: Callable[[bytes], None]) -> DoneFrame | RaisedFrame:
         """Raises Crashed."""
         if self._transport is None:
             raise Crashed("The process for functions has ended.")
@@ -175,8 +175,8 @@ class Child(asyncio.Protocol):
         try:
             answer = await self._waiting
         finally:
-            self._waiting, self._report = None, _nobody
-        assert isinstance(answer, Done | Raised)
+            self._waiting, self._report = None, _ignore
+        assert isinstance(answer, DoneFrame | RaisedFrame)
         return answer
 
     def kill(self) -> None:
@@ -190,7 +190,7 @@ class Child(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # what the child says
+    # messages of the child
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
@@ -204,10 +204,10 @@ class Child(asyncio.Protocol):
                 return
             message = frames.from_child(bytes(buffer[LENGTH.size : end]))
             del buffer[:end]
-            self._heard(message)
+            self._receive(message)
 
-    def _heard(self, message: FromChild) -> None:
-        if isinstance(message, Report):
+    def _receive(self, message: FromChild) -> None:
+        if isinstance(message, ProgressFrame):
             self._report(bytes(message.value))
         elif self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(message)
@@ -221,7 +221,7 @@ class Child(asyncio.Protocol):
         assert self._process is not None
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+            async with asyncio.timeout(_EXIT_SECONDS):
                 await loop.run_in_executor(None, self._process.wait)
         except TimeoutError:
             self.kill()
@@ -239,5 +239,5 @@ def _how_it_ended(code: int) -> str:
     return f"The process that ran the function was killed by {name}{memory}."
 
 
-def _nobody(value: bytes) -> None:
+def _ignore(value: bytes) -> None:
     pass
