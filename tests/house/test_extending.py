@@ -1,5 +1,8 @@
 """docs/extending.md names every family with its folder, and every extension point has a contract and an example of a screen at most."""
 
+import ast
+import importlib
+import importlib.util
 import re
 
 import pytest
@@ -34,3 +37,23 @@ def test_overview_lists_every_section_and_suites_that_exist() -> None:
 def test_section_has_a_contract_and_a_short_example(title: str) -> None:
     assert "Contract: " in SECTIONS[title]
     assert 0 < len([line for line in EXAMPLES[title].splitlines() if line.strip()]) <= MOST_LINES
+
+
+@pytest.mark.parametrize("title", EXAMPLES)
+def test_everything_that_an_example_imports_exists(title: str) -> None:
+    imports = [node for node in ast.walk(ast.parse(EXAMPLES[title])) if isinstance(node, ast.ImportFrom)]
+    named = [(node.module or "", alias.name) for node in imports for alias in node.names if (node.module or "").startswith("penstock")]
+    assert [f"{module}.{name}" for module, name in named if not _found(module, name)] == []
+
+
+def _found(module: str, name: str) -> bool:
+    try:
+        return hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f"{module}.{name}") is not None
+    except ImportError:
+        return False
+
+
+def test_files_and_names_in_the_text_of_the_page_exist() -> None:
+    named = {word for word in re.findall(r"`([a-z_]+/[\w./]+)`", text(PAGE)) if word not in {"src/penstock/"}}
+    assert len(named) > 20
+    assert sorted(name for name in named if not (PACKAGE / name).exists() and not (ROOT / name).exists()) == []

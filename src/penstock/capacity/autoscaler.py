@@ -59,6 +59,7 @@ class Autoscaler:
         self._seen = False
 
     def decide(self, seen: Observation) -> Plan:
+        """What should be done now, from what is observed. It also notes the observation, so call it once for each."""
         rules, now = self.rules, self._now()
         ready, starting = seen.of(_READY), seen.of(_STARTING)
         current = len(ready) + len(starting)

@@ -142,6 +142,7 @@ class ClientConnection(asyncio.Protocol):
             call.failed(TransportFailure("reset", f"connection lost: {exc or 'closed by the peer'}"))
 
     def data_received(self, data: bytes) -> None:
+        """Bytes from the peer: a head and body like the last ones go to the sink in one call, all others through the parser."""
         call = self._call
         if call is None:
             # Bytes that nobody asked for: this connection can no longer be trusted.

@@ -23,7 +23,7 @@ from penstock.domain.durable.leases import Lease
 from penstock.domain.models import ModelRecord, Price
 from penstock.durable.tasks.outcome import AttemptFailed, Succeeded
 from penstock.processes.runner import functions
-from penstock.processes.runner.work import KindOptions
+from penstock.processes.runner.task_kind import KindOptions
 from penstock.storage.stores import open_store
 from tests.contract.compute.engines.subjects import chunks, serving
 from tests.contract.extending.page import EXAMPLES, imported, write

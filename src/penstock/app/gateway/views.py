@@ -70,6 +70,7 @@ class LiveWorkers:
         return await worker_logs.tail(record, lines)
 
     async def probe_upstream(self, url: str, secret: str) -> Sequence[ModelOffer]:
+        """Raises UpstreamFailed."""
         try:
             return (await probe(url, secret, _PROBE_SECONDS)).models
         except ProbeFailed as error:

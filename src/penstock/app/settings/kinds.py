@@ -12,7 +12,10 @@ MIB = 1024 * KIB
 
 
 def split(value: Any) -> Any:
-    """A list from one text: JSON when it looks like it, else comma-separated."""
+    """A list from one text: JSON when it looks like it, else comma-separated.
+
+    Raises ValueError for a text that looks like a JSON list and is not one.
+    """
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):

@@ -144,7 +144,7 @@ def around_proxies(connection: Connection) -> dict[str, None]:
 
 @contextmanager
 def network_problems(root: str) -> Iterator[None]:
-    """What the network does becomes one sentence."""
+    """What the network does becomes one sentence. Raises Failed."""
     import httpx
 
     try:

@@ -60,7 +60,7 @@ def look_at(file: Path) -> tuple[str, str]:
 
 
 def read_state(note: Path, file: Path, root: str) -> RunState | None:
-    """The run of this content on this gateway that is noted there; None: there is none."""
+    """The run of this content on this gateway that is noted there; None: there is none. Raises Failed."""
     try:
         state = RunState(**json.loads(note.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -71,7 +71,7 @@ def read_state(note: Path, file: Path, root: str) -> RunState | None:
 
 
 def write_state(note: Path, state: RunState) -> None:
-    """Whole or not at all."""
+    """Whole or not at all. Raises Failed."""
     part = note.with_name(note.name + ".part")
     try:
         part.write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
@@ -90,7 +90,7 @@ def upload(api: Api, file: Path) -> str:
 
 
 def download(api: Api, file_id: str, place: Path) -> None:
-    """Under its name only when it is whole."""
+    """Under its name only when it is whole. Raises Failed."""
     part = place.with_name(f"{place.name}.{os.getpid()}.part")
     path = f"/v1/files/{segment(file_id)}/content"
     try:

@@ -10,13 +10,14 @@ class BadOption(ValueError):
 
 
 def check_names(engine: str, options: Options, known: frozenset[str]) -> None:
+    """Raises BadOption for a name that is not in `known`."""
     unknown = sorted(set(options) - known)
     if unknown:
         raise BadOption(f"the engine {engine!r} has no option {unknown[0]!r}; it has: {', '.join(sorted(known))}")
 
 
 def choice(options: Options, name: str, allowed: tuple[str, ...]) -> str:
-    """One of some words; the first is the default."""
+    """One of some words; the first is the default. Raises BadOption."""
     value = options.get(name, allowed[0])
     if value not in allowed:
         raise BadOption(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
@@ -24,7 +25,7 @@ def choice(options: Options, name: str, allowed: tuple[str, ...]) -> str:
 
 
 def number(options: Options, name: str, default: float) -> float:
-    """A positive number, `inf` included."""
+    """A positive number, `inf` included. Raises BadOption."""
     text = options.get(name)
     if text is None:
         return default
@@ -38,6 +39,7 @@ def number(options: Options, name: str, default: float) -> float:
 
 
 def whole(options: Options, name: str, default: int) -> int:
+    """A positive whole number. Raises BadOption."""
     value = float(number(options, name, default))
     if not value.is_integer():
         raise BadOption(f"{name} must be a whole number, not {options[name]!r}")
@@ -45,16 +47,18 @@ def whole(options: Options, name: str, default: int) -> int:
 
 
 def needed(engine: str, options: Options, name: str) -> None:
+    """Raises BadOption when the option is missing or empty."""
     if not options.get(name):
         raise BadOption(f"the engine {engine!r} needs the option {name!r}")
 
 
 def yes(options: Options, name: str) -> bool:
+    """Whether an option of `yes` and `no` is `yes`; the default is no. Raises BadOption."""
     return choice(options, name, ("no", "yes")) == "yes"
 
 
 def pairs(options: Options, name: str) -> dict[str, str]:
-    """NAME=VALUE,NAME=VALUE."""
+    """NAME=VALUE,NAME=VALUE. Raises BadOption."""
     found: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in options.get(name, "").split(","))):
         key, equals, value = part.partition("=")

@@ -89,6 +89,10 @@ class OpenAiRelay:
         return _value(_decoded(body), "model")
 
     async def answer(self, operation: Operation, body: bytes) -> Answer:
+        """Send the body to the server. An answer without a length is relayed while it arrives, any other is read whole.
+
+        Raises BadRequest for tensors, InvalidJson, DeadlineExceeded and UpstreamFailed when the server is silent or breaks off.
+        """
         if operation is Operation.INFER:
             raise BadRequest("This model takes text, not tensors.", param="model")
         self._check(body)

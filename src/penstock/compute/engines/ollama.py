@@ -144,7 +144,10 @@ class OllamaEngine:
         return await answers.answer(self, operation, body, self._next_id(), int(self._clock.time()))
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Sequence[Event], None]:
-        """One call to the server for each prompt, one after the other: it would queue them anyway."""
+        """One call to the server for each prompt, one after the other: it would queue them anyway.
+
+        Raises UpstreamFailed when an answer breaks off.
+        """
         bodies.check(request, logprobs=self._logprobs)
         offer = self._offer(request.model, request.max_tokens)
         readings = [replies.Reading(at, lambda: f"call_{self._next_id()}") for at in range(len(request.prompts))]
@@ -173,6 +176,7 @@ class OllamaEngine:
                     yield events
 
     async def embed(self, request: EmbeddingRequest) -> Embedded:
+        """One call for all inputs. Raises ModelNotFound, UpstreamFailed."""
         offer = self._offer(request.model, None)
         body = bodies.embedding(request, {**self._fixed, "model": offer.engine_name or offer.id})
         async with self._sent("/api/embed", body) as response:

@@ -87,6 +87,7 @@ class SimEngine:
         return await answers.answer(self, operation, body, answer_id, int(self._clock.time()))
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Sequence[Event], None]:
+        """Write the scripts of all choices first, then tell them at the pace of the simulated GPU. Raises as `Generator` does."""
         gpu, model = self._serving(request.model)
         prompts = tokens.count_prompts(request)
         scripts = write(request, _room(request, max(prompts), model.context_length))
@@ -107,6 +108,7 @@ class SimEngine:
                 gpu.cancel(line)
 
     async def embed(self, request: EmbeddingRequest) -> Embedded:
+        """Vectors after the time that the simulated GPU needs to read. Raises BadRequest, ContextLengthExceeded."""
         gpu, model = self._serving(request.model)
         dimensions = request.dimensions or embedding.DIMENSIONS
         if dimensions > embedding.MOST_DIMENSIONS:

@@ -90,6 +90,7 @@ class TransformersEngine:
         return await answers.answer(self, operation, body, self._new_id(), int(time.time()))
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Sequence[Event], None]:
+        """Tokens of all choices as the batch makes them. Raises UnsupportedParameter for a model of embeddings, ContextLengthExceeded."""
         from penstock.compute.engines._transformers.sequences import Inbox
 
         model = self._serving(request.model)
@@ -117,6 +118,7 @@ class TransformersEngine:
             model.batch.cancel(everyone)
 
     async def embed(self, request: EmbeddingRequest) -> Embedded:
+        """Vectors, made between two steps of the batch. Raises BadRequest for `dimensions`, ContextLengthExceeded."""
         from penstock.compute.engines._transformers.reading import vectors
 
         model = self._serving(request.model)

@@ -126,6 +126,7 @@ class TritonEngine:
         return await answers.answer(self, operation, body, f"{self._process}{next(self._ids):012x}", int(self._clock.time()))
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Sequence[Event], None]:
+        """One call to the server for each prompt, one after the other. Raises BadRequest for a model that takes tensors."""
         info = self._info(request.model)
         if not info.makes_text:
             raise BadRequest(f"The model '{info.name}' takes tensors, not text: use /v1/models/{info.name}/infer.", param="model")
@@ -154,6 +155,7 @@ class TritonEngine:
         yield [TokenCount(sum(one.prompt for one in counts), sum(one.completion for one in counts), estimated=estimated)]
 
     async def embed(self, request: EmbeddingRequest) -> Embedded:
+        """Raises BadRequest: a Triton model takes tensors."""
         raise BadRequest(f"The model '{request.model}' takes tensors: use /v1/models/{request.model}/infer.", param="model")
 
     async def _infer(self, body: bytes) -> Answer:

@@ -84,7 +84,7 @@ def _policy_of(spec: TaskSpec) -> KindPolicy:
 def new_tasks(specs: Sequence[TaskSpec], submitter: Submitter, now: float, policy_of: PolicyOf = _policy_of) -> Iterator[NewTask]:
     """In an order in which parents come before children; the first item is made after everything between the tasks was checked.
 
-    Raises BadRequest and its kin, each with the index of the task in `param`.
+    Raises TooManyTasks for a submission above the limit, BadRequest and Unprocessable with the index of the task in `param`.
     """
     if not specs:
         raise BadRequest("There is no task in this submission.", param="tasks")

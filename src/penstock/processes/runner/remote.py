@@ -45,7 +45,7 @@ class RemoteLink:
         await self._client.close()
 
     async def join(self, info: RunnerInfo) -> str:
-        """Raises JoinRefused."""
+        """Raises JoinRefused, PortUnavailable."""
         body = wire.RunnerJoin(
             public_key=self._client.public_key,
             token=self._token,

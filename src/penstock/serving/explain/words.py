@@ -13,6 +13,7 @@ _OUTCOMES = {"": "answered", "client_left": "client_left", "replayed": "replayed
 
 
 def explanation(decision: RequestOutcome) -> Explanation:
+    """A decision as people read it, with its timeline and the settings that would have changed it."""
     seen, demand = decision.snapshot, decision.demand
     return Explanation(
         id=decision.request_id,
@@ -67,6 +68,7 @@ def limits(block: bytes) -> tuple[LimitStanding, ...]:
 
 
 def candidates(seen: RoutingSnapshot, decision: RequestOutcome) -> tuple[CandidateView, ...]:
+    """The workers among which was chosen, with their numbers just before the choice."""
     failed = {each.worker_id for each in decision.tries}
     views = []
     numbers = zip(seen.candidates, seen.numbers[0::3], seen.numbers[1::3], seen.limits, strict=True)

@@ -40,7 +40,7 @@ class UnknownScenario(ValueError):
 
 
 def chosen(names: Sequence[str], trace: Sequence[Ask] = ()) -> tuple[Scenario, ...]:
-    """`all`, or scenarios by name."""
+    """`all`, or scenarios by name. Raises UnknownScenario."""
     known = {one.name: one for one in scenarios(trace)}
     if "all" in names:
         return tuple(known.values())

@@ -16,7 +16,10 @@ class UnreadableTrace(ValueError):
 
 
 def azure(lines: Iterable[str]) -> list[Ask]:
-    """Azure's LLM inference trace 2023 (Patel et al., "Splitwise", ISCA 2024): a moment, tokens of the prompt, tokens of the answer."""
+    """Azure's LLM inference trace 2023 (Patel et al., "Splitwise", ISCA 2024): a moment, tokens of the prompt, tokens of the answer.
+
+    Raises UnreadableTrace.
+    """
     rows = csv.DictReader(lines)
     if tuple(rows.fieldnames or ()) != _AZURE:
         raise UnreadableTrace(f"line 1: expected {','.join(_AZURE)}")

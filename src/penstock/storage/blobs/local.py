@@ -35,6 +35,7 @@ class LocalBlobs:
         return LocalWriter(await _on_disk(_begin, part), part, path)
 
     async def read(self, name: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Raises NotFound at the first piece."""
         try:
             file = await _on_disk(_opened, self._path(name), start)
         except FileNotFoundError:

@@ -21,6 +21,7 @@ class MemoryBlobs:
         return MemoryWriter(self._blobs, self._unfinished, name)
 
     async def read(self, name: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Raises NotFound at the first piece."""
         found = self._blobs.get(name)
         if found is None:
             raise NotFound("There is no such file.")

@@ -121,6 +121,7 @@ def generation_request(operation: Operation, body: bytes) -> g.GenerationRequest
 
 
 def embedding_request(body: bytes) -> g.EmbeddingRequest:
+    """An embeddings body. Raises InvalidJson, BadRequest with `param`."""
     call = _decode(_embedding, body)
     inputs = _texts_or_tokens(call.input, "input")
     if not inputs or any(len(one) == 0 for one in inputs):

@@ -80,7 +80,10 @@ def _opening(service_tier: str) -> bytes:
 
 
 def embeddings_as(body: bytes, encoding: str | None) -> bytes:
-    """The reply with embeddings as `float` or `base64` (float32, little endian), whatever the engine chose; None: `float`."""
+    """The reply with embeddings as `float` or `base64` (float32, little endian), whatever the engine chose; None: `float`.
+
+    Raises GarbledReply.
+    """
     fields: dict[str, Any] = dict(_fields.decode(body))
     raw = bytes(fields.get("data", b"[]"))
     if (b'"embedding":"' in raw or b'"embedding": "' in raw) == (encoding == "base64"):

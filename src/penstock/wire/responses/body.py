@@ -142,7 +142,10 @@ def _check(request: ResponseBody) -> None:
 
 
 def chat_body(request: ResponseBody, own: Sequence[Json], before: Sequence[Json] = ()) -> bytes:
-    """The chat completion: `before` are the items of the answers that this one continues, `own` its input."""
+    """The chat completion: `before` are the items of the answers that this one continues, `own` its input.
+
+    Raises BadRequest when there is no message.
+    """
     tools, choice = _tools(request)
     said = items.messages([*before, *own])
     if request.instructions:

@@ -26,7 +26,10 @@ def check(request: GenerationRequest, *, logprobs: bool) -> None:
 
 
 def generation(request: GenerationRequest, prompt: Prompt, fixed: Mapping[str, Any], *, context: int | None) -> tuple[str, Body]:
-    """Path and body for one prompt. `fixed`: fields that the operator set; `context`: `num_ctx`, None leaves it to the server."""
+    """Path and body for one prompt. `fixed`: fields that the operator set; `context`: `num_ctx`, None leaves it to the server.
+
+    Raises UnsupportedParameter for a prompt of token ids.
+    """
     body: Body = {
         "model": request.model,
         "stream": True,
@@ -49,6 +52,7 @@ def generation(request: GenerationRequest, prompt: Prompt, fixed: Mapping[str, A
 
 
 def embedding(request: EmbeddingRequest, fixed: Mapping[str, Any]) -> Body:
+    """The body for `/api/embed`. Raises UnsupportedParameter for an input of token ids."""
     if not all(isinstance(one, str) for one in request.inputs):
         raise UnsupportedParameter("Ollama reads text, not token ids.", param="input")
     body: Body = {"model": request.model, "input": list(request.inputs), "truncate": False, **fixed}

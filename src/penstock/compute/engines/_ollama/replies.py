@@ -115,6 +115,7 @@ class Reading:
         """Loading and reading the prompt, as the server measured it."""
 
     def events(self, piece: Piece) -> Sequence[Event]:
+        """What one line of the stream means. A line with several log probabilities becomes one event for each token."""
         found: list[Event] = []
         text = piece.message.content or piece.response
         logprobs = [_logprob(one) for one in piece.logprobs or ()]

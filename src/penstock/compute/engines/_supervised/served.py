@@ -137,6 +137,7 @@ class ServedEngine:
         return self._relay.load()
 
     async def answer(self, operation: Operation, body: bytes) -> Answer:
+        """Relay to the server. Raises Overloaded while it starts, ModelNotFound, and as the relay does."""
         if self.supervisor is None or self.supervisor.state is not ServerState.READY:
             raise Overloaded("The engine of this worker is starting.", retry_after_seconds=2.0)
         name = self._relay.model_of(body)

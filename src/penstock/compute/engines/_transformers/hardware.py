@@ -40,6 +40,8 @@ def dtype(wanted: str, stored: str, weights_as_float32: int, hardware: Hardware)
     """The name of the number format to compute in. `stored` is the checkpoint's own, `weights_as_float32` bytes.
 
     On a CPU float32 is fastest where it fits; else what the checkpoint has, where the device can do it.
+
+    Raises BadOption for a format that is not known.
     """
     if wanted != "auto":
         if wanted not in DTYPES:

@@ -78,6 +78,7 @@ class GrpcServer:
         return tensors.infer_response(response.model_name, response.model_version, response.id, _outputs(response))
 
     async def generate(self, info: ModelInfo, fields: Fields) -> AsyncGenerator[Sequence[Mapping[str, Any]], None]:
+        """Outputs as they arrive, by name. Closing the generator cancels the call. Raises the domain's error for what the server says."""
         specs = {spec.name: spec for spec in info.inputs}
         call = _message(info.name, [_given(specs[name], value) for name, value in fields.items()], "")
         # So that the end is a message of its own also when the last piece was empty.

@@ -105,6 +105,7 @@ class HttpServer:
         return response.content
 
     async def generate(self, info: ModelInfo, fields: Fields) -> AsyncGenerator[Sequence[Mapping[str, Any]], None]:
+        """Outputs as they arrive, by name; a model that is not decoupled answers once. Raises DeadlineExceeded, UpstreamFailed."""
         body = msgspec.json.encode(fields)
         if not info.decoupled:
             response = await self._post(f"/v2/models/{info.name}/generate", body)

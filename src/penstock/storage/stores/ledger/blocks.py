@@ -55,6 +55,7 @@ class BlockStorage:
         self._database = database
 
     async def records(self, query: UsageQuery, after: str | None) -> list[UsageRecord]:
+        """Blocks from the newest on, until none of those left can hold a record of the page."""
         end = None
         if after is not None:
             last = await self.record(after)

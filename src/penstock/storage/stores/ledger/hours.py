@@ -24,6 +24,7 @@ class Span:
 
 
 def span(since: float | None, until: float | None) -> Span:
+    """Split a time range into whole hours, of which there are sums, and parts of an hour at its edges."""
     since, until = _held(since), _held(until)
     if since is not None and until is not None:
         if since >= until:

@@ -41,6 +41,7 @@ class RowStorage:
         self._database = database
 
     async def append(self, batch_id: str, records: Sequence[UsageRecord], now: float) -> bool:
+        """One row for each record and the sums by hour, in one transaction; False when a batch of that id is there."""
         hours = Hours()
         texts = []
         for start in range(0, len(records), _SLICE):

@@ -34,6 +34,7 @@ class SqlPolicies:
         return [_version(row) for row in await self._database.rows(query if before is None else query.where(_TABLE.c.version < before))]
 
     async def save(self, new: PolicyVersion) -> bool:
+        """Also writes the plans to their own table. False when another version came first. Raises Conflict for a plan that is in use."""
         async with self._database.write() as connection:
             # Whoever locks the counter first is first: the other then sees this version.
             await connection.execute(select(change_counter.c.version).with_for_update())
