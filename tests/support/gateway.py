@@ -20,6 +20,7 @@ from penstock.domain.ports import Store, UsageQuery
 from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerState
 from penstock.serving.routing.member import Member
+from tests.support.waiting import until
 
 READY_SECONDS = 20.0
 CHAT = "/v1/chat/completions"
@@ -132,16 +133,6 @@ async def sim_worker(running: Platform, directory: Path, engine: str = "sim", **
         yield worker
     finally:
         await worker.close()
-
-
-async def until(condition: Callable[[], object], seconds: float = 5.0, explain: Callable[[], object] = lambda: "") -> None:
-    """Let the loop run until something is so."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not condition():  # noqa: ASYNC110 - any condition: most have no event of their own
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        raise AssertionError(f"still not so after {seconds} s: {explain()}") from None
 
 
 # --- a server that follows a script ----------------------------------------------------------------------------------

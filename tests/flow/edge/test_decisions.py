@@ -12,7 +12,8 @@ import httpx
 
 from penstock.cli.exits import ExitCode
 from penstock.domain.principal import Principal, Scope, SystemActor
-from tests.support.gateway import CHAT, Client, Platform, platform, reply, scripted, until, well
+from tests.support.gateway import CHAT, Client, Platform, platform, reply, scripted, well
+from tests.support.waiting import until, until_answer
 
 GRAMMAR = re.compile(
     r"(?P<id>req_[0-9a-f]+);class=[a-z]+"
@@ -122,9 +123,7 @@ async def test_a_sample_outlives_the_memory_of_the_gateway(tmp_path: Path) -> No
     explain = {"sample_share": 1.0}
     async with scripted(well) as (server,), platform(tmp_path, [server.url], explain=explain) as gate:
         answer = await gate.chat()
-        async with asyncio.timeout(10):
-            while await gate.gateway.store.decisions.get(decision_id(answer)) is None:  # noqa: ASYNC110 - the store has no event for it
-                await asyncio.sleep(0.05)
+        await until_answer(lambda: gate.gateway.store.decisions.get(decision_id(answer)), lambda kept: kept is not None)
         remembered = (await gate.http.get(f"/api/decisions/{decision_id(answer)}")).json()
     async with scripted(well) as (server,), platform(tmp_path, [server.url], explain=explain) as again:
         assert again.gateway.rooms.decisions.find(decision_id(answer)) is None

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from penstock.domain.usage import Outcome
-from tests.support.gateway import MODEL, Client, Platform, Script, platform, raw, reply, scripted, sim_worker, token_event, until, well
+from tests.support.gateway import MODEL, Client, Platform, Script, platform, raw, reply, scripted, sim_worker, token_event, well
+from tests.support.waiting import until
 
 EJECT_SECONDS = 1.2
 ROUTING = {"eject_seconds": EJECT_SECONDS, "eject_share": 0.5}

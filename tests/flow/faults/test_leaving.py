@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from penstock.domain.usage import Outcome
-from tests.support.gateway import Client, Platform, RawClient, ScriptedServer, platform, raw, scripted, sim_worker, token_event, until
+from tests.support.gateway import Client, Platform, RawClient, ScriptedServer, platform, raw, scripted, sim_worker, token_event
+from tests.support.waiting import until
 
 PROMPT_TOKENS = 11
 

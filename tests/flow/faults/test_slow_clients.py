@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from penstock.domain.usage import Outcome
-from tests.support.gateway import CHAT, Client, Platform, ScriptedServer, platform, raw, request, token_event, until
+from tests.support.gateway import CHAT, Client, Platform, ScriptedServer, platform, raw, request, token_event
+from tests.support.waiting import until
 
 LIMITS = {"header_timeout_seconds": 1.0, "body_timeout_seconds": 2.0, "idle_timeout_seconds": 1.0}
 SWEEP = 1.5

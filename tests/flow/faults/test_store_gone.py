@@ -11,7 +11,8 @@ import pytest
 
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import Store
-from tests.support.gateway import CHAT, Client, Platform, ScriptedServer, full_stream, platform, raw, until
+from tests.support.gateway import CHAT, Client, Platform, ScriptedServer, full_stream, platform, raw
+from tests.support.waiting import until
 
 ADMISSION = {"change_poll_seconds": 0.05}
 

@@ -24,9 +24,9 @@ from tests.support.gateway import (
     reply,
     scripted,
     token_event,
-    until,
     usage,
 )
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SILENCE = 0.4

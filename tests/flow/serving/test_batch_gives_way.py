@@ -8,7 +8,8 @@ from penstock.domain.call import Call
 from penstock.domain.errors import PenstockError
 from penstock.domain.inference import Operation
 from penstock.domain.principal import Principal, ServiceClass
-from tests.support.gateway import Client, Platform, platform, reply, scripted, until
+from tests.support.gateway import Client, Platform, platform, reply, scripted
+from tests.support.waiting import until
 
 
 class Awaited:

@@ -3,7 +3,6 @@
 The whole gateway, a worker of ours with the simulated engine, prices through the API. Nothing here calls the product's own pricing.
 """
 
-import asyncio
 import contextlib
 import json
 import shutil
@@ -15,7 +14,8 @@ from typing import Any
 import httpx
 
 from penstock.app.runner import OwnRunner
-from tests.support.gateway import CHAT, Platform, platform, sim_worker, until
+from tests.support.gateway import CHAT, Platform, platform, sim_worker
+from tests.support.waiting import until, until_answer
 
 MODEL = "sim-small"
 IN, CACHED, OUT = 3_210_000, 1_070_000, 7_770_000
@@ -95,10 +95,11 @@ async def in_a_batch(running: Platform, body: dict[str, Any]) -> tuple[int, int,
         submitted = await running.http.post("/api/tasks", json={"tasks": [task]})
         assert submitted.status_code == 201, submitted.text
         task_id = submitted.json()["data"][0]["id"]
-        async with asyncio.timeout(SECONDS):
-            while (shown := (await running.http.get(f"/api/tasks/{task_id}")).json())["status"] != "succeeded":
-                assert shown["status"] != "failed", shown
-                await asyncio.sleep(0.01)
+        answered = await until_answer(
+            lambda: running.http.get(f"/api/tasks/{task_id}"), lambda got: got.json()["status"] in ("succeeded", "failed"), SECONDS
+        )
+        shown = answered.json()
+        assert shown["status"] == "succeeded", shown
     finally:
         await runner.close()
     answer = shown["result"]["body"]

@@ -1,6 +1,5 @@
 """Workers of one model whose engines can different things, and models that take tensors instead of text."""
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from tests.contract.compute.engines.ollama_server import OllamaServer
 from tests.contract.compute.engines.subjects import FAST
 from tests.contract.compute.engines.triton_server import TritonServer
 from tests.support.gateway import Client, Platform, platform, scripted, sim_worker
+from tests.support.waiting import until
 
 ADD: dict[str, Any] = {
     "inputs": [
@@ -67,8 +67,7 @@ async def test_an_upstream_that_would_drop_a_parameter_is_not_asked(tmp_path: Pa
     async with scripted(script) as [server], platform(tmp_path, [server.url]) as gate:
         server.owned_by = "library"
         await gate.until_ready(1)
-        while not gate.member().unsupported:  # noqa: ASYNC110 - the first probe
-            await asyncio.sleep(0.01)
+        await until(lambda: gate.member().unsupported, 10)
         refused = await gate.chat(logprobs=True)
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "logprobs")
         neutral = await gate.chat(logprobs=False, n=1, tool_choice=None)

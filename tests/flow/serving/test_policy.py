@@ -16,7 +16,8 @@ from penstock.domain.ports import Store
 from penstock.domain.principal import Principal, Scope, ServiceClass, SystemActor
 from penstock.storage.stores import make_store
 from tests.support import postgres
-from tests.support.gateway import CHAT, Client, Platform, platform, reply, scripted, until
+from tests.support.gateway import CHAT, Client, Platform, platform, reply, scripted
+from tests.support.waiting import until
 
 IN_FORCE_SECONDS = 1.0
 

@@ -13,8 +13,9 @@ from penstock.domain.principal import Principal, Scope, SystemActor
 from penstock.domain.usage import Outcome
 from penstock.storage.stores import make_store
 from tests.support import postgres
-from tests.support.gateway import CHAT, Client, Platform, data_events, platform, raw, reply, scripted, token_event, until
+from tests.support.gateway import CHAT, Client, Platform, data_events, platform, raw, reply, scripted, token_event
 from tests.support.sources import ROOT
+from tests.support.waiting import until
 
 
 async def seven_tokens(client: Client) -> None:

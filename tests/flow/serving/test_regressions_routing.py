@@ -8,7 +8,8 @@ from typing import Any
 
 from penstock.compute.worker import Worker, WorkerPlan
 from penstock.domain.workers import WorkerState
-from tests.support.gateway import MODEL, Client, Platform, data_events, platform, reply, scripted, sim_worker, token_event, until, well
+from tests.support.gateway import MODEL, Client, Platform, data_events, platform, reply, scripted, sim_worker, token_event, well
+from tests.support.waiting import until
 
 QUICK: dict[str, Any] = {"probe_seconds": 0.05, "connect_seconds": 1.0, "first_byte_seconds": 0.4, "between_chunks_seconds": 0.4}
 SOON: dict[str, Any] = {"suspect_seconds": 0.5, "dead_seconds": 1.0, "eject_seconds": 60.0, "eject_share": 0.5}

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.faults.test_full_disk import BODY, CHAT, answered, recorded
-from tests.live.faults.test_postgres_killed import http
 from tests.live.platform import Platform, eventually, ready_workers, running
+from tests.support.gateway_load import BODY, CHAT, answered, http, recorded
 
 HOUR = 3600.0
 LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")

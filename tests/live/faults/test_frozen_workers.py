@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.live.faults.test_postgres_killed import http, load
 from tests.live.platform import Platform, eventually, ready_workers, running
+from tests.support.gateway_load import http, load
 
 WORKERS = 5
 FROZEN = 2

@@ -9,11 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.live.faults.test_postgres_killed import http
 from tests.live.platform import Platform, eventually, running
-
-CHAT = "/v1/chat/completions"
-BODY = {"model": "sim-small", "messages": [{"role": "user", "content": "Still there?"}], "max_tokens": 3}
+from tests.support.gateway_load import BODY, CHAT, answered, http, recorded
 
 
 @pytest.fixture
@@ -63,19 +60,9 @@ def test_writes_are_refused_and_everything_else_goes_on(small_disk: Path) -> Non
         assert "one too many" not in names
 
 
-def answered(one: httpx.Client) -> str:
-    response = one.post(CHAT, json=BODY)
-    assert response.status_code == 200, response.text
-    return response.headers["x-request-id"]
-
-
 def ready_after_another(one: httpx.Client, done: list[str]) -> bool:
     done.append(answered(one))
     return one.get("/readyz").status_code == 200
-
-
-def recorded(one: httpx.Client) -> set[str]:
-    return {row["request_id"] for row in one.get("/api/usage/records?limit=1000").json()["data"]}
 
 
 def fill(place: Path) -> Path:

@@ -1,51 +1,18 @@
 """PostgreSQL is killed and restarted under load: known keys are served throughout, and every request is counted once."""
 
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.contract.storage.stores.test_faults import Cluster, cluster
 from tests.live.platform import Platform, eventually, running
+from tests.support.gateway_load import BODY, http, load
+from tests.support.postgres_cluster import Cluster, cluster
 
 __all__ = ["cluster"]
-BODY = {"model": "sim-small", "messages": [{"role": "user", "content": "Still there?"}], "max_tokens": 3}
 READY_AGAIN_SECONDS = 5.0
-CLIENTS = 4
-
-
-@contextmanager
-def load(platform: Platform) -> Iterator[Counter[int]]:
-    """Requests without a pause; the statuses so far."""
-    statuses: Counter[int] = Counter()
-    stop = threading.Event()
-    lock = threading.Lock()
-
-    def client() -> None:
-        with http(platform, platform.api_key) as one:
-            while not stop.is_set():
-                status = one.post("/v1/chat/completions", json=BODY).status_code
-                with lock:
-                    statuses[status] += 1
-
-    threads = [threading.Thread(target=client) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield statuses
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(30)
-
-
-def http(platform: Platform, key: str) -> httpx.Client:
-    return httpx.Client(base_url=platform.root, headers={"authorization": f"Bearer {key}"}, timeout=30, trust_env=False)
 
 
 @pytest.mark.timeout(180)

@@ -12,9 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.live.faults.test_full_disk import BODY, CHAT
-from tests.live.faults.test_postgres_killed import http
 from tests.live.platform import Platform, running
+from tests.support.gateway_load import BODY, CHAT, http
 
 SLOW = 2000
 REQUESTS = 1000

@@ -205,3 +205,8 @@ async def subject(engine: str, state_dir: Path, speed: dict[str, str] | None = N
 async def within(seconds: float, what: Awaitable[None]) -> None:
     async with asyncio.timeout(seconds):
         await what
+
+
+def text_of(stream: list[dict[str, Any]], choice: int = 0) -> str:
+    deltas = [one for chunk in stream for one in chunk["choices"] if one["index"] == choice]
+    return "".join(one["delta"].get("content") or "" for one in deltas)

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract.compute.engines.subjects import Subject, lacks
-from tests.contract.compute.engines.test_streaming import text_of
+from tests.contract.compute.engines.subjects import Subject, lacks, text_of
 
 ASKED = st.fixed_dictionaries(
     {"content": st.text(max_size=60)},

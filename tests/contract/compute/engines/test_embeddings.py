@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.compute.engines.features import TOKEN_IDS
 from tests.contract.compute.engines.subjects import Subject
 
 pytestmark = pytest.mark.feature("embeddings", needs="embeddings")
@@ -35,9 +36,6 @@ async def test_vectors_have_length_one_and_are_the_same_twice(served: Subject) -
 async def test_dimensions_are_obeyed(served: Subject) -> None:
     [vector] = await vectors(served, "a river", dimensions=12)
     assert len(vector) == 12
-
-
-TOKEN_IDS = pytest.mark.feature("token ids")
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ import math
 
 import pytest
 
-from tests.contract.compute.engines.subjects import Subject, lacks
-from tests.contract.compute.engines.test_embeddings import TOKEN_IDS
-from tests.contract.compute.engines.test_streaming import text_of
+from tests.contract.compute.engines.features import TOKEN_IDS
+from tests.contract.compute.engines.subjects import Subject, lacks, text_of
 
 
 @pytest.mark.feature("n")

@@ -1,17 +1,10 @@
 """The shape of a stream."""
 
-from typing import Any
-
 import pytest
 
-from tests.contract.compute.engines.subjects import Subject, chunks
+from tests.contract.compute.engines.subjects import Subject, chunks, text_of
 
 pytestmark = pytest.mark.feature("streaming")
-
-
-def text_of(stream: list[dict[str, Any]], choice: int = 0) -> str:
-    deltas = [one for chunk in stream for one in chunk["choices"] if one["index"] == choice]
-    return "".join(one["delta"].get("content") or "" for one in deltas)
 
 
 async def test_role_first_then_one_token_a_chunk_then_the_reason(served: Subject) -> None:

@@ -11,8 +11,7 @@ import pytest
 
 from penstock.compute.engines import ProbeFailed
 from penstock.domain.inference import OPERATION_PATHS, Operation
-from tests.contract.compute.engines.subjects import FAST, Subject, serving, within
-from tests.contract.compute.engines.test_streaming import text_of
+from tests.contract.compute.engines.subjects import FAST, Subject, serving, text_of, within
 from tests.contract.compute.engines.triton_server import MODELS, TritonServer
 
 INFER_PATH = OPERATION_PATHS[Operation.INFER]

@@ -11,7 +11,8 @@ from penstock.base import family
 from penstock.compute.transport import WorkerLink
 from penstock.domain.ports import Transport
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord
-from tests.support.gateway import CHAT, MODEL, Client, ScriptedServer, full_stream, reply, token_event, until, well
+from tests.support.gateway import CHAT, MODEL, Client, ScriptedServer, full_stream, reply, token_event, well
+from tests.support.waiting import until
 from tests.unit.net.memory import Heard
 
 MEMBERS = family.names("penstock.compute.transport")

@@ -6,13 +6,7 @@ from penstock.domain.durable.batches import Batch, BatchStatus, BatchUsage, Line
 from penstock.domain.durable.files import FileQuery, FileRecord, Purpose
 from penstock.domain.durable.responses import ResponseStatus, StoredResponse
 from penstock.domain.ports import Store
-from tests.contract.storage.stores.values import BIG, organisation, plan
-
-
-async def two_organisations(store: Store) -> None:
-    await store.accounts.save_plan(plan())
-    await store.accounts.create_organisation(organisation("org_a"))
-    await store.accounts.create_organisation(organisation("org_b"))
+from tests.contract.storage.stores.values import BIG, two_organisations
 
 
 def file(file_id: str, org_id: str = "org_a", purpose: Purpose = Purpose.BATCH, expires_at: float | None = None) -> FileRecord:

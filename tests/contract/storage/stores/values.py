@@ -1,6 +1,7 @@
 """The values that the store's tests write."""
 
 from penstock.domain.inference import Operation
+from penstock.domain.ports import Store
 from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Plan, Scope, ServiceClass, ServiceTier, User
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord
@@ -88,3 +89,9 @@ def record(request_id: str, **changes: object) -> UsageRecord:
         "client_request_id": "mine-1",
     }
     return UsageRecord(**(values | changes))  # type: ignore[arg-type] # the tests name the fields
+
+
+async def two_organisations(store: Store) -> None:
+    await store.accounts.save_plan(plan())
+    await store.accounts.create_organisation(organisation("org_a"))
+    await store.accounts.create_organisation(organisation("org_b"))

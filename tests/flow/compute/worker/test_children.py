@@ -3,19 +3,13 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from penstock.app.up.children import ChildPlan, WorkerProcesses
+from tests.support.waiting import until
 
 PATIENCE_SECONDS = 25.0
 """After it `stop` would kill what is left."""
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not true():  # noqa: ASYNC110 - other processes send no signal
-            await asyncio.sleep(0.01)
 
 
 async def test_one_that_rests_after_a_crash_is_not_started_again_to_be_stopped(tmp_path: Path) -> None:
@@ -24,8 +18,8 @@ async def test_one_that_rests_after_a_crash_is_not_started_again_to_be_stopped(t
         arguments = ["worker", "--engine", "sim", "--port", str(port), "--state-dir", str(tmp_path / "state")]
         children = WorkerProcesses()
         children.start(ChildPlan("poor", arguments, {}, tmp_path / "log"))
-        await until(lambda: "poor" in children.running)
-        await until(lambda: "poor" not in children.running)
+        await until(lambda: "poor" in children.running, 30)
+        await until(lambda: "poor" not in children.running, 30)
         began = time.monotonic()
         await children.stop(PATIENCE_SECONDS)
         assert time.monotonic() - began < PATIENCE_SECONDS / 2

@@ -1,6 +1,5 @@
 """A gateway with a runner of its own before a scripted server, and the SDK as its client."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from openai import AsyncOpenAI
 from penstock.app.runner import OwnRunner
 from penstock.domain.ports import Store
 from tests.support.gateway import Platform, Script, ScriptedServer, platform, scripted, well
+from tests.support.waiting import until_answer
 
 T = TypeVar("T")
 SECONDS = 20.0
@@ -25,13 +25,7 @@ class Desk:
 
     async def until(self, ask: Callable[[], Awaitable[T]], good: Callable[[T], bool]) -> T:
         """The first answer that is good, seen as a client sees it."""
-        try:
-            async with asyncio.timeout(SECONDS):
-                while not good(found := await ask()):  # noqa: ASYNC110 - seen as a client sees it
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            raise AssertionError(f"still {found}") from None
-        return found
+        return await until_answer(ask, good, SECONDS)
 
 
 @asynccontextmanager

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 from penstock.cli.main import app
 from penstock.observe import logs
 from tests.flow.durable.objects.desk import Desk, desk
-from tests.support.gateway import MODEL, Client, until, well
+from tests.support.gateway import MODEL, Client, well
 from tests.support.interrupts import interrupts_reach_children
+from tests.support.waiting import until
 
 
 @dataclass

@@ -12,7 +12,8 @@ from penstock.domain.durable.responses import StoredResponse
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import Store
 from tests.flow.durable.objects.desk import Desk, desk
-from tests.support.gateway import MODEL, Client, event, reply, request, token_event, until, well
+from tests.support.gateway import MODEL, Client, event, reply, request, token_event, well
+from tests.support.waiting import until
 
 
 async def test_an_answer_is_metered_as_a_chat_completion(office: Desk) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from tests.support.gateway import Platform, platform, raw, until
+from tests.support.gateway import Platform, platform, raw
+from tests.support.waiting import until
 
 HEAD = (
     b'--xyz\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n'

@@ -1,6 +1,5 @@
 """A gateway in this process with a runner of its own, whose functions run in real child processes."""
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,6 +9,7 @@ from typing import Any
 
 from penstock.app.runner import OwnRunner
 from tests.support.gateway import Platform, ScriptedServer, platform, scripted, well
+from tests.support.waiting import until_answer
 
 MODULE = "tests.flow.durable.tasks.functions_of_users"
 OVER = {"succeeded", "failed", "cancelled", "skipped"}
@@ -43,10 +43,7 @@ class Office:
         return await self.until(task_id, OVER)
 
     async def until(self, task_id: str, statuses: set[str]) -> dict[str, Any]:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            while (task := await self.show(task_id))["status"] not in statuses:  # noqa: ASYNC110 - seen as a client sees it
-                await asyncio.sleep(0.01)
-        return task
+        return await until_answer(lambda: self.show(task_id), lambda task: task["status"] in statuses, ANSWER_SECONDS)
 
     async def outcome(self, name: str, payload: Any = None, **fields: Any) -> dict[str, Any]:
         return await self.over(await self.submit(name, payload, **fields))

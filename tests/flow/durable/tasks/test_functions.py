@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.flow.durable.tasks.office import Office
-from tests.support.gateway import until
+from tests.support.waiting import until, until_answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -67,9 +67,7 @@ async def test_a_function_that_takes_too_long_is_killed(desk: Office, tmp_path: 
 async def test_progress_and_cancelling_while_it_runs(desk: Office, tmp_path: Path) -> None:
     task_id = await desk.submit("report", [str(tmp_path / "started"), str(tmp_path / "go")])
     await until((tmp_path / "started").exists, 10)
-    async with asyncio.timeout(10):
-        while (task := await desk.show(task_id))["progress"] is None:  # noqa: ASYNC110 - seen as a client sees it
-            await asyncio.sleep(0.01)
+    task = await until_answer(lambda: desk.show(task_id), lambda shown: shown["progress"] is not None)
     assert task["progress"] == {"percent": 50}
     answer = await desk.platform.http.post(f"/api/tasks/{task_id}/cancel")
     assert answer.json() == {"id": task_id, "status": "running"}

@@ -27,8 +27,9 @@ from penstock.processes.runner.runner import Runner
 from penstock.storage.stores import open_store
 from tests.flow.durable.tasks.office import ANSWER_SECONDS, MODULE, OVER
 from tests.flow.edge.gateway import NoInference
-from tests.support.gateway import MODEL, Client, Platform, ScriptedServer, platform, scripted, until, well
+from tests.support.gateway import MODEL, Client, Platform, ScriptedServer, platform, scripted, well
 from tests.support.postgres import database
+from tests.support.waiting import until, until_answer
 
 CHAT = {"url": "/v1/chat/completions", "body": {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}}
 
@@ -68,12 +69,11 @@ async def submit(gate: Platform, **body: Any) -> str:
 
 
 async def over(gate: Platform, task_id: str, statuses: frozenset[str] | set[str] = OVER) -> dict[str, Any]:
-    async with asyncio.timeout(ANSWER_SECONDS):
-        while True:
-            shown: dict[str, Any] = (await gate.http.get(f"/api/tasks/{task_id}")).json()
-            if shown["status"] in statuses:
-                return shown
-            await asyncio.sleep(0.01)
+    async def show() -> dict[str, Any]:
+        shown: dict[str, Any] = (await gate.http.get(f"/api/tasks/{task_id}")).json()
+        return shown
+
+    return await until_answer(show, lambda shown: shown["status"] in statuses, ANSWER_SECONDS)
 
 
 @pytest.fixture
@@ -175,9 +175,7 @@ async def test_a_runner_on_postgresql_needs_no_gateway(tmp_path: Path) -> None:
 
 
 async def succeeded(tasks: TaskServices, caller: Principal, task_id: str) -> Task:
-    async with asyncio.timeout(ANSWER_SECONDS):
-        while True:
-            task = (await tasks.service.detail(caller, task_id)).task
-            if task.status is TaskStatus.SUCCEEDED:
-                return task
-            await asyncio.sleep(0.01)
+    detail = await until_answer(
+        lambda: tasks.service.detail(caller, task_id), lambda detail: detail.task.status is TaskStatus.SUCCEEDED, ANSWER_SECONDS
+    )
+    return detail.task

@@ -7,7 +7,8 @@ import pytest
 from openai import OpenAI
 
 from tests.flow.durable.tasks.office import Office
-from tests.support.gateway import MODEL, Client, ScriptedServer, scripted, until, well
+from tests.support.gateway import MODEL, Client, ScriptedServer, scripted, well
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 CHAT = "/v1/chat/completions"

@@ -20,8 +20,8 @@ from penstock.compute.engines._supervised.supervisor import ServerState
 from penstock.compute.engines.llamacpp import MEMBER
 from penstock.domain.errors import ModelNotFound, UnsupportedParameter
 from penstock.domain.inference import Operation
-from tests.live.compute.engines.test_supervisor import until
 from tests.support.tiny.place import require
+from tests.support.waiting import until
 
 ASK = [{"role": "user", "content": "Tell me about water."}]
 THERE = {
@@ -88,7 +88,7 @@ async def test_it_is_started_again_after_a_crash(server: str) -> None:
         assert supervisor.pid is not None
         for pid in descendants(supervisor.pid):
             os.kill(pid, signal.SIGKILL)
-        await until(lambda: supervisor.restarts == 1 and supervisor.state is ServerState.READY)
+        await until(lambda: supervisor.restarts == 1 and supervisor.state is ServerState.READY, 20)
         assert (await ask(one, max_tokens=4))["choices"]
 
 

@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from penstock.compute.engines import EngineUnavailable
 from penstock.compute.engines._supervised.log_file import LogFile
 from penstock.compute.engines._supervised.supervisor import ServerPlan, ServerState, Supervisor
 from tests.support.ending import doomed
+from tests.support.waiting import until
 
 SERVER = Path(__file__).with_name("small_server.py")
 
@@ -50,7 +51,7 @@ class Kept:
             await self.client.get(f"/{what}")
 
     async def restarted(self) -> None:
-        await until(lambda: self.supervisor.restarts > 0 and self.supervisor.state is ServerState.READY)
+        await until(lambda: self.supervisor.restarts > 0 and self.supervisor.state is ServerState.READY, 20)
 
 
 @contextlib.asynccontextmanager
@@ -62,12 +63,6 @@ async def kept(folder: Path, **plan: Any) -> AsyncIterator[Kept]:
     finally:
         await one.supervisor.close()
         await one.client.aclose()
-
-
-async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - other processes send no signal
-            await asyncio.sleep(0.02)
 
 
 def runs(pid: int) -> bool:
@@ -83,7 +78,7 @@ async def test_nothing_is_left_of_a_server_that_is_stopped(tmp_path: Path) -> No
         processes = await one.processes()
         assert all(map(runs, processes))
     assert one.supervisor.state is ServerState.STOPPED
-    await until(lambda: not any(map(runs, processes)))
+    await until(lambda: not any(map(runs, processes)), 20)
 
 
 @pytest.mark.fault("Supervised engine crashes", "started again with growing pauses, told in its log")
@@ -114,7 +109,7 @@ async def test_pauses_double_up_to_the_longest(tmp_path: Path) -> None:
     async with kept(tmp_path, longest_pause=0.2) as one:
         one.broken.touch()
         await one.do("crash")
-        await until(lambda: one.supervisor.restarts >= 4)
+        await until(lambda: one.supervisor.restarts >= 4, 20)
         one.broken.unlink()
         await one.restarted()
         said = [line.rsplit(maxsplit=2)[1] for line in one.log.tail(40) if "started again in" in line]
@@ -177,7 +172,7 @@ async def test_nothing_is_left_when_the_worker_is_killed(tmp_path: Path) -> None
     finally:
         worker.kill()
         await worker.wait()
-    await until(lambda: not any(map(runs, processes)))
+    await until(lambda: not any(map(runs, processes)), 20)
 
 
 def test_a_log_keeps_its_end_over_the_change_of_files(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from penstock.domain.errors import BadRequest, Overloaded, UnsupportedParameter
 from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import Answer
 from tests.support.tiny.place import require, tiny_model
+from tests.support.waiting import until
 
 ASK = [{"role": "user", "content": "Tell me about water."}]
 
@@ -92,9 +93,8 @@ async def test_without_a_seed_it_says_something_else_each_time(model: Path) -> N
 async def test_a_short_answer_does_not_wait_for_the_end_of_a_long_one(model: Path) -> None:
     async with engine(model) as one:
         long = asyncio.create_task(ask(one, max_tokens=4000, ignore_eos=True))
+        await until(lambda: one.load().running, 30)
         async with asyncio.timeout(30):
-            while not one.load().running:  # noqa: ASYNC110 - the model's thread sends no signal when a sequence joins
-                await asyncio.sleep(0.01)
             await asyncio.gather(*(ask(one, max_tokens=5) for _ in range(5)))
         assert not long.done()
         assert one.load().running == 1

@@ -13,8 +13,8 @@ from penstock.processes.streams.intake import Bounds
 from penstock.processes.streams.ledger import Ledger
 from penstock.processes.streams.metrics import Metrics
 from penstock.processes.streams.results import Pace
+from tests.support.waiting import until
 from tests.unit.processes.streams.office import NOW, TEMPLATE, Desk, patience
-from tests.unit.processes.streams.test_intake import until
 
 
 def bridge(desk: Desk, ledger: Ledger) -> Bridge:
@@ -36,10 +36,10 @@ async def test_from_a_record_to_its_result(ledger: Ledger) -> None:
     ready = asyncio.Event()
     running = asyncio.create_task(whole.run(ready.set))
     await asyncio.wait_for(ready.wait(), 10)
-    await until(lambda: len(desk.settled) == 4)
+    await until(lambda: len(desk.settled) == 4, 10)
     for number in range(3):
         desk.office.end(number, NOW - number, result=b"%d" % number)
-    await until(lambda: len(desk.broker.topic("out").messages) == 3)
+    await until(lambda: len(desk.broker.topic("out").messages) == 3, 10)
     metrics = {metric.name: metric.samples[0].value for metric in Metrics("s", whole.numbers).collect()}
     whole.stop()
     whole.stop()

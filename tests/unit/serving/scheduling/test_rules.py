@@ -13,7 +13,7 @@ from penstock.serving.scheduling.line import Line
 from penstock.serving.scheduling.rules import RULES, LineRules
 from penstock.serving.scheduling.tally import Shed
 from tests.unit.serving.scheduling.entries import Entry, joined, serve
-from tests.unit.serving.scheduling.test_turns import cost, tokens_of, weighted_fair_order
+from tests.unit.serving.scheduling.fair_order import cost, tokens_of, weighted_fair_order
 
 ENTERPRISE, PREMIUM, FREE, BATCH = ServiceClass.ENTERPRISE, ServiceClass.PREMIUM, ServiceClass.FREE, ServiceClass.BATCH
 

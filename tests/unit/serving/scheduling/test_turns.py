@@ -9,26 +9,9 @@ from penstock.serving.scheduling.line import Line
 from penstock.serving.scheduling.rules import RULES, LineRules
 from penstock.serving.scheduling.turns import Turns
 from tests.unit.serving.scheduling.entries import Entry, joined, serve
+from tests.unit.serving.scheduling.fair_order import tokens_of, weighted_fair_order
 
 PREMIUM, FREE = ServiceClass.PREMIUM, ServiceClass.FREE
-
-
-def weighted_fair_order(entries: list[Entry], weights: dict[ServiceClass, int]) -> list[Entry]:
-    """All of them wait from the beginning: each class's entries finish one after the other at its own speed."""
-    finished = dict.fromkeys(weights, 0.0)
-    order = []
-    for entry in entries:
-        finished[entry.service_class] += cost(entry) / weights[entry.service_class]
-        order.append((finished[entry.service_class], entry.service_class, entry.name, entry))
-    return [entry for *_, entry in sorted(order)]
-
-
-def cost(entry: Entry) -> int:
-    return entry.prompt_tokens + entry.max_tokens
-
-
-def tokens_of(entries: list[Entry], service_class: ServiceClass) -> int:
-    return sum(cost(entry) for entry in entries if entry.service_class is service_class)
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 100, 128, 640, 5000])

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -14,39 +14,12 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from penstock.domain.errors import PortUnavailable
-from penstock.domain.usage import Outcome, UsageRecord
 from penstock.observe import logs
 from penstock.storage.journal import segments
 from penstock.storage.journal.journal import Journal
 from penstock.storage.journal.slots import Slot
-from tests.unit.storage.journal.ledger import MemoryLedger, record, same
-
-SEGMENT_BYTES = 4096
-
-
-class ForgetfulLedger(MemoryLedger):
-    """Can die after it has taken a batch and before it has said so."""
-
-    answer_lost = False
-
-    async def append(self, batch_id: str, records: Sequence[UsageRecord]) -> bool:
-        new = await super().append(batch_id, records)
-        if self.answer_lost:
-            raise PortUnavailable("the connection broke after the commit")
-        return new
-
-    def counted(self) -> dict[str, tuple[str, int]]:
-        """Outcome and tokens by request; fails when one came twice."""
-        found = {record.request_id: (record.outcome.value, record.completion_tokens) for record in self.records}
-        assert len(found) == len(self.records), "a request was counted twice"
-        return found
-
-
-def opened(directory: Path, ledger: ForgetfulLedger, slots: int = 4) -> Journal:
-    journal = Journal(directory, ledger, slots, 0.01, SEGMENT_BYTES)
-    journal.open(same)
-    return journal
+from tests.unit.storage.journal.forgetful_ledger import ForgetfulLedger, begun, opened
+from tests.unit.storage.journal.ledger import record
 
 
 async def after_a_crash(directory: Path, ledger: ForgetfulLedger, target: Path) -> dict[str, tuple[str, int]]:
@@ -74,12 +47,6 @@ async def journal(tmp_path: Path, ledger: ForgetfulLedger) -> AsyncIterator[Jour
     one = opened(tmp_path / "journal", ledger)
     yield one
     await one.close()
-
-
-def begun(journal: Journal, request_id: str) -> Slot:
-    slot = journal.begin(record(request_id, 1, Outcome.RECOVERED))
-    assert slot is not None
-    return slot
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -209,7 +176,8 @@ VICTIM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.unit.storage.journal.test_histories import ForgetfulLedger, begun, opened, record
+from tests.unit.storage.journal.forgetful_ledger import ForgetfulLedger, begun, opened
+from tests.unit.storage.journal.ledger import record
 journal = opened(Path(sys.argv[1]), ForgetfulLedger())
 number = 0
 while True:

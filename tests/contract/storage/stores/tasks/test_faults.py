@@ -17,7 +17,8 @@ from penstock.domain.durable.tasks import CompletionKind, TaskStatus
 from penstock.domain.errors import PortUnavailable
 from penstock.storage.stores import open_store
 from tests.contract.storage.stores.tasks.desk import ORG, START, Desk
-from tests.contract.storage.stores.test_faults import Cluster, cluster, limit_pages, sqlite_database
+from tests.support.limited_sqlite import limit_pages, sqlite_database
+from tests.support.postgres_cluster import Cluster, cluster
 
 __all__ = ["cluster"]
 T = TypeVar("T")

@@ -19,6 +19,7 @@ from penstock.storage.stores.tasks.db import Db, PostgresDb, SqliteDb
 from penstock.storage.stores.tasks.search.listing import Listing, PostgresListing, SqliteListing
 from tests.contract.storage.stores.conftest import EMPTY, SECRET_KEY
 from tests.contract.storage.stores.tasks.desk import ORG, START, Desk
+from tests.support.waiting import until
 
 PAGES = {
     "newest": (TaskQuery(), "task_org"),
@@ -184,9 +185,7 @@ async def test_plans_of_a_young_store_are_made_again_as_it_grows(migrated_postgr
         before = analysed(connection)
         await desk.tasks.enqueue([desk.new() for _ in range(20)])
         await desk.end(*await desk.claim(20))
-        async with asyncio.timeout(30):
-            while any(count == before[name] for name, count in analysed(connection).items()):  # noqa: ASYNC110 - the server tells nobody
-                await asyncio.sleep(0.02)
+        await until(lambda: all(count != before[name] for name, count in analysed(connection).items()), 30)
         await store.close()
         connection.execute(EMPTY)
 
