@@ -146,12 +146,15 @@ def cli_page() -> str:
         parts += [f"## penstock {name}\n", f"{command.help or ''}\n", f"    {usage}\n"]
         rows = [*(_row(f"`{_argument(param)}`", param) for param in arguments), *(_row(_spellings(param), param) for param in flags)]
         parts += ["| | |\n|---|---|", *rows, ""] if rows else []
+        parts += [f"{command.epilog.partition(': ')[0]}: `{command.epilog.partition(': ')[2]}`\n"] if command.epilog else []
     return "\n".join(parts)
 
 
 def _argument(param: Any) -> str:
-    name = (param.metavar or param.name).upper()
-    return name if param.required else f"[{name.strip('[]')}]"
+    name = str(param.metavar or param.name).upper()
+    if param.required:
+        return name
+    return f"[{name.removesuffix('...').strip('[]')}]{'...' if param.nargs < 0 else ''}"
 
 
 def _spellings(param: Any) -> str:

@@ -82,6 +82,21 @@ def test_commands_and_flags_exist(example: Block) -> None:
         assert [flag for flag in flags if flag not in known] == [], f"penstock {name}"
 
 
+@pytest.mark.parametrize("name", reference.commands())
+def test_help_of_every_command_has_an_example_with_flags_that_exist(name: str) -> None:
+    command = reference.commands()[name]
+    title, _, example = (command.epilog or "").partition(": ")
+    (call,) = _calls(example, "penstock")
+    assert (title, " ".join(call).startswith(name)) == ("Example", True)
+    known = reference.options(command)
+    assert [word for word in call if word.startswith("--") and word not in known] == []
+
+
+@pytest.mark.parametrize("name", reference.commands())
+def test_every_argument_and_option_of_a_command_is_described(name: str) -> None:
+    assert [param.name for param in reference.commands()[name].params if not (getattr(param, "help", None) or param.hidden)] == []
+
+
 def test_calls_are_found_behind_pipes_and_variables() -> None:
     code = 'A=b penstock chat --json # not me\ngit diff | penstock usage \\\n  --by "day" && penstock doctor\nC=$(penstock up)'
     assert list(_calls(code, "penstock")) == [["chat", "--json"], ["usage", "--by", "day"], ["doctor"], ["up"]]

@@ -15,7 +15,7 @@ from penstock.base import profiles
 from penstock.base.family import UnknownMember
 from penstock.base.profiles import ProfileProblem
 from penstock.cli.client.api import Api
-from penstock.cli.client.connection import Wish, resolve
+from penstock.cli.client.connection import ConnectionFlags, resolve
 from penstock.cli.exits import ExitCode, Failed, of_status
 from penstock.cli.output.tables import Output, safe
 from penstock.domain.errors import PenstockError, PortUnavailable
@@ -35,10 +35,12 @@ EXTRAS = {
 }
 """Which extra brings a library that is only needed by choice."""
 
-ProfileOption = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Named connection to use.")]
-BaseUrlOption = Annotated[str | None, typer.Option("--base-url", metavar="URL", help="The gateway, e.g. http://127.0.0.1:8080/v1.")]
-ApiKeyOption = Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="API key; better in PENSTOCK_API_KEY.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+ProfileOption = Annotated[str | None, typer.Option("--profile", metavar="NAME", help="Profile to use.")]
+BaseUrlOption = Annotated[
+    str | None, typer.Option("--base-url", metavar="URL", help="Address of the gateway, for example http://127.0.0.1:8080/v1.")
+]
+ApiKeyOption = Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="API key; prefer PENSTOCK_API_KEY.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def gateway_command(body: Callable[Concatenate[Session, P], int | None]) -> Call
     def connected(
         *args: Any, profile: str | None, base_url: str | None, api_key: str | None, json_output: bool, **kwargs: Any
     ) -> int | None:
-        wish = Wish(profile, base_url, api_key)
+        wish = ConnectionFlags(profile, base_url, api_key)
         with Api(resolve(wish, os.environ, profiles.default_path())) as api:
             return body(Session(api, Output(json_output)), *args, **kwargs)
 

@@ -40,7 +40,7 @@ class Failed(Exception):
         self.hint = hint
 
 
-class Refused(Failed):
+class RequestRefused(Failed):
     """The gateway answered with an error."""
 
     def __init__(self, error: PenstockError, status: int, *, request_id: str = "", code: str = "", hint: str = "") -> None:

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings file (TOML).")]
 HostOption = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address to listen on. [127.0.0.1]")]
-PortOption = Annotated[int | None, typer.Option("--port", metavar="PORT", help="Port to listen on; 0: any free one. [8080]")]
-DataDirOption = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Where everything on disk lives.")]
-StoreOption = Annotated[str | None, typer.Option("--store", metavar="URL", help="sqlite:///file or postgresql://...")]
+PortOption = Annotated[int | None, typer.Option("--port", metavar="PORT", help="Port to listen on; 0 means any free port. [8080]")]
+DataDirOption = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Directory for all data.")]
+StoreOption = Annotated[str | None, typer.Option("--store", metavar="URL", help="Database: sqlite:///FILE or postgresql://...")]
 UpstreamOption = Annotated[
-    list[str] | None, typer.Option("--upstream", metavar="MODEL=URL", help="Call an OpenAI-compatible server directly; repeatable.")
+    list[str] | None, typer.Option("--upstream", metavar="MODEL=URL", help="Serve a model from an OpenAI-compatible server; repeatable.")
 ]
-TlsCertOption = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain (PEM); needs --tls-key.")]
-TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="The certificate's private key (PEM).")]
-JsonLineOption = Annotated[bool, typer.Option("--json", help="Print one JSON line on stdout when ready.")]
+TlsCertOption = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="TLS certificate chain (PEM); needs --tls-key.")]
+TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Private key of the certificate (PEM).")]
+JsonLineOption = Annotated[bool, typer.Option("--json", help="Print one JSON line on standard output when ready.")]
 
 
 def load_settings(flags: Mapping[str, Any], config: Path | None) -> "Settings":

@@ -15,10 +15,10 @@ from prompt_toolkit.output import DummyOutput
 
 from penstock.cli.chat import prompt
 from penstock.cli.chat.answer import ask
-from penstock.cli.chat.conversation import Conversation
-from penstock.cli.chat.repl import Repl, Surroundings
+from penstock.cli.chat.conversation import ChatHistory
+from penstock.cli.chat.repl import Repl, ReplCallbacks
 from penstock.cli.client.api import Api
-from penstock.cli.client.connection import Connection
+from penstock.cli.client.connection import GatewayConnection
 from penstock.cli.client.served_models import model_ids
 from penstock.domain.clock import SystemClock
 from tests.flow.cli.conftest import Cli, Gateway
@@ -35,8 +35,8 @@ class Talk:
     """A conversation whose keys come from a pipe."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self.api = Api(Connection(gateway.root, gateway.api_key, "test", "test"))
-        self.conversation = Conversation("sim-small")
+        self.api = Api(GatewayConnection(gateway.root, gateway.api_key, "test", "test"))
+        self.conversation = ChatHistory("sim-small")
         self.answers = ""
         self.said: list[str] = []
 
@@ -47,12 +47,12 @@ class Talk:
             entries = prompt.session(source=pipe, screen=DummyOutput())
             return Repl(self.conversation, self._world(entries.prompt)).run()
 
-    def _world(self, read: object) -> Surroundings:
+    def _world(self, read: object) -> ReplCallbacks:
         def write(text: str) -> None:
             self.answers += text
 
         assert callable(read)
-        return Surroundings(
+        return ReplCallbacks(
             read=read,
             ask=lambda talk, text, hear: ask(self.api, talk.request(text), hear, SystemClock()),
             models=lambda: model_ids(self.api),
@@ -100,7 +100,7 @@ def test_model_and_system_change_the_next_request(talk: Talk, state: State) -> N
     assert talk.said[1:5] == ["* sim-small", "  sim-large", "now talking to sim-large", "system prompt set"]
     assert state.chats[0]["model"] == "sim-large"
     assert state.chats[0]["messages"][0] == {"role": "system", "content": "Be brief."}
-    assert talk.said[-2:] == ["system prompt taken away", "no system prompt"]
+    assert talk.said[-2:] == ["system prompt removed", "no system prompt"]
 
 
 def test_clear_forgets_the_turns_and_keeps_the_count(talk: Talk, state: State) -> None:

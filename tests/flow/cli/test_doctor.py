@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from penstock.cli.commands.inspect import doctor_checks as checks
-from penstock.cli.commands.inspect.doctor_checks import Verdict
+from penstock.cli.commands.inspect.doctor_checks import CheckVerdict
 from tests.flow.cli.conftest import Cli, Gateway
 from tests.flow.cli.gateway_double import State
 
@@ -81,18 +81,18 @@ def test_a_variable_that_is_no_setting(cli: Cli, free_port: str) -> None:
     assert (found["environment"]["verdict"], found["environment"]["measured"]) == ("warn", "not a setting: PENSTOCK_PROT")
 
 
-@pytest.mark.parametrize(("skew", "verdict"), [(0.4, Verdict.OK), (-30.0, Verdict.WARN), (400.0, Verdict.FAIL)])
-def test_the_clock_is_judged_by_its_distance(skew: float, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("skew", "verdict"), [(0.4, CheckVerdict.OK), (-30.0, CheckVerdict.WARN), (400.0, CheckVerdict.FAIL)])
+def test_the_clock_is_judged_by_its_distance(skew: float, verdict: CheckVerdict) -> None:
     assert checks.clock(skew).verdict is verdict
 
 
 def test_workers_that_are_lost_are_a_warning() -> None:
     assert checks.workers({"workers": {"ready": 1, "dead": 2}}).measured == "2 dead, 1 ready"
-    assert checks.workers({"workers": {"ready": 1, "dead": 2}}).verdict is Verdict.WARN
+    assert checks.workers({"workers": {"ready": 1, "dead": 2}}).verdict is CheckVerdict.WARN
 
 
 def test_a_folder_that_cannot_be_written_to() -> None:
-    assert checks.disk(Path("/proc/penstock")).verdict is Verdict.FAIL
+    assert checks.disk(Path("/proc/penstock")).verdict is CheckVerdict.FAIL
 
 
 def test_something_else_at_that_address(cli: Cli, gateway: Gateway, free_port: str) -> None:
@@ -106,4 +106,4 @@ def test_a_broken_or_incomplete_profile_file(cli: Cli, free_port: str) -> None:
     path.write_text('default = "gone"\n')
     assert "'gone' is not there" in checks.profile_file(path).measured
     path.write_text("default = [")
-    assert checks.profile_file(path).verdict is Verdict.FAIL
+    assert checks.profile_file(path).verdict is CheckVerdict.FAIL

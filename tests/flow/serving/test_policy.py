@@ -163,7 +163,7 @@ async def test_the_command_line_applies_shows_and_goes_back(tmp_path: Path) -> N
         await until_followed(1, one)
         file.write_text((await penstock("policy", "show", "--toml"))[1])
         assert tomllib.loads(file.read_text())["classes"]["free"]["weight"] == 64
-        assert "says the same already" in (await penstock("apply", str(file)))[2]
+        assert "has the same content already" in (await penstock("apply", str(file)))[2]
         code, _, err = await penstock("apply", str(file), "--if-version", "0")
         assert (code, "at version 1, not 0" in err) == (1, True)
         assert (await penstock("policy", "diff", "0"))[1] == changes

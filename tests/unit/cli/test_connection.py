@@ -6,11 +6,11 @@ import pytest
 
 from penstock.base import profiles
 from penstock.base.profiles import Profile, ProfileBook, ProfileProblem
-from penstock.cli.client.connection import Wish, resolve, root_of
+from penstock.cli.client.connection import ConnectionFlags, resolve, root_of
 from penstock.cli.exits import ExitCode, Failed
 
 OPENAI = {"OPENAI_BASE_URL": "http://openai/v1", "OPENAI_API_KEY": "k-openai"}
-NOTHING = Wish()
+NOTHING = ConnectionFlags()
 OURS = {"PENSTOCK_BASE_URL": "http://env/v1", "PENSTOCK_API_KEY": "k-env"}
 
 
@@ -25,37 +25,37 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "profiles.toml"
 
 
-def chosen(path: Path, wish: Wish = NOTHING, /, **environment: str) -> tuple[str, str]:
+def chosen(path: Path, wish: ConnectionFlags = NOTHING, /, **environment: str) -> tuple[str, str]:
     connection = resolve(wish, environment, path)
     return connection.root, connection.api_key
 
 
 def test_each_source_in_its_turn(path: Path, tmp_path: Path) -> None:
-    assert chosen(path, Wish(base_url="http://flag", api_key="k-flag"), **OURS, **OPENAI) == ("http://flag", "k-flag")
+    assert chosen(path, ConnectionFlags(base_url="http://flag", api_key="k-flag"), **OURS, **OPENAI) == ("http://flag", "k-flag")
     assert chosen(path, NOTHING, **OURS, **OPENAI) == ("http://env", "k-env")
     assert chosen(path, NOTHING, **OPENAI) == ("http://local", "k-local")
-    assert chosen(path, Wish(profile="other"), **OURS, **OPENAI) == ("http://other", "k-other")
+    assert chosen(path, ConnectionFlags(profile="other"), **OURS, **OPENAI) == ("http://other", "k-other")
     assert chosen(tmp_path / "none", NOTHING, **OPENAI) == ("http://openai", "k-openai")
     assert chosen(tmp_path / "none") == ("http://127.0.0.1:8080", "")
 
 
 def test_a_key_stays_with_its_own_server(path: Path, tmp_path: Path) -> None:
-    assert chosen(path, Wish(base_url="http://elsewhere/v1")) == ("http://elsewhere", "")
+    assert chosen(path, ConnectionFlags(base_url="http://elsewhere/v1")) == ("http://elsewhere", "")
     assert chosen(path, PENSTOCK_BASE_URL="http://elsewhere/v1") == ("http://elsewhere", "")
-    assert chosen(tmp_path / "none", Wish(base_url="http://elsewhere/v1"), **OPENAI) == ("http://elsewhere", "")
+    assert chosen(tmp_path / "none", ConnectionFlags(base_url="http://elsewhere/v1"), **OPENAI) == ("http://elsewhere", "")
     assert chosen(tmp_path / "none", OPENAI_API_KEY="k-openai") == ("http://127.0.0.1:8080", "")
-    assert chosen(path, Wish(base_url="http://local/v1/")) == ("http://local", "k-local")
+    assert chosen(path, ConnectionFlags(base_url="http://local/v1/")) == ("http://local", "k-local")
 
 
 def test_a_key_of_ours_without_an_address_goes_where_the_address_says(path: Path) -> None:
-    assert chosen(path, Wish(api_key="k-flag")) == ("http://local", "k-flag")
-    assert chosen(path, Wish(profile="other", api_key="k-flag")) == ("http://other", "k-flag")
+    assert chosen(path, ConnectionFlags(api_key="k-flag")) == ("http://local", "k-flag")
+    assert chosen(path, ConnectionFlags(profile="other", api_key="k-flag")) == ("http://other", "k-flag")
     assert chosen(path, PENSTOCK_API_KEY="k-env") == ("http://local", "k-env")
 
 
 def test_a_profile_that_is_not_there(path: Path) -> None:
     with pytest.raises(Failed, match="there are: local, other") as raised:
-        resolve(Wish(profile="work"), {}, path)
+        resolve(ConnectionFlags(profile="work"), {}, path)
     assert raised.value.exit_code is ExitCode.NOT_FOUND
 
 
@@ -85,4 +85,4 @@ def test_what_up_remembers_does_not_change_the_chosen_default(tmp_path: Path) ->
 
 def test_a_key_is_not_in_a_repr() -> None:
     assert "hush" not in repr(ProfileBook().with_profile("a", Profile("http://a/v1", "hush")))
-    assert "hush" not in repr(resolve(Wish(api_key="hush"), {}, Path("none")))
+    assert "hush" not in repr(resolve(ConnectionFlags(api_key="hush"), {}, Path("none")))

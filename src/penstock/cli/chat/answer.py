@@ -9,7 +9,7 @@ from penstock.cli.client import ratelimit
 from penstock.cli.client.api import Api, refusal_of_body
 from penstock.cli.client.ratelimit import LimitState
 from penstock.cli.client.sse import DONE, EventParser
-from penstock.cli.exits import Failed, Refused
+from penstock.cli.exits import Failed, RequestRefused
 from penstock.domain.clock import Clock
 
 ANSWER_TIMEOUT_SECONDS = 300.0
@@ -17,7 +17,7 @@ ANSWER_TIMEOUT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ChatReply:
     text: str
     model: str
     tier: str
@@ -41,7 +41,7 @@ class _Stream:
     usage: Mapping[str, Any] | None = None
 
     def take(self, event: str) -> str:
-        """Note one chunk; the text that it adds. Raises Refused when it is an error event."""
+        """Note one chunk; the text that it adds. Raises RequestRefused when it is an error event."""
         try:
             chunk = json.loads(event)
         except ValueError as error:
@@ -58,8 +58,8 @@ class _Stream:
         return text
 
 
-def ask(api: Api, body: Mapping[str, Any], on_text: Callable[[str], None], clock: Clock) -> Answer:
-    """Stream one answer, each piece of text to `on_text`. Interrupting closes the connection. Raises Refused, Failed."""
+def ask(api: Api, body: Mapping[str, Any], on_text: Callable[[str], None], clock: Clock) -> ChatReply:
+    """Stream one answer, each piece of text to `on_text`. Interrupting closes the connection. Raises RequestRefused, Failed."""
     started = clock.monotonic()
     first: float | None = None
     request = {**body, "stream": True, "stream_options": {"include_usage": True}}
@@ -70,7 +70,7 @@ def ask(api: Api, body: Mapping[str, Any], on_text: Callable[[str], None], clock
             if text:
                 first = clock.monotonic() if first is None else first
                 on_text(text)
-        return Answer(
+        return ChatReply(
             "".join(stream.pieces),
             stream.model,
             stream.tier,
@@ -95,7 +95,7 @@ def _events(pieces: Iterator[bytes]) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RateLimitPatience:
     """What to do about a 429."""
 
     wait: bool
@@ -105,13 +105,13 @@ class Patience:
     sleep: Callable[[float], None]
 
 
-def ask_patiently(ask_once: Callable[[], Answer], patience: Patience) -> Answer:
+def ask_patiently(ask_once: Callable[[], ChatReply], patience: RateLimitPatience) -> ChatReply:
     """As `ask_once`, and again each time that a limit has passed. Raises what it raises when waiting is unwanted or in vain."""
     waited = 0.0
     while True:
         try:
             return ask_once()
-        except Refused as refused:
+        except RequestRefused as refused:
             seconds = ratelimit.wait_seconds(refused)
             if seconds is None or not patience.wait or waited + seconds > patience.max_wait_seconds:
                 raise

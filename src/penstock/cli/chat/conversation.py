@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penstock.cli.chat.answer import Answer
+from penstock.cli.chat.answer import ChatReply
 
 
 @dataclass
-class Conversation:
+class ChatHistory:
     model: str
     system: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -24,7 +24,7 @@ class Conversation:
         """The body that asks `prompt` as the next turn."""
         return {"model": self.model, "messages": [*self._opening(), *self.turns, _turn("user", prompt)], **self.options}
 
-    def answered(self, prompt: str, answer: Answer) -> None:
+    def answered(self, prompt: str, answer: ChatReply) -> None:
         self.said(prompt, answer.text)
         usage = answer.usage or {}
         self.answers += 1

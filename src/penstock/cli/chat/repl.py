@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.cli.chat.answer import Answer
-from penstock.cli.chat.conversation import Conversation
+from penstock.cli.chat.answer import ChatReply
+from penstock.cli.chat.conversation import ChatHistory
 from penstock.cli.chat.prompt import typed
 from penstock.cli.client.ratelimit import LimitState
 from penstock.cli.exits import ExitCode, Failed
@@ -13,7 +13,7 @@ from penstock.cli.exits import ExitCode, Failed
 HELP = """\
 Enter sends; Esc-Enter or a trailing backslash begins a new line; \"\"\" encloses a block. Ctrl-C stops an answer, Ctrl-D leaves.
   /model [NAME]   show the models, or talk to another one
-  /system [TEXT]  show, or set, the system prompt (`/system -` takes it away)
+  /system [TEXT]  show, or set, the system prompt (`/system -` removes it)
   /usage          tokens so far, and what the limits leave
   /save FILE      write the conversation (.json, otherwise Markdown)
   /clear          forget the conversation, keep model and system prompt
@@ -21,12 +21,12 @@ Enter sends; Esc-Enter or a trailing backslash begins a new line; \"\"\" enclose
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ReplCallbacks:
     """What the loop needs of the world."""
 
     read: Callable[[], str]
     """One entry. Raises EOFError (leave) and KeyboardInterrupt (throw the entry away)."""
-    ask: Callable[[Conversation, str, Callable[[str], None]], Answer]
+    ask: Callable[[ChatHistory, str, Callable[[str], None]], ChatReply]
     models: Callable[[], list[str]]
     write: Callable[[str], None]
     """A piece of an answer."""
@@ -35,7 +35,7 @@ class Surroundings:
 
 
 class Repl:
-    def __init__(self, conversation: Conversation, world: Surroundings) -> None:
+    def __init__(self, conversation: ChatHistory, world: ReplCallbacks) -> None:
         self._conversation = conversation
         self._world = world
         self._limits: tuple[LimitState, ...] = ()
@@ -115,7 +115,7 @@ class Repl:
             self._world.say(self._conversation.system or "no system prompt")
             return
         self._conversation.system = "" if text == "-" else text
-        self._world.say("system prompt set" if self._conversation.system else "system prompt taken away")
+        self._world.say("system prompt set" if self._conversation.system else "system prompt removed")
 
     def _usage(self, _rest: str) -> None:
         talk = self._conversation
@@ -141,7 +141,7 @@ class Repl:
         self._world.say(HELP)
 
 
-def status_line(answer: Answer) -> str:
+def status_line(answer: ChatReply) -> str:
     """One line under an answer: tokens, tier, time, limits."""
     usage = answer.usage or {}
     parts = [f"{usage.get('prompt_tokens', 0):,} + {usage.get('completion_tokens', 0):,} tokens"] if usage else []

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
 from penstock import __version__
-from penstock.cli.client.connection import Connection
-from penstock.cli.exits import Failed, Refused
+from penstock.cli.client.connection import GatewayConnection
+from penstock.cli.exits import Failed, RequestRefused
 from penstock.domain.errors import PenstockError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ LOOPBACK = {"127.0.0.1": "all://127.0.0.1", "localhost": "all://localhost", "::1
 class Api:
     """One gateway and one key. `open` (or `with`) before use."""
 
-    def __init__(self, connection: Connection, *, timeout_seconds: float = 30.0) -> None:
+    def __init__(self, connection: GatewayConnection, *, timeout_seconds: float = 30.0) -> None:
         self.connection = connection
         self._timeout_seconds = timeout_seconds
         self._client: httpx.Client | None = None
@@ -92,7 +92,7 @@ class Api:
         keep_none: bool = False,
         if_match: str | None = None,
     ) -> Any:
-        """The decoded answer, None when it has no body. Raises Refused, Failed."""
+        """The decoded answer, None when it has no body. Raises RequestRefused, Failed."""
         headers = {"if-match": if_match} if if_match is not None else None
         given = {name: value for name, value in (params or {}).items() if value is not None}
         with network_problems(self.connection.root):
@@ -110,7 +110,7 @@ class Api:
 
     @contextmanager
     def stream(self, path: str, body: Mapping[str, Any], *, timeout_seconds: float) -> Iterator["httpx.Response"]:
-        """A streamed answer; leaving the block closes the connection, which stops the generation. Raises Refused, Failed."""
+        """A streamed answer; leaving the block closes the connection, which stops the generation. Raises RequestRefused, Failed."""
         with (
             network_problems(self.connection.root),
             self.client.stream("POST", path, json=without_none(body), timeout=timeout_seconds) as response,
@@ -129,14 +129,14 @@ def without_none(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def request_headers(connection: Connection) -> dict[str, str]:
+def request_headers(connection: GatewayConnection) -> dict[str, str]:
     headers = {"user-agent": f"penstock-cli/{__version__}"}
     if connection.api_key:
         headers["authorization"] = f"Bearer {connection.api_key}"
     return headers
 
 
-def around_proxies(connection: Connection) -> dict[str, None]:
+def around_proxies(connection: GatewayConnection) -> dict[str, None]:
     """For httpx's `mounts`: a proxy of the environment is never the way to this machine itself."""
     pattern = LOOPBACK.get(urlsplit(connection.root).hostname or "")
     return {pattern: None} if pattern else {}
@@ -157,7 +157,7 @@ def network_problems(root: str) -> Iterator[None]:
         raise Failed(f"talking to {root} failed: {str(error) or type(error).__name__}") from error
 
 
-def refusal(status: int, headers: Mapping[str, str], content: bytes) -> Refused:
+def refusal(status: int, headers: Mapping[str, str], content: bytes) -> RequestRefused:
     """The typed error of an answer in either shape: problem+json (`/api`) or OpenAI's (`/v1`)."""
     try:
         body = json.loads(content)
@@ -166,7 +166,7 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes) -> Refused:
     return refusal_of_body(status, headers, body if isinstance(body, dict) else {})
 
 
-def refusal_of_body(status: int, headers: Mapping[str, str], body: Mapping[str, Any]) -> Refused:
+def refusal_of_body(status: int, headers: Mapping[str, str], body: Mapping[str, Any]) -> RequestRefused:
     """As `refusal`, for a decoded body; also for the error event of a stream, whose status is its code's own."""
     inner = body.get("error")
     fields: Mapping[str, Any] = inner if isinstance(inner, dict) else body
@@ -180,7 +180,7 @@ def refusal_of_body(status: int, headers: Mapping[str, str], body: Mapping[str, 
         retry={"true": True, "false": False}.get(headers.get("x-should-retry", "")),
     )
     request_id = str(fields.get("request_id") or headers.get("x-request-id", ""))
-    return Refused(error, status or kind.status, request_id=request_id, code=code, hint=_HINTS.get(status, ""))
+    return RequestRefused(error, status or kind.status, request_id=request_id, code=code, hint=_HINTS.get(status, ""))
 
 
 _HINTS = {

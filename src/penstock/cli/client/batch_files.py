@@ -52,10 +52,10 @@ def look_at(file: Path) -> tuple[str, str]:
         url = json.loads(first)["url"]
     except (ValueError, KeyError, TypeError):
         raise Failed(
-            f"the first line of {file} is no request: a JSON object with custom_id, method, url and body", ExitCode.USAGE
+            f"the first line of {file} is not a request, which is a JSON object with custom_id, method, url and body", ExitCode.USAGE
         ) from None
     if not isinstance(url, str):
-        raise Failed(f"the url in the first line of {file} is no text", ExitCode.USAGE)
+        raise Failed(f"the url in the first line of {file} is not a text", ExitCode.USAGE)
     return digest, url
 
 

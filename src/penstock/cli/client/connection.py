@@ -11,7 +11,7 @@ DEFAULT_BASE_URL = "http://127.0.0.1:8080/v1"
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class GatewayConnection:
     root: str
     """The gateway's address without `/v1`."""
     api_key: str = field(repr=False)
@@ -24,7 +24,7 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ConnectionFlags:
     """What the command line says."""
 
     profile: str | None = None
@@ -41,7 +41,7 @@ class _Source:
     """False: the key is only for this source's own address, so that it never reaches another server."""
 
 
-def resolve(wish: Wish, environment: Mapping[str, str], path: Path) -> Connection:
+def resolve(wish: ConnectionFlags, environment: Mapping[str, str], path: Path) -> GatewayConnection:
     """Flags > environment > profile > OpenAI's variables; a profile named on the command line goes before the environment.
 
     Raises Failed when the named profile is not there, ProfileProblem when the file cannot be read.
@@ -51,7 +51,7 @@ def resolve(wish: Wish, environment: Mapping[str, str], path: Path) -> Connectio
     address = next((source for source in sources if source.base_url), default)
     root = root_of(address.base_url)
     holder = next((source for source in sources if source.api_key and _fits(source, root)), None)
-    return Connection(root, holder.api_key if holder else "", address.name, holder.name if holder else "")
+    return GatewayConnection(root, holder.api_key if holder else "", address.name, holder.name if holder else "")
 
 
 def root_of(base_url: str) -> str:
@@ -65,7 +65,7 @@ def _fits(source: _Source, root: str) -> bool:
     return root_of(source.base_url) == root if source.base_url else source.key_goes_anywhere
 
 
-def _sources(wish: Wish, environment: Mapping[str, str], book: profiles.ProfileBook, path: Path) -> list[_Source]:
+def _sources(wish: ConnectionFlags, environment: Mapping[str, str], book: profiles.ProfileBook, path: Path) -> list[_Source]:
     flags = _Source("flag", wish.base_url or "", wish.api_key or "", key_goes_anywhere=True)
     variables = _Source(
         "environment", environment.get("PENSTOCK_BASE_URL", ""), environment.get("PENSTOCK_API_KEY", ""), key_goes_anywhere=True

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from penstock.cli.client.api import around_proxies, refusal, refusal_of_body, request_headers
-from penstock.cli.client.connection import Connection
+from penstock.cli.client.connection import GatewayConnection
 from penstock.cli.client.sse import DONE, EventParser
-from penstock.cli.exits import Failed, Refused
+from penstock.cli.exits import Failed, RequestRefused
 
 if TYPE_CHECKING:
     import httpx
@@ -39,7 +39,7 @@ class Summary:
 
 
 @dataclass
-class _Tally:
+class _LoadTally:
     total_seconds: list[float] = field(default_factory=list)
     first_token_seconds: list[float] = field(default_factory=list)
     completion_tokens: int = 0
@@ -48,7 +48,7 @@ class _Tally:
 
 class Load:
     def __init__(
-        self, connection: Connection, body: Mapping[str, Any], *, stream: bool, requests: int, concurrency: int, max_seconds: float
+        self, connection: GatewayConnection, body: Mapping[str, Any], *, stream: bool, requests: int, concurrency: int, max_seconds: float
     ) -> None:
         self._connection = connection
         self._body = dict(body) | ({"stream": True, "stream_options": {"include_usage": True}} if stream else {})
@@ -56,7 +56,7 @@ class Load:
         self._left = requests
         self._concurrency = min(concurrency, requests)
         self._max_seconds = max_seconds
-        self._tally = _Tally()
+        self._tally = _LoadTally()
 
     async def run(self) -> Summary:
         import httpx
@@ -84,7 +84,7 @@ class Load:
         started = time.perf_counter()
         try:
             await (self._ask_streamed(client, started) if self._stream else self._ask(client))
-        except Refused as refused:
+        except RequestRefused as refused:
             self._tally.errors[refused.code or str(refused.status)] += 1
         except Failed:
             self._tally.errors["bad_answer"] += 1
@@ -117,7 +117,7 @@ class Load:
             raise Failed("the answer broke off")
 
     def _take(self, event: str, headers: Mapping[str, str]) -> bool:
-        """True when the chunk has text. Raises Refused for an error event."""
+        """True when the chunk has text. Raises RequestRefused for an error event."""
         chunk = _decoded(event)
         if chunk.get("error"):
             raise refusal_of_body(0, headers, chunk)
@@ -138,7 +138,7 @@ def _decoded(text: str | bytes) -> dict[str, Any]:
     return value
 
 
-def summarise(tally: _Tally, seconds: float) -> Summary:
+def summarise(tally: _LoadTally, seconds: float) -> Summary:
     succeeded = len(tally.total_seconds)
     return Summary(
         succeeded=succeeded,

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from penstock.cli.exits import Refused
+from penstock.cli.exits import RequestRefused
 from penstock.cli.output.moments import spoken
 
 _SHORTEST_WAIT_SECONDS = 1.0
@@ -37,7 +37,7 @@ def _limit(headers: Mapping[str, str], name: str) -> LimitState | None:
     return LimitState(name, limit, remaining, headers.get(f"x-ratelimit-reset-{name}", ""))
 
 
-def wait_seconds(refused: Refused) -> float | None:
+def wait_seconds(refused: RequestRefused) -> float | None:
     """How long the gateway asks us to wait; None when it is no limit, or one that waiting does not lift."""
     if refused.status != 429 or refused.error.retry is False or refused.error.retry_after_seconds is None:
         return None

@@ -4,7 +4,7 @@ import sys
 from typing import Any, Self
 
 
-class Progress:
+class BatchProgress:
     """Everything on stderr."""
 
     def __init__(self, *, quiet: bool, name: str) -> None:

@@ -110,7 +110,7 @@ async def test_interrupted_and_run_again(terminal: Terminal) -> None:
     waiting.send_signal(signal.SIGINT)
     _, said = await asyncio.wait_for(waiting.communicate(), 20)
     assert waiting.returncode == 130
-    assert b"the batch goes on" in said
+    assert b"the batch continues" in said
     noted = note_of(file)
     terminal.open.set()
     code, shown, _ = await terminal.run("run", str(file), "--wait")
@@ -158,7 +158,9 @@ async def test_cancelled_and_fetched(terminal: Terminal) -> None:
     assert (code, fetched["request_counts"]["total"]) == (1, 2)
 
 
-@pytest.mark.parametrize(("content", "said"), [("", "no request"), ("{", "no request"), ('{"url": 5}', "no text"), (None, "cannot read")])
+@pytest.mark.parametrize(
+    ("content", "said"), [("", "is not a request"), ("{", "is not a request"), ('{"url": 5}', "is not a text"), (None, "cannot read")]
+)
 async def test_files_that_are_none(terminal: Terminal, content: str | None, said: str) -> None:
     file = terminal.directory / "bad.jsonl"
     if content is not None:

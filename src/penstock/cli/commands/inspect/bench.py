@@ -12,21 +12,23 @@ from penstock.cli.exits import ExitCode
 app = single()
 
 
-@app.command()
+@app.command(epilog="Example: penstock bench --requests 200 --concurrency 16")
 @gateway_command
 def bench(
     session: Session,
-    requests: Annotated[int, typer.Option("--requests", "-n", min=1, max=100_000, metavar="N", help="Requests in all.")] = 100,
-    concurrency: Annotated[int, typer.Option("--concurrency", "-c", min=1, max=512, metavar="N", help="Requests at a time.")] = 8,
-    stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Streamed answers, which have a first token.")] = True,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="MODEL", help="[the first that the gateway lists]")] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="Longest answer.")] = 32,
-    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What is asked.")] = "Count from one to one hundred in words.",
-    max_seconds: Annotated[float, typer.Option(min=0.1, max=3600, metavar="S", help="No new request after this.")] = 300.0,
+    requests: Annotated[int, typer.Option("--requests", "-n", min=1, max=100_000, metavar="N", help="Requests in total.")] = 100,
+    concurrency: Annotated[int, typer.Option("--concurrency", "-c", min=1, max=512, metavar="N", help="Requests at the same time.")] = 8,
+    stream: Annotated[
+        bool, typer.Option("--stream/--no-stream", help="Stream the answers, to measure the time to the first token.")
+    ] = True,
+    model: Annotated[str | None, typer.Option("--model", "-m", metavar="MODEL", help="Model. [the first that the gateway lists]")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="Length limit of an answer, in tokens.")] = 32,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="The prompt.")] = "Count from one to one hundred in words.",
+    max_seconds: Annotated[float, typer.Option(min=0.1, max=3600, metavar="S", help="Send no new request after this time.")] = 300.0,
 ) -> int:
-    """Measure requests/s, time to first token, total time and tokens/s, each client waiting for its answer before it asks again.
+    """Measure requests/s, time to first token, total time and tokens/s. Each client waits for its answer before it sends again.
 
-    The load generator shares the machine and is no fast one: for what the gateway can do at most, use `make bench`.
+    The load generator is simple and shares the machine. Use `make bench` to find the limits of the gateway.
     """
     import asyncio
 

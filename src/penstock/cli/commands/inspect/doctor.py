@@ -1,4 +1,4 @@
-"""`penstock doctor`: what is wrong, measured how, and how to mend it."""
+"""`penstock doctor`: what is wrong, how it was measured, and how to fix it."""
 
 import os
 import time
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from penstock.base import profiles
 from penstock.cli.command import Session, gateway_command, single
 from penstock.cli.commands.inspect import doctor_checks as checks
-from penstock.cli.commands.inspect.doctor_checks import Finding, Verdict
+from penstock.cli.commands.inspect.doctor_checks import CheckResult, CheckVerdict
 from penstock.cli.exits import ExitCode
 from penstock.cli.process import ConfigOption, DataDirOption, HostOption, PortOption, load_settings
 
 app = single()
 
 
-@app.command()
+@app.command(epilog="Example: penstock doctor")
 @gateway_command
 def doctor(
     session: Session,
@@ -23,7 +23,7 @@ def doctor(
     port: PortOption = None,
     config: ConfigOption = None,
 ) -> int:
-    """Check the gateway, store, workers, port, disk, clock and profiles; exit 1 when something fails."""
+    """Check the gateway, store, workers, port, disk, clock and profiles. Exit code 1 if a check fails."""
     settings = load_settings({"data_dir": data_dir, "host": host, "port": port}, config)
     findings = [
         *_of_the_gateway(session),
@@ -33,15 +33,15 @@ def doctor(
         checks.environment(os.environ),
     ]
     data = [finding.as_dict() for finding in findings]
-    ok = all(finding.verdict is not Verdict.FAIL for finding in findings)
-    rows = [(finding.name, finding.verdict, finding.measured, finding.mend) for finding in findings]
-    session.out.table({"ok": ok, "data": data}, ("check", "verdict", "measured", "how to mend"), rows)
+    ok = all(finding.verdict is not CheckVerdict.FAIL for finding in findings)
+    rows = [(finding.name, finding.verdict, finding.measured, finding.fix) for finding in findings]
+    session.out.table({"ok": ok, "data": data}, ("check", "verdict", "measured", "fix"), rows)
     return ExitCode.OK if ok else ExitCode.FAILURE
 
 
-def _of_the_gateway(session: Session) -> Iterator[Finding]:
+def _of_the_gateway(session: Session) -> Iterator[CheckResult]:
     """What only a running gateway can tell; one finding when there is none."""
-    health = checks.Health.ask(session.api, time.time)
+    health = checks.GatewayHealth.ask(session.api, time.time)
     yield checks.gateway(health)
     if health.date_skew_seconds is not None:
         yield checks.clock(health.date_skew_seconds)

@@ -3,7 +3,7 @@
 import shutil
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from penstock.base import profiles
 from penstock.cli.client.api import Api, network_problems, refusal
-from penstock.cli.exits import Failed, Refused
+from penstock.cli.exits import Failed, RequestRefused
 from penstock.cli.output.moments import spoken
 
 MIB = 1024 * 1024
@@ -26,25 +26,25 @@ OTHER_VARIABLES = frozenset({"PENSTOCK_CONFIG", "PENSTOCK_BASE_URL", "PENSTOCK_A
 """Variables of ours that are not settings."""
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     name: str
-    verdict: Verdict
+    verdict: CheckVerdict
     measured: str
-    mend: str = ""
+    fix: str = ""
 
     def as_dict(self) -> dict[str, str]:
-        return {name: str(value) for name, value in asdict(self).items()}
+        return {"name": self.name, "verdict": str(self.verdict), "measured": self.measured, "mend": self.fix}
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class GatewayHealth:
     """What a gateway says of itself, or why it says nothing."""
 
     root: str
@@ -54,7 +54,7 @@ class Health:
     """Its clock minus ours."""
 
     @classmethod
-    def ask(cls, api: Api, now: Callable[[], float]) -> "Health":
+    def ask(cls, api: Api, now: Callable[[], float]) -> "GatewayHealth":
         root = api.connection.root
         try:
             with network_problems(root):
@@ -82,68 +82,68 @@ def _skew(date: str | None, now: float) -> float | None:
         return None
 
 
-def gateway(health: Health) -> Finding:
-    if isinstance(health.problem, Refused):
-        return Finding("gateway", Verdict.FAIL, f"{health.root}: {health.problem}", health.problem.hint)
+def gateway(health: GatewayHealth) -> CheckResult:
+    if isinstance(health.problem, RequestRefused):
+        return CheckResult("gateway", CheckVerdict.FAIL, f"{health.root}: {health.problem}", health.problem.hint)
     if health.problem is not None or health.status is None:
-        mend = "start one with `penstock up`, or name yours with --base-url or --profile"
-        return Finding("gateway", Verdict.FAIL, str(health.problem), mend)
+        fix = "start one with `penstock up`, or name yours with --base-url or --profile"
+        return CheckResult("gateway", CheckVerdict.FAIL, str(health.problem), fix)
     version, uptime = health.status.get("version"), health.status.get("uptime_seconds", 0.0)
     said = f"{health.root}, version {version}, up {spoken(uptime)}"
     if not health.status.get("ready", True):
-        reasons = "; ".join(map(str, health.status.get("problems") or ())) or "it does not say why"
-        return Finding("gateway", Verdict.FAIL, f"{said}, not ready: {reasons}", "see the checks below and the gateway's log")
-    return Finding("gateway", Verdict.OK, said)
+        reasons = "; ".join(map(str, health.status.get("problems") or ())) or "no reason given"
+        return CheckResult("gateway", CheckVerdict.FAIL, f"{said}, not ready: {reasons}", "see the checks below and the gateway's log")
+    return CheckResult("gateway", CheckVerdict.OK, said)
 
 
-def store(status: Mapping[str, Any]) -> Finding:
+def store(status: Mapping[str, Any]) -> CheckResult:
     state = str(status.get("store"))
     if state == "ok":
-        return Finding("store", Verdict.OK, "answers the gateway")
-    mend = "start the database, or check `store` in the gateway's settings; running traffic goes on for a minute"
-    return Finding("store", Verdict.FAIL, state, mend)
+        return CheckResult("store", CheckVerdict.OK, "answers the gateway")
+    fix = "start the database, or check `store` in the gateway's settings; running traffic continues for a minute"
+    return CheckResult("store", CheckVerdict.FAIL, state, fix)
 
 
-def workers(status: Mapping[str, Any]) -> Finding:
+def workers(status: Mapping[str, Any]) -> CheckResult:
     states = {state: count for state, count in (status.get("workers") or {}).items() if count}
     measured = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
     if not states.get("ready"):
-        mend = "start one: `penstock tokens create`, then `penstock worker --join URL --token TOKEN`; or `penstock workers add`"
-        return Finding("workers", Verdict.FAIL, measured, mend)
+        fix = "start one: `penstock tokens create`, then `penstock worker --join URL --token TOKEN`; or `penstock workers add`"
+        return CheckResult("workers", CheckVerdict.FAIL, measured, fix)
     if states.get("dead") or states.get("suspect"):
-        mend = "`penstock workers list` shows which; restart them, or `penstock workers remove` what will not come back"
-        return Finding("workers", Verdict.WARN, measured, mend)
-    return Finding("workers", Verdict.OK, measured)
+        fix = "`penstock workers list` shows which; restart them, or `penstock workers remove` those that will not return"
+        return CheckResult("workers", CheckVerdict.WARN, measured, fix)
+    return CheckResult("workers", CheckVerdict.OK, measured)
 
 
-def port(host: str, number: int, root: str) -> Finding:
+def port(host: str, number: int, root: str) -> CheckResult:
     """Whether the configured address can be listened on; a gateway of ours that listens there is as good."""
     try:
         # What uvicorn does: a socket in TIME_WAIT does not count as taken.
         with socket.create_server((host, number)):
-            return Finding("port", Verdict.OK, f"{host}:{number} is free")
+            return CheckResult("port", CheckVerdict.OK, f"{host}:{number} is free")
     except OSError as error:
         at = urlsplit(root)
         taken_by_ours = (at.port or {"http": 80, "https": 443}.get(at.scheme)) == number and at.hostname in (host, "127.0.0.1", "localhost")
         if taken_by_ours:
-            return Finding("port", Verdict.OK, f"{host}:{number} is in use by the gateway that was asked")
-        mend = f"stop what listens there (`ss -ltnp 'sport = :{number}'` shows it), or choose another --port"
-        return Finding("port", Verdict.FAIL, f"{host}:{number}: {error.strerror or error}", mend)
+            return CheckResult("port", CheckVerdict.OK, f"{host}:{number} is in use by the gateway that was asked")
+        fix = f"stop what listens there (`ss -ltnp 'sport = :{number}'` shows it), or choose another --port"
+        return CheckResult("port", CheckVerdict.FAIL, f"{host}:{number}: {error.strerror or error}", fix)
 
 
-def disk(data_dir: Path) -> Finding:
+def disk(data_dir: Path) -> CheckResult:
     """Room for the store and the journal, and that we may write there."""
     place = next((folder for folder in (data_dir, *data_dir.parents) if folder.exists()), Path("/"))
     free = shutil.disk_usage(place).free
     measured = f"{free // MIB:,} MiB free at {data_dir}"
     if not _writable(place):
-        return Finding(
-            "disk", Verdict.FAIL, f"{place} cannot be written to", "choose another --data-dir, or give this user the right to write"
+        return CheckResult(
+            "disk", CheckVerdict.FAIL, f"{place} cannot be written to", "choose another --data-dir, or give this user the right to write"
         )
     if free < LEAST_FREE_BYTES:
-        return Finding("disk", Verdict.FAIL, measured, "make room, or choose another --data-dir")
-    verdict = Verdict.WARN if free < FEW_FREE_BYTES else Verdict.OK
-    return Finding("disk", verdict, measured, "make room soon" if verdict is Verdict.WARN else "")
+        return CheckResult("disk", CheckVerdict.FAIL, measured, "free some space, or choose another --data-dir")
+    verdict = CheckVerdict.WARN if free < FEW_FREE_BYTES else CheckVerdict.OK
+    return CheckResult("disk", verdict, measured, "free some space soon" if verdict is CheckVerdict.WARN else "")
 
 
 def _writable(folder: Path) -> bool:
@@ -156,36 +156,40 @@ def _writable(folder: Path) -> bool:
         return False
 
 
-def clock(skew_seconds: float) -> Finding:
+def clock(skew_seconds: float) -> CheckResult:
     distance = abs(skew_seconds)
     measured = f"{distance:.1f} s {'behind' if skew_seconds > 0 else 'ahead of'} the gateway"
     if distance <= SOME_SKEW_SECONDS:
-        return Finding("clock", Verdict.OK, measured)
-    verdict = Verdict.FAIL if distance > MOST_SKEW_SECONDS else Verdict.WARN
-    return Finding("clock", verdict, measured, "turn on time synchronisation: `timedatectl set-ntp true`, on both machines")
+        return CheckResult("clock", CheckVerdict.OK, measured)
+    verdict = CheckVerdict.FAIL if distance > MOST_SKEW_SECONDS else CheckVerdict.WARN
+    return CheckResult("clock", verdict, measured, "turn on time synchronisation: `timedatectl set-ntp true`, on both machines")
 
 
-def profile_file(path: Path) -> Finding:
+def profile_file(path: Path) -> CheckResult:
     if not path.exists():
-        return Finding("profile", Verdict.OK, f"there is none at {path}")
+        return CheckResult("profile", CheckVerdict.OK, f"no profile file at {path}")
     try:
         book = profiles.read(path)
     except profiles.ProfileProblem as problem:
-        return Finding("profile", Verdict.FAIL, str(problem), "mend the file, or remove it and run `penstock profiles save`")
+        return CheckResult("profile", CheckVerdict.FAIL, str(problem), "fix the file, or remove it and run `penstock profiles save`")
     if profiles.readable_by_others(path):
-        return Finding("profile", Verdict.FAIL, f"{path} holds keys and others may read it", f"chmod 600 {path}")
+        return CheckResult("profile", CheckVerdict.FAIL, f"{path} holds keys and others may read it", f"chmod 600 {path}")
     if book.default and book.default not in book.profiles:
-        return Finding("profile", Verdict.WARN, f"{path}: the default {book.default!r} is not there", "`penstock profiles use NAME`")
-    return Finding("profile", Verdict.OK, f"{path}, default {book.default or 'none'}")
+        return CheckResult(
+            "profile", CheckVerdict.WARN, f"{path}: the default {book.default!r} is not there", "`penstock profiles use NAME`"
+        )
+    return CheckResult("profile", CheckVerdict.OK, f"{path}, default {book.default or 'none'}")
 
 
-def environment(variables: Mapping[str, str]) -> Finding:
-    """A variable that looks like a setting and is none is usually a typing mistake."""
+def environment(variables: Mapping[str, str]) -> CheckResult:
+    """A variable that looks like a setting but is unknown is usually a typing error."""
     from penstock.app.settings import ENVIRONMENT_PREFIX, Settings
 
     known = {f"{ENVIRONMENT_PREFIX}{name}".upper() for name in Settings.model_fields} | OTHER_VARIABLES
     ours = [name for name in variables if name.upper().startswith(ENVIRONMENT_PREFIX)]
     unknown = sorted(name for name in ours if name.upper().partition("__")[0] not in known)
     if unknown:
-        return Finding("environment", Verdict.WARN, f"not a setting: {', '.join(unknown)}", "`penstock env-example` lists them all")
-    return Finding("environment", Verdict.OK, f"{len(ours)} PENSTOCK_* variables")
+        return CheckResult(
+            "environment", CheckVerdict.WARN, f"not a setting: {', '.join(unknown)}", "`penstock env-example` lists them all"
+        )
+    return CheckResult("environment", CheckVerdict.OK, f"{len(ours)} PENSTOCK_* variables")

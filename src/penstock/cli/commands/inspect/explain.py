@@ -14,14 +14,16 @@ from penstock.cli.output.tables import safe
 app = single()
 
 
-@app.command()
+@app.command(epilog="Example: penstock explain --last")
 @gateway_command
 def explain(
     session: Session,
-    request_id: Annotated[str | None, typer.Argument(metavar="ID", help="A request's id, as in x-penstock-decision.")] = None,
+    request_id: Annotated[
+        str | None, typer.Argument(metavar="ID", help="Id of the request: the start of the header x-penstock-decision.")
+    ] = None,
     last: Annotated[bool, typer.Option("--last", help="The newest request of your organisation.")] = False,
 ) -> None:
-    """Why a request went where it went, and which setting would have changed it."""
+    """Explain a request: which worker got it and why, where the time went, which setting would have changed the outcome."""
     if (request_id is None) is not last:
         raise Failed("name a request's id, or --last", ExitCode.USAGE)
     if request_id is not None:
@@ -79,13 +81,13 @@ def _candidates(decision: Mapping[str, Any]) -> list[str]:
         text.append(f"  {mark} {each['worker_id']:<32} {busy:>10} {each['outstanding_tokens']:>13} {each['cached_tokens']:>7}  {score}")
     if shadow := decision["shadow"]:
         verdict = "the same" if shadow["agreed"] else shadow["worker_id"] or "none"
-        text.append(f"  {shadow['policy']} in the shadow would have chosen {verdict}")
+        text.append(f"  {shadow['policy']} (shadow policy) would have chosen {verdict}")
     return text
 
 
 def _limits(decision: Mapping[str, Any]) -> list[str]:
     if not decision["limits"]:
         return []
-    text = ["", "limits, as the answer told them"]
+    text = ["", "limits, as reported to the client"]
     left = ((each["name"], each["remaining"], each["limit"]) for each in decision["limits"])
-    return text + [f"  {name:<9} {remaining:>12,} of {limit:,} a minute left" for name, remaining, limit in left]
+    return text + [f"  {name:<9} {remaining:>12,} of {limit:,} per minute left" for name, remaining, limit in left]

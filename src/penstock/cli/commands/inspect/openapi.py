@@ -12,10 +12,12 @@ from penstock.cli.command import command, single
 app = single()
 
 
-@app.command()
+@app.command(epilog="Example: penstock openapi --output openapi.json")
 @command
 def openapi(
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead of stdout.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of standard output.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="JSON, as always.", hidden=True)] = False,
 ) -> None:
     """Print the OpenAPI document of /v1 and /api."""

@@ -24,41 +24,46 @@ if TYPE_CHECKING:
 app = single()
 TraceOption = Annotated[
     Path | None,
-    typer.Option("--trace", metavar="FILE", exists=True, dir_okay=False, help="Azure's trace as CSV, for the scenario that replays one."),
+    typer.Option("--trace", metavar="FILE", exists=True, dir_okay=False, help="Azure's trace as CSV, for the scenario production_trace."),
 ]
 LogOption = Annotated[
-    Path | None, typer.Option("--from-log", metavar="FILE", exists=True, dir_okay=False, help="Replay usage records, JSON, one a line.")
+    Path | None,
+    typer.Option("--from-log", metavar="FILE", exists=True, dir_okay=False, help="Replay these usage records: JSON, one a line."),
 ]
 PolicyOption = Annotated[
-    Path | None, typer.Option("--policy", metavar="FILE", exists=True, dir_okay=False, help="Replay under this policy too (TOML).")
+    Path | None, typer.Option("--policy", metavar="FILE", exists=True, dir_okay=False, help="Also replay under this policy (TOML).")
 ]
 
 
-@app.command()
+@app.command(no_args_is_help=True, epilog="Example: penstock simulate --suite overload --seeds 3 --brief")
 @command
 def simulate(
-    suite: Annotated[list[str] | None, typer.Option("--suite", metavar="NAME", help="A scenario, or all; may be repeated.")] = None,
+    suite: Annotated[list[str] | None, typer.Option("--suite", metavar="NAME", help="Scenario to run, or all; repeatable.")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=200, metavar="N", help="Runs of each scenario.")] = 20,
-    brief: Annotated[bool, typer.Option("--brief", help="Shorter scenarios, for a quick look.")] = False,
-    jobs: Annotated[int, typer.Option(min=0, max=256, metavar="N", help="Processes; 0: one for each core.")] = 0,
+    brief: Annotated[bool, typer.Option("--brief", help="Run shorter scenarios, for a quick look.")] = False,
+    jobs: Annotated[int, typer.Option(min=0, max=256, metavar="N", help="Processes; 0 means one for each core.")] = 0,
     trace: TraceOption = None,
-    report: Annotated[Path | None, typer.Option(metavar="DIR", help="Write rehearsals.md and its plots there.", file_okay=False)] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write rehearsals.md and its plots to this folder.", file_okay=False)
+    ] = None,
     from_log: LogOption = None,
-    from_api: Annotated[bool, typer.Option("--from-api", help="Replay the gateway's usage records.")] = False,
+    from_api: Annotated[bool, typer.Option("--from-api", help="Replay the usage records of the gateway.")] = False,
     policy: PolicyOption = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Workers of a replay.")] = 2,
-    slots: Annotated[int, typer.Option(min=1, max=4096, metavar="N", help="Slots of each.")] = 32,
-    speed: Annotated[float, typer.Option(min=0.001, max=1000, metavar="X", help="How fast they are; 1: a small model on one GPU.")] = 1.0,
+    workers: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Simulated workers of a replay.")] = 2,
+    slots: Annotated[int, typer.Option(min=1, max=4096, metavar="N", help="Slots of each worker.")] = 32,
+    speed: Annotated[
+        float, typer.Option(min=0.001, max=1000, metavar="X", help="Speed of the workers; 1 is a small model on one GPU.")
+    ] = 1.0,
     squeeze: Annotated[float, typer.Option(min=0.01, max=1000, metavar="X", help="Replay the traffic X times as fast.")] = 1.0,
     profile: ProfileOption = None,
     base_url: BaseUrlOption = None,
     api_key: ApiKeyOption = None,
     json_output: JsonOption = False,
 ) -> int:
-    """Rehearse traffic on a virtual clock: the gateway's own queue, routing and limits, with simulated workers.
+    """Simulate traffic on a virtual clock: the gateway's own queue, routing and limits, with simulated workers.
 
-    With --suite: scenarios, each with its pass lines; exits with 1 when one is missed. With --from-log or --from-api: what was recorded,
-    again, as it is and under --policy. A simulated gain is not a product claim.
+    With --suite: run scenarios with pass lines; exit code 1 if one is missed. With --from-log or --from-api: replay recorded traffic under
+    the default policy, and under --policy. A simulated gain is not a product claim.
     """
     _quiet()
     out = Output(json_output)
@@ -149,16 +154,16 @@ def _asks(lines: Iterable[str], squeeze: float) -> "list[Ask]":
     except traces.UnreadableTrace as error:
         raise Failed(f"the log cannot be read: {error}", ExitCode.USAGE) from error
     if not asks:
-        raise Failed("there is no request to replay")
+        raise Failed("no request to replay")
     return scaled(asks, squeeze)
 
 
 def _records(profile: str | None, base_url: str | None, api_key: str | None) -> list[str]:
     from penstock.base import profiles
     from penstock.cli.client.api import Api
-    from penstock.cli.client.connection import Wish, resolve
+    from penstock.cli.client.connection import ConnectionFlags, resolve
 
-    with Api(resolve(Wish(profile, base_url, api_key), os.environ, profiles.default_path())) as api:
+    with Api(resolve(ConnectionFlags(profile, base_url, api_key), os.environ, profiles.default_path())) as api:
         records: list[dict[str, Any]] = []
         more = True
         while more:

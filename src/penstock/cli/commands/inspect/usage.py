@@ -20,21 +20,21 @@ _SUMS = ("requests", "prompt_tokens", "cached_tokens", "completion_tokens")
 app = single()
 
 
-@app.command()
+@app.command(epilog="Example: penstock usage --by org,model --since 7d")
 @gateway_command
 def usage(
     session: Session,
-    by: Annotated[str, typer.Option(metavar="LIST", help=f"Group by any of {', '.join(GROUPS)}; commas between.")] = "model",
-    since: Annotated[str | None, typer.Option(metavar="WHEN", help="From 7d ago, or 2026-08-01. [all]")] = None,
-    until: Annotated[str | None, typer.Option(metavar="WHEN", help="Up to then, not included. [now]")] = None,
-    key: Annotated[str | None, typer.Option(metavar="KEY_ID", help="Only of this key.")] = None,
-    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Only of this model.")] = None,
-    org: Annotated[str | None, typer.Option(metavar="ORG_ID", help="Only of this organisation (admins).")] = None,
-    records: Annotated[bool, typer.Option("--records", help="Single requests, newest first, instead of sums.")] = False,
-    request: Annotated[str | None, typer.Option(metavar="REQUEST_ID", help="One request.")] = None,
+    by: Annotated[str, typer.Option(metavar="LIST", help=f"Group by {', '.join(GROUPS)}; separate several with commas.")] = "model",
+    since: Annotated[str | None, typer.Option(metavar="WHEN", help="Start: an age such as 7d, or a date. [the beginning]")] = None,
+    until: Annotated[str | None, typer.Option(metavar="WHEN", help="End, not included. [now]")] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY_ID", help="Only this key.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Only this model.")] = None,
+    org: Annotated[str | None, typer.Option(metavar="ORG_ID", help="Only this organisation (administrators only).")] = None,
+    records: Annotated[bool, typer.Option("--records", help="List single requests, newest first, instead of sums.")] = False,
+    request: Annotated[str | None, typer.Option(metavar="REQUEST_ID", help="Show one request.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, max=1000, metavar="N", help="Rows at most.")] = None,
 ) -> None:
-    """Tokens, requests and cost by model, key, tier or day."""
+    """Show requests, tokens and cost by organisation, key, model, tier, class or day."""
     if request:
         _print_record(session, request)
         return

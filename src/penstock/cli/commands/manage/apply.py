@@ -13,18 +13,19 @@ from penstock.cli.exits import ExitCode, Failed
 app = single()
 
 
-@app.command("apply")
+@app.command("apply", epilog="Example: penstock apply policy.toml --dry-run")
 @gateway_command
 def apply(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy, as TOML.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The whole policy, as TOML.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
-    comment: Annotated[str, typer.Option("--comment", "-m", metavar="TEXT", help="Why; kept with the version.")] = "",
-    expect: Annotated[int | None, typer.Option("--if-version", min=0, metavar="N", help="Only when this version is in force.")] = None,
+    comment: Annotated[str, typer.Option("--comment", "-m", metavar="TEXT", help="Reason of the change; kept with the version.")] = "",
+    expect: Annotated[int | None, typer.Option("--if-version", min=0, metavar="N", help="Apply only if this version is in force.")] = None,
 ) -> None:
-    """Put a policy in force: the whole of it, so what the file leaves out gets its default. Plans that it leaves out stay.
+    """Apply a policy file. It replaces the whole policy: what the file leaves out gets its default.
 
-    `penstock policy show --toml` prints the policy in force as such a file.
+    Start from `penstock policy show --toml`, which prints the policy in force. A file without any plan keeps all plans; a file with plans
+    removes those that it leaves out.
     """
     body = {"policy": _read(file), "comment": comment}
     version = None if expect is None else f'"{expect}"'

@@ -11,22 +11,22 @@ from penstock.cli.output.moments import date, duration_seconds
 
 app = group("API keys: create, list, show, revoke.")
 
-KeyId = Annotated[str, typer.Argument(metavar="KEY_ID")]
+KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="Id of the key, from `penstock keys list`.")]
 
 
-@app.command()
+@app.command(epilog="Example: penstock keys create laptop --rpm 60 --expires 90d")
 @gateway_command
 def create(
     session: Session,
-    name: Annotated[str, typer.Argument(help="Name that people see.")],
-    scope: Annotated[list[str] | None, typer.Option(metavar="SCOPE", help="What it may do; repeatable. [inference]")] = None,
-    expires: Annotated[str | None, typer.Option(metavar="DURATION", help="Such as 90d; without it, the key does not expire.")] = None,
-    allow: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="Only from these addresses; repeatable.")] = None,
-    rpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Requests a minute, below the organisation's.")] = None,
-    tpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens a minute, below the organisation's.")] = None,
-    org: Annotated[str | None, typer.Option(metavar="ORG_ID", help="For this organisation (admins).")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the key, for people.")],
+    scope: Annotated[list[str] | None, typer.Option(metavar="SCOPE", help="Scope of the key; repeatable. [inference]")] = None,
+    expires: Annotated[str | None, typer.Option(metavar="DURATION", help="Lifetime, for example 90d. [does not expire]")] = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="Accept the key only from these addresses; repeatable.")] = None,
+    rpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Requests per minute; at most the plan's.")] = None,
+    tpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens per minute; at most the plan's.")] = None,
+    org: Annotated[str | None, typer.Option(metavar="ORG_ID", help="Organisation of the key (administrators only). [yours]")] = None,
 ) -> None:
-    """Make a key; its secret is shown once."""
+    """Create a key. Its secret is shown once."""
     key = session.api.post(
         "/api/keys",
         {
@@ -42,10 +42,10 @@ def create(
     session.out.secret(key, [*_fields(key), ("secret", key.get("secret"))], "Keep the secret now: it is not shown again.")
 
 
-@app.command("list")
+@app.command("list", epilog="Example: penstock keys list")
 @gateway_command
 def list_keys(session: Session) -> None:
-    """All keys that this key may see."""
+    """List the keys that you may see."""
     answer = session.api.listed("/api/keys")
     rows = [
         (
@@ -59,21 +59,21 @@ def list_keys(session: Session) -> None:
         )
         for key in answer["data"]
     ]
-    session.out.table(answer, ("id", "name", "begins with", "scopes", "organisation", "created", "state"), rows)
+    session.out.table(answer, ("id", "name", "prefix", "scopes", "organisation", "created", "state"), rows)
 
 
-@app.command()
+@app.command(epilog="Example: penstock keys show key_01m8natpmkxe5egf3q7jcyq530")
 @gateway_command
 def show(session: Session, key_id: KeyId) -> None:
-    """One key, without its secret."""
+    """Show one key, without its secret."""
     key = session.api.get(f"/api/keys/{segment(key_id)}")
     session.out.item(key, _fields(key))
 
 
-@app.command()
+@app.command(epilog="Example: penstock keys revoke key_01m8natpmkxe5egf3q7jcyq530")
 @gateway_command
 def revoke(session: Session, key_id: KeyId) -> None:
-    """End a key now; every gateway refuses it within a second."""
+    """Revoke a key. Every gateway refuses it within a second."""
     session.api.delete(f"/api/keys/{segment(key_id)}")
     session.out.done(f"revoked {key_id}")
 
@@ -82,14 +82,14 @@ def _fields(key: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [
         ("id", key["id"]),
         ("name", key.get("name")),
-        ("begins with", key.get("hint")),
+        ("prefix", key.get("hint")),
         ("scopes", sorted(key.get("scopes") or ())),
         ("organisation", key.get("org_id")),
         ("created", date(key.get("created_at"))),
         ("state", _state(key)),
         ("addresses", key.get("allowed_networks")),
-        ("requests a minute", key.get("requests_per_minute")),
-        ("tokens a minute", key.get("tokens_per_minute")),
+        ("requests per minute", key.get("requests_per_minute")),
+        ("tokens per minute", key.get("tokens_per_minute")),
     ]
 
 

@@ -13,15 +13,15 @@ from penstock.cli.output.money import currency_units
 
 app = group("Models: list, show, price, alias, remove.")
 
-ModelId = Annotated[str, typer.Argument(metavar="MODEL")]
+ModelId = Annotated[str, typer.Argument(metavar="MODEL", help="Id of the model.")]
 
 _PRICE_UNIT = 1_000_000
 
 
-@app.command("list")
+@app.command("list", epilog="Example: penstock models list")
 @gateway_command
 def list_models(session: Session) -> None:
-    """All models: those in the catalogue and those that workers serve."""
+    """List all models: those in the catalogue and those that workers serve."""
     answer = session.api.listed("/api/models")
     rows = [
         (
@@ -37,28 +37,34 @@ def list_models(session: Session) -> None:
     session.out.table(answer, ("model", "aliases", "context#", "input/M#", "output/M#", "currency"), rows)
 
 
-@app.command()
+@app.command(epilog="Example: penstock models show sim-small")
 @gateway_command
 def show(session: Session, model: ModelId) -> None:
-    """One model, by its id or an alias."""
+    """Show one model, by its id or an alias."""
     found = _find(session, model)
     session.out.item(found, _fields(found))
 
 
-@app.command()
+@app.command(epilog="Example: penstock models price sim-small --input 0.10 --output 0.30 --currency USD")
 @gateway_command
 def price(
     session: Session,
     model: ModelId,
-    input_price: Annotated[str | None, typer.Option("--input", metavar="AMOUNT", help="For a million prompt tokens, e.g. 0.15.")] = None,
-    output_price: Annotated[str | None, typer.Option("--output", metavar="AMOUNT", help="For a million completion tokens.")] = None,
-    cached_price: Annotated[str | None, typer.Option("--cached", metavar="AMOUNT", help="For a million cached prompt tokens.")] = None,
-    currency: Annotated[str | None, typer.Option(metavar="CODE", help="Such as USD.")] = None,
-    priority_percent: Annotated[int | None, typer.Option(min=0, metavar="N", help="Priority tier, in percent of these prices.")] = None,
-    flex_percent: Annotated[int | None, typer.Option(min=0, metavar="N", help="Flex tier, in percent of these prices.")] = None,
-    batch_percent: Annotated[int | None, typer.Option(min=0, metavar="N", help="Batches, in percent of these prices.")] = None,
+    input_price: Annotated[
+        str | None, typer.Option("--input", metavar="AMOUNT", help="Price of a million prompt tokens, for example 0.15.")
+    ] = None,
+    output_price: Annotated[str | None, typer.Option("--output", metavar="AMOUNT", help="Price of a million completion tokens.")] = None,
+    cached_price: Annotated[str | None, typer.Option("--cached", metavar="AMOUNT", help="Price of a million cached prompt tokens.")] = None,
+    currency: Annotated[str | None, typer.Option(metavar="CODE", help="Currency, for example USD.")] = None,
+    priority_percent: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Price of the priority tier, in percent of these prices.")
+    ] = None,
+    flex_percent: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Price of the flex tier, in percent of these prices.")
+    ] = None,
+    batch_percent: Annotated[int | None, typer.Option(min=0, metavar="N", help="Price of batches, in percent of these prices.")] = None,
 ) -> None:
-    """Set what a model costs; what is not given stays as it is."""
+    """Set the price of a model. Options that you leave out do not change."""
     changes = {
         "input_per_million": _micros(input_price),
         "output_per_million": _micros(output_price),
@@ -74,23 +80,23 @@ def price(
     _save(session, model, {"price": {**_price(_known(session, model)), **given}})
 
 
-@app.command()
+@app.command(epilog="Example: penstock models alias sim-large gpt-4o")
 @gateway_command
 def alias(
     session: Session,
     model: ModelId,
-    names: Annotated[list[str], typer.Argument(metavar="ALIAS...", help="Other names that lead to the model.")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take these names away instead.")] = False,
+    names: Annotated[list[str], typer.Argument(metavar="ALIAS...", help="Further names of the model.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Remove these names instead.")] = False,
 ) -> None:
-    """Give a model other names, or take them away."""
+    """Add names to a model, or remove them."""
     kept = [name for name in _known(session, model).get("aliases") or () if name not in names]
     _save(session, model, {"aliases": kept if remove else [*kept, *names]})
 
 
-@app.command()
+@app.command(epilog="Example: penstock models remove sim-small")
 @gateway_command
 def remove(session: Session, model: ModelId) -> None:
-    """Drop a model's price and aliases from the catalogue; workers that serve it stay."""
+    """Remove a model's price and aliases from the catalogue. Workers that serve it stay."""
     session.api.delete(f"/api/models/{segment(model, slashes=True)}")
     session.out.done(f"removed {model} from the catalogue")
 
@@ -100,7 +106,7 @@ def _find(session: Session, name: str) -> dict[str, Any]:
     for model in models:
         if model["id"] == name or name in (model.get("aliases") or ()):
             return dict(model)
-    raise Failed(f"there is no model {name!r}", ExitCode.NOT_FOUND, hint="`penstock models list` shows what there is")
+    raise Failed(f"there is no model {name!r}", ExitCode.NOT_FOUND, hint="`penstock models list` lists the models")
 
 
 def _known(session: Session, model_id: str) -> dict[str, Any]:

@@ -12,46 +12,46 @@ from penstock.cli.output.moments import date
 
 app = group("Organisations: list, create, show, update; plans.")
 
-OrgId = Annotated[str, typer.Argument(metavar="ORG_ID")]
+OrgId = Annotated[str, typer.Argument(metavar="ORG_ID", help="Id of the organisation, from `penstock orgs list`.")]
 
 
-@app.command("list")
+@app.command("list", epilog="Example: penstock orgs list")
 @gateway_command
 def list_orgs(session: Session) -> None:
-    """All organisations that this key may see."""
+    """List the organisations that you may see."""
     answer = session.api.listed("/api/orgs")
     rows = [(org["id"], org["name"], org["plan"], date(org.get("created_at")), _state(org)) for org in answer["data"]]
     session.out.table(answer, ("id", "name", "plan", "created", "state"), rows)
 
 
-@app.command()
+@app.command(epilog="Example: penstock orgs create Research --plan premium")
 @gateway_command
 def create(
     session: Session,
-    name: Annotated[str, typer.Argument(help="Name that people see.")],
-    plan: Annotated[str, typer.Option(metavar="PLAN", help="`penstock orgs plans` lists them.")] = "free",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the organisation, for people.")],
+    plan: Annotated[str, typer.Option(metavar="PLAN", help="Plan; `penstock orgs plans` lists them.")] = "free",
 ) -> None:
-    """Make an organisation."""
+    """Create an organisation."""
     org = session.api.post("/api/orgs", {"name": name, "plan": plan})
     session.out.item(org, _fields(org))
 
 
-@app.command()
+@app.command(epilog="Example: penstock orgs show org_01m8natphnrw5nws9cevhea5xm")
 @gateway_command
 def show(session: Session, org_id: OrgId) -> None:
-    """One organisation."""
+    """Show one organisation."""
     org = session.api.get(f"/api/orgs/{segment(org_id)}")
     session.out.item(org, _fields(org))
 
 
-@app.command()
+@app.command(epilog="Example: penstock orgs update org_01m8natphnrw5nws9cevhea5xm --plan free")
 @gateway_command
 def update(
     session: Session,
     org_id: OrgId,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Another name.")] = None,
-    plan: Annotated[str | None, typer.Option(metavar="PLAN", help="Another plan.")] = None,
-    disabled: Annotated[bool | None, typer.Option("--disable/--enable", help="Refuse, or accept again, all of its keys.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="New name.")] = None,
+    plan: Annotated[str | None, typer.Option(metavar="PLAN", help="New plan.")] = None,
+    disabled: Annotated[bool | None, typer.Option("--disable/--enable", help="Refuse all of its keys, or accept them again.")] = None,
 ) -> None:
     """Change an organisation's name or plan, or disable it."""
     if name is None and plan is None and disabled is None:
@@ -60,10 +60,10 @@ def update(
     session.out.item(org, _fields(org))
 
 
-@app.command()
+@app.command(epilog="Example: penstock orgs plans")
 @gateway_command
 def plans(session: Session) -> None:
-    """The plans that an organisation can be on."""
+    """List the plans with their limits."""
     answer = session.api.get("/api/plans")
     rows = [
         (

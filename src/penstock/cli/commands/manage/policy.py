@@ -12,18 +12,18 @@ from penstock.cli.output.moments import date
 
 app = group("The policy: show, versions, diff, rollback.")
 
-Number = Annotated[int, typer.Argument(min=0, metavar="VERSION")]
+Number = Annotated[int, typer.Argument(min=0, metavar="VERSION", help="Number of the version, from `penstock policy versions`.")]
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-@app.command()
+@app.command(epilog="Example: penstock policy show --toml > policy.toml")
 @gateway_command
 def show(
     session: Session,
-    version: Annotated[int | None, typer.Option(min=0, metavar="N", help="An older version.")] = None,
-    toml: Annotated[bool, typer.Option("--toml", help="As a file for `penstock apply`.")] = False,
+    version: Annotated[int | None, typer.Option(min=0, metavar="N", help="Show this version. [the one in force]")] = None,
+    toml: Annotated[bool, typer.Option("--toml", help="Print a file for `penstock apply`.")] = False,
 ) -> None:
-    """The policy in force, or an older version."""
+    """Show the policy in force, or an older version."""
     found = session.api.get("/api/policy" if version is None else f"/api/policy/versions/{version}")
     if not session.out.json and not toml:
         session.out.note(f"version {found['version']}{_by(found)}")
@@ -33,34 +33,38 @@ def show(
         typer.echo("\n".join(_toml(found["policy"])))
 
 
-@app.command()
+@app.command(epilog="Example: penstock policy versions")
 @gateway_command
 def versions(
-    session: Session, limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="The newest so many.")] = 20
+    session: Session, limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="Number of versions to list.")] = 20
 ) -> None:
-    """The policy's versions, newest first."""
+    """List the versions of the policy, newest first."""
     answer = session.api.get("/api/policy/versions", limit=limit)
     rows = [(each["version"], date(each["created_at"]), each["author"], each["comment"]) for each in answer["data"]]
     session.out.table(answer, ("version#", "made", "by key", "comment"), rows)
 
 
-@app.command()
+@app.command(epilog="Example: penstock policy diff 3")
 @gateway_command
-def diff(session: Session, old: Number, new: Annotated[int | None, typer.Argument(min=0, metavar="[VERSION]")] = None) -> None:
-    """What differs between a version and another one, or the one in force."""
+def diff(
+    session: Session,
+    old: Number,
+    new: Annotated[int | None, typer.Argument(min=0, metavar="[VERSION]", help="Compare with this version. [the one in force]")] = None,
+) -> None:
+    """Compare a version with another one, or with the one in force."""
     answer = session.api.get("/api/policy/diff", **{"from": old, "to": new})
     _show_changes(session, answer, answer["data"])
 
 
-@app.command()
+@app.command(epilog="Example: penstock policy rollback 3 --dry-run")
 @gateway_command
 def rollback(
     session: Session,
     version: Number,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
-    comment: Annotated[str, typer.Option("--comment", "-m", metavar="TEXT", help="Why; kept with the version.")] = "",
+    comment: Annotated[str, typer.Option("--comment", "-m", metavar="TEXT", help="Reason of the change; kept with the version.")] = "",
 ) -> None:
-    """Put an older version in force again, as a new one."""
+    """Make a new version with the content of an older one."""
     show_edit(session, session.api.post("/api/policy/rollback", {"version": version, "comment": comment}, dry_run=dry_run))
 
 
@@ -72,7 +76,7 @@ def show_edit(session: Session, edit: Mapping[str, Any]) -> None:
     elif edit["changes"]:
         session.out.note(f"version {edit['version']} is in force; every gateway has it within a second")
     else:
-        session.out.note(f"version {edit['version']} says the same already")
+        session.out.note(f"version {edit['version']} has the same content already")
 
 
 def _show_changes(session: Session, answer: Any, changes: Iterable[Mapping[str, Any]]) -> None:
@@ -88,7 +92,7 @@ def _show_changes(session: Session, answer: Any, changes: Iterable[Mapping[str, 
 
 def _by(found: Mapping[str, Any]) -> str:
     if not found["version"]:
-        return ": nobody has edited it"
+        return ": the default, not edited yet"
     comment = f": {found['comment']}" if found["comment"] else ""
     return f", {date(found['created_at'])}, by {found['author']}{comment}"
 

@@ -11,15 +11,15 @@ from penstock.cli.command import JsonOption, command, group
 from penstock.cli.exits import ExitCode, Failed
 from penstock.cli.output.tables import Output
 
-app = group("Named connections on this machine: list, save, use, remove.")
+app = group("Saved connections to gateways: list, save, use, remove.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the profile.")]
 
 
-@app.command("list")
+@app.command("list", epilog="Example: penstock profiles list")
 @command
 def list_profiles(json_output: JsonOption = False) -> None:
-    """All profiles; keys are not shown."""
+    """List the profiles. Keys are not shown."""
     path = profiles.default_path()
     book = profiles.read(path)
     data = [
@@ -31,15 +31,13 @@ def list_profiles(json_output: JsonOption = False) -> None:
     )
 
 
-@app.command()
+@app.command(epilog="Example: penstock profiles save work --base-url https://ai.example.org/v1 --default")
 @command
 def save(
     name: Name,
-    base_url: Annotated[str, typer.Option("--base-url", metavar="URL", help="The gateway, e.g. https://host/v1.")],
-    api_key: Annotated[
-        str, typer.Option("--api-key", envvar="PENSTOCK_API_KEY", metavar="KEY", help="The key; asked for when absent.")
-    ] = "",
-    default: Annotated[bool, typer.Option("--default", help="Use it when no profile is named.")] = False,
+    base_url: Annotated[str, typer.Option("--base-url", metavar="URL", help="Address of the gateway, for example https://host/v1.")],
+    api_key: Annotated[str, typer.Option("--api-key", envvar="PENSTOCK_API_KEY", metavar="KEY", help="API key. [asked for]")] = "",
+    default: Annotated[bool, typer.Option("--default", help="Make it the default profile.")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Add or replace a profile."""
@@ -51,7 +49,7 @@ def save(
     Output(json_output).done(f"saved {name} in {path}")
 
 
-@app.command()
+@app.command(epilog="Example: penstock profiles use work")
 @command
 def use(name: Name, json_output: JsonOption = False) -> None:
     """Make a profile the default."""
@@ -63,13 +61,13 @@ def use(name: Name, json_output: JsonOption = False) -> None:
     Output(json_output).done(f"{name} is the default")
 
 
-@app.command()
+@app.command(epilog="Example: penstock profiles remove work")
 @command
 def remove(name: Name, json_output: JsonOption = False) -> None:
-    """Remove a profile; the key itself stays valid."""
+    """Remove a profile. Its key stays valid."""
     path = profiles.default_path()
     book = profiles.read(path)
     if name not in book.profiles:
         raise Failed(f"there is no profile {name!r} in {path}", ExitCode.NOT_FOUND)
     profiles.write(path, book.without(name))
-    Output(json_output).done(f"removed {name}; its key stays valid (`penstock keys revoke` ends one)")
+    Output(json_output).done(f"removed {name}; its key stays valid (`penstock keys revoke` revokes one)")

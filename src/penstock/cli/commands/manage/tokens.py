@@ -12,15 +12,15 @@ from penstock.cli.output.moments import date, duration_seconds
 app = group("Join tokens for workers and runners: create, list, revoke.")
 
 
-@app.command()
+@app.command(epilog="Example: penstock tokens create --role worker --expires 1h")
 @gateway_command
 def create(
     session: Session,
-    role: Annotated[str, typer.Option(metavar="ROLE", help="worker or runner.")] = "worker",
-    expires: Annotated[str | None, typer.Option(metavar="DURATION", help="Such as 7d; without it, the gateway decides.")] = None,
-    org: Annotated[str | None, typer.Option(metavar="ORG_ID", help="Serve this organisation alone.")] = None,
+    role: Annotated[str, typer.Option(metavar="ROLE", help="Who may join with it: worker or runner.")] = "worker",
+    expires: Annotated[str | None, typer.Option(metavar="DURATION", help="Lifetime, for example 7d. [set by the gateway]")] = None,
+    org: Annotated[str | None, typer.Option(metavar="ORG_ID", help="The joining process serves only this organisation.")] = None,
 ) -> None:
-    """Make a join token; its secret is shown once."""
+    """Create a join token. Its secret is shown once."""
     body = {"role": role, "expires_in_seconds": duration_seconds(expires) if expires else None, "org_id": org}
     token = session.api.post("/api/join-tokens", body)
     fields = [
@@ -33,22 +33,24 @@ def create(
     session.out.secret(token, fields, "Keep the secret now: it is not shown again.")
 
 
-@app.command("list")
+@app.command("list", epilog="Example: penstock tokens list")
 @gateway_command
 def list_tokens(session: Session) -> None:
-    """All join tokens."""
+    """List the join tokens."""
     answer = session.api.listed("/api/join-tokens")
     rows = [
         (token["id"], token.get("role"), token.get("hint"), token.get("org_id"), date(token.get("created_at")), _state(token))
         for token in answer["data"]
     ]
-    session.out.table(answer, ("id", "role", "begins with", "organisation", "created", "state"), rows)
+    session.out.table(answer, ("id", "role", "prefix", "organisation", "created", "state"), rows)
 
 
-@app.command()
+@app.command(epilog="Example: penstock tokens revoke jtk_01m8natpmkgf9sm14bgrkq7me1")
 @gateway_command
-def revoke(session: Session, token_id: Annotated[str, typer.Argument(metavar="TOKEN_ID")]) -> None:
-    """End a join token; workers that have joined stay."""
+def revoke(
+    session: Session, token_id: Annotated[str, typer.Argument(metavar="TOKEN_ID", help="Id of the token, from `penstock tokens list`.")]
+) -> None:
+    """Revoke a join token. Workers that have joined with it stay."""
     session.api.delete(f"/api/join-tokens/{segment(token_id)}")
     session.out.done(f"revoked {token_id}")
 

@@ -11,13 +11,13 @@ from penstock.cli.output.moments import date
 
 app = group("Workers and upstreams: list, show, add, remove, drain, resume.")
 
-WorkerId = Annotated[str, typer.Argument(metavar="WORKER_ID")]
+WorkerId = Annotated[str, typer.Argument(metavar="WORKER_ID", help="Id of the worker, from `penstock workers list`.")]
 
 
-@app.command("list")
+@app.command("list", epilog="Example: penstock workers list")
 @gateway_command
 def list_workers(session: Session) -> None:
-    """All workers with their state and load."""
+    """List all workers with their state and load."""
     answer = session.api.listed("/api/workers")
     rows = [
         (
@@ -37,26 +37,27 @@ def list_workers(session: Session) -> None:
     session.out.table(answer, columns, rows)
 
 
-@app.command()
+@app.command(epilog="Example: penstock workers show wrk_01m8natt5r8j21jyrcmd85a2tw")
 @gateway_command
 def show(session: Session, worker_id: WorkerId) -> None:
-    """One worker."""
+    """Show one worker."""
     worker = session.api.get(f"/api/workers/{segment(worker_id)}")
     session.out.item(worker, _fields(worker))
 
 
-@app.command()
+@app.command(epilog="Example: penstock workers add lab http://192.0.2.11:8000 --slots 64")
 @gateway_command
 def add(
     session: Session,
-    name: Annotated[str, typer.Argument(help="Name that people see.")],
-    address: Annotated[str, typer.Argument(metavar="URL", help="An OpenAI-compatible server.")],
-    model: Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Serve only this one; repeatable. [all it lists]")] = None,
-    slots: Annotated[int | None, typer.Option(min=1, metavar="N", help="Requests that it may have at the same time.")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the server, for people.")],
+    address: Annotated[str, typer.Argument(metavar="URL", help="Address of an OpenAI-compatible server.")],
+    model: Annotated[list[str] | None, typer.Option(metavar="MODEL", help="Serve only this model; repeatable. [all that it lists]")] = None,
+    slots: Annotated[int | None, typer.Option(min=1, metavar="N", help="Requests at the same time.")] = None,
     secret: Annotated[
-        str | None, typer.Option(envvar="PENSTOCK_UPSTREAM_SECRET", metavar="SECRET", help="Its bearer token.", show_envvar=True)
+        str | None,
+        typer.Option(envvar="PENSTOCK_UPSTREAM_SECRET", metavar="SECRET", help="Bearer token that the server expects.", show_envvar=True),
     ] = None,
-    pool: Annotated[str | None, typer.Option(metavar="POOL", help="Dedicate to priority, standard or overflow.")] = None,
+    pool: Annotated[str | None, typer.Option(metavar="POOL", help="Use it only for one pool: priority, standard or overflow.")] = None,
 ) -> None:
     """Add an upstream: a server that the gateway calls directly."""
     models = [{"id": model_id} for model_id in model] if model else None
@@ -65,23 +66,23 @@ def add(
     session.out.item(worker, _fields(worker))
 
 
-@app.command()
+@app.command(epilog="Example: penstock workers remove wrk_01m8natt5r8j21jyrcmd85a2tw")
 @gateway_command
 def remove(session: Session, worker_id: WorkerId) -> None:
-    """Forget a worker or upstream."""
+    """Delete a worker or upstream. A worker needs a token to join again."""
     session.api.delete(f"/api/workers/{segment(worker_id)}")
     session.out.done(f"removed {worker_id}")
 
 
-@app.command()
+@app.command(epilog="Example: penstock workers drain wrk_01m8natt5r8j21jyrcmd85a2tw")
 @gateway_command
 def drain(session: Session, worker_id: WorkerId) -> None:
-    """Send nothing new to a worker; what it has, it finishes."""
+    """Send no new requests to a worker. It finishes the requests that it has."""
     session.api.post(f"/api/workers/{segment(worker_id)}/drain")
     session.out.done(f"draining {worker_id}")
 
 
-@app.command()
+@app.command(epilog="Example: penstock workers resume wrk_01m8natt5r8j21jyrcmd85a2tw")
 @gateway_command
 def resume(session: Session, worker_id: WorkerId) -> None:
     """Send requests to a drained worker again."""

@@ -7,7 +7,7 @@ from penstock.cli.command import command, single
 app = single()
 
 
-@app.command()
+@app.command(epilog="Example: penstock gateway --store postgresql://penstock@127.0.0.1/penstock")
 @command
 def gateway(
     host: process.HostOption = None,
@@ -20,7 +20,7 @@ def gateway(
     config: process.ConfigOption = None,
     json_line: process.JsonLineOption = False,
 ) -> int:
-    """Start a gateway that workers join; the store must be migrated (`penstock migrate`)."""
+    """Start a gateway alone. Its store must be migrated first (`penstock migrate`)."""
     flags = {
         "host": host,
         "port": port,

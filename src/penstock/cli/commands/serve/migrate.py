@@ -6,10 +6,10 @@ from penstock.cli.command import command, single
 app = single()
 
 
-@app.command()
+@app.command(epilog="Example: penstock migrate --store postgresql://penstock@127.0.0.1/penstock")
 @command
 def migrate(data_dir: process.DataDirOption = None, store: process.StoreOption = None, config: process.ConfigOption = None) -> int:
-    """Bring the store's schema up to date (one process at a time; the others wait)."""
+    """Create or update the schema of the store. Name the store as for the gateway."""
     settings = process.load_settings({"data_dir": data_dir, "store": store}, config)
     from penstock.app import migrate as app
 

@@ -11,21 +11,21 @@ from penstock.cli.command import command, single
 app = single()
 
 
-@app.command()
+@app.command(epilog="Example: penstock runner --join http://192.0.2.10:8080 --token pjt-... --import chores")
 @command
 def runner(
-    join: Annotated[str | None, typer.Option(metavar="URL", help="Gateway to join.")] = None,
-    token: Annotated[str | None, typer.Option(metavar="TOKEN", help="Join token; better in PENSTOCK_RUNNER__TOKEN.")] = None,
-    store: Annotated[str | None, typer.Option(metavar="URL", help="Instead of a gateway: the PostgreSQL store to work on.")] = None,
-    imports: Annotated[list[str] | None, typer.Option("--import", metavar="MODULE", help="Module with functions; repeatable.")] = None,
-    queue: Annotated[list[str] | None, typer.Option(metavar="NAME[=SLOTS]", help="Serve only these queues; repeatable. [all]")] = None,
+    join: Annotated[str | None, typer.Option(metavar="URL", help="Address of the gateway to join.")] = None,
+    token: Annotated[str | None, typer.Option(metavar="TOKEN", help="Join token; prefer PENSTOCK_RUNNER__TOKEN.")] = None,
+    store: Annotated[str | None, typer.Option(metavar="URL", help="PostgreSQL store to work on, instead of a gateway.")] = None,
+    imports: Annotated[list[str] | None, typer.Option("--import", metavar="MODULE", help="Module with task functions; repeatable.")] = None,
+    queue: Annotated[list[str] | None, typer.Option(metavar="NAME[=SLOTS]", help="Run tasks only of this queue; repeatable. [all]")] = None,
     slots: Annotated[int | None, typer.Option(min=1, metavar="N", help="Inferences and webhooks at the same time. [32]")] = None,
     processes: Annotated[int | None, typer.Option(min=1, metavar="N", help="Functions at the same time. [4]")] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name that people see.")] = None,
-    state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the runner keeps its identity.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the runner, for people.")] = None,
+    state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Directory for the runner's identity.")] = None,
     config: process.ConfigOption = None,
 ) -> int:
-    """Start a runner: it takes tasks from a gateway (or a PostgreSQL store) and executes them."""
+    """Start a runner: it takes tasks from a gateway or a PostgreSQL store and executes them."""
     flags = {
         "join": join,
         "token": token,

@@ -11,29 +11,31 @@ from penstock.cli.command import command, single
 app = single()
 
 
-@app.command()
+@app.command(epilog="Example: penstock up --port 18080")
 @command
 def up(
     host: process.HostOption = None,
     port: process.PortOption = None,
     data_dir: process.DataDirOption = None,
     store: process.StoreOption = None,
-    workers: Annotated[int | None, typer.Option(metavar="N", help="Simulated workers. [2; 0 with --model or --upstream]")] = None,
-    model: Annotated[list[str] | None, typer.Option(metavar="PATH_OR_HUB_ID", help="Start a worker for this model; repeatable.")] = None,
-    upstream: process.UpstreamOption = None,
-    imports: Annotated[
-        list[str] | None, typer.Option("--import", metavar="MODULE", help="Functions the runner may run; repeatable.")
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Number of simulated workers. [2; 0 with --model or --upstream]")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="PATH_OR_HUB_ID", help="Start a worker for this Hugging Face model; repeatable.")
     ] = None,
-    discover: Annotated[bool | None, typer.Option("--discover/--no-discover", help="Look for inference servers on this machine.")] = None,
+    upstream: process.UpstreamOption = None,
+    imports: Annotated[list[str] | None, typer.Option("--import", metavar="MODULE", help="Module with task functions; repeatable.")] = None,
+    discover: Annotated[bool | None, typer.Option("--discover/--no-discover", help="Find inference servers on this machine.")] = None,
     tls_cert: process.TlsCertOption = None,
     tls_key: process.TlsKeyOption = None,
-    chaos: Annotated[bool, typer.Option("--chaos", help="Harm a worker now and then, and say what follows.")] = False,
-    chaos_every: Annotated[float | None, typer.Option(metavar="SECONDS", help="Mean time between two harms. [10]")] = None,
-    chaos_seed: Annotated[int | None, typer.Option(metavar="N", help="Do the same harms in the same order again.")] = None,
+    chaos: Annotated[bool, typer.Option("--chaos", help="Break a worker from time to time, and report what follows.")] = False,
+    chaos_every: Annotated[float | None, typer.Option(metavar="SECONDS", help="Mean time between two faults. [10]")] = None,
+    chaos_seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Seed; the same seed gives the same faults in the same order.")
+    ] = None,
     config: process.ConfigOption = None,
     json_line: process.JsonLineOption = False,
 ) -> int:
-    """Start a gateway with workers on this machine; print its address and, the first time, the keys."""
+    """Start a gateway with workers on this machine. The first start prints the keys."""
     flags = {
         "host": host,
         "port": port,

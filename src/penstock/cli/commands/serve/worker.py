@@ -11,27 +11,27 @@ from penstock.cli.command import command, single
 app = single()
 
 
-@app.command()
+@app.command(epilog="Example: penstock worker --join http://192.0.2.10:8080 --token pjt-... --engine ollama --model qwen3:8b")
 @command
 def worker(
-    join: Annotated[str | None, typer.Option(metavar="URL", help="Gateway to join.")] = None,
-    token: Annotated[str | None, typer.Option(metavar="TOKEN", help="Join token; better in PENSTOCK_WORKER__TOKEN.")] = None,
-    engine: Annotated[str | None, typer.Option(metavar="NAME", help="What makes the tokens. [sim]")] = None,
-    model: Annotated[str | None, typer.Option(metavar="PATH_OR_HUB_ID", help="Model to serve, as the engine understands it.")] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name that people see.")] = None,
+    join: Annotated[str | None, typer.Option(metavar="URL", help="Address of the gateway to join.")] = None,
+    token: Annotated[str | None, typer.Option(metavar="TOKEN", help="Join token; prefer PENSTOCK_WORKER__TOKEN.")] = None,
+    engine: Annotated[str | None, typer.Option(metavar="NAME", help="Inference engine. [sim]")] = None,
+    model: Annotated[str | None, typer.Option(metavar="PATH_OR_HUB_ID", help="Model to serve, as the engine names it.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the worker, for people.")] = None,
     host: process.HostOption = None,
-    port: Annotated[int | None, typer.Option(metavar="PORT", help="Port to listen on; 0: any free one. [0]")] = None,
-    advertise: Annotated[str | None, typer.Option(metavar="URL", help="URL that gateways dial.")] = None,
-    slots: Annotated[int | None, typer.Option(metavar="N", help="Requests served at the same time.")] = None,
-    pool: Annotated[str | None, typer.Option(metavar="POOL", help="Dedicate to one pool: priority, standard or overflow.")] = None,
-    state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the worker keeps its identity.")] = None,
-    upstream_url: Annotated[str | None, typer.Option(metavar="URL", help="For the engine openai: the server to call.")] = None,
-    upstream_secret: Annotated[str | None, typer.Option(metavar="SECRET", help="For the engine openai: its bearer token.")] = None,
-    allow_faults: Annotated[bool, typer.Option("--allow-faults", help="Let requests ask for faults (tests only).")] = False,
-    engine_option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the engine; repeatable.")] = None,
+    port: Annotated[int | None, typer.Option(metavar="PORT", help="Port to listen on; 0 means any free port. [0]")] = None,
+    advertise: Annotated[str | None, typer.Option(metavar="URL", help="Address under which gateways reach this worker.")] = None,
+    slots: Annotated[int | None, typer.Option(metavar="N", help="Requests at the same time.")] = None,
+    pool: Annotated[str | None, typer.Option(metavar="POOL", help="Use it only for one pool: priority, standard or overflow.")] = None,
+    state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Directory for the worker's identity.")] = None,
+    upstream_url: Annotated[str | None, typer.Option(metavar="URL", help="Engine openai: address of the server.")] = None,
+    upstream_secret: Annotated[str | None, typer.Option(metavar="SECRET", help="Engine openai: bearer token of the server.")] = None,
+    allow_faults: Annotated[bool, typer.Option("--allow-faults", help="Let requests ask for faults (only for tests).")] = False,
+    engine_option: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Option of the engine; repeatable.")] = None,
     config: process.ConfigOption = None,
 ) -> int:
-    """Start a worker that joins a gateway and makes tokens with an engine."""
+    """Start a worker: it runs an inference engine and joins a gateway."""
     flags = {
         "join": join,
         "token": token,

@@ -11,33 +11,36 @@ from penstock.cli.client import batch_files
 from penstock.cli.client.api import segment
 from penstock.cli.client.batch_files import RunState
 from penstock.cli.command import Session, gateway_command, group
-from penstock.cli.exits import ExitCode, Failed, Refused
-from penstock.cli.output.batch_progress import Progress
+from penstock.cli.exits import ExitCode, Failed, RequestRefused
+from penstock.cli.output.batch_progress import BatchProgress
 from penstock.cli.output.moments import date
 
 app = group("Batches: run a file of requests, list, show, cancel, results.")
 
-BatchId = Annotated[str, typer.Argument(metavar="BATCH_ID")]
-OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Answers; else FILE.output.jsonl.")]
-ErrorsOption = Annotated[Path | None, typer.Option("--errors", metavar="FILE", help="Lines that failed; else FILE.errors.jsonl.")]
+BatchId = Annotated[str, typer.Argument(metavar="BATCH_ID", help="Id of the batch, from `penstock batch list`.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="File for the answers. [FILE.output.jsonl]")]
+ErrorsOption = Annotated[Path | None, typer.Option("--errors", metavar="FILE", help="File for the lines that failed. [FILE.errors.jsonl]")]
 _LOOK_EVERY_SECONDS = 1.0
 _PATIENCE_SECONDS = 300.0
-"""How long a gateway may be away while somebody waits for a batch."""
+"""How long the gateway may be unreachable while the command waits for a batch."""
 _OVER = frozenset({"completed", "failed", "expired", "cancelled"})
 
 
-@app.command()
+@app.command(epilog="Example: penstock batch run requests.jsonl --wait")
 @gateway_command
 def run(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines: custom_id, method, url, body.")],
-    wait: Annotated[bool, typer.Option("--wait", help="Until it is over; then fetch the results.")] = False,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Requests, one JSON object a line: custom_id, method, url, body.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, then download the results.")] = False,
     output: OutputOption = None,
     errors: ErrorsOption = None,
-    state: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the run is noted; else FILE.batch.json.")] = None,
-    again: Annotated[bool, typer.Option("--again", help="A new batch, although this file has been sent already.")] = False,
+    state: Annotated[Path | None, typer.Option(metavar="FILE", help="File that remembers the run. [FILE.batch.json]")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Start a new batch although this file was sent before.")] = False,
 ) -> int:
-    """Send a file as a batch. The same command again follows the batch that is there; exit code 1 when a line failed."""
+    """Run a file of requests as a batch.
+
+    The same command again follows the batch that it started. Exit code 1 if a line fails.
+    """
     note = state or batch_files.beside(file, ".batch.json")
     known = None if again else batch_files.read_state(note, file, session.api.connection.root)
     begun = known if known is not None and known.batch_id else _begin(session, file, note, known)
@@ -53,35 +56,35 @@ def run(
     return code
 
 
-@app.command("list")
+@app.command("list", epilog="Example: penstock batch list")
 @gateway_command
-def list_batches(session: Session, limit: Annotated[int, typer.Option(min=1, max=100, metavar="N")] = 20) -> None:
-    """The newest batches."""
+def list_batches(session: Session, limit: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="Batches at most.")] = 20) -> None:
+    """List the newest batches."""
     answer = session.api.get("/v1/batches", limit=limit)
     rows = [(each["id"], each["status"], each["endpoint"], *_counts(each), date(each["created_at"])) for each in answer["data"]]
     session.out.table(answer, ("id", "status", "endpoint", "lines#", "completed#", "failed#", "created"), rows)
 
 
-@app.command()
+@app.command(epilog="Example: penstock batch show batch_344554d078f39800")
 @gateway_command
 def show(session: Session, batch_id: BatchId) -> None:
-    """One batch, with what is wrong with its file."""
+    """Show one batch, with the errors of its file."""
     batch = session.api.get(f"/v1/batches/{segment(batch_id)}")
     session.out.item(batch, _fields(batch))
 
 
-@app.command()
+@app.command(epilog="Example: penstock batch cancel batch_344554d078f39800")
 @gateway_command
 def cancel(session: Session, batch_id: BatchId) -> None:
-    """Stop a batch; what is done by then can be fetched."""
+    """Cancel a batch. Answers that exist by then can be downloaded."""
     batch = session.api.post(f"/v1/batches/{segment(batch_id)}/cancel")
     session.out.item(batch, _fields(batch))
 
 
-@app.command()
+@app.command(epilog="Example: penstock batch results batch_344554d078f39800 --output answers.jsonl")
 @gateway_command
 def results(session: Session, batch_id: BatchId, output: OutputOption = None, errors: ErrorsOption = None) -> int:
-    """Fetch the files of a batch that is over; exit code 1 when a line failed."""
+    """Download the results of a batch that has ended. Exit code 1 if a line failed."""
     batch = session.api.get(f"/v1/batches/{segment(batch_id)}")
     if batch["status"] not in _OVER:
         raise Failed(f"the batch is {batch['status']}", ExitCode.FAILURE, hint="wait for it with `penstock batch run FILE --wait`")
@@ -89,7 +92,7 @@ def results(session: Session, batch_id: BatchId, output: OutputOption = None, er
 
 
 def _begin(session: Session, file: Path, note: Path, known: RunState | None) -> RunState:
-    """Upload and start, noting each step: whoever is interrupted in between neither uploads twice nor starts two batches."""
+    """Upload and start, noting each step: an interrupted run neither uploads twice nor starts two batches."""
     digest, endpoint = batch_files.look_at(file)
     noted = known or RunState(session.api.connection.root, digest, batch_files.new_token())
     if not noted.file_id:
@@ -118,7 +121,7 @@ def _started_before(session: Session, token: str) -> str | None:
 
 def _follow(session: Session, batch: Mapping[str, Any], file: Path) -> Mapping[str, Any]:
     silent_since: float | None = None
-    with Progress(quiet=session.out.json, name=file.name) as progress:
+    with BatchProgress(quiet=session.out.json, name=file.name) as progress:
         try:
             while True:
                 progress.show(batch["status"], *_counts(batch))
@@ -133,13 +136,13 @@ def _follow(session: Session, batch: Mapping[str, Any], file: Path) -> Mapping[s
                     if _is_final(error) or time.monotonic() - silent_since > _PATIENCE_SECONDS:
                         raise
         except KeyboardInterrupt:
-            session.out.note(f"the batch goes on; follow it with: penstock batch run {file} --wait")
+            session.out.note(f"the batch continues; follow it with: penstock batch run {file} --wait")
             raise
 
 
 def _is_final(error: Failed) -> bool:
     """A refusal that asking again will not change; a gateway that is away comes back."""
-    return isinstance(error, Refused) and error.status < 500 and error.status not in (408, 429)
+    return isinstance(error, RequestRefused) and error.status < 500 and error.status not in (408, 429)
 
 
 def _fetch(session: Session, batch: Mapping[str, Any], output: Path, errors: Path) -> int:
@@ -176,6 +179,6 @@ def _fields(batch: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("completed", completed),
         ("failed", failed),
         ("created", date(batch["created_at"])),
-        ("over", date(over) if over else None),
-        *(("fault", f"line {fault['line']}: {fault['message']}" if fault["line"] else fault["message"]) for fault in faults),
+        ("ended", date(over) if over else None),
+        *(("error", f"line {fault['line']}: {fault['message']}" if fault["line"] else fault["message"]) for fault in faults),
     ]

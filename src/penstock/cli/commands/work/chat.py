@@ -7,39 +7,41 @@ from typing import Annotated, Any
 
 import typer
 
-from penstock.cli.chat.answer import Answer, Patience, ask, ask_patiently
-from penstock.cli.chat.conversation import Conversation
-from penstock.cli.chat.repl import Repl, Surroundings
+from penstock.cli.chat.answer import ChatReply, RateLimitPatience, ask, ask_patiently
+from penstock.cli.chat.conversation import ChatHistory
+from penstock.cli.chat.repl import Repl, ReplCallbacks
 from penstock.cli.client.served_models import first_model, model_ids
 from penstock.cli.command import Session, gateway_command, single
 from penstock.cli.exits import ExitCode, Failed
 from penstock.cli.output.tables import console, safe
 from penstock.domain.clock import SystemClock
 
-_Asker = Callable[[Conversation, str, Callable[[str], None]], Answer]
+_Asker = Callable[[ChatHistory, str, Callable[[str], None]], ChatReply]
 
 
 app = single()
 
 
-@app.command()
+@app.command(epilog='Example: git diff | penstock chat --system "Write a commit message for this change."')
 @gateway_command
 def chat(
     session: Session,
-    prompt: Annotated[str | None, typer.Argument(help="Ask this and leave; without it, stdin or a conversation.")] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="MODEL", help="[the first that the gateway lists]")] = None,
+    prompt: Annotated[str | None, typer.Argument(metavar="[PROMPT]", help="One question. [standard input, or a conversation]")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", metavar="MODEL", help="Model. [the first that the gateway lists]")] = None,
     system: Annotated[str, typer.Option(metavar="TEXT", help="System prompt.")] = "",
-    max_tokens: Annotated[int | None, typer.Option(min=1, metavar="N", help="Longest answer.")] = None,
-    temperature: Annotated[float | None, typer.Option(min=0.0, max=2.0, metavar="T", help="0: the same answer each time.")] = None,
-    tier: Annotated[str | None, typer.Option(metavar="TIER", help="service_tier: auto, default, priority or flex.")] = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="When limited, wait as long as the gateway asks.")] = True,
-    max_wait: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Longest such wait for one answer.")] = 300.0,
+    max_tokens: Annotated[int | None, typer.Option(min=1, metavar="N", help="Length limit of an answer, in tokens.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0.0, max=2.0, metavar="T", help="Randomness; 0 gives the same answer each time.")
+    ] = None,
+    tier: Annotated[str | None, typer.Option(metavar="TIER", help="Service tier: auto, default, priority or flex.")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="At a rate limit, wait as long as the gateway asks.")] = True,
+    max_wait: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Wait at most this long for one answer.")] = 300.0,
 ) -> int:
-    """Talk to a model; reads the prompt from stdin when it is piped."""
+    """Chat with a model, or send one prompt and print the answer."""
     options = {"max_tokens": max_tokens, "temperature": temperature, "service_tier": tier}
     once = _one_prompt(session, prompt)
-    conversation = Conversation(model or first_model(session.api), system, options)
-    asker = _asker(session, Patience(wait, max_wait, session.out.note, time.sleep))
+    conversation = ChatHistory(model or first_model(session.api), system, options)
+    asker = _asker(session, RateLimitPatience(wait, max_wait, session.out.note, time.sleep))
     if once is None:
         return _converse(session, conversation, asker)
     _answer_once(session, conversation, once, asker)
@@ -56,16 +58,16 @@ def _one_prompt(session: Session, prompt: str | None) -> str | None:
     return text
 
 
-def _asker(session: Session, patience: Patience) -> _Asker:
+def _asker(session: Session, patience: RateLimitPatience) -> _Asker:
     clock = SystemClock()
 
-    def ask_now(conversation: Conversation, prompt: str, hear: Callable[[str], None]) -> Answer:
+    def ask_now(conversation: ChatHistory, prompt: str, hear: Callable[[str], None]) -> ChatReply:
         return ask_patiently(lambda: ask(session.api, conversation.request(prompt), hear, clock), patience)
 
     return ask_now
 
 
-def _answer_once(session: Session, conversation: Conversation, prompt: str, asker: _Asker) -> None:
+def _answer_once(session: Session, conversation: ChatHistory, prompt: str, asker: _Asker) -> None:
     """Only the answer on stdout, as it comes; with --json, one document at the end."""
     if session.out.json:
         session.out.data(_document(asker(conversation, prompt, lambda _text: None)))
@@ -81,7 +83,7 @@ def _writer() -> Callable[[str], None]:
     return lambda text: print(clean(text), end="", flush=True)
 
 
-def _document(answer: Answer) -> dict[str, Any]:
+def _document(answer: ChatReply) -> dict[str, Any]:
     return {
         "text": answer.text,
         "model": answer.model,
@@ -95,12 +97,12 @@ def _document(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _converse(session: Session, conversation: Conversation, asker: _Asker) -> int:
+def _converse(session: Session, conversation: ChatHistory, asker: _Asker) -> int:
     from penstock.cli.chat import prompt as line
 
     terminal = console(sys.stderr)
     entries = line.session()
-    world = Surroundings(
+    world = ReplCallbacks(
         read=entries.prompt,
         ask=asker,
         models=lambda: model_ids(session.api),

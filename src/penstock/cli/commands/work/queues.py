@@ -12,43 +12,45 @@ from penstock.cli.output.moments import date
 
 app = group("Queues of tasks: list, pause, resume, limit.")
 
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE")]
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="Name of the queue.")]
 
 
-@app.command("list")
+@app.command("list", epilog="Example: penstock queues list")
 @gateway_command
 def list_queues(session: Session) -> None:
-    """All queues with what is in them."""
+    """List the queues with the number of their tasks."""
     answer = session.api.get("/api/queues")
     columns = ("queue", "state", "ready#", "running#", "scheduled#", "blocked#", "max running#", "rate/s", "waiting since")
     session.out.table(answer, columns, [_row(queue) for queue in answer["data"]])
 
 
-@app.command()
+@app.command(epilog="Example: penstock queues pause low")
 @gateway_command
 def pause(session: Session, queue: QueueName) -> None:
-    """Start nothing more from a queue; what runs goes on."""
+    """Start no more tasks of a queue. Running tasks continue."""
     session.api.post(f"/api/queues/{segment(queue)}/pause")
     session.out.done(f"paused {queue}")
 
 
-@app.command()
+@app.command(epilog="Example: penstock queues resume low")
 @gateway_command
 def resume(session: Session, queue: QueueName) -> None:
-    """Go on with a queue."""
+    """Start tasks of a paused queue again."""
     session.api.post(f"/api/queues/{segment(queue)}/resume")
     session.out.done(f"resumed {queue}")
 
 
-@app.command()
+@app.command(epilog="Example: penstock queues limit low --max-running 5 --rate none")
 @gateway_command
 def limit(
     session: Session,
     queue: QueueName,
-    max_running: Annotated[str | None, typer.Option(metavar="N", help="Tasks at the same time over all runners; none: no limit.")] = None,
-    rate: Annotated[str | None, typer.Option(metavar="N", help="Starts a second; none: no limit.")] = None,
+    max_running: Annotated[
+        str | None, typer.Option(metavar="N", help="Tasks at the same time over all runners; none removes the limit.")
+    ] = None,
+    rate: Annotated[str | None, typer.Option(metavar="N", help="Starts per second; none removes the limit.")] = None,
 ) -> None:
-    """Limit a queue; what is not named stays as it is."""
+    """Limit a queue. Options that you leave out do not change."""
     changes: dict[str, Any] = {}
     if max_running is not None:
         changes["max_running"] = _number(max_running, int)

@@ -16,35 +16,38 @@ from penstock.cli.output.moments import date, duration_seconds, moment
 
 app = group("Tasks: submit, list, show, watch, cancel, retry, clone, export.")
 
-TaskId = Annotated[str, typer.Argument(metavar="TASK_ID")]
-StatusOption = Annotated[list[str] | None, typer.Option(metavar="STATUS", help="Such as failed; repeatable.")]
-QueueOption = Annotated[str | None, typer.Option(metavar="NAME")]
+TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="Id of the task.")]
+StatusOption = Annotated[list[str] | None, typer.Option(metavar="STATUS", help="Tasks with this status, for example failed; repeatable.")]
+QueueOption = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the queue.")]
 KindOption = Annotated[str | None, typer.Option(metavar="KIND", help="function, inference or webhook.")]
-TagOption = Annotated[list[str] | None, typer.Option(metavar="TAG", help="Repeatable: all of them.")]
-TextOption = Annotated[str | None, typer.Option("--search", "-q", metavar="WORDS", help="In name, payload, result, error.")]
-SinceOption = Annotated[str | None, typer.Option(metavar="WHEN", help="Submitted from 7d ago, or 2026-08-01.")]
+TagOption = Annotated[list[str] | None, typer.Option(metavar="TAG", help="Tag; repeatable, and a task must have all of them.")]
+NameOption = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the task or function.")]
+TextOption = Annotated[str | None, typer.Option("--search", "-q", metavar="WORDS", help="Words in name, tags, payload, result or error.")]
+SinceOption = Annotated[str | None, typer.Option(metavar="WHEN", help="Submitted since then: 7d, or 2026-08-01.")]
 _OVER = frozenset({"succeeded", "failed", "cancelled", "skipped"})
 _LOOK_EVERY_SECONDS = 0.5
 _MOST_AT_ONCE = 1000
 
 
-@app.command()
+@app.command(epilog='Example: penstock tasks submit word_count --payload \'{"text": "three small words"}\' --wait')
 @gateway_command
 def submit(
     session: Session,
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="The function to call, or what people call the task.")] = "",
-    payload: Annotated[str, typer.Option(metavar="JSON", help="JSON, @FILE, or - for stdin.")] = "null",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Function to call; for other kinds a name for people.")] = "",
+    payload: Annotated[str, typer.Option(metavar="JSON", help="Payload: JSON, @FILE, or - for standard input.")] = "null",
     kind: Annotated[str, typer.Option(metavar="KIND", help="function, inference or webhook.")] = "function",
     queue: QueueOption = None,
-    priority: Annotated[int | None, typer.Option(min=1, max=10, metavar="N", help="10 is the most urgent.")] = None,
+    priority: Annotated[int | None, typer.Option(min=1, max=10, metavar="N", help="Priority; 10 is the most urgent.")] = None,
     tag: TagOption = None,
-    after: Annotated[list[str] | None, typer.Option(metavar="TASK_ID", help="Wait for this task; repeatable.")] = None,
-    delay: Annotated[str | None, typer.Option(metavar="DURATION", help="Such as 10m.")] = None,
-    max_attempts: Annotated[int | None, typer.Option(min=1, metavar="N")] = None,
-    timeout: Annotated[str | None, typer.Option(metavar="DURATION", help="For one attempt.")] = None,
-    key: Annotated[str | None, typer.Option(metavar="TEXT", help="Idempotency key: the same task when it is known.")] = None,
-    file: Annotated[Path | None, typer.Option(metavar="FILE", help="Many: a JSON list of tasks, or JSON lines; - for stdin.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Until it is over; fails when it does.")] = False,
+    after: Annotated[list[str] | None, typer.Option(metavar="TASK_ID", help="Parent: run after this task; repeatable.")] = None,
+    delay: Annotated[str | None, typer.Option(metavar="DURATION", help="Run after this time, for example 10m.")] = None,
+    max_attempts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Attempts at most.")] = None,
+    timeout: Annotated[str | None, typer.Option(metavar="DURATION", help="Time limit of one attempt, for example 5m.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="TEXT", help="Idempotency key: a repeated submission returns the same task.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Submit many tasks: a JSON list or JSON lines; - for standard input.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit code 1 if the task does not succeed.")] = False,
 ) -> int:
     """Submit a task, or a file of tasks."""
     if file is not None:
@@ -71,21 +74,21 @@ def submit(
     return 0
 
 
-@app.command("list")
+@app.command("list", epilog="Example: penstock tasks list --status failed --since 1d")
 @gateway_command
 def list_tasks(
     session: Session,
     status: StatusOption = None,
     queue: QueueOption = None,
     kind: KindOption = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    name: NameOption = None,
     tag: TagOption = None,
     search: TextOption = None,
     since: SinceOption = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N")] = 50,
-    after: Annotated[str | None, typer.Option(metavar="TEXT", help="`after` of the page before (--json shows it).")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Tasks at most.")] = 50,
+    after: Annotated[str | None, typer.Option(metavar="TEXT", help="Continue after this page: `after` of its --json output.")] = None,
 ) -> None:
-    """Tasks, newest first. `--status failed` is the dead-letter view."""
+    """List tasks, newest first. `--status failed` lists the dead letters."""
     params = _filter(status, queue, kind, name, tag, search, since)
     answer = session.api.get("/api/tasks", **params, limit=limit, after=after, total="true")
     session.out.table(answer, _COLUMNS, [_row(task) for task in answer["data"]])
@@ -94,75 +97,79 @@ def list_tasks(
         session.out.note(f"{about}{answer['total']:,} in all; more with --limit or a narrower filter")
 
 
-@app.command()
+@app.command(epilog="Example: penstock tasks show task_06AF5JVSB27SD14D")
 @gateway_command
 def show(session: Session, task_id: TaskId) -> None:
-    """One task with its payload, result, attempts, parents and children."""
+    """Show one task with its payload, result, parents and children. `--json` adds every attempt."""
     task = session.api.get(f"/api/tasks/{segment(task_id)}")
     session.out.item(task, _fields(task))
 
 
-@app.command()
+@app.command(epilog="Example: penstock tasks watch task_06AF5JVSB27SD14D")
 @gateway_command
 def watch(session: Session, task_id: TaskId) -> int:
-    """Follow a task until it is over; exit code 1 when it did not succeed."""
+    """Follow a task until it ends. Exit code 1 if it does not succeed."""
     return _follow(session, task_id)
 
 
-@app.command()
+@app.command(epilog="Example: penstock tasks cancel --queue low --yes")
 @gateway_command
 def cancel(
     session: Session,
-    task_id: Annotated[list[str] | None, typer.Argument(metavar="[TASK_ID]...")] = None,
+    task_id: Annotated[
+        list[str] | None, typer.Argument(metavar="[TASK_ID]...", help="Ids of the tasks; or choose tasks with the options.")
+    ] = None,
     status: StatusOption = None,
     queue: QueueOption = None,
     kind: KindOption = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    name: NameOption = None,
     tag: TagOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only count what a filter finds.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, the tasks that the options choose are only counted.")] = False,
 ) -> None:
     """Cancel tasks, by id or by filter."""
     _act(session, "cancel", task_id, _filter_body(status, queue, kind, name, tag), yes)
 
 
-@app.command()
+@app.command(epilog="Example: penstock tasks retry --status failed --yes")
 @gateway_command
 def retry(
     session: Session,
-    task_id: Annotated[list[str] | None, typer.Argument(metavar="[TASK_ID]...")] = None,
+    task_id: Annotated[
+        list[str] | None, typer.Argument(metavar="[TASK_ID]...", help="Ids of the tasks; or choose tasks with the options.")
+    ] = None,
     status: StatusOption = None,
     queue: QueueOption = None,
     kind: KindOption = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    name: NameOption = None,
     tag: TagOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it, only count what a filter finds.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, the tasks that the options choose are only counted.")] = False,
 ) -> None:
-    """Run tasks that are over once more, by id or by filter; `--status failed` empties the dead letters."""
+    """Run ended tasks again, by id or by filter. `--status failed` runs all dead letters again."""
     _act(session, "retry", task_id, _filter_body(status, queue, kind, name, tag), yes)
 
 
-@app.command()
+@app.command(epilog="Example: penstock tasks clone task_06AF5JVSB27SD14D")
 @gateway_command
 def clone(session: Session, task_id: TaskId) -> None:
-    """Submit the same work as a new task."""
+    """Submit a copy of a task."""
     answer = session.api.post(f"/api/tasks/{segment(task_id)}/clone")
     session.out.item(answer, [("id", answer["id"])])
 
 
-@app.command()
+@app.command(epilog="Example: penstock tasks export --tag nightly --bodies")
 @gateway_command
 def export(
     session: Session,
     status: StatusOption = None,
     queue: QueueOption = None,
     kind: KindOption = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    name: NameOption = None,
     tag: TagOption = None,
     search: TextOption = None,
     since: SinceOption = None,
-    bodies: Annotated[bool, typer.Option("--bodies", help="With payloads, results and attempts; one request for each task.")] = False,
+    bodies: Annotated[bool, typer.Option("--bodies", help="Include payloads, results and attempts: one request for each task.")] = False,
 ) -> None:
-    """All tasks that a filter finds, as JSON lines on stdout."""
+    """Print all tasks that the options choose, as JSON lines."""
     count = 0
     for task in _pages(session, _filter(status, queue, kind, name, tag, search, since)):
         whole = session.api.get(f"/api/tasks/{segment(task['id'])}") if bodies else task
@@ -239,7 +246,7 @@ def _act(session: Session, action: str, ids: list[str] | None, wanted: dict[str,
     answer = session.api.post("/api/tasks/actions", {"action": action, "filter": wanted, "dry_run": not yes})
     session.out.item(answer, [("matched", answer["matched"]), ("done", answer["done"] if yes else None)])
     if not yes:
-        session.out.note("nothing was changed; --yes does it")
+        session.out.note("nothing was changed; add --yes to do it")
 
 
 def _pages(session: Session, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
