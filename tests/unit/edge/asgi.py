@@ -1,7 +1,7 @@
 """One ASGI call without a server: a scope, the messages that a client sends, and what the application sent back."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,8 +14,7 @@ from penstock.observe.metrics import Metrics
 
 def control_services(**given: Any) -> ControlServices:
     """Services of which a layer needs only `given`, clock, metrics and ids; every other one is None and fails when it is used."""
-    ports = ("store", "accounts", "inference", "files", "batches", "responses", "tasks", "fleet", "authenticate", "limiter", "readiness")
-    defaults: dict[str, Any] = dict.fromkeys(ports)
+    defaults: dict[str, Any] = {each.name: None for each in fields(ControlServices) if each.default is each.default_factory is MISSING}
     defaults |= {
         "metrics": Metrics(),
         "clock": ManualClock(),

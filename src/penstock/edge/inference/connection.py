@@ -134,7 +134,7 @@ class PenstockConnection(HttpToolsProtocol):
             if rest := self._without_upgrade() + data[upgrade.args[0] :]:
                 self.data_received(rest)
             return
-        if self.stage is HEAD and self._head_read > self.limits.max_header_bytes:
+        if self.stage is HEAD and self._head_read > self.limits.max_header_bytes and not self._condemned:
             # The head has not ended: a single line without an end would never reach `on_header`.
             self._reject_head()
 
