@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from penstock.base import family
+from penstock.compute.engines import ENGINES
 from tests.contract.compute.engines.subjects import LACKING, REFUSED
 from tests.support.sources import ROOT, text
 from tools import engine_matrix
@@ -19,7 +19,7 @@ def cells() -> dict[str, dict[str, str]]:
 
 
 def test_every_engine_has_a_column(cells: dict[str, dict[str, str]]) -> None:
-    assert sorted(cells) == family.names("penstock.compute.engines")
+    assert sorted(cells) == ENGINES.names()
 
 
 def test_every_feature_of_the_suite_has_a_row_in_each(cells: dict[str, dict[str, str]]) -> None:

@@ -21,7 +21,7 @@ def test_table_of_families_names_folders_and_groups_that_exist() -> None:
 
 
 def test_every_folder_with_members_is_in_the_table() -> None:
-    with_members = {path.parent for path in PACKAGE.rglob("*.py") if re.search(r"^MEMBER = ", text(path), re.MULTILINE)}
+    with_members = {path.parent for path in PACKAGE.rglob("*.py") if re.search(r"^MEMBER\b", text(path), re.MULTILINE)}
     assert {"penstock." + folder.relative_to(PACKAGE).as_posix().replace("/", ".") for folder in with_members} == set(FAMILIES.values())
 
 

@@ -12,7 +12,7 @@ from penstock import __version__
 from penstock.app import process
 from penstock.app.gateway.tasks import task_services
 from penstock.app.settings import RunnerSettings, Settings
-from penstock.base import family, identity
+from penstock.base import identity
 from penstock.domain.call import Call
 from penstock.domain.clock import SystemClock
 from penstock.domain.durable.leases import Lease
@@ -29,11 +29,10 @@ from penstock.processes.runner.link import DirectLink, Link
 from penstock.processes.runner.remote import RemoteLink
 from penstock.processes.runner.runner import Runner
 from penstock.processes.runner.slots import SlotPlan
-from penstock.processes.runner.task_kind import InferenceClient, KindOptions, TaskKind
+from penstock.processes.runner.task_kind import KINDS, InferenceClient, KindOptions, TaskKind
 from penstock.storage.stores import make_store
 
 log = structlog.get_logger("penstock.runner")
-_KINDS = "penstock.processes.runner.kinds"
 _FUNCTION = "function"
 _USAGE = 2
 _PATIENCE_SECONDS = 5.0
@@ -87,7 +86,7 @@ def make_runner(settings: Settings, link: Link, inferences: InferenceClient | No
     plans = slot_plans(wanted, functions=bool(settings.imports), others=_others(inferences))
     processes = sum(plan.slots for plan in plans if _FUNCTION in plan.kinds)
     options = KindOptions(settings.imports, processes, inferences, wanted.webhook_networks)
-    kinds: dict[str, TaskKind] = {kind: family.member(_KINDS, kind)(options) for plan in plans for kind in plan.kinds}
+    kinds: dict[str, TaskKind] = {kind: KINDS.member(kind)(options) for plan in plans for kind in plan.kinds}
     own_name = wanted.name or name
     random = Random()
     return Runner(link, kinds, plans, own_name, __version__, SystemClock(), random, wanted.drain_seconds)
@@ -96,7 +95,7 @@ def make_runner(settings: Settings, link: Link, inferences: InferenceClient | No
 def _others(inferences: InferenceClient | None) -> tuple[str, ...]:
     """Every kind that needs no process of its own; without a gateway there is nobody to make inferences."""
     left_out = {_FUNCTION} if inferences is not None else {_FUNCTION, "inference"}
-    return tuple(kind for kind in family.names(_KINDS) if kind not in left_out)
+    return tuple(kind for kind in KINDS.names() if kind not in left_out)
 
 
 def slot_plans(wanted: RunnerSettings, *, functions: bool, others: Sequence[str]) -> list[SlotPlan]:

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from penstock.base import family
+from penstock.base.family import Family
 from penstock.domain.policy import CLASSES, TIERS, ClassPolicy, Policy, RoutingPolicy, Shedding, TierPolicy
 from penstock.domain.principal import Plan, Pool, ServiceClass, ServiceTier
 
-POLICIES = "penstock.serving.routing.policies"
+POLICIES: Family[object] = Family("penstock.serving.routing.policies")  # its names alone
 
 
 def _not_disguised(value: Any) -> Any:
@@ -100,7 +100,7 @@ class RoutingPart(Part):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        known = family.names(POLICIES)
+        known = POLICIES.names()
         for name in (self.policy, self.shadow):
             if name is not None and name not in known:
                 raise PydanticCustomError("routing", "A routing policy is one of: {known}", {"known": ", ".join(known)})

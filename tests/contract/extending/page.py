@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from penstock.base.family import GROUPS
 from tests.support.sources import ROOT, text
 
 PAGE = ROOT / "docs" / "extending.md"
@@ -20,16 +21,7 @@ EXAMPLES: dict[str, str] = {
     if (match := re.search(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
 }
 """Heading -> source."""
-FAMILIES = {
-    "penstock.routing.policies": "penstock.serving.routing.policies",
-    "penstock.engines": "penstock.compute.engines",
-    "penstock.transport": "penstock.compute.transport",
-    "penstock.stores": "penstock.storage.stores",
-    "penstock.blobs": "penstock.storage.blobs",
-    "penstock.state": "penstock.storage.state",
-    "penstock.streams.brokers": "penstock.processes.streams.brokers",
-    "penstock.runner.kinds": "penstock.processes.runner.kinds",
-}
+FAMILIES = {group: package for package, group in GROUPS.items()}
 """Group of entry points -> package of the family."""
 
 
@@ -45,8 +37,7 @@ def write(folder: Path, heading: str, group: str = "", name: str = "") -> str:
         info = folder / f"{module}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module.replace('_', '-')}\nVersion: 1.0\n")
-        point = f"{name} = {module}:MEMBER\n"
-        (info / "entry_points.txt").write_text("".join(f"[{known}]\n{point}" for known in (group, FAMILIES[group])))
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:MEMBER\n")
     return module
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penstock.base import family
+from penstock.compute.engines import ENGINES
 from tests.flow.cli.conftest import Cli
 from tests.support.interrupts import interrupts_ignored_by_children
 
@@ -82,5 +82,5 @@ def test_a_gateway_without_a_migrated_store_names_the_command(bare: Cli) -> None
 def test_a_worker_without_its_engine_says_so(bare: Cli) -> None:
     process = bare.start("worker", "--engine", "steam", "--join", "http://127.0.0.1:1", "--token", "pjt-x")
     _, errors = process.communicate(timeout=60)
-    there_are = ", ".join(family.names("penstock.compute.engines"))
+    there_are = ", ".join(ENGINES.names())
     assert (process.returncode, errors) == (2, f"penstock: there is no 'steam' in engines; there are: {there_are}\n")

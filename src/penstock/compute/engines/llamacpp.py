@@ -13,6 +13,7 @@ from pathlib import Path
 from penstock.compute.engines import _options as options_
 from penstock.compute.engines._problems import EngineUnavailable
 from penstock.compute.engines._supervised import served as _served
+from penstock.domain.ports.engine import EngineFactory
 
 OPTIONS = _served.OPTIONS | {"context_length", "gpu_layers", "threads", "embeddings", "server"}
 SLOTS = 4
@@ -97,4 +98,4 @@ def _library(options: options_.Options, name: str, port: int, secret: str) -> _s
     )
 
 
-MEMBER = member
+MEMBER: EngineFactory = member

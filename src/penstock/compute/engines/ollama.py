@@ -24,7 +24,7 @@ from penstock.compute.engines._probe import ProbeFailed
 from penstock.domain.clock import Clock, SystemClock
 from penstock.domain.errors import ContextLengthExceeded, DeadlineExceeded, ModelNotFound, UpstreamFailed
 from penstock.domain.inference import Operation, TokenCount
-from penstock.domain.ports.engine import Answer, Embedded, EmbeddingRequest, Event, GenerationRequest, Prompt, Started, Token
+from penstock.domain.ports.engine import Answer, Embedded, EmbeddingRequest, EngineFactory, Event, GenerationRequest, Prompt, Started, Token
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.wire.chat import generation_replies as answers
 
@@ -228,4 +228,4 @@ def _sum(counts: Sequence[TokenCount]) -> TokenCount:
     )
 
 
-MEMBER = OllamaEngine
+MEMBER: EngineFactory = OllamaEngine

@@ -6,6 +6,7 @@ Options: `base_url` (without `/v1`), `secret`, `model` (serve this one only; def
 
 from penstock.compute.engines import _options as options_
 from penstock.compute.engines._relay import OpenAiRelay
+from penstock.domain.ports.engine import EngineFactory
 
 OPTIONS = frozenset({"base_url", "secret", "model", "slots", "engine", "probe_seconds", "connect_seconds", "read_seconds"})
 
@@ -29,4 +30,4 @@ class OpenAiEngine(OpenAiRelay):
         )
 
 
-MEMBER = OpenAiEngine
+MEMBER: EngineFactory = OpenAiEngine

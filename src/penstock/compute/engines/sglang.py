@@ -7,6 +7,7 @@ the model calls tools), `python` (the interpreter that has SGLang; default: pyth
 
 from penstock.compute.engines import _options as options_
 from penstock.compute.engines._supervised import served as _served
+from penstock.domain.ports.engine import EngineFactory
 
 _VALUES = ("tp_size", "dtype", "context_length", "mem_fraction_static", "max_running_requests", "quantization", "tool_call_parser")
 OPTIONS = _served.OPTIONS | {*_VALUES, "lora", "python"}
@@ -41,4 +42,4 @@ def member(options: options_.Options) -> _served.ServedEngine:
     )
 
 
-MEMBER = member
+MEMBER: EngineFactory = member

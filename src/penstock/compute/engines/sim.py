@@ -15,7 +15,7 @@ from penstock.compute.engines import _options as options_
 from penstock.domain.clock import Clock, SystemClock
 from penstock.domain.errors import BadRequest, ContextLengthExceeded, ModelNotFound
 from penstock.domain.inference import Operation, TokenCount
-from penstock.domain.ports.engine import Answer, Embedded, EmbeddingRequest, Event, Finished, GenerationRequest, Started
+from penstock.domain.ports.engine import Answer, Embedded, EmbeddingRequest, EngineFactory, Event, Finished, GenerationRequest, Started
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.simulation import embedding, tokens
 from penstock.simulation.replica import Replica, Speed
@@ -257,4 +257,4 @@ class _Gpu:
         self._schedule()
 
 
-MEMBER = SimEngine
+MEMBER: EngineFactory = SimEngine

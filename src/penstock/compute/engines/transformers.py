@@ -25,6 +25,7 @@ from penstock.domain.ports.engine import (
     Conversation,
     Embedded,
     EmbeddingRequest,
+    EngineFactory,
     Event,
     Finished,
     GenerationRequest,
@@ -275,4 +276,4 @@ async def _in_thread(work: "Callable[[], Loaded]") -> "Loaded":
     return await future
 
 
-MEMBER = TransformersEngine
+MEMBER: EngineFactory = TransformersEngine

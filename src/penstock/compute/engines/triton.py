@@ -24,7 +24,7 @@ from penstock.compute.engines._triton.text import ModelInfo
 from penstock.domain.clock import Clock, SystemClock
 from penstock.domain.errors import BadRequest, ModelNotFound
 from penstock.domain.inference import Operation, TokenCount
-from penstock.domain.ports.engine import Answer, Embedded, EmbeddingRequest, Event, GenerationRequest, Started
+from penstock.domain.ports.engine import Answer, Embedded, EmbeddingRequest, EngineFactory, Event, GenerationRequest, Started
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.wire import tensors
 from penstock.wire.chat import generation_replies as answers
@@ -205,4 +205,4 @@ def _server(options: options_.Options, connect_seconds: float, read_seconds: flo
     return GrpcServer(options["grpc"], connect_seconds, read_seconds)
 
 
-MEMBER = TritonEngine
+MEMBER: EngineFactory = TritonEngine

@@ -7,6 +7,7 @@ calls tools), `enforce_eager`.
 
 from penstock.compute.engines import _options as options_
 from penstock.compute.engines._supervised import served as _served
+from penstock.domain.ports.engine import EngineFactory
 
 _VALUES = ("tensor_parallel_size", "dtype", "max_model_len", "gpu_memory_utilization", "max_num_seqs", "quantization", "tool_call_parser")
 OPTIONS = _served.OPTIONS | {*_VALUES, "lora", "enforce_eager"}
@@ -47,4 +48,4 @@ def member(options: options_.Options) -> _served.ServedEngine:
     )
 
 
-MEMBER = member
+MEMBER: EngineFactory = member

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 
-from penstock.domain.ports import Exchange, ResponseSink
+from penstock.domain.ports import Exchange, ResponseSink, TransportFactory
 from penstock.domain.workers import WorkerRecord
 from penstock.net.dialer import Dialer
 from penstock.net.outbox import Outbox
@@ -105,4 +105,4 @@ class HttpTransport:
             dialer.check(self._first_byte_seconds, self._between_chunks_seconds)
 
 
-MEMBER = HttpTransport
+MEMBER: TransportFactory = HttpTransport

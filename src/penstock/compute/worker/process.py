@@ -9,14 +9,15 @@ from pathlib import Path
 import httpx
 import structlog
 
-from penstock.base import family, identity
+from penstock.base import identity
+from penstock.base.family import Family
 from penstock.compute.worker.agent import Agent
 from penstock.compute.worker.faults import Faults
 from penstock.compute.worker.presence import Presence
 from penstock.compute.worker.serve import WorkerApp
 from penstock.compute.worker.slots import Slots
 from penstock.domain.clock import SystemClock
-from penstock.domain.ports.engine import Engine, KeepsLog
+from penstock.domain.ports.engine import Engine, EngineFactory, KeepsLog
 from penstock.domain.workers import WorkerLoad
 from penstock.net.asgi_server import AsgiServer
 from penstock.net.join_client import JoinClient
@@ -27,6 +28,7 @@ KEEP_ALIVE_SECONDS = 600
 """Longer than any gateway keeps an idle connection, so that it is never the worker that closes one in use."""
 
 _log = structlog.get_logger()
+_ENGINES: Family[EngineFactory] = Family("penstock.compute.engines")  # by its name: rooms of compute do not import each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Worker:
     async def _open(self, plan: WorkerPlan) -> None:
         self._identity = identity.load(plan.state_dir)
         self.secret = self._identity.secret
-        self.engine = family.member("penstock.compute.engines", plan.engine)(plan.engine_options)
+        self.engine = _ENGINES.member(plan.engine)(plan.engine_options)
         if isinstance(self.engine, KeepsLog):
             self.engine.keep_log(plan.state_dir)
         await self.engine.open()

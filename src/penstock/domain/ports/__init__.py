@@ -2,7 +2,7 @@
 
 from penstock.domain.ports.accounts import AccountStore
 from penstock.domain.ports.batches import BatchStore
-from penstock.domain.ports.blobs import Blobs, BlobWriter
+from penstock.domain.ports.blobs import Blobs, BlobsFactory, BlobWriter
 from penstock.domain.ports.catalog import ModelStore
 from penstock.domain.ports.changes import ChangeFeed, Changes
 from penstock.domain.ports.decisions import DecisionStore, RecentDecisions
@@ -11,12 +11,12 @@ from penstock.domain.ports.inference import Flight, Inference, Reply
 from penstock.domain.ports.journal import JournalSlot, UsageJournal
 from penstock.domain.ports.ledger import UsageIntake, UsageLedger, UsageQuery
 from penstock.domain.ports.policies import PolicyStore
-from penstock.domain.ports.quotas import Quotas
+from penstock.domain.ports.quotas import Quotas, QuotasFactory
 from penstock.domain.ports.responses import ResponseStore
-from penstock.domain.ports.store import SchemaOutdated, Store, StoreLocked, StoreProblem
-from penstock.domain.ports.streams import Broker, StreamRefused, StreamSink, StreamSource, StreamUnreachable
+from penstock.domain.ports.store import SchemaOutdated, Store, StoreFactory, StoreLocked, StoreProblem
+from penstock.domain.ports.streams import Broker, BrokerFactory, StreamRefused, StreamSink, StreamSource, StreamUnreachable
 from penstock.domain.ports.tasks import Schedules, TaskControl, TaskIntake, TaskLeases, TaskStore, TaskSweep
-from penstock.domain.ports.transport import Exchange, ResponseSink, Transport, TransportFailure
+from penstock.domain.ports.transport import Exchange, ResponseSink, Transport, TransportFactory, TransportFailure
 from penstock.domain.ports.workers import WorkerStore
 
 __all__ = [
@@ -24,7 +24,9 @@ __all__ = [
     "BatchStore",
     "BlobWriter",
     "Blobs",
+    "BlobsFactory",
     "Broker",
+    "BrokerFactory",
     "ChangeFeed",
     "Changes",
     "DecisionStore",
@@ -38,6 +40,7 @@ __all__ = [
     "NewFile",
     "PolicyStore",
     "Quotas",
+    "QuotasFactory",
     "RecentDecisions",
     "Reply",
     "ResponseSink",
@@ -45,6 +48,7 @@ __all__ = [
     "Schedules",
     "SchemaOutdated",
     "Store",
+    "StoreFactory",
     "StoreLocked",
     "StoreProblem",
     "StreamRefused",
@@ -57,6 +61,7 @@ __all__ = [
     "TaskStore",
     "TaskSweep",
     "Transport",
+    "TransportFactory",
     "TransportFailure",
     "UsageIntake",
     "UsageJournal",

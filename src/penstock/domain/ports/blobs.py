@@ -1,6 +1,7 @@
 """Where the contents of files lie. Asynchronous; may raise PortUnavailable."""
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 
@@ -39,4 +40,12 @@ class Blobs(Protocol):
 
     async def forget_unfinished(self, idle_seconds: float) -> int:
         """Remove what a writer left that never came to its end and has not written for so long; how many that were."""
+        ...
+
+
+class BlobsFactory(Protocol):
+    """`MEMBER` of the family `blobs`."""
+
+    def __call__(self, directory: Path, /) -> Blobs:
+        """Not yet open."""
         ...

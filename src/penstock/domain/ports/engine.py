@@ -175,10 +175,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Engine(Protocol):
-    """What a worker runs. A member of `penstock.compute.engines` makes one from its options: `MEMBER(options) -> Engine`."""
+    """What a worker runs. A member of the family `compute.engines` makes one (`EngineFactory`)."""
 
-    slots: int
-    """Requests that it can serve well at the same time; the default of `--slots`."""
+    @property
+    def slots(self) -> int:
+        """Requests that it can serve well at the same time; the default of `--slots`."""
+        ...
 
     async def open(self) -> None: ...
     async def close(self) -> None: ...
@@ -191,6 +193,14 @@ class Engine(Protocol):
 
     async def answer(self, operation: Operation, body: bytes) -> Answer:
         """Answers an OpenAI request body. Raises the domain's errors while no byte of the answer exists."""
+        ...
+
+
+class EngineFactory(Protocol):
+    """`MEMBER` of the family `compute.engines`."""
+
+    def __call__(self, options: Mapping[str, str], /) -> Engine:
+        """Not yet open. Raises ValueError with a sentence for the operator when an option is wrong."""
         ...
 
 

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from penstock.domain.bucket import Bucket
+from penstock.domain.clock import Clock
 
 
 class Quotas(Protocol):
@@ -11,3 +12,9 @@ class Quotas(Protocol):
     def bucket(self, name: str, per_minute: int) -> Bucket:
         """A changed limit takes effect on the existing bucket."""
         ...
+
+
+class QuotasFactory(Protocol):
+    """`MEMBER` of the family `state`."""
+
+    def __call__(self, clock: Clock, /) -> Quotas: ...

@@ -5,6 +5,7 @@ Asynchronous; raises `PortUnavailable` when the database cannot be reached; awai
 
 from typing import Protocol
 
+from penstock.domain.clock import Clock
 from penstock.domain.ports.accounts import AccountStore
 from penstock.domain.ports.batches import BatchStore
 from penstock.domain.ports.catalog import ModelStore
@@ -92,6 +93,14 @@ class Store(Protocol):
 
     async def secret(self, name: str, candidate: bytes) -> bytes:
         """The installation's secret of that name: the stored one, or `candidate`, which is then stored (first come wins)."""
+        ...
+
+
+class StoreFactory(Protocol):
+    """`MEMBER` of the family `stores`."""
+
+    def __call__(self, url: str, /, *, secret_key: bytes | None = None, clock: Clock | None = None) -> Store:
+        """Not yet open. `make_store` explains the arguments. Raises StoreProblem."""
         ...
 
 

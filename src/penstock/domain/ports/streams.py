@@ -3,7 +3,7 @@
 Asynchronous; may raise StreamUnreachable. Constructing does nothing; `open` connects, and may be called again after a failure.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from penstock.domain.durable.streams import Message, Record
@@ -71,3 +71,11 @@ class Broker(Protocol):
     def source(self, topic: str, group: str) -> StreamSource: ...
 
     def sink(self, topic: str) -> StreamSink: ...
+
+
+class BrokerFactory(Protocol):
+    """`MEMBER` of the family `streams.brokers`."""
+
+    def __call__(self, servers: Sequence[str], options: Mapping[str, str], /) -> Broker:
+        """`options` are those of the broker's own client. Raises StreamRefused for one that it cannot take."""
+        ...

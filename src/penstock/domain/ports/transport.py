@@ -56,3 +56,11 @@ class Transport(Protocol):
     def forget(self, worker_id: str) -> None:
         """Close idle connections to a worker that is gone."""
         ...
+
+
+class TransportFactory(Protocol):
+    """`MEMBER` of the family `compute.transport`."""
+
+    def __call__(self, connect_seconds: float, first_byte_seconds: float, between_chunks_seconds: float, /) -> Transport:
+        """Not yet open. Each time limit ends a request with a `TransportFailure`."""
+        ...

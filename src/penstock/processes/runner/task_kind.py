@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from penstock.base.family import Family
 from penstock.domain.durable.leases import Lease
 from penstock.durable.tasks.inference import CallResponse
 from penstock.durable.tasks.outcome import TaskOutcome
@@ -56,3 +57,12 @@ class KindOptions:
     inferences: InferenceClient | None = None
     allowed_networks: tuple[str, ...] = ()
     """Private networks to which webhooks may go."""
+
+
+class KindFactory(Protocol):
+    """`MEMBER` of the family `kinds`."""
+
+    def __call__(self, options: KindOptions, /) -> TaskKind: ...
+
+
+KINDS: Family[KindFactory] = Family("penstock.processes.runner.kinds")

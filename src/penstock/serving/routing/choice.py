@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 
-from penstock.base import family
 from penstock.domain.policy import Policy
+from penstock.serving.routing.policies import POLICIES
 from penstock.serving.routing.policies import Policy as Chooser
 
-FAMILY = "penstock.serving.routing.policies"
 DEFAULT = "power_of_two"
 
 
@@ -22,9 +21,9 @@ class PolicyNames:
     shadow_by_model: Mapping[str, str] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raises family.UnknownMember, whose message lists those that exist."""
+        """Raises UnknownMember, whose message lists those that exist."""
         for name in {self.default, self.shadow or self.default, *self.by_model.values(), *self.shadow_by_model.values()}:
-            family.member(FAMILY, name)
+            POLICIES.member(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +51,17 @@ class Policies:
         self._policy = Policy()
 
     def set(self, model: str, name: str, shadow: str | None = None) -> None:
-        """Over whatever the names say. Raises family.UnknownMember."""
+        """Over whatever the names say. Raises UnknownMember."""
         for each in (name, shadow or name):
-            family.member(FAMILY, each)
+            POLICIES.member(each)
         self._set[model] = name, shadow
 
     def adopt(self, policy: Policy) -> None:
-        """What the platform's policy says goes before the settings. Raises family.UnknownMember, and then nothing has changed."""
+        """What the platform's policy says goes before the settings. Raises UnknownMember, and then nothing has changed."""
         for routing in (policy.routing, *policy.models.values()):
             for name in (routing.policy, routing.shadow):
                 if name is not None:
-                    family.member(FAMILY, name)
+                    POLICIES.member(name)
         self._policy = policy
 
     def unset(self, model: str) -> None:
@@ -76,7 +75,7 @@ class Policies:
         return self._set.get(model, (name, shadow))
 
     def choice(self, model: str) -> Choice:
-        """Fresh ones, by the model's names. Raises family.UnknownMember."""
+        """Fresh ones, by the model's names. Raises UnknownMember."""
         name, shadow = self.names(model)
         policy: Chooser = self._make(name)
         if not shadow or shadow == name:
@@ -85,5 +84,4 @@ class Policies:
 
     def _make(self, name: str) -> Chooser:
         # A generator of its own: what a shadow draws must not change what the policy draws.
-        made: Chooser = family.member(FAMILY, name)(Random(self._random.getrandbits(64)))
-        return made
+        return POLICIES.member(name)(Random(self._random.getrandbits(64)))

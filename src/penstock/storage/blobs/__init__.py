@@ -1,12 +1,13 @@
 """Where large values lie, by name (a family): local (a directory), memory (for tests)."""
 
 from pathlib import Path
-from typing import cast
 
-from penstock.base import family
-from penstock.domain.ports import Blobs
+from penstock.base.family import Family
+from penstock.domain.ports import Blobs, BlobsFactory
+
+BLOBS: Family[BlobsFactory] = Family(__name__)
 
 
 def make_blobs(name: str, directory: Path) -> Blobs:
     """The member of that name, not yet open. Raises UnknownMember."""
-    return cast("Blobs", family.member(__name__, name)(directory))
+    return BLOBS.member(name)(directory)

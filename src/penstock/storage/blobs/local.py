@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
 from penstock.domain.errors import NotFound, PortUnavailable, StorageFull
+from penstock.domain.ports import BlobsFactory
 
 _PIECE_BYTES = 256 * 1024
 _PART = ".part"
@@ -112,7 +113,7 @@ class LocalWriter:
             self._part.unlink()
 
 
-MEMBER = LocalBlobs
+MEMBER: BlobsFactory = LocalBlobs
 
 
 def _begin(part: Path) -> BinaryIO:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from penstock.domain.errors import NotFound
+from penstock.domain.ports import BlobsFactory
 
 _PIECE_BYTES = 64 * 1024
 
@@ -64,4 +65,4 @@ class MemoryWriter:
         self._unfinished.pop(self, None)
 
 
-MEMBER = MemoryBlobs
+MEMBER: BlobsFactory = MemoryBlobs

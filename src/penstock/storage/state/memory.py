@@ -2,6 +2,7 @@
 
 from penstock.domain.bucket import Bucket
 from penstock.domain.clock import Clock
+from penstock.domain.ports import QuotasFactory
 
 _EXAMINED = 4  # old buckets looked at for every new one: more than one, so that they go faster than they come
 
@@ -51,4 +52,4 @@ class MemoryQuotas:
                 self._names[self._hand] = last
 
 
-MEMBER = MemoryQuotas
+MEMBER: QuotasFactory = MemoryQuotas

@@ -3,11 +3,11 @@
 A member is chosen by the scheme of the store's URL and imported only then.
 """
 
-from typing import cast
-
-from penstock.base import family
+from penstock.base.family import Family, UnknownMember
 from penstock.domain.clock import Clock
-from penstock.domain.ports import Store, StoreProblem
+from penstock.domain.ports import Store, StoreFactory, StoreProblem
+
+STORES: Family[StoreFactory] = Family(__name__)
 
 _MEMBERS = {"postgresql": "postgres"}
 
@@ -20,12 +20,12 @@ def make_store(url: str, *, secret_key: bytes | None = None, clock: Clock | None
     """
     scheme = url.partition(":")[0].partition("+")[0]
     try:
-        member = family.member(__name__, _MEMBERS.get(scheme, scheme))
-    except family.UnknownMember as error:
+        member = STORES.member(_MEMBERS.get(scheme, scheme))
+    except UnknownMember as error:
         raise StoreProblem(f"The store's URL must begin with sqlite:// or postgresql://: {error}.") from error
     except ImportError as error:
         raise StoreProblem(f"The store needs a package that is not installed ({error.name}): pip install 'penstock[{scheme}]'.") from error
-    return cast("Store", member(url, secret_key=secret_key, clock=clock))
+    return member(url, secret_key=secret_key, clock=clock)
 
 
 async def open_store(url: str, *, secret_key: bytes | None = None, clock: Clock | None = None, migrate: bool = False) -> Store:

@@ -3,6 +3,7 @@
 from sqlalchemy import make_url
 
 from penstock.domain.clock import Clock
+from penstock.domain.ports import StoreFactory
 from penstock.storage.stores._store import SqlStore
 from penstock.storage.stores.ledger.rows import RowStorage
 from penstock.storage.stores.sql.postgres_database import PostgresDatabase
@@ -16,4 +17,4 @@ def postgres_store(url: str, *, secret_key: bytes | None = None, clock: Clock | 
     return SqlStore(database, RowStorage(database), PostgresTasks(database, address, clock), secret_key=secret_key)
 
 
-MEMBER = postgres_store
+MEMBER: StoreFactory = postgres_store

@@ -1,6 +1,7 @@
 """SQLite: one file beside the gateway, or in memory for tests."""
 
 from penstock.domain.clock import Clock
+from penstock.domain.ports import StoreFactory
 from penstock.storage.stores._store import SqlStore
 from penstock.storage.stores.ledger.blocks import BlockStorage
 from penstock.storage.stores.sql.sqlite_database import SqliteDatabase
@@ -13,4 +14,4 @@ def sqlite_store(url: str, *, secret_key: bytes | None = None, clock: Clock | No
     return SqlStore(database, BlockStorage(database), SqliteTasks(database, clock), secret_key=secret_key)
 
 
-MEMBER = sqlite_store
+MEMBER: StoreFactory = sqlite_store

@@ -14,10 +14,10 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from penstock.base import family
+from penstock.compute.engines import ENGINES as FAMILY
 from tests.contract.compute.engines.subjects import Subject, lacks, subject
 
-ENGINES = family.names("penstock.compute.engines")
+ENGINES = FAMILY.names()
 _ORDER = ["skipped", "passed", "refused", "failed"]
 _matrix: dict[str, dict[str, str]] = {}
 

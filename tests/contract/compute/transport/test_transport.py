@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
-from penstock.base import family
-from penstock.compute.transport import WorkerLink
+from penstock.compute.transport import TRANSPORTS, WorkerLink
 from penstock.domain.ports import Transport
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord
 from tests.support.gateway import CHAT, MODEL, Client, ScriptedServer, full_stream, reply, token_event, well
 from tests.support.waiting import until
 from tests.unit.net.memory import Heard
 
-MEMBERS = family.names("penstock.compute.transport")
+MEMBERS = TRANSPORTS.names()
 SILENCE = 0.4
 BODY = b'{"model":"scripted"}'
 
@@ -36,7 +35,7 @@ def record(server: ScriptedServer) -> WorkerRecord:
 
 @pytest.fixture(params=MEMBERS)
 async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
-    one: Any = family.member("penstock.compute.transport", request.param)(1.0, SILENCE, SILENCE)
+    one: Any = TRANSPORTS.member(request.param)(1.0, SILENCE, SILENCE)
     one.open()
     yield one
     one.close()

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from penstock.base import family
 from penstock.domain.durable.streams import Message, Record
 from penstock.domain.ports import Broker, StreamRefused, StreamSource, StreamUnreachable
 from penstock.domain.ports.streams import MESSAGE_ID
-from penstock.processes.streams.brokers import make_broker
+from penstock.processes.streams.brokers import BROKERS, make_broker
 from tests.support import brokers
 
-MEMBERS = family.names("penstock.processes.streams.brokers")
+MEMBERS = BROKERS.names()
 WAIT_SECONDS = 1.0
 
 

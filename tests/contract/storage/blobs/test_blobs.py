@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from penstock.base import family
 from penstock.domain.errors import NotFound, StorageFull
 from penstock.domain.ports import Blobs
-from penstock.storage.blobs import make_blobs
+from penstock.storage.blobs import BLOBS, make_blobs
 
-MEMBERS = family.names("penstock.storage.blobs")
+MEMBERS = BLOBS.names()
 
 
 @pytest.fixture(params=MEMBERS)

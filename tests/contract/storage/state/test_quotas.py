@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.base import family
 from penstock.domain.clock import ManualClock
 from penstock.domain.ports import Quotas
+from penstock.storage.state import STATE
 
-MEMBERS = family.names("penstock.storage.state")
+MEMBERS = STATE.names()
 STEP = 1 / 64  # durations that a float holds exactly, so that the oracle below is exact too
 
 
 def make(member: str, clock: ManualClock) -> Quotas:
-    quotas: Quotas = family.member("penstock.storage.state", member)(clock)
+    quotas: Quotas = STATE.member(member)(clock)
     return quotas
 
 

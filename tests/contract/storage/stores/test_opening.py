@@ -13,10 +13,9 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from penstock.base import family
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import SchemaOutdated, Store, StoreLocked, StoreProblem
-from penstock.storage.stores import make_store, open_store
+from penstock.storage.stores import STORES, make_store, open_store
 from tests.contract.storage.stores import values
 from tests.support import postgres
 
@@ -175,7 +174,7 @@ def test_an_unknown_scheme_names_the_known_ones() -> None:
 
 
 def test_the_family_has_its_two_members() -> None:
-    assert family.names("penstock.storage.stores") == ["postgres", "sqlite"]
+    assert STORES.names() == ["postgres", "sqlite"]
 
 
 def test_sqlite_does_not_import_the_other_driver_or_the_migrations() -> None:

@@ -17,7 +17,7 @@ import pytest
 from penstock.compute.engines._supervised.keeper import descendants
 from penstock.compute.engines._supervised.served import ServedEngine
 from penstock.compute.engines._supervised.supervisor import ServerState
-from penstock.compute.engines.llamacpp import MEMBER
+from penstock.compute.engines.llamacpp import member
 from penstock.domain.errors import ModelNotFound, UnsupportedParameter
 from penstock.domain.inference import Operation
 from tests.support.tiny.place import require
@@ -43,7 +43,7 @@ async def engine(server: str, **options: str) -> AsyncIterator[ServedEngine]:
     from tests.support.tiny.gguf_file import tiny_gguf
 
     given = {"model": str(tiny_gguf()), "server": server, "threads": "1", "check_seconds": "0.2", "first_pause": "0.1", **options}
-    one = MEMBER(given)
+    one = member(given)
     try:
         await one.open()
         yield one

@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.base import family
+from penstock.base.family import UnknownMember
 from penstock.domain.workers import WorkerState
-from penstock.serving.routing.choice import FAMILY, Policies, PolicyNames
+from penstock.serving.routing.choice import Policies, PolicyNames
 from penstock.serving.routing.member import Member
-from penstock.serving.routing.policies import Policy
+from penstock.serving.routing.policies import POLICIES, Policy
 from penstock.serving.routing.prefix import BLOCK_BYTES, BLOCK_TOKENS, PrefixTable, chain
 from tests.unit.serving.routing.members import worker
 
 NOBODY: frozenset[str] = frozenset()
-NAMES = family.names(FAMILY)
+NAMES = POLICIES.names()
 
 
 def policy(name: str, seed: int = 1) -> Policy:
-    made: Policy = family.member(FAMILY, name)(Random(seed))
+    made: Policy = POLICIES.member(name)(Random(seed))
     return made
 
 
@@ -185,7 +185,7 @@ def test_a_policy_is_no_shadow_of_itself() -> None:
 
 
 def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(family.UnknownMember, match="there are: least_outstanding_tokens"):
+    with pytest.raises(UnknownMember, match="there are: least_outstanding_tokens"):
         PolicyNames("fastest").check()
-    with pytest.raises(family.UnknownMember):
+    with pytest.raises(UnknownMember):
         Policies(Random(1)).set("m", "power_of_two", "fastest")

@@ -8,7 +8,7 @@ from penstock.durable.tasks.function_registry import declared_functions
 from penstock.durable.tasks.outcome import AttemptFailed, Succeeded, TaskOutcome
 from penstock.processes.runner.child_pool import CannotImport, ChildPool, Crashed
 from penstock.processes.runner.frames import RaisedFrame, RunFrame, raw
-from penstock.processes.runner.task_kind import KindOptions, ProgressCallback
+from penstock.processes.runner.task_kind import KindFactory, KindOptions, ProgressCallback
 
 
 class FunctionKind:
@@ -44,4 +44,4 @@ class FunctionKind:
             await self._pool.close()
 
 
-MEMBER = FunctionKind
+MEMBER: KindFactory = FunctionKind

@@ -13,7 +13,7 @@ from penstock.domain.durable.leases import Lease
 from penstock.domain.inference import CLIENT_PATHS
 from penstock.durable.tasks.inference import CallResponse
 from penstock.durable.tasks.outcome import AttemptFailed, Released, Succeeded, TaskOutcome
-from penstock.processes.runner.task_kind import InferenceClient, KindOptions, ProgressCallback, Unreachable
+from penstock.processes.runner.task_kind import InferenceClient, KindFactory, KindOptions, ProgressCallback, Unreachable
 
 URLS = frozenset(CLIENT_PATHS)
 _RETRYABLE_STATUSES = frozenset({408, 409, 425, 429}) | frozenset(range(500, 600))
@@ -95,4 +95,4 @@ def _error_of(answer: CallResponse) -> tuple[str, str]:
         return f"http_{answer.status}", f"The call was answered with HTTP {answer.status}."
 
 
-MEMBER = InferenceKind
+MEMBER: KindFactory = InferenceKind

@@ -23,7 +23,7 @@ import msgspec
 from penstock import __version__
 from penstock.domain.durable.leases import Lease
 from penstock.durable.tasks.outcome import AttemptFailed, Succeeded, TaskOutcome
-from penstock.processes.runner.task_kind import KindOptions, ProgressCallback
+from penstock.processes.runner.task_kind import KindFactory, KindOptions, ProgressCallback
 
 _PORTS = {"http": 80, "https": 443}
 _KEPT_BODY_BYTES = 2_000
@@ -168,4 +168,4 @@ def _retry_after(response: httpx.Response) -> float | None:
     return min(float(text), 3_600.0) if text.isascii() and text.isdigit() else None
 
 
-MEMBER = WebhookKind
+MEMBER: KindFactory = WebhookKind

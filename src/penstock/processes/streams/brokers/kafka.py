@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as Delivered
 
 from penstock.domain.durable.streams import Message, Record
-from penstock.domain.ports import StreamRefused, StreamUnreachable
+from penstock.domain.ports import BrokerFactory, StreamRefused, StreamUnreachable
 from penstock.domain.ports.streams import MESSAGE_ID
 from penstock.processes.streams.brokers._places import Places
 
@@ -285,4 +285,4 @@ def _trouble(error: KafkaError) -> None:
     log.warning("kafka_trouble", error=error.str())
 
 
-MEMBER = KafkaBroker
+MEMBER: BrokerFactory = KafkaBroker

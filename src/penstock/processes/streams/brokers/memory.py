@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from penstock.domain.durable.streams import Message, Record
+from penstock.domain.ports import BrokerFactory
 from penstock.domain.ports.streams import MESSAGE_ID
 
 LARGEST_BYTES = 1_000_000
@@ -106,4 +107,4 @@ class MemorySink:
     async def close(self) -> None: ...
 
 
-MEMBER = MemoryBroker
+MEMBER: BrokerFactory = MemoryBroker

@@ -17,7 +17,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from penstock.domain.durable.streams import Message, Record
-from penstock.domain.ports import StreamRefused, StreamUnreachable
+from penstock.domain.ports import BrokerFactory, StreamRefused, StreamUnreachable
 from penstock.domain.ports.streams import MESSAGE_ID
 
 T = TypeVar("T")
@@ -234,4 +234,4 @@ def _tls(ca_file: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file)
 
 
-MEMBER = NatsBroker
+MEMBER: BrokerFactory = NatsBroker

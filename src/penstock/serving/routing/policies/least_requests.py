@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from penstock.serving.routing.member import Member
-from penstock.serving.routing.policies import usable
+from penstock.serving.routing.policies import PolicyFactory, usable
 from penstock.serving.routing.prefix import NOTHING_CACHED
 
 
@@ -19,4 +19,4 @@ class LeastRequests:
         return min(usable(candidates, excluded), key=lambda member: (member.in_flight, self._random()), default=None)
 
 
-MEMBER = LeastRequests
+MEMBER: PolicyFactory = LeastRequests

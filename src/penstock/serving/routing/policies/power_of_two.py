@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from penstock.serving.routing.member import Member
-from penstock.serving.routing.policies import usable
+from penstock.serving.routing.policies import PolicyFactory, usable
 from penstock.serving.routing.prefix import NOTHING_CACHED
 
 
@@ -33,4 +33,4 @@ class PowerOfTwo:
         return min(usable(candidates, excluded), key=lambda member: member.outstanding_tokens, default=None)
 
 
-MEMBER = PowerOfTwo
+MEMBER: PolicyFactory = PowerOfTwo

@@ -11,7 +11,7 @@ from math import ceil
 from random import Random
 
 from penstock.serving.routing.member import Member
-from penstock.serving.routing.policies import usable
+from penstock.serving.routing.policies import PolicyFactory, usable
 from penstock.serving.routing.prefix import NOTHING_CACHED
 
 _BOUND = 1.25
@@ -64,4 +64,4 @@ def _uneven(candidates: Sequence[Member]) -> bool:
     return most - least > _GAP_REQUESTS and most > _GAP_FACTOR * least
 
 
-MEMBER = PrefixAffinity
+MEMBER: PolicyFactory = PrefixAffinity

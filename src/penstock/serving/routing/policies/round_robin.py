@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from penstock.serving.routing.member import Member
+from penstock.serving.routing.policies import PolicyFactory
 from penstock.serving.routing.prefix import NOTHING_CACHED
 
 
@@ -24,4 +25,4 @@ class RoundRobin:
         return None
 
 
-MEMBER = RoundRobin
+MEMBER: PolicyFactory = RoundRobin
