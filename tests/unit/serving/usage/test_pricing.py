@@ -63,6 +63,22 @@ def test_more_cached_than_prompt_tokens_earn_no_discount(price: Price, tier: Ser
     assert cost_micros(price, tier, TokenCount(prompt, 0, prompt + more)) == cost_micros(price, tier, TokenCount(prompt, 0, prompt))
 
 
+def test_model_with_a_price_for_cached_tokens_alone_bills_those() -> None:
+    price = Price(cached_input_per_million=2_000_000)
+    assert cost_micros(price, "default", TokenCount(prompt=10, completion=5, cached=4)) == 8
+    assert cost_micros(price, "default", TokenCount(prompt=10, completion=5, cached=0)) == 0
+
+
+def test_model_with_a_price_for_output_alone_bills_that() -> None:
+    price = Price(output_per_million=3_000_000)
+    assert cost_micros(price, "default", TokenCount(prompt=10, completion=5, cached=4)) == 15
+
+
+def test_model_with_cached_tokens_free_of_charge_bills_the_others() -> None:
+    price = Price(input_per_million=2_000_000, cached_input_per_million=0)
+    assert cost_micros(price, "default", TokenCount(prompt=10, completion=5, cached=4)) == 12
+
+
 @given(tiers, counts)
 def test_what_has_no_price_is_free(tier: ServiceTier, tokens: int) -> None:
     assert cost_micros(Price(), tier, TokenCount(tokens, tokens)) == 0

@@ -1,0 +1,74 @@
+"""A grant is good for the runner that it was issued to, for one day, and only as it was signed."""
+
+import base64
+import hashlib
+import hmac
+
+import msgspec
+import pytest
+
+from penstock.domain.errors import PermissionDenied
+from penstock.durable.tasks.grants import Grant, Grants, webhook_secret
+
+SECRET = b"of the installation"
+NOW = 1_700_000_000.0
+DAY_SECONDS = 86_400.0
+GRANTS = Grants(SECRET)
+
+
+def issued() -> str:
+    return GRANTS.issue("task_1", "run_1", "org_1", "key_1", NOW)
+
+
+def refusal(text: str, runner_id: str = "run_1", now: float = NOW) -> tuple[str | None, str]:
+    with pytest.raises(PermissionDenied) as raised:
+        GRANTS.check(text, runner_id, now)
+    return raised.value.param, str(raised.value)
+
+
+REFUSED = ("grant", "This grant is not good for this runner's call.")
+
+
+def test_grant_is_read_as_it_was_issued_until_its_day_is_over() -> None:
+    expected = Grant("task_1", "run_1", "org_1", "key_1", NOW + DAY_SECONDS)
+    assert GRANTS.check(issued(), "run_1", NOW) == expected
+    assert GRANTS.check(issued(), "run_1", NOW + DAY_SECONDS) == expected
+
+
+def test_expired_grant_is_refused() -> None:
+    assert refusal(issued(), now=NOW + DAY_SECONDS + 0.001) == REFUSED
+
+
+def test_grant_of_another_runner_is_refused() -> None:
+    assert refusal(issued(), runner_id="run_2") == REFUSED
+
+
+def test_grant_of_another_installation_is_refused() -> None:
+    foreign = Grants(b"of another one").issue("task_1", "run_1", "org_1", "key_1", NOW)
+    assert refusal(foreign) == REFUSED
+
+
+def test_grant_with_a_changed_organisation_is_refused() -> None:
+    data = base64.urlsafe_b64decode(issued())
+    assert refusal(base64.urlsafe_b64encode(data.replace(b"org_1", b"org_2")).decode()) == REFUSED
+
+
+@pytest.mark.parametrize("text", ["", "a", "!!", "AAAA", "é"])
+def test_text_that_is_not_a_grant_is_refused(text: str) -> None:
+    assert refusal(text) == REFUSED
+
+
+def test_grant_is_signed_with_a_key_that_is_derived_for_grants_alone() -> None:
+    """The installation's secret signs other things too: none of them may pass for a grant."""
+    body = msgspec.json.encode(Grant("task_1", "run_1", "org_1", "key_1", NOW + DAY_SECONDS))
+    directly = hmac.digest(SECRET, body, hashlib.sha256)
+    assert refusal(base64.urlsafe_b64encode(directly + body).decode()) == REFUSED
+    derived = hmac.digest(hmac.digest(SECRET, b"inference grants", hashlib.sha256), body, hashlib.sha256)
+    assert issued() == base64.urlsafe_b64encode(derived + body).decode()
+
+
+def test_webhook_secret_is_the_organisations_own_and_in_the_form_of_standard_webhooks() -> None:
+    expected = base64.b64encode(hmac.digest(SECRET, b"webhook:org_1", hashlib.sha256)).decode()
+    assert webhook_secret(SECRET, "org_1") == f"whsec_{expected}"
+    assert webhook_secret(SECRET, "org_2") != webhook_secret(SECRET, "org_1")
+    assert webhook_secret(b"of another one", "org_1") != webhook_secret(SECRET, "org_1")
