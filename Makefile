@@ -4,6 +4,7 @@
 # ARGS      flags that `make up` passes on:             make up ARGS="--port 18080 --json"
 # TESTS     what `make test` runs:                      make test-python TESTS=tests/unit COVERAGE=0
 # COVERAGE  the least share of src that tests must run, in percent
+# LEAST_KILLED  the least share of the mutants that tests must kill (`make mutate`), in percent
 # PROCESSES how many processes share the tests; many tests wait more than they compute
 # PYTHON    the interpreter that makes .venv; by default the faster of two (tools/interpreter.sh)
 
@@ -15,6 +16,7 @@ ARGS ?=
 TESTS ?= tests
 COVERAGE ?= 90
 PROCESSES ?= 2
+LEAST_KILLED ?= 90
 PYTHON ?=
 
 VENV := .venv
@@ -27,7 +29,7 @@ PYTHON_PATHS := $(wildcard src tests bench tools)
 PYTEST = PENSTOCK_INTERPRETED=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope
 
 .PHONY: help install up check test test-python test-unit test-contract test-flow test-live test-browser test-compiled test-web \
-        lint style types imports format audit sbom web docs matrix bench bench-overload soak faults lock release clean
+        lint style types imports format audit sbom web docs matrix bench bench-overload soak mutate faults lock release clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { goal[++n] = $$1; text[n] = $$2; if (length($$1) > width) width = length($$1) } \
@@ -155,6 +157,9 @@ web: web/node_modules/.stamp ## Build web/ into src/penstock/edge/pages/dashboar
 docs: $(VENV)/dev.stamp ## Write docs/reference from the code: settings, commands, OpenAPI
 	@$(BIN)/python tools/reference.py
 	@$(BIN)/penstock openapi > docs/reference/openapi.json
+
+mutate: $(VENV)/dev.stamp ## Plant faults in the code of money, limits and tenancy, and list those that no test notices
+	@$(BIN)/python tools/mutate.py --least $(LEAST_KILLED) $(ARGS)
 
 faults: $(VENV)/dev.stamp ## Run the fault suite and write docs/reference/faults.md from what it measured
 	@mkdir -p build
