@@ -10,7 +10,7 @@ class InvalidRules(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ScaleRules:
-    """Parameters and their source: SCHEDULING.md (Knative's pod autoscaler, as AIBrix applies it to inference). Raises InvalidRules."""
+    """Parameters of Knative's pod autoscaler, as AIBrix applies it to inference: see docs/explanation/capacity.md. Raises InvalidRules."""
 
     target_tokens: float
     """Running and queued tokens that one replica should have to do: what it has when it is as busy as it should be."""

@@ -106,6 +106,7 @@ _CONNECTION_OPTIONS = (
 
 @contextmanager
 def errors_to_exit_codes() -> Iterator[None]:
+    """Print an error as a sentence on stderr and end with its exit code; an interruption ends silently."""
     try:
         yield
     except Failed as error:

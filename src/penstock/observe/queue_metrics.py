@@ -9,6 +9,7 @@ from penstock.serving.scheduling.tally import ClassStanding, Tally
 
 
 def families(standings: Sequence[ClassStanding]) -> Iterator[Metric]:
+    """Metric families of the queues, by model and service class; made during a scrape only."""
     waiting = GaugeMetricFamily("penstock_class_waiting", "Requests waiting for a slot.", labels=("model", "service_class"))
     by_model: Counter[tuple[str, str]] = Counter()
     tallies: dict[str, Tally] = {}

@@ -15,6 +15,7 @@ _FORGET_EVERY_SECONDS = 600.0
 
 
 def start(settings: Settings, ring: DecisionRing, store: DecisionStore, time: Callable[[], float], chores: Chores) -> None:
+    """Move a sample of decisions to the store every second or so, and forget old ones."""
     explain = settings.explain
     if explain.most_per_second == 0:
         return

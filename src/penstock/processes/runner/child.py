@@ -28,6 +28,7 @@ _READ_BYTES = 1 << 16
 
 
 def main(arguments: list[str]) -> int:
+    """Import the modules, tell the parent what was found, then run one function after the other until it hangs up."""
     _die_with_parent()
     connection = socket.socket(fileno=int(arguments[0]))
     hello = _import_modules(arguments[1:])

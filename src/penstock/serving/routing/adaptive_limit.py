@@ -17,7 +17,7 @@ class Sample(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class LimitRules:
-    """Parameters and their source: SCHEDULING.md (Gradient2)."""
+    """Parameters of Gradient2, described in docs/explanation/routing.md."""
 
     smoothing: float = 0.2
     """Weight of a new estimate of the limit."""

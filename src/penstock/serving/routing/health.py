@@ -9,7 +9,7 @@ from penstock.serving.routing.member import Member
 
 @dataclass(frozen=True, slots=True)
 class HealthRules:
-    """Starting values and their source: SCHEDULING.md (Envoy's outlier detection; Kubernetes' node eviction)."""
+    """Starting values, described in docs/explanation/routing.md (Envoy's outlier detection; Kubernetes' node eviction)."""
 
     suspect_seconds: float = 10.0
     dead_seconds: float = 30.0

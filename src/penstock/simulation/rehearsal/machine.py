@@ -116,6 +116,7 @@ class Machine:
     # requests
 
     def take(self, ask: Ask, sink: ResponseSink) -> Job:
+        """A request arrives. A machine that is down refuses it, one that hangs never answers; part of the prompt may be in its cache."""
         self.requests += 1
         job = Job(self, ask, sink)
         if self.down:

@@ -22,6 +22,7 @@ _GRACE_SECONDS = 10.0
 
 
 def register(db: Db, runner: RunnerRecord, now: float) -> None:
+    """Insert the runner, or replace the one of that id; its last beat is now."""
     db.run("DELETE FROM runner WHERE id = ?", runner.id)
     row = {
         "id": runner.id,

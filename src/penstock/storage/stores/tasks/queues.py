@@ -24,6 +24,7 @@ def limit(db: Db, org_id: str, queue: str, limits: QueueLimits) -> None:
 
 
 def states(db: Db, org_id: str) -> list[QueueState]:
+    """The queues of an organisation with the number of their tasks in each state; those with limits but no tasks too."""
     limits = {
         queue: QueueLimits(bool(paused), max_running, rate)
         for queue, paused, max_running, rate in db.rows(
@@ -55,6 +56,7 @@ def states(db: Db, org_id: str) -> list[QueueState]:
 
 
 def save_schedule(db: Db, schedule: Schedule) -> None:
+    """Insert, or replace the one of that id."""
     db.run("DELETE FROM schedule WHERE id = ?", schedule.id)
     row = {
         "id": schedule.id,

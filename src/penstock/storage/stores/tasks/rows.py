@@ -139,6 +139,7 @@ def given_hot(task: Given, ready_at: float, now: float) -> Given:
 
 
 def lease_of(row: Row) -> Lease:
+    """A row of the statement that claims, as a lease."""
     (
         number, lease_seq, org_id, key_id, queue, kind, name, priority, payload, attempt, max_attempts, timeout_seconds,
         backoff_seconds, backoff_cap_seconds, parents, ready_at, started_at, traceparent,
@@ -181,6 +182,7 @@ RUNNER = "id, name, org_id, queues, slots, kinds, functions, version, identity, 
 
 
 def runner_of(row: Row, running: int) -> RunnerRecord:
+    """A row of the table of runners, as a record."""
     id_, name, org_id, queues, slots, kinds, functions, version, identity, joined_at, last_beat_at, draining = row
     return RunnerRecord(
         id=id_,
