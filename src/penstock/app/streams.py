@@ -8,16 +8,16 @@ from penstock.app import process
 from penstock.app.settings import Settings, StreamSettings
 from penstock.domain.ports import StreamRefused
 from penstock.observe import logs
-from penstock.processes.streams.bridge import Bridge, Ends
+from penstock.processes.streams.bridge import Bridge, BrokerEndpoints
 from penstock.processes.streams.brokers import make_broker
-from penstock.processes.streams.gateway import Gateway, NotAllowed, Rejected
-from penstock.processes.streams.intake import Bounds
-from penstock.processes.streams.ledger import Ledger, LedgerInUse
-from penstock.processes.streams.letters import NoDeadLetters
-from penstock.processes.streams.metrics import Metrics
-from penstock.processes.streams.patience import Patience
-from penstock.processes.streams.records import Template
-from penstock.processes.streams.results import Pace
+from penstock.processes.streams.dead_letters import NoDeadLetters
+from penstock.processes.streams.gateway_client import GatewayClient, NotAllowed, SubmissionRejected
+from penstock.processes.streams.intake import IntakeLimits
+from penstock.processes.streams.metrics import StreamMetrics
+from penstock.processes.streams.publication_log import PublicationLog, PublicationLogInUse
+from penstock.processes.streams.records import TaskTemplate
+from penstock.processes.streams.result_publisher import PollTiming
+from penstock.processes.streams.retrier import Retrier
 from penstock.processes.streams.subjects import overlap
 
 _USAGE, _AUTH = 2, 4
@@ -31,16 +31,16 @@ def run(settings: Settings, root: str, api_key: str, *, trust_env: bool, announc
         process.say(f"penstock: {problem}")
         return _USAGE
     try:
-        ends = _ends(wanted)
+        endpoints = _endpoints(wanted)
         logs.configure(settings.log.level, settings.log.format)
-        return process.run(lambda: _run(settings, ends, Gateway(root, api_key, trust_env=trust_env), announce=announce))
+        return process.run(lambda: _run(settings, endpoints, GatewayClient(root, api_key, trust_env=trust_env), announce=announce))
     except StreamRefused as error:
         process.say(f"penstock: {error}")
         return _USAGE
     except NotAllowed as error:
         process.say(f"penstock: {error}")
         return _AUTH
-    except (NoDeadLetters, LedgerInUse, Rejected) as error:
+    except (NoDeadLetters, PublicationLogInUse, SubmissionRejected) as error:
         process.say(f"penstock: {error}")
         return 1
 
@@ -50,7 +50,7 @@ def what_is_missing(wanted: StreamSettings) -> str:
     if not wanted.broker:
         return "a stream needs --broker kafka or --broker nats."
     if not wanted.source and not wanted.results:
-        return "a stream needs --source (records become tasks), --results (ends of tasks are published), or both."
+        return "a stream needs --source (records become tasks), --results (finished tasks are published), or both."
     if wanted.source and wanted.records == "payload" and wanted.kind == "function" and not wanted.function:
         return "records become tasks of a function: name it with --function, choose another --kind, or say --records task."
     for name, target in (("results", wanted.results), ("dead_letter", wanted.dead_letter)):
@@ -61,7 +61,7 @@ def what_is_missing(wanted: StreamSettings) -> str:
     return ""
 
 
-def template(wanted: StreamSettings) -> Template:
+def template(wanted: StreamSettings) -> TaskTemplate:
     given: Mapping[str, Any] = {
         "kind": wanted.kind,
         "name": wanted.function,
@@ -72,29 +72,29 @@ def template(wanted: StreamSettings) -> Template:
         "timeout_seconds": wanted.timeout_seconds,
         "keep_seconds": wanted.keep_seconds,
     }
-    return Template(wanted.name, {name: value for name, value in given.items() if value is not None}, whole=wanted.records == "task")
+    return TaskTemplate(wanted.name, {name: value for name, value in given.items() if value is not None}, whole=wanted.records == "task")
 
 
-def _ends(wanted: StreamSettings) -> Ends:
+def _endpoints(wanted: StreamSettings) -> BrokerEndpoints:
     broker = make_broker(wanted.broker, wanted.servers, wanted.options)
-    return Ends(
+    return BrokerEndpoints(
         source=broker.source(wanted.source, wanted.name) if wanted.source else None,
         dead_letters=broker.sink(wanted.dead_letter) if wanted.source and wanted.dead_letter else None,
         results=broker.sink(wanted.results) if wanted.results else None,
     )
 
 
-async def _run(settings: Settings, ends: Ends, gateway: Gateway, *, announce: bool) -> int:
+async def _run(settings: Settings, endpoints: BrokerEndpoints, gateway: GatewayClient, *, announce: bool) -> int:
     wanted = settings.stream
-    ledger = Ledger(wanted.state_dir or settings.data_dir / "streams" / wanted.name, 2 * wanted.overlap_seconds)
-    bounds = Bounds(wanted.workers, wanted.batch, wanted.in_flight, wanted.drain_seconds)
-    pace = Pace(wanted.look_seconds, wanted.overlap_seconds)
-    bridge = Bridge(ends, gateway, template(wanted), ledger, Patience(Random()), bounds, pace)
-    metrics = Metrics(wanted.name, bridge.numbers)
+    publication_log = PublicationLog(wanted.state_dir or settings.data_dir / "streams" / wanted.name, 2 * wanted.overlap_seconds)
+    limits = IntakeLimits(wanted.workers, wanted.batch, wanted.in_flight, wanted.drain_seconds)
+    timing = PollTiming(wanted.look_seconds, wanted.overlap_seconds)
+    bridge = Bridge(endpoints, gateway, template(wanted), publication_log, Retrier(Random()), limits, timing)
+    metrics = StreamMetrics(wanted.name, bridge.counts)
     facts = {"stream": wanted.name, "broker": wanted.broker, "source": wanted.source, "results": wanted.results}
     try:
-        if ends.results is not None:
-            ledger.open()
+        if endpoints.results is not None:
+            publication_log.open()
         if wanted.metrics_port:
             metrics.open(wanted.metrics_port)
         await gateway.open()
@@ -104,7 +104,7 @@ async def _run(settings: Settings, ends: Ends, gateway: Gateway, *, announce: bo
     finally:
         await gateway.close()
         metrics.close()
-        ledger.close()
+        publication_log.close()
 
 
 def _ready(facts: dict[str, str], *, announce: bool) -> None:

@@ -7,7 +7,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class StreamRecord:
     """What a source hands out."""
 
     position: str
@@ -24,7 +24,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class StreamMessage:
     """What a sink takes."""
 
     id: str

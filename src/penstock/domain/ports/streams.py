@@ -6,10 +6,10 @@ Asynchronous; may raise StreamUnreachable. Constructing does nothing; `open` con
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from penstock.domain.durable.streams import Message, Record
+from penstock.domain.durable.streams import StreamMessage, StreamRecord
 
 MESSAGE_ID = "penstock-message-id"
-"""The header that holds `Message.id`."""
+"""The header that holds `StreamMessage.id`."""
 
 
 class StreamUnreachable(Exception):
@@ -21,28 +21,28 @@ class StreamRefused(Exception):
 
 
 class StreamSource(Protocol):
-    """Records of one topic for one group of readers. What was handed out and not settled is handed out again, after a crash too."""
+    """Records of one topic for one group of readers. What was handed out and not acknowledged is handed out again, after a crash too."""
 
     async def open(self) -> None:
         """Raises StreamRefused."""
         ...
 
-    async def fetch(self, limit: int, wait_seconds: float) -> list[Record]:
+    async def fetch(self, limit: int, wait_seconds: float) -> list[StreamRecord]:
         """As soon as there are any; empty when there were none in that time. Not to be cancelled: what it had taken would wait for its
         time to run out.
         """
         ...
 
-    async def hold(self, records: Collection[Record]) -> None:
-        """They are still being worked on; to be said every 4 s, also when there are none."""
+    async def hold(self, records: Collection[StreamRecord]) -> None:
+        """They are still being worked on; to be called every 4 s, also when there are none."""
         ...
 
-    async def settle(self, records: Collection[Record]) -> None:
-        """Done with; in any order. A broker that keeps one place for each partition moves it over what is settled without a gap."""
+    async def acknowledge(self, records: Collection[StreamRecord]) -> None:
+        """Done with; in any order. A broker that keeps one offset for each partition moves it over what is acknowledged without a gap."""
         ...
 
-    async def release(self, records: Collection[Record]) -> None:
-        """Not done with, and not going to be: somebody else may have them, at the latest when this source is closed."""
+    async def release(self, records: Collection[StreamRecord]) -> None:
+        """Not done with, and not going to be: another source may have them, at the latest when this one is closed."""
         ...
 
     async def close(self) -> None: ...
@@ -55,7 +55,7 @@ class StreamSink(Protocol):
         """Raises StreamRefused."""
         ...
 
-    async def publish(self, messages: Sequence[Message]) -> list[str | None]:
+    async def publish(self, messages: Sequence[StreamMessage]) -> list[str | None]:
         """The broker has them safely when this returns. For each None, or why it will never take this one (too large).
 
         After StreamUnreachable any of them may be there or not.

@@ -1,4 +1,4 @@
-"""The whole of it: open a broker's ends as soon as it is there, carry records and results until told to stop, and close."""
+"""A stream as a whole: open the broker's endpoints, carry records and results until `stop`, and close."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,23 +8,23 @@ from time import time
 import structlog
 
 from penstock.domain.ports import StreamSink, StreamSource
-from penstock.processes.streams.gateway import Tasks
-from penstock.processes.streams.intake import Bounds, Intake, first_of
-from penstock.processes.streams.ledger import Ledger
-from penstock.processes.streams.letters import Letters
-from penstock.processes.streams.metrics import Numbers
-from penstock.processes.streams.patience import Patience
-from penstock.processes.streams.records import Template
-from penstock.processes.streams.results import Pace, Results
+from penstock.processes.streams.dead_letters import DeadLetters
+from penstock.processes.streams.gateway_client import TaskApi
+from penstock.processes.streams.intake import Intake, IntakeLimits, first_error
+from penstock.processes.streams.metrics import StreamCounts
+from penstock.processes.streams.publication_log import PublicationLog
+from penstock.processes.streams.records import TaskTemplate
+from penstock.processes.streams.result_publisher import PollTiming, ResultPublisher
+from penstock.processes.streams.retrier import Retrier
 
 log = structlog.get_logger("penstock.streams")
-_TELL_SECONDS = 30.0
-_PATIENCE_SECONDS = 5.0
+_LOG_SECONDS = 30.0
+_PUBLISH_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
-    """What is there of a broker; at least a source or results."""
+class BrokerEndpoints:
+    """What a stream uses of a broker; at least a source or results."""
 
     source: StreamSource | None
     dead_letters: StreamSink | None
@@ -35,16 +35,29 @@ class Bridge:
     """`run` until `stop`."""
 
     def __init__(
-        self, ends: Ends, gateway: Tasks, template: Template, ledger: Ledger, patience: Patience, bounds: Bounds, pace: Pace
+        self,
+        endpoints: BrokerEndpoints,
+        gateway: TaskApi,
+        template: TaskTemplate,
+        publication_log: PublicationLog,
+        retrier: Retrier,
+        limits: IntakeLimits,
+        timing: PollTiming,
     ) -> None:
-        self._ends = ends
+        self._endpoints = endpoints
         self._gateway = gateway
         self._template = template
-        self._patience = patience
-        self._drain_seconds = bounds.drain_seconds
-        self._letters = Letters(ends.dead_letters, patience)
-        self._intake = None if ends.source is None else Intake(ends.source, gateway, template, self._letters, patience, bounds)
-        self._results = None if ends.results is None else Results(ends.results, gateway, template.stream, ledger, patience, pace)
+        self._retrier = retrier
+        self._drain_seconds = limits.drain_seconds
+        self._dead_letters = DeadLetters(endpoints.dead_letters, retrier)
+        self._intake = (
+            None if endpoints.source is None else Intake(endpoints.source, gateway, template, self._dead_letters, retrier, limits)
+        )
+        self._results = (
+            None
+            if endpoints.results is None
+            else ResultPublisher(endpoints.results, gateway, template.stream, publication_log, retrier, timing)
+        )
         self._opening: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -57,12 +70,12 @@ class Bridge:
             if part is not None:
                 part.stop()
 
-    def numbers(self) -> Numbers:
-        found: dict[str, float] = {"refusals": self._patience.refusals}
+    def counts(self) -> StreamCounts:
+        found: dict[str, float] = {"refusals": self._retrier.refusals}
         if self._intake is not None:
             counts = self._intake.counts
             found |= {"taken": counts.taken, "created": counts.created, "repeated": counts.repeated}
-            found |= {"dead": self._letters.sent, "in_hand": self._intake.in_hand}
+            found |= {"dead": self._dead_letters.sent, "in_hand": self._intake.unacknowledged}
         if self._results is not None:
             found["published"] = self._results.published
         return found
@@ -70,17 +83,17 @@ class Bridge:
     async def run(self, ready: Callable[[], None]) -> None:
         """`ready` is called when broker and gateway have answered. Raises StreamRefused, NotAllowed, NoDeadLetters, OSError."""
         try:
-            if await self._opened():
+            if await self._open_unless_stopped():
                 ready()
-                await self._carry()
+                await self._run_parts()
         finally:
-            log.info("stream_ends", **self.numbers())
-            for end in (self._ends.source, self._ends.dead_letters, self._ends.results):
-                if end is not None:
-                    await end.close()
+            log.info("stream_stopped", **self.counts())
+            for endpoint in (self._endpoints.source, self._endpoints.dead_letters, self._endpoints.results):
+                if endpoint is not None:
+                    await endpoint.close()
 
-    async def _opened(self) -> bool:
-        """False when it was told to stop before."""
+    async def _open_unless_stopped(self) -> bool:
+        """False when `stop` came first."""
         self._opening = asyncio.create_task(self._open())
         if self._stopping:
             self._opening.cancel()
@@ -95,45 +108,49 @@ class Bridge:
         return not self._stopping
 
     async def _open(self) -> None:
-        """Side by side: who waits for one of them shall still hear that another one will never do."""
-        ends = (("source", self._ends.source), ("dead letters", self._ends.dead_letters), ("results", self._ends.results))
+        """All at once: while one of them is waited for, another one may already fail for good."""
+        endpoints = (
+            ("source", self._endpoints.source),
+            ("dead letters", self._endpoints.dead_letters),
+            ("results", self._endpoints.results),
+        )
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._patience.until_done("gateway", self._look))
-                for what, end in ends:
-                    if end is not None:
-                        group.create_task(self._patience.until_done(what, end.open))
+                group.create_task(self._retrier.call("gateway", self._check_key))
+                for what, endpoint in endpoints:
+                    if endpoint is not None:
+                        group.create_task(self._retrier.call(what, endpoint.open))
         except BaseExceptionGroup as error:
-            raise first_of(error) from error
+            raise first_error(error) from error
 
-    async def _look(self) -> None:
-        """At what has not ended yet: it costs nothing, and says whether the key is good."""
-        await self._gateway.over(self._template.tag, time(), 1, None)
+    async def _check_key(self) -> None:
+        """A query that finds nothing: it is cheap, and fails when the key is not valid."""
+        await self._gateway.finished_tasks(self._template.tag, time(), 1, None)
 
-    async def _carry(self) -> None:
+    async def _run_parts(self) -> None:
         """When one part cannot go on, the other one stops in order."""
         tasks = [asyncio.create_task(part.run()) for part in (self._intake, self._results) if part is not None]
-        teller = asyncio.create_task(self._tell())
+        logger = asyncio.create_task(self._log_counts())
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             self.stop()
             # The intake keeps to its own time; what is being published may take as long.
-            done, left = await asyncio.wait(tasks, timeout=self._drain_seconds + _PATIENCE_SECONDS)
+            done, left = await asyncio.wait(tasks, timeout=self._drain_seconds + _PUBLISH_SECONDS)
             if left:
-                log.warning("stream_did_not_end", parts=len(left))
+                log.warning("stream_stopped_late", parts=len(left))
         finally:
-            teller.cancel()
+            logger.cancel()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
         for task in done:
             task.result()
 
-    async def _tell(self) -> None:
-        """Now and then, when there is something new."""
-        told: Numbers = {}
+    async def _log_counts(self) -> None:
+        """Every 30 s, when something has changed."""
+        logged: StreamCounts = {}
         while True:
-            await asyncio.sleep(_TELL_SECONDS)
-            if (numbers := self.numbers()) != told:
-                log.info("stream_progress", **numbers)
-                told = numbers
+            await asyncio.sleep(_LOG_SECONDS)
+            if (counts := self.counts()) != logged:
+                log.info("stream_progress", **counts)
+                logged = counts

@@ -7,26 +7,26 @@ from wsgiref.simple_server import WSGIServer
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-Numbers = Mapping[str, float]
+StreamCounts = Mapping[str, float]
 
 _HELP = {
     "taken": "Records that the broker handed out, repetitions included.",
     "created": "Tasks that were made.",
     "repeated": "Records whose task was there already.",
     "dead": "Records that became dead letters.",
-    "published": "Ends of tasks that were published.",
-    "refusals": "Waits because the broker or the gateway was not there, or had no time.",
-    "in_hand": "Records that are fetched and not settled.",
+    "published": "Finished tasks that were published.",
+    "refusals": "Calls repeated because the broker or the gateway was not reached or overloaded.",
+    "in_hand": "Records that are fetched and not acknowledged.",
 }
 _GAUGES = ("in_hand",)
 
 
-class Metrics:
-    """`/metrics` on a loopback port, in a thread of its own. `numbers` is asked at each look."""
+class StreamMetrics:
+    """`/metrics` on a loopback port, in a thread of its own. `counts` is asked at each look."""
 
-    def __init__(self, stream: str, numbers: Callable[[], Numbers]) -> None:
+    def __init__(self, stream: str, counts: Callable[[], StreamCounts]) -> None:
         self._stream = stream
-        self._numbers = numbers
+        self._counts = counts
         self._server: WSGIServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -44,7 +44,7 @@ class Metrics:
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """Of prometheus_client's collector protocol."""
-        for name, value in self._numbers().items():
+        for name, value in self._counts().items():
             kind = GaugeMetricFamily if name in _GAUGES else CounterMetricFamily
             family = kind(f"penstock_stream_{name}", _HELP[name], labels=["stream"])
             family.add_metric([self._stream], value)

@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
-from penstock.domain.durable.streams import Record
+from penstock.domain.durable.streams import StreamRecord
 from penstock.durable.tasks.limits import PAYLOAD_BYTES
 
 _LONGEST_KEY = 200
 _OURS = ("idempotency_key", "ref", "tasks")
 
 
-class Unusable(Exception):
+class InvalidRecord(Exception):
     """The record can never become a task."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -23,7 +23,7 @@ class Unusable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class TaskTemplate:
     """What the tasks of a stream have in common."""
 
     stream: str
@@ -37,27 +37,27 @@ class Template:
         """Every task of the stream has it."""
         return f"stream:{self.stream}"
 
-    def task(self, record: Record) -> msgspec.Raw:
-        """The JSON of one task. Raises Unusable."""
+    def task(self, record: StreamRecord) -> msgspec.Raw:
+        """The JSON of one task. Raises InvalidRecord."""
         value = _value(record)
         key = {"idempotency_key": self.key(record)}
         if not self.whole:
             task = {**self.fields, "payload": msgspec.Raw(_small(record.value or b"", value)), **key}
             return msgspec.Raw(msgspec.json.encode({**task, "tags": self._tags(())}))
         if not isinstance(value, dict):
-            raise Unusable("no_task", "The record is no JSON object, so it is no task.")
+            raise InvalidRecord("no_task", "The record is no JSON object, so it is no task.")
         for name in _OURS:
             if name in value:
-                raise Unusable("no_task", f"A task in a record has no {name!r}: its place in the stream is its key.")
+                raise InvalidRecord("no_task", f"A task in a record has no {name!r}: its place in the stream is its key.")
         tags = value.get("tags", ())
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             tags = [] if tags == () else [tags]  # the gateway says what is wrong with it
         text = msgspec.json.encode({**self.fields, **value, **key, "tags": self._tags(tags)})
         if len(text) > 2 * PAYLOAD_BYTES:
-            raise Unusable("payload_too_large", f"The task has {len(text)} bytes.")
+            raise InvalidRecord("payload_too_large", f"The task has {len(text)} bytes.")
         return msgspec.Raw(text)
 
-    def key(self, record: Record) -> str:
+    def key(self, record: StreamRecord) -> str:
         """The same for each delivery of a record; another stream of ours has another one."""
         key = f"{self.tag}:{record.position}"
         return key if len(key) <= _LONGEST_KEY else f"{self.tag}:{hashlib.sha256(record.position.encode()).hexdigest()}"
@@ -66,19 +66,19 @@ class Template:
         return list(dict.fromkeys([self.tag, *self.fields.get("tags", ())])) + [tag for tag in more if tag != self.tag]
 
 
-def _value(record: Record) -> Any:
+def _value(record: StreamRecord) -> Any:
     if record.value is None:
-        raise Unusable("no_value", "The record has no value.")
+        raise InvalidRecord("no_value", "The record has no value.")
     try:
         return msgspec.json.decode(record.value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unusable("invalid_json", f"The record is not JSON: {error}") from error
+        raise InvalidRecord("invalid_json", f"The record is not JSON: {error}") from error
 
 
 def _small(text: bytes, value: Any) -> bytes:
-    """The payload's JSON, without its blanks where they make it too large. Raises Unusable."""
+    """The payload's JSON, without its blanks where they make it too large. Raises InvalidRecord."""
     if len(text) > PAYLOAD_BYTES:
         text = msgspec.json.encode(value)
     if len(text) > PAYLOAD_BYTES:
-        raise Unusable("payload_too_large", f"A payload has at most {PAYLOAD_BYTES} bytes of JSON, this record has {len(text)}.")
+        raise InvalidRecord("payload_too_large", f"A payload has at most {PAYLOAD_BYTES} bytes of JSON, this record has {len(text)}.")
     return text

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from penstock.domain.durable.streams import Message, Record
+from penstock.domain.durable.streams import StreamMessage, StreamRecord
 from penstock.domain.ports import Broker, StreamRefused, StreamSource, StreamUnreachable
 from penstock.domain.ports.streams import MESSAGE_ID
 from penstock.processes.streams.brokers import BROKERS, make_broker
@@ -38,7 +38,7 @@ class Place:
         await source.open()
         return source
 
-    async def publish(self, *messages: Message) -> list[str | None]:
+    async def publish(self, *messages: StreamMessage) -> list[str | None]:
         sink = self.broker.sink(self.topic)
         await sink.open()
         try:
@@ -63,13 +63,13 @@ async def place(request: pytest.FixtureRequest, kafka_address: str) -> AsyncIter
             await source.close()
 
 
-def messages(count: int, start: int = 0) -> list[Message]:
-    return [Message(f"id-{n}", f"key-{n}", b'{"n": %d}' % n, (("colour", "red"),)) for n in range(start, start + count)]
+def messages(count: int, start: int = 0) -> list[StreamMessage]:
+    return [StreamMessage(f"id-{n}", f"key-{n}", b'{"n": %d}' % n, (("colour", "red"),)) for n in range(start, start + count)]
 
 
-async def taken(source: StreamSource, count: int, seconds: float = 20) -> list[Record]:
+async def taken(source: StreamSource, count: int, seconds: float = 20) -> list[StreamRecord]:
     """At least so many."""
-    found: list[Record] = []
+    found: list[StreamRecord] = []
 
     async def more() -> bool:
         found.extend(await source.fetch(count, WAIT_SECONDS))
@@ -79,7 +79,7 @@ async def taken(source: StreamSource, count: int, seconds: float = 20) -> list[R
     return found
 
 
-def values(records: list[Record]) -> list[bytes]:
+def values(records: list[StreamRecord]) -> list[bytes]:
     return sorted(record.value or b"" for record in records)
 
 
@@ -94,7 +94,7 @@ async def test_what_is_published_is_read_and_settled_once(place: Place) -> None:
     assert len(positions) == 20
     assert all(position.startswith(f"{place.name}:") and position.isprintable() and " " not in position for position in positions)
     await source.hold(records)
-    await source.settle(records)
+    await source.acknowledge(records)
     assert await source.fetch(10, WAIT_SECONDS) == []
     await source.close()
     # Kafka hands out nothing before the group has been formed anew, which takes 3 s.
@@ -107,7 +107,7 @@ async def test_what_was_not_settled_comes_again_under_its_name(place: Place) -> 
     before = await taken(first, 10)
     left = before[3]
     # In any order, and with a gap: what lies behind the gap may come again, what lies in it must.
-    await first.settle([record for record in reversed(before) if record is not left])
+    await first.acknowledge([record for record in reversed(before) if record is not left])
     await first.release([left])
     await first.close()
     # What was given back comes at once, and not after the 15 s for which NATS would have held it.
@@ -128,16 +128,16 @@ async def test_two_readers_of_a_group_share(place: Place) -> None:
     await place.publish(*messages(6))
     first = await place.source()
     records = await taken(first, 6)
-    await first.settle(records)
+    await first.acknowledge(records)
     second = await place.source()
     await place.publish(*messages(6, start=6))
-    found: list[Record] = []
+    found: list[StreamRecord] = []
 
     async def both() -> bool:
         for source in (first, second):
             found.extend(more := await source.fetch(10, WAIT_SECONDS))
             with suppress(StreamUnreachable):  # while the group is formed anew; what was not heard is said again later
-                await source.settle(more)
+                await source.acknowledge(more)
         return len({record.value for record in found}) == 6
 
     await brokers.soon(both, 30)
@@ -146,20 +146,20 @@ async def test_two_readers_of_a_group_share(place: Place) -> None:
 
 async def test_what_is_too_large_is_told_and_the_rest_is_there(place: Place) -> None:
     small = messages(2)
-    outcomes = await place.publish(small[0], Message("large", "k", b"x" * 2_000_000), small[1])
+    outcomes = await place.publish(small[0], StreamMessage("large", "k", b"x" * 2_000_000), small[1])
     assert [outcome is None for outcome in outcomes] == [True, False, True]
     assert "larger" in str(outcomes[1]) or "bytes" in str(outcomes[1]) or "too large" in str(outcomes[1])
     assert values(await taken(await place.source(), 2)) == values_of(small)
 
 
-def values_of(given: list[Message]) -> list[bytes]:
+def values_of(given: list[StreamMessage]) -> list[bytes]:
     return sorted(message.value for message in given)
 
 
 async def test_nothing_to_read_is_no_error(place: Place) -> None:
     await place.publish(*messages(1))
     source = await place.source()
-    await source.settle(await taken(source, 1))
+    await source.acknowledge(await taken(source, 1))
     await source.hold([])
     assert await source.fetch(1, 0.1) == []
     await source.open()

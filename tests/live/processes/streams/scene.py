@@ -63,10 +63,12 @@ class KafkaSide:
         consumer = Consumer({"bootstrap.servers": self._address, "group.id": "outside", "enable.auto.commit": False, "log_level": 0})
         try:
             partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-            ends = {partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1] for partition in partitions}
+            endpoints = {
+                partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1] for partition in partitions
+            }
             consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
             found: Found = []
-            eventually(lambda: _more(consumer, found) >= sum(ends.values()), 30)
+            eventually(lambda: _more(consumer, found) >= sum(endpoints.values()), 30)
             return found
         finally:
             consumer.close()
@@ -165,7 +167,7 @@ class Stream:
         return process.returncode
 
     def wait(self) -> int:
-        """Until it ends by itself; the exit code."""
+        """Until it endpoints by itself; the exit code."""
         process, self._process = self._process, None
         assert process is not None
         process.communicate(timeout=150)
@@ -174,7 +176,7 @@ class Stream:
 
 @contextmanager
 def ended(*streams: Stream) -> Iterator[None]:
-    """However the test ends, none of them is left."""
+    """However the test endpoints, none of them is left."""
     try:
         yield
     finally:
@@ -226,7 +228,7 @@ def results(control: Control, found: list[dict[str, Any]]) -> list[Any]:
 
 
 def assert_each_once(control: Control, number: int, name: str = "live") -> None:
-    """The oracle: the numbers that were put into the topic, and those that tasks were made of."""
+    """The oracle: the counts that were put into the topic, and those that tasks were made of."""
     found = tasks(control, name)
     keys = Counter(task["idempotency_key"] for task in found)
     assert (len(found), len(keys)) == (number, number)

@@ -104,13 +104,13 @@ def test_what_can_never_be_a_task_goes_to_the_dead_letters(platform: Platform, s
         eventually(lambda: succeeded(platform.control, name) >= 100, SECONDS)
         eventually(lambda: metrics(port)["dead"] + made(platform.control, name) >= 105, SECONDS)
         eventually(lambda: metrics(port)["in_hand"] == 0, SECONDS)
-        numbers = metrics(port)
+        counts = metrics(port)
     found = side.all(side.topic("dead"))
     codes = sorted(headers["penstock-code"] for headers, _ in found)
-    assert codes == [*["invalid_json"] * 4, "unknown_result"], numbers
+    assert codes == [*["invalid_json"] * 4, "unknown_result"], counts
     assert {value for _, value in found} == set(bad)
     assert all(headers["penstock-source"].startswith(side.name) and headers["penstock-reason"] for headers, _ in found)
-    assert (numbers["created"], numbers["dead"], numbers["in_hand"]) == (100, 5, 0)
+    assert (counts["created"], counts["dead"], counts["in_hand"]) == (100, 5, 0)
 
 
 def test_two_processes_share_a_stream(platform: Platform, side: Side, tmp_path: Path) -> None:

@@ -107,11 +107,11 @@ def test_a_gateway_that_limits_is_asked_slowly(server: brokers.NatsServer, tmp_p
         flags = [*side.flags(), "--source", side.topic("in"), "--function", "number_of", "--batch", "5", "--metrics-port", str(port)]
         with streaming(Stream(platform, tmp_path, *flags)):
             eventually(lambda: metrics(port)["created"] == 330, SECONDS)
-            numbers = metrics(port)
-        assert numbers["refusals"] > 0
+            counts = metrics(port)
+        assert counts["refusals"] > 0
         # 66 submissions, and for each of those beyond the limit about one try that came too early, of each worker.
-        assert numbers["refusals"] < 40
-        assert numbers["dead"] == 0
+        assert counts["refusals"] < 40
+        assert counts["dead"] == 0
 
 
 def test_stopping_while_nobody_is_there(platform: Platform, server: brokers.NatsServer, tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from penstock.processes.streams.gateway import Busy, NotAllowed, Rejected
-from penstock.processes.streams.intake import Bounds, Intake
-from penstock.processes.streams.letters import NoDeadLetters
-from penstock.processes.streams.records import Template
+from penstock.processes.streams.dead_letters import NoDeadLetters
+from penstock.processes.streams.gateway_client import GatewayUnavailable, NotAllowed, SubmissionRejected
+from penstock.processes.streams.intake import Intake, IntakeLimits
+from penstock.processes.streams.records import TaskTemplate
 from tests.support.waiting import until
 from tests.unit.processes.streams.office import Desk
 
@@ -37,16 +37,18 @@ async def test_each_record_is_one_task() -> None:
         await until(lambda: len(desk.settled) == 95, 10)
     task.result()
     assert desk.payloads == list(range(95))
-    assert (intake.counts.taken, intake.counts.created, intake.counts.repeated, intake.in_hand) == (95, 95, 0, 0)
+    assert (intake.counts.taken, intake.counts.created, intake.counts.repeated, intake.unacknowledged) == (95, 95, 0, 0)
     assert max(desk.office.submissions) <= 10
     assert desk.dead == []
 
 
 async def test_what_can_never_be_a_task_becomes_a_dead_letter_alone() -> None:
     desk = Desk()
-    desk.office.trouble = lambda tasks: Rejected("unknown_name", "No 13s.") if any(task["payload"] == 13 for task in tasks) else None
+    desk.office.trouble = lambda tasks: (
+        SubmissionRejected("unknown_name", "No 13s.") if any(task["payload"] == 13 for task in tasks) else None
+    )
     desk.put(*numbers(10), b"{", b"13", *numbers(5), b"\xc3\xa4 [")
-    async with running(desk.intake(Bounds(workers=1, batch=100))):
+    async with running(desk.intake(IntakeLimits(workers=1, batch=100))):
         await until(lambda: len(desk.settled) == 18, 10)
     assert len(desk.office.tasks) == 15
     found = [(message.value, dict(message.headers)) for message in desk.dead]
@@ -64,7 +66,7 @@ async def test_without_a_place_for_dead_letters_it_stops_there() -> None:
     desk = Desk()
     desk.put(b"1", b"{")
     with pytest.raises(NoDeadLetters, match="memory:in:1 can never become a task"):
-        await asyncio.wait_for(desk.intake(Bounds(workers=1, batch=2), dead=False).run(), 10)
+        await asyncio.wait_for(desk.intake(IntakeLimits(workers=1, batch=2), dead=False).run(), 10)
     assert (desk.settled, desk.held) == (set(), set())
 
 
@@ -85,11 +87,11 @@ async def test_it_waits_as_long_as_the_gateway_asks() -> None:
 
     def busy(_tasks: Any) -> Exception | None:
         refusals.append(asyncio.get_running_loop().time())
-        return Busy("HTTP 429", 0.3) if len(refusals) == 1 else None
+        return GatewayUnavailable("HTTP 429", 0.3) if len(refusals) == 1 else None
 
     desk.office.trouble = busy
     desk.put(*numbers(3))
-    async with running(desk.intake(Bounds(workers=1, batch=3))):
+    async with running(desk.intake(IntakeLimits(workers=1, batch=3))):
         await until(lambda: len(desk.settled) == 3, 10)
     assert refusals[1] - refusals[0] >= 0.3
     assert desk.payloads == [0, 1, 2]
@@ -97,7 +99,7 @@ async def test_it_waits_as_long_as_the_gateway_asks() -> None:
 
 async def test_an_answer_that_does_not_arrive_doubles_nothing() -> None:
     desk = Desk()
-    lost = iter([Busy("timed out"), Busy("timed out")])
+    lost = iter([GatewayUnavailable("timed out"), GatewayUnavailable("timed out")])
     desk.office.after = lambda _tasks: next(lost, None)
     desk.put(*numbers(40))
     intake = desk.intake()
@@ -120,7 +122,7 @@ async def test_cut_off_before_settling_and_started_again() -> None:
         reached.set()
         await never.wait()
 
-    first._source.settle = stuck  # type: ignore[method-assign,assignment]  # the moment of the crash
+    first._source.acknowledge = stuck  # type: ignore[method-assign,assignment]  # the moment of the crash
     task = asyncio.create_task(first.run())
     await asyncio.wait_for(reached.wait(), 10)
     task.cancel()
@@ -139,8 +141,8 @@ async def test_settings_that_change_between_two_deliveries_make_no_second_task()
     desk.put(*numbers(5))
     async with running(desk.intake()):
         await until(lambda: len(desk.settled) == 5, 10)
-    desk.broker.topic("in").settled["s"].clear()
-    desk.template = Template("s", {"kind": "function", "name": "another"})
+    desk.broker.topic("in").acknowledged["s"].clear()
+    desk.template = TaskTemplate("s", {"kind": "function", "name": "another"})
     again = desk.intake()
     async with running(again):
         await until(lambda: len(desk.settled) == 5, 10)
@@ -161,9 +163,9 @@ async def test_no_more_in_hand_than_allowed() -> None:
     original = desk.office.submit
     desk.office.submit = slow  # type: ignore[method-assign]
     desk.put(*numbers(100))
-    intake = desk.intake(Bounds(workers=2, batch=10, in_flight=35))
+    intake = desk.intake(IntakeLimits(workers=2, batch=10, in_flight=35))
     async with running(intake):
-        await until(lambda: intake.in_hand == 35, 10)
+        await until(lambda: intake.unacknowledged == 35, 10)
         assert len(desk.held) == 35
         free.set()
         await until(lambda: len(desk.settled) == 100, 10)
@@ -172,12 +174,12 @@ async def test_no_more_in_hand_than_allowed() -> None:
 
 async def test_stopping_finishes_what_is_in_hand() -> None:
     desk = Desk()
-    busy = iter([Busy("HTTP 503")] * 5)
+    busy = iter([GatewayUnavailable("HTTP 503")] * 5)
     desk.office.trouble = lambda _tasks: next(busy, None)
     desk.put(*numbers(30))
     intake = desk.intake()
     async with running(intake) as task:
-        await until(lambda: intake.in_hand > 0, 10)
+        await until(lambda: intake.unacknowledged > 0, 10)
         intake.stop()
         await asyncio.wait([task], timeout=10)
     task.result()
@@ -188,12 +190,12 @@ async def test_stopping_finishes_what_is_in_hand() -> None:
 
 async def test_stopping_gives_back_what_cannot_be_finished() -> None:
     desk = Desk()
-    desk.office.trouble = lambda _tasks: Busy("nobody is there")
+    desk.office.trouble = lambda _tasks: GatewayUnavailable("nobody is there")
     desk.put(*numbers(30))
-    intake = desk.intake(Bounds(workers=2, batch=10, drain_seconds=0.2))
+    intake = desk.intake(IntakeLimits(workers=2, batch=10, drain_seconds=0.2))
     async with running(intake) as task:
-        await until(lambda: intake.in_hand == 30, 10)
+        await until(lambda: intake.unacknowledged == 30, 10)
         intake.stop()
         await asyncio.wait([task], timeout=10)
     task.result()
-    assert (desk.settled, desk.held, intake.in_hand) == (set(), set(), 0)
+    assert (desk.settled, desk.held, intake.unacknowledged) == (set(), set(), 0)

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from penstock.domain.durable.streams import Record
-from penstock.processes.streams.records import Template, Unusable
+from penstock.domain.durable.streams import StreamRecord
+from penstock.processes.streams.records import InvalidRecord, TaskTemplate
 from penstock.processes.streams.subjects import overlap
 
-PAYLOADS = Template("orders", {"kind": "function", "name": "count", "tags": ["more"]})
-WHOLE = Template("orders", {"kind": "function", "queue": "low"}, whole=True)
+PAYLOADS = TaskTemplate("orders", {"kind": "function", "name": "count", "tags": ["more"]})
+WHOLE = TaskTemplate("orders", {"kind": "function", "queue": "low"}, whole=True)
 
 
-def task(template: Template, value: bytes | None, position: str = "kafka:in:0:7@1") -> Any:
-    return json.loads(bytes(template.task(Record(position, value))))
+def task(template: TaskTemplate, value: bytes | None, position: str = "kafka:in:0:7@1") -> Any:
+    return json.loads(bytes(template.task(StreamRecord(position, value))))
 
 
 def test_a_payload() -> None:
@@ -51,14 +51,14 @@ def test_a_whole_task() -> None:
     ],
 )
 def test_what_can_never_be_a_payload(value: bytes | None, code: str) -> None:
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(InvalidRecord) as refused:
         task(PAYLOADS, value)
     assert refused.value.code == code
 
 
 @pytest.mark.parametrize("value", [b"[]", b'"text"', b"null", b'{"idempotency_key": "mine"}', b'{"ref": "a"}', b'{"tasks": []}'])
 def test_what_can_never_be_a_task(value: bytes) -> None:
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(InvalidRecord) as refused:
         task(WHOLE, value)
     assert refused.value.code == "no_task"
 

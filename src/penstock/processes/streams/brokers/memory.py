@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from penstock.domain.durable.streams import Message, Record
+from penstock.domain.durable.streams import StreamMessage, StreamRecord
 from penstock.domain.ports import BrokerFactory
 from penstock.domain.ports.streams import MESSAGE_ID
 
@@ -13,12 +13,12 @@ LARGEST_BYTES = 1_000_000
 
 @dataclass(slots=True)
 class Topic:
-    messages: list[Message] = field(default_factory=list)
+    messages: list[StreamMessage] = field(default_factory=list)
     grown: asyncio.Event = field(default_factory=asyncio.Event)
-    settled: dict[str, set[int]] = field(default_factory=dict)
-    """By group, as places in `messages`."""
+    acknowledged: dict[str, set[int]] = field(default_factory=dict)
+    """By group, as indices in `messages`."""
     held: dict[str, set[int]] = field(default_factory=dict)
-    """Likewise: handed out to somebody, and not settled."""
+    """Likewise: handed out to somebody, and not acknowledged."""
 
 
 class MemoryBroker:
@@ -40,49 +40,49 @@ class MemorySource:
     def __init__(self, topic: Topic, name: str, group: str) -> None:
         self._topic = topic
         self._name = name
-        self._settled = topic.settled.setdefault(group, set())
+        self._acknowledged = topic.acknowledged.setdefault(group, set())
         self._held = topic.held.setdefault(group, set())
-        self._mine: set[int] = set()
+        self._own: set[int] = set()
 
     async def open(self) -> None: ...
 
-    async def fetch(self, limit: int, wait_seconds: float) -> list[Record]:
+    async def fetch(self, limit: int, wait_seconds: float) -> list[StreamRecord]:
         try:
             async with asyncio.timeout(wait_seconds):
-                while not (places := self._free()[:limit]):
+                while not (indices := self._free()[:limit]):
                     self._topic.grown.clear()
                     await self._topic.grown.wait()
         except TimeoutError:
             return []
-        self._held.update(places)
-        self._mine.update(places)
-        return [self._record(place) for place in places]
+        self._held.update(indices)
+        self._own.update(indices)
+        return [self._record(index) for index in indices]
 
-    async def hold(self, records: Collection[Record]) -> None: ...
+    async def hold(self, records: Collection[StreamRecord]) -> None: ...
 
-    async def settle(self, records: Collection[Record]) -> None:
-        places = {record.handle for record in records}
-        self._settled |= places
-        self._let_go(places)
+    async def acknowledge(self, records: Collection[StreamRecord]) -> None:
+        indices = {record.handle for record in records}
+        self._acknowledged |= indices
+        self._release(indices)
 
-    async def release(self, records: Collection[Record]) -> None:
-        self._let_go({record.handle for record in records})
+    async def release(self, records: Collection[StreamRecord]) -> None:
+        self._release({record.handle for record in records})
         self._topic.grown.set()
 
     async def close(self) -> None:
-        self._let_go(set(self._mine))
+        self._release(set(self._own))
         self._topic.grown.set()
 
-    def _let_go(self, places: set[int]) -> None:
-        self._held -= places
-        self._mine -= places
+    def _release(self, indices: set[int]) -> None:
+        self._held -= indices
+        self._own -= indices
 
     def _free(self) -> list[int]:
-        return [place for place in range(len(self._topic.messages)) if place not in self._settled and place not in self._held]
+        return [index for index in range(len(self._topic.messages)) if index not in self._acknowledged and index not in self._held]
 
-    def _record(self, place: int) -> Record:
-        message = self._topic.messages[place]
-        return Record(f"memory:{self._name}:{place}", message.value, message.headers, place)
+    def _record(self, index: int) -> StreamRecord:
+        message = self._topic.messages[index]
+        return StreamRecord(f"memory:{self._name}:{index}", message.value, message.headers, index)
 
 
 class MemorySink:
@@ -93,14 +93,14 @@ class MemorySink:
 
     async def open(self) -> None: ...
 
-    async def publish(self, messages: Sequence[Message]) -> list[str | None]:
+    async def publish(self, messages: Sequence[StreamMessage]) -> list[str | None]:
         return [self._add(message) for message in messages]
 
-    def _add(self, message: Message) -> str | None:
+    def _add(self, message: StreamMessage) -> str | None:
         if len(message.value) > LARGEST_BYTES:
             return f"it has {len(message.value)} bytes, more than {LARGEST_BYTES}"
         headers = (*message.headers, (MESSAGE_ID, message.id))
-        self._topic.messages.append(Message(message.id, message.key, message.value, headers))
+        self._topic.messages.append(StreamMessage(message.id, message.key, message.value, headers))
         self._topic.grown.set()
         return None
 

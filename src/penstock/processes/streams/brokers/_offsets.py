@@ -1,16 +1,16 @@
-"""How far a partition has been read without a gap: Kafka keeps one place for each, while records are done with in any order."""
+"""How far a partition has been read without a gap: Kafka keeps one offset for each, and records are acknowledged in any order."""
 
 from heapq import heappop, heappush
 
 
-class Places:
+class PartitionOffsets:
     """One partition, since it was assigned. Offsets that were not handed out count for nothing: compaction leaves such gaps."""
 
     def __init__(self) -> None:
         self._open: list[int] = []
-        """A heap of what is handed out; what is settled stays until it comes to the top."""
+        """A heap of what is handed out; what is acknowledged stays until it comes to the top."""
         self._handed_out: set[int] = set()
-        self._settled: set[int] = set()
+        self._acknowledged: set[int] = set()
         self._behind = 0
         """The offset behind the last one that was handed out."""
         self._committed: int | None = None
@@ -24,19 +24,19 @@ class Places:
         if self._committed is None:
             self._committed = offset
 
-    def settle(self, offset: int) -> None:
+    def acknowledge(self, offset: int) -> None:
         if offset in self._handed_out:
-            self._settled.add(offset)
+            self._acknowledged.add(offset)
 
-    def due(self) -> int | None:
+    def commit_offset(self) -> int | None:
         """The first offset that a new reader would have to see; None when that is what was committed."""
-        while self._open and self._open[0] in self._settled:
+        while self._open and self._open[0] in self._acknowledged:
             offset = heappop(self._open)
-            self._settled.discard(offset)
+            self._acknowledged.discard(offset)
             self._handed_out.discard(offset)
-        place = self._open[0] if self._open else self._behind
-        return None if self._committed is None or place <= self._committed else place
+        offset_to_commit = self._open[0] if self._open else self._behind
+        return None if self._committed is None or offset_to_commit <= self._committed else offset_to_commit
 
-    def committed(self, place: int) -> None:
+    def committed(self, offset_to_commit: int) -> None:
         """The broker has it."""
-        self._committed = max(place, self._committed or 0)
+        self._committed = max(offset_to_commit, self._committed or 0)

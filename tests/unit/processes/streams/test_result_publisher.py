@@ -1,4 +1,4 @@
-"""Ends of tasks are published once each while nothing breaks, and at least once when something does."""
+"""BrokerEndpoints of tasks are published once each while nothing breaks, and at least once when something does."""
 
 import asyncio
 import json
@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from penstock.domain.durable.streams import Message
+from penstock.domain.durable.streams import StreamMessage
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.ports import StreamUnreachable
 from penstock.processes.streams.brokers.memory import LARGEST_BYTES, MemoryBroker
-from penstock.processes.streams.gateway import Busy
-from penstock.processes.streams.ledger import Ledger
-from penstock.processes.streams.results import Pace, Results
-from tests.unit.processes.streams.office import NOW, Office, patience
+from penstock.processes.streams.gateway_client import GatewayUnavailable
+from penstock.processes.streams.publication_log import PublicationLog
+from penstock.processes.streams.result_publisher import PollTiming, ResultPublisher
+from tests.unit.processes.streams.office import NOW, Office, retrier
 
 OVERLAP_SECONDS = 60.0
 
@@ -24,23 +24,23 @@ class Scene:
         self.office = Office()
         self.broker = MemoryBroker()
         self._directory = directory
-        self.ledger = self._ledger()
+        self.publication_log = self._publication_log()
         self.start()
 
-    def _ledger(self) -> Ledger:
-        ledger = Ledger(self._directory, 2 * OVERLAP_SECONDS)
-        ledger.open()
-        return ledger
+    def _publication_log(self) -> PublicationLog:
+        publication_log = PublicationLog(self._directory, 2 * OVERLAP_SECONDS)
+        publication_log.open()
+        return publication_log
 
     def start(self) -> None:
         """Also after a crash: what was in memory is gone."""
-        self.ledger.close()
-        self.ledger = self._ledger()
-        pace = Pace(look_seconds=0.01, overlap_seconds=OVERLAP_SECONDS)
-        self.results = Results(self.broker.sink("out"), self.office, "s", self.ledger, patience(), pace)
+        self.publication_log.close()
+        self.publication_log = self._publication_log()
+        timing = PollTiming(poll_seconds=0.01, overlap_seconds=OVERLAP_SECONDS)
+        self.results = ResultPublisher(self.broker.sink("out"), self.office, "s", self.publication_log, retrier(), timing)
 
     @property
-    def published(self) -> list[Message]:
+    def published(self) -> list[StreamMessage]:
         return self.broker.topic("out").messages
 
     @property
@@ -52,12 +52,12 @@ class Scene:
 def scene(tmp_path: Path) -> Any:
     scene = Scene(tmp_path)
     yield scene
-    scene.ledger.close()
+    scene.publication_log.close()
 
 
 async def test_what_is_published(scene: Scene) -> None:
     scene.office.end(1, NOW - 2, result=b'{"words": 3}')
-    assert await scene.results.look() == 1
+    assert await scene.results.poll() == 1
     (message,) = scene.published
     assert (message.id, message.key) == ("task_1.1.succeeded", "task_1")
     assert {"penstock-task-id": "task_1", "penstock-status": "succeeded"}.items() <= dict(message.headers).items()
@@ -79,12 +79,12 @@ async def test_what_is_published(scene: Scene) -> None:
 async def test_each_once_over_pages_looks_and_restarts(scene: Scene) -> None:
     for number in range(250):
         scene.office.end(number, NOW - 30 + number * 0.1)
-    assert await scene.results.look() == 250
-    assert await scene.results.look() == 0
+    assert await scene.results.poll() == 250
+    assert await scene.results.poll() == 0
     scene.start()
-    assert await scene.results.look() == 0
+    assert await scene.results.poll() == 0
     scene.office.end(300, NOW)
-    assert await scene.results.look() == 1
+    assert await scene.results.poll() == 1
     assert len(set(scene.ids)) == len(scene.ids) == 251
 
 
@@ -94,37 +94,37 @@ async def test_cut_off_between_publishing_and_noting_it(scene: Scene, monkeypatc
     def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scene.ledger, "note", crash)
+    monkeypatch.setattr(scene.publication_log, "append", crash)
     with pytest.raises(KeyboardInterrupt):
-        await scene.results.look()
+        await scene.results.poll()
     scene.start()
-    await scene.results.look()
+    await scene.results.poll()
     assert scene.ids == ["task_1.1.succeeded"] * 2, "at least once, under the same id"
 
 
 async def test_an_end_that_becomes_visible_late(scene: Scene) -> None:
     scene.office.end(1, NOW)
-    await scene.results.look()
+    await scene.results.poll()
     scene.office.end(2, NOW - 50)
-    await scene.results.look()
+    await scene.results.poll()
     assert scene.ids == ["task_1.1.succeeded"], "not looked at again at once"
     scene.start()
-    await scene.results.look()
+    await scene.results.poll()
     assert scene.ids == ["task_1.1.succeeded", "task_2.1.succeeded"]
 
 
 async def test_another_run_is_another_end(scene: Scene) -> None:
     scene.office.end(1, NOW - 1, TaskStatus.FAILED, attempt=3)
-    await scene.results.look()
+    await scene.results.poll()
     scene.office.end(1, NOW, TaskStatus.SUCCEEDED, attempt=4)
-    await scene.results.look()
+    await scene.results.poll()
     assert scene.ids == ["task_1.3.failed", "task_1.4.succeeded"]
 
 
 async def test_a_result_that_the_broker_does_not_take_is_left_out(scene: Scene) -> None:
     scene.office.end(1, NOW, result=b'"' + b"x" * LARGEST_BYTES + b'"')
     scene.office.end(2, NOW)
-    await scene.results.look()
+    await scene.results.poll()
     assert sorted(scene.ids) == ["task_1.1.succeeded", "task_2.1.succeeded"]
     outcomes = {outcome["task_id"]: outcome for outcome in (json.loads(message.value) for message in scene.published)}
     assert (outcomes["task_1"]["result_left_out"], outcomes["task_1"]["result"]) == (True, None)
@@ -132,14 +132,14 @@ async def test_a_result_that_the_broker_does_not_take_is_left_out(scene: Scene) 
 
 
 async def test_the_place_moves_on_without_results_and_back_with_the_clock(scene: Scene) -> None:
-    await scene.results.look()
-    assert scene.ledger.place == NOW - OVERLAP_SECONDS
+    await scene.results.poll()
+    assert scene.publication_log.position == NOW - OVERLAP_SECONDS
     scene.office.now = NOW - 5_000
     scene.office.end(1, NOW - 5_010)
     scene.start()
-    await scene.results.look()
+    await scene.results.poll()
     scene.start()
-    await scene.results.look()
+    await scene.results.poll()
     assert scene.ids == ["task_1.1.succeeded"]
 
 
@@ -148,9 +148,9 @@ async def test_stopping_does_not_wait_for_a_time_that_somebody_asked_for(scene: 
 
     async def busy(*_: Any) -> Any:
         asked.set()
-        raise Busy("HTTP 503", 300.0)
+        raise GatewayUnavailable("HTTP 503", 300.0)
 
-    monkeypatch.setattr(scene.office, "over", busy)
+    monkeypatch.setattr(scene.office, "finished_tasks", busy)
     running = asyncio.create_task(scene.results.run())
     await asyncio.wait_for(asked.wait(), 10)
     scene.results.stop()

@@ -1,4 +1,4 @@
-"""The gateway as a bridge sees it: tasks in, ends of tasks out, over HTTP with an API key."""
+"""The gateway as a bridge sees it: tasks in, finished tasks out, over HTTP with an API key."""
 
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
@@ -11,21 +11,21 @@ from penstock.domain.durable.tasks import TERMINAL, TaskError, TaskStatus
 
 T = TypeVar("T")
 _TIMEOUT_SECONDS = 30.0
-_OVER = sorted(status.value for status in TERMINAL)
-_CONTENT = frozenset({400, 404, 409, 413, 422})
+_TERMINAL_STATUSES = sorted(status.value for status in TERMINAL)
+_CONTENT_ERRORS = frozenset({400, 404, 409, 413, 422})
 """Refusals of what was sent, which would be refused again."""
 
 
-class Busy(Exception):
-    """Nobody is there, or has no time: to be asked again."""
+class GatewayUnavailable(Exception):
+    """The gateway is not reached, or is overloaded: the call is to be repeated."""
 
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
 
 
-class Rejected(Exception):
-    """What was sent will never be taken. All of it was refused: a submission is taken as a whole."""
+class SubmissionRejected(Exception):
+    """The submission will never be accepted. All of it was refused: a submission is accepted as a whole."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -36,13 +36,13 @@ class NotAllowed(Exception):
     """The key is wrong, or may not do this."""
 
 
-class Submitted(msgspec.Struct, frozen=True):
+class SubmittedTask(msgspec.Struct, frozen=True):
     id: str
     created: bool
     """False: its idempotency key was known."""
 
 
-class Over(msgspec.Struct, frozen=True):
+class FinishedTask(msgspec.Struct, frozen=True):
     """A task that has ended, as lists show it."""
 
     id: str
@@ -55,40 +55,40 @@ class Over(msgspec.Struct, frozen=True):
     error: TaskError | None = None
 
 
-class Page(msgspec.Struct, frozen=True):
-    data: list[Over]
+class FinishedPage(msgspec.Struct, frozen=True):
+    data: list[FinishedTask]
     after: str | None
     """Where the next page begins; None: there is none."""
 
 
-class Result(msgspec.Struct, frozen=True):
+class TaskResult(msgspec.Struct, frozen=True):
     id: str
     status: TaskStatus
     result: msgspec.Raw
 
 
-class Tasks(Protocol):
-    """What a bridge asks of a gateway. Every method may raise Busy and NotAllowed."""
+class TaskApi(Protocol):
+    """What a bridge asks of a gateway. Every method may raise GatewayUnavailable and NotAllowed."""
 
-    async def submit(self, tasks: Sequence[msgspec.Raw]) -> list[Submitted]:
-        """Raises Rejected; then none was taken."""
+    async def submit(self, tasks: Sequence[msgspec.Raw]) -> list[SubmittedTask]:
+        """Raises SubmissionRejected; then none was taken."""
         ...
 
-    async def over(self, tag: str, since: float, limit: int, after: str | None) -> tuple[Page, float]:
+    async def finished_tasks(self, tag: str, since: float, limit: int, after: str | None) -> tuple[FinishedPage, float]:
         """Tasks with that tag which ended then or later, the earliest first; and the gateway's time, good to a second."""
         ...
 
-    async def results(self, ids: Sequence[str]) -> list[Result]:
+    async def results(self, ids: Sequence[str]) -> list[TaskResult]:
         """Of those that are there and over; at most 1,000 at once."""
         ...
 
 
-class _SubmittedAll(msgspec.Struct):
-    data: list[Submitted]
+class _SubmittedTasks(msgspec.Struct):
+    data: list[SubmittedTask]
 
 
 class _Results(msgspec.Struct):
-    data: list[Result]
+    data: list[TaskResult]
     left: list[str]
 
 
@@ -97,8 +97,8 @@ class _Problem(msgspec.Struct):
     detail: str = ""
 
 
-class Gateway:
-    """Implements Tasks."""
+class GatewayClient:
+    """Implements TaskApi."""
 
     def __init__(self, root: str, api_key: str, *, trust_env: bool) -> None:
         self._root = root
@@ -115,19 +115,19 @@ class Gateway:
         if self._client is not None:
             await self._client.aclose()
 
-    async def submit(self, tasks: Sequence[msgspec.Raw]) -> list[Submitted]:
+    async def submit(self, tasks: Sequence[msgspec.Raw]) -> list[SubmittedTask]:
         response = await self._send("POST", "/api/tasks", content=msgspec.json.encode({"tasks": tasks}))
-        return _decoded(response, _SubmittedAll).data
+        return _decoded(response, _SubmittedTasks).data
 
-    async def over(self, tag: str, since: float, limit: int, after: str | None) -> tuple[Page, float]:
-        params: dict[str, Any] = {"tag": tag, "status": _OVER, "sort": "finished", "order": "asc", "limit": limit}
+    async def finished_tasks(self, tag: str, since: float, limit: int, after: str | None) -> tuple[FinishedPage, float]:
+        params: dict[str, Any] = {"tag": tag, "status": _TERMINAL_STATUSES, "sort": "finished", "order": "asc", "limit": limit}
         params |= {"finished_from": since} if since > 0 else {}
         params |= {"after": after} if after is not None else {}
         response = await self._send("GET", "/api/tasks", params=params)
-        return _decoded(response, Page), _date(response)
+        return _decoded(response, FinishedPage), _date(response)
 
-    async def results(self, ids: Sequence[str]) -> list[Result]:
-        found: list[Result] = []
+    async def results(self, ids: Sequence[str]) -> list[TaskResult]:
+        found: list[TaskResult] = []
         left = list(ids)
         while left:
             response = await self._send("POST", "/api/tasks/results", content=msgspec.json.encode({"ids": left}))
@@ -141,7 +141,7 @@ class Gateway:
         try:
             response = await self._client.request(method, path, headers={"content-type": "application/json"}, **arguments)
         except httpx.HTTPError as error:
-            raise Busy(f"the gateway is not reached: {str(error) or type(error).__name__}") from error
+            raise GatewayUnavailable(f"the gateway is not reached: {str(error) or type(error).__name__}") from error
         if not response.is_success:
             raise _refusal(response)
         return response
@@ -153,12 +153,12 @@ def _refusal(response: httpx.Response) -> Exception:
         problem = msgspec.json.decode(response.content, type=_Problem)
     except msgspec.MsgspecError:
         # A proxy's page, say: nothing that could be known about the tasks.
-        return Busy(f"the gateway's address answers HTTP {status}, and not like Penstock", _retry_after(response))
+        return GatewayUnavailable(f"the gateway's address answers HTTP {status}, and not like Penstock", _retry_after(response))
     if status in (401, 403):
         return NotAllowed(problem.detail)
-    if status in _CONTENT:
-        return Rejected(problem.code, problem.detail)
-    return Busy(f"HTTP {status}: {problem.detail}", _retry_after(response))
+    if status in _CONTENT_ERRORS:
+        return SubmissionRejected(problem.code, problem.detail)
+    return GatewayUnavailable(f"HTTP {status}: {problem.detail}", _retry_after(response))
 
 
 def _retry_after(response: httpx.Response) -> float | None:
@@ -175,7 +175,7 @@ def _decoded(response: httpx.Response, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(response.content, type=kind)
     except msgspec.MsgspecError as error:
-        raise Busy(f"the gateway's answer is not understood: {error}") from error
+        raise GatewayUnavailable(f"the gateway's answer is not understood: {error}") from error
 
 
 def _date(response: httpx.Response) -> float:

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from penstock.processes.streams.gateway import Busy, NotAllowed, Rejected, _refusal
+from penstock.processes.streams.gateway_client import GatewayUnavailable, NotAllowed, SubmissionRejected, _refusal
 
 
 def answer(status: int, body: str, **headers: str) -> Exception:
@@ -16,7 +16,7 @@ PROBLEM = '{"code": "payload_too_large", "detail": "A sentence.", "status": 413}
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
 def test_refused_for_good(status: int) -> None:
     error = answer(status, PROBLEM)
-    assert isinstance(error, Rejected)
+    assert isinstance(error, SubmissionRejected)
     assert (error.code, str(error)) == ("payload_too_large", "A sentence.")
 
 
@@ -37,10 +37,10 @@ def test_not_for_this_key(status: int) -> None:
 )
 def test_to_be_asked_again(status: int, headers: dict[str, str], seconds: float | None) -> None:
     error = answer(status, PROBLEM, **headers)
-    assert isinstance(error, Busy)
+    assert isinstance(error, GatewayUnavailable)
     assert error.retry_after_seconds == seconds
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 502])
 def test_a_page_of_somebody_else_says_nothing_about_tasks(status: int) -> None:
-    assert isinstance(answer(status, "<html>no such page</html>"), Busy)
+    assert isinstance(answer(status, "<html>no such page</html>"), GatewayUnavailable)

@@ -10,14 +10,14 @@ _NAME = "published"
 _FEW_LINES = 20_000
 
 
-class LedgerInUse(Exception):
+class PublicationLogInUse(Exception):
     """Another running process has this directory."""
 
 
-class Ledger:
+class PublicationLog:
     """Lines `<unix seconds of the end> <message id>`; `<seconds> -` says that everything until then was looked at.
 
-    Kept in memory: the place, and the ids of the last `window_seconds` before it. A line that was cut short is none.
+    Kept in memory: the position, and the ids of the last `window_seconds` before it. A line that was cut short is none.
     """
 
     def __init__(self, directory: Path, window_seconds: float) -> None:
@@ -28,18 +28,20 @@ class Ledger:
         """In the file: all, and those that were worth keeping when it was written anew."""
         self._file: IO[bytes] | None = None
         self._lock: IO[bytes] | None = None
-        self.place = 0.0
-        """Ends before this, less the window, have all been published. 0: nothing has."""
+        self.position = 0.0
+        """Completions before this, less the window, have all been published. 0: nothing has."""
 
     def open(self) -> None:
-        """Raises LedgerInUse, OSError."""
+        """Raises PublicationLogInUse, OSError."""
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = (self._directory / f"{_NAME}.lock").open("ab")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
-            raise LedgerInUse(f"another process uses {self._directory}: give each stream a name or a state directory of its own") from None
+            raise PublicationLogInUse(
+                f"another process uses {self._directory}: give each stream a name or a state directory of its own"
+            ) from None
         path = self._directory / _NAME
         if path.exists():
             for line in path.read_bytes().splitlines(keepends=True):
@@ -55,18 +57,18 @@ class Ledger:
     def __contains__(self, message_id: str) -> bool:
         return message_id in self._seen
 
-    def note(self, published: Collection[tuple[float, str]], place: float | None = None) -> None:
-        """On disk when this returns. `place`: everything that ended before was looked at. Raises OSError."""
+    def append(self, published: Collection[tuple[float, str]], position: float | None = None) -> None:
+        """On disk when this returns. `position`: everything that ended before was looked at. Raises OSError."""
         assert self._file is not None
         lines = [f"{at!r} {message_id}\n" for at, message_id in published]
-        lines += [] if place is None else [f"{place!r} -\n"]
+        lines += [] if position is None else [f"{position!r} -\n"]
         self._file.write("".join(lines).encode())
         self._file.flush()
         os.fsync(self._file.fileno())
         for at, message_id in published:
             self._keep(at, message_id)
-        if place is not None:
-            self.place = place
+        if position is not None:
+            self.position = position
         self._lines += len(lines)
         if self._lines > self._kept_lines + max(self._kept_lines, _FEW_LINES):
             self._rewrite()
@@ -80,21 +82,21 @@ class Ledger:
         except ValueError:
             return
         if message_id == "-\n":
-            self.place = seconds
+            self.position = seconds
         else:
             self._keep(seconds, message_id.rstrip("\n"))
 
     def _keep(self, at: float, message_id: str) -> None:
         self._seen[message_id] = at
-        self.place = max(self.place, at)
+        self.position = max(self.position, at)
 
     def _rewrite(self) -> None:
         """Only what is still of use, complete or not at all."""
-        oldest = self.place - self._window_seconds
+        oldest = self.position - self._window_seconds
         self._seen = {message_id: at for message_id, at in self._seen.items() if at >= oldest}
         path = self._directory / _NAME
         draft = path.with_suffix(".draft")
-        lines = [f"{at!r} {message_id}\n" for message_id, at in self._seen.items()] + [f"{self.place!r} -\n"]
+        lines = [f"{at!r} {message_id}\n" for message_id, at in self._seen.items()] + [f"{self.position!r} -\n"]
         with draft.open("wb") as file:
             file.write("".join(lines).encode())
             file.flush()
