@@ -20,6 +20,7 @@ from penstock.domain.ports import Store, UsageQuery
 from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerState
 from penstock.serving.routing.member import Member
+from tests.support import postgres
 from tests.support.waiting import until
 
 READY_SECONDS = 20.0
@@ -88,7 +89,22 @@ class Platform:
 async def platform(
     directory: Path, upstreams: Iterable[str | dict[str, Any]] = (), *, store: Callable[[Store], Store] | None = None, **settings: Any
 ) -> AsyncIterator[Platform]:
-    """`upstreams` are base URLs that serve `MODEL`; `settings` are sections or fields of the settings tree; `store` wraps the store."""
+    """`upstreams` are base URLs that serve `MODEL`; `settings` are sections or fields of the settings tree; `store` wraps the store.
+
+    On a PostgreSQL database of its own where the run is on PostgreSQL and the test names no store.
+    """
+    with contextlib.ExitStack() as stack:
+        if postgres.chosen_store() == "postgresql" and "store" not in settings:
+            # Dropped after the gateway has closed.
+            settings["store"] = stack.enter_context(postgres.database())
+        async with _platform(directory, upstreams, store, settings) as running:
+            yield running
+
+
+@contextlib.asynccontextmanager
+async def _platform(
+    directory: Path, upstreams: Iterable[str | dict[str, Any]], store: Callable[[Store], Store] | None, settings: dict[str, Any]
+) -> AsyncIterator[Platform]:
     listed = [url if isinstance(url, dict) else {"model": MODEL, "url": url} for url in upstreams]
     defaults: dict[str, Any] = {"data_dir": directory, "port": 0, "discover": False, "upstreams": tuple(listed), "profile": directory / "p"}
     tree = Settings(**(defaults | settings))

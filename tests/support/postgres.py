@@ -30,6 +30,14 @@ def database() -> Iterator[str]:
             admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+def chosen_store() -> str:
+    """`sqlite` or `postgresql` where a run is on one of them (PENSTOCK_TEST_STORE); empty: each test has what it asks for."""
+    chosen = os.environ.get("PENSTOCK_TEST_STORE", "")
+    if chosen not in ("", "sqlite", "postgresql"):
+        raise ValueError(f"PENSTOCK_TEST_STORE is sqlite or postgresql, not {chosen}")
+    return chosen
+
+
 def absent(reason: str) -> NoReturn:
     """Skip the test for want of a service, but never where the service is promised."""
     if os.environ.get("CI") == "true":

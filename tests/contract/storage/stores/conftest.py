@@ -10,7 +10,9 @@ from penstock.storage.stores import open_store
 from penstock.storage.stores._schema import described
 from tests.support import postgres
 
-MEMBERS = ("sqlite-file", "sqlite-memory", "postgres")
+MEMBERS = {"": ("sqlite-file", "sqlite-memory", "postgres"), "sqlite": ("sqlite-file", "sqlite-memory"), "postgresql": ("postgres",)}[
+    postgres.chosen_store()
+]
 SECRET_KEY = b"k" * 32
 _TABLES = reversed(described("postgresql").sorted_tables)
 EMPTY = "".join(f'DELETE FROM "{table.name}"; ' for table in _TABLES) + "INSERT INTO change_counter VALUES (1, 0)"
