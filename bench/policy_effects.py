@@ -20,11 +20,11 @@ from typing import Any
 from bench.figures import percentile
 from penstock.catalog.policy_document import parse
 from penstock.domain.principal import Plan, ServiceClass
-from penstock.serving.routing.fleet import FleetRules
-from penstock.serving.scheduling.tally import Tally
+from penstock.serving.routing.worker_set import RoutingRules
+from penstock.serving.scheduling.counters import ClassCounters
 from penstock.simulation.rehearsal.machine import MachineSpec
-from penstock.simulation.rehearsal.outcomes import Result
-from penstock.simulation.rehearsal.traffic import Ask, Sizes, asks, of_classes, poisson
+from penstock.simulation.rehearsal.outcomes import RequestResult
+from penstock.simulation.rehearsal.traffic import PlannedRequest, Sizes, asks, of_classes, poisson
 from penstock.simulation.rehearsal.world import Setup, World, plan
 from penstock.simulation.replica import Speed
 
@@ -85,22 +85,22 @@ class Effect:
     """By reason, all classes."""
 
 
-def traffic(seed: int, load: float) -> list[Ask]:
+def traffic(seed: int, load: float) -> list[PlannedRequest]:
     random = Random(seed)
     given = asks(poisson(random, load * _CAPACITY, _SECONDS), lambda: _SIZES.draw(random), timeout_seconds=30.0)
     return of_classes(random, given, _MIX)
 
 
 def effect(name: str, policy: Mapping[str, Any], seeds: int, load: float) -> Effect:
-    results: list[Result] = []
-    total = Tally()
+    results: list[RequestResult] = []
+    total = ClassCounters()
     for seed in range(seeds):
         # The slots are as many as are given: here only the queue is looked at.
-        fleet = FleetRules(limits=None, slow_start_seconds=0.0)
+        fleet = RoutingRules(limits=None, slow_start_seconds=0.0)
         world = World(Setup((MachineSpec("w", _SPEED, _SLOTS, news_seconds=0.25),), policy=parse(policy), fleet=fleet), seed)
         results += world.play(traffic(seed, load), _SECONDS + _REST_SECONDS)
-        for tally in world.line.tallies:
-            total.add(tally)
+        for counters in world.queue.class_counters:
+            total.add(counters)
     classes = {each.name.lower(): _fate([one for one in results if one.ask.service_class is each]) for each in _MIX}
     favoured = _fate([one for one in results if one.ask.org_id == "free-0"])
     return Effect(name, classes, favoured, total.preempted, {reason.value: count for reason, count in sorted(total.shed.items())})
@@ -116,13 +116,13 @@ class TierEffect:
 
 
 def tier_effect(name: str, load: float, policy: Mapping[str, Any], changed: Mapping[str, Any], seeds: int) -> TierEffect:
-    results: list[Result] = []
+    results: list[RequestResult] = []
     machines = tuple(
         MachineSpec(name, replace(_SPEED, max_batch=slots), slots, pool=None if name == "shared" else name, news_seconds=0.25)
         for name, slots in _TIER_SLOTS.items()
     )
     for seed in range(seeds):
-        fleet = FleetRules(limits=None, slow_start_seconds=0.0)
+        fleet = RoutingRules(limits=None, slow_start_seconds=0.0)
         plans = partial(_plan, {"spill": False, **changed})
         world = World(Setup(machines, policy=parse(policy), fleet=fleet, plans=plans), seed)
         random = Random(seed)
@@ -139,7 +139,7 @@ def _plan(changed: Mapping[str, Any], service_class: ServiceClass) -> Plan:
     return replace(plan(service_class), **changed)
 
 
-def _fate(results: Sequence[Result]) -> Fate:
+def _fate(results: Sequence[RequestResult]) -> Fate:
     done = [one for one in results if one.completed]
     times = sorted(one.first_token_seconds for one in done if one.first_token_seconds is not None)
     return Fate(len(done) / max(len(results), 1), percentile(times, 0.99) if times else 0.0)

@@ -1,7 +1,7 @@
 """What a contended request costs the fair queue, without anything around it: to stand in line, to be chosen, to be settled.
 
-`python -m bench.queue_decision [--json] [--samples N]`. A decision is one call of `Line.serve` for one slot that became free: who is next,
-and that there is no second slot. Microseconds of the processor; the median of the samples, and the best.
+`python -m bench.queue_decision [--json] [--samples N]`. A decision is one call of `RequestQueue.serve` for one slot that became free: who
+is next, and that there is no second slot. Microseconds of the processor; the median of the samples, and the best.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from random import Random
 
 from penstock.domain.errors import PenstockError
 from penstock.domain.principal import Pool, ServiceClass
-from penstock.serving.scheduling.line import Line
-from penstock.serving.scheduling.waiting import Debt, Waiting
+from penstock.serving.scheduling.queue_entry import Debt, QueuedRequest
+from penstock.serving.scheduling.request_queue import RequestQueue
 
 _WAITING = (10, 100, 1000)
 _REQUESTS = 500
@@ -60,15 +60,15 @@ class Slot:
     """Becomes free once."""
 
     def __init__(self) -> None:
-        self.taken: Waiting | None = None
+        self.taken: QueuedRequest | None = None
 
-    def place(self, entry: Waiting) -> bool:
+    def place(self, entry: QueuedRequest) -> bool:
         if self.taken is not None:
             return False
         self.taken = entry
         return True
 
-    def room(self, entry: Waiting) -> bool:
+    def room(self, entry: QueuedRequest) -> bool:
         return self.taken is None
 
 
@@ -76,32 +76,32 @@ def cost(waiting: int, samples: int) -> Cost:
     """With so many in line all the time, of a tenth as many tenants in three classes."""
     random = Random(waiting)
     tenants = max(waiting // 10, 3)
-    line = Line(10**6)
+    queue = RequestQueue(10**6)
     for _ in range(waiting):
-        line.join(Request(random, tenants), 0.0)
+        queue.enqueue(Request(random, tenants), 0.0)
     times: list[tuple[float, float, float]] = []
     now = 0.0
     for _ in range(samples):
         now += 0.001
-        times.append(_sample(line, [Request(random, tenants) for _ in range(_REQUESTS)], now))
+        times.append(_sample(queue, [Request(random, tenants) for _ in range(_REQUESTS)], now))
     joins, decisions, settles = zip(*times, strict=True)
     median: Callable[[Sequence[float]], float] = statistics.median
     return Cost(waiting, median(joins), median(decisions), median(settles), min(decisions))
 
 
-def _sample(line: Line, requests: list[Request], now: float) -> tuple[float, float, float]:
+def _sample(queue: RequestQueue, requests: list[Request], now: float) -> tuple[float, float, float]:
     clock = time.thread_time
     joining = deciding = settling = 0.0
     gone = requests[0].service_class
     for request in requests:
         slot, request.service_class = Slot(), gone
         began = clock()
-        line.join(request, now)
+        queue.enqueue(request, now)
         joined = clock()
-        line.serve(slot.place, now, slot.room)
+        queue.serve(slot.place, now, slot.room)
         decided = clock()
         assert slot.taken is not None
-        line.settle(slot.taken, 100, 100)
+        queue.settle_debt(slot.taken, 100, 100)
         settled = clock()
         gone = slot.taken.service_class
         joining += joined - began

@@ -11,7 +11,7 @@ from bench.overload.figures import Phase
 from bench.overload.platform import Platform, Sim, platform
 from bench.overload.queue import Sample, Watch
 from bench.overload.traffic import MIX, Source
-from penstock.simulation.rehearsal.traffic import Ask
+from penstock.simulation.rehearsal.traffic import PlannedRequest
 
 FACTORS = (0.5, 1.0, 2.0, 5.0, 10.0)
 STEPS, STEP_AT, STEP_UNTIL = 24, 3.0, 11.0
@@ -43,7 +43,9 @@ class Clock:
         return 1 - idle / max(total, 1.0), own * ticks / max(total, 1.0)
 
 
-def loads(penstock: Path, sim: Sim, given: Sequence[Ask], seconds: float) -> tuple[float, list[Phase], list[Phase], list[list[Sample]]]:
+def loads(
+    penstock: Path, sim: Sim, given: Sequence[PlannedRequest], seconds: float
+) -> tuple[float, list[Phase], list[Phase], list[list[Sample]]]:
     """What the workers can do, found by asking too much; then from half of it to ten times, each for `seconds` with a rest between; then
     a step from a half to ten times, several times over, with who stood in line meanwhile."""
     with platform(penstock, sim) as made:
@@ -87,7 +89,9 @@ async def _phase(made: Platform, gun: Gun, name: str, rate: float, seconds: floa
     return Phase(name, rate, seconds, hits, everybody, own)
 
 
-def noise(penstock: Path, sim: Sim, given: Sequence[Ask], capacity: float, seconds: float, factor: int = 50) -> tuple[Phase, Phase]:
+def noise(
+    penstock: Path, sim: Sim, given: Sequence[PlannedRequest], capacity: float, seconds: float, factor: int = 50
+) -> tuple[Phase, Phase]:
     """Ten tenants of one class that keep the workers busy to six tenths; then one of them asks `factor` times as much."""
     rate = 0.6 * capacity / 10
     with platform(penstock, sim) as made:
@@ -110,7 +114,7 @@ def noise(penstock: Path, sim: Sim, given: Sequence[Ask], capacity: float, secon
         return _run(both())
 
 
-def outage(penstock: Path, given: Sequence[Ask], seconds: float = 10.0, rate: float = 40.0) -> tuple[Phase, float]:
+def outage(penstock: Path, given: Sequence[PlannedRequest], seconds: float = 10.0, rate: float = 40.0) -> tuple[Phase, float]:
     """Every upstream answers 500 at once; the attempts that it saw for each request."""
 
     async def all_of_it() -> tuple[Phase, float]:

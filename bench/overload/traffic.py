@@ -9,7 +9,7 @@ from random import Random
 from bench.overload.client import Shot
 from bench.overload.platform import MODEL
 from penstock.simulation.rehearsal.traces import azure
-from penstock.simulation.rehearsal.traffic import Ask, Sizes, asks, poisson
+from penstock.simulation.rehearsal.traffic import PlannedRequest, Sizes, asks, poisson
 
 MIX = {"enterprise": 0.1, "premium": 0.3, "free": 0.6}
 TIMEOUT_SECONDS = 5.0
@@ -18,7 +18,7 @@ _SHORTER_PROMPT, _SHORTER_ANSWER = 8, 16
 _LONGEST_ANSWER = 40
 
 
-def trace(path: Path | None) -> list[Ask]:
+def trace(path: Path | None) -> list[PlannedRequest]:
     """The file, or traffic with its medians and spread when there is none."""
     if path is not None:
         return azure(path.read_text().splitlines())
@@ -29,7 +29,7 @@ def trace(path: Path | None) -> list[Ask]:
 class Source:
     """Goes through the trace, and begins again at its end."""
 
-    def __init__(self, given: Sequence[Ask], keys: Mapping[str, Sequence[str]], seed: int = 1) -> None:
+    def __init__(self, given: Sequence[PlannedRequest], keys: Mapping[str, Sequence[str]], seed: int = 1) -> None:
         self._given = given
         self._keys = keys
         self._random = Random(seed)
@@ -43,13 +43,13 @@ class Source:
         for at, ask in self._squeezed(rate, seconds, start, mixed=mixed):
             yield self._shot(at, ask, self._random.choices(list(MIX), list(MIX.values()))[0])
 
-    def asks(self, rate: float, seconds: float, start: float, *, mixed: bool) -> Iterator[Ask]:
+    def asks(self, rate: float, seconds: float, start: float, *, mixed: bool) -> Iterator[PlannedRequest]:
         """As `phase`, for a rehearsal; everybody of one class."""
         for at, ask in self._squeezed(rate, seconds, start, mixed=mixed):
             prompt, answer = prompt_tokens(ask), answer_tokens(ask)
-            yield Ask(at, prompt, answer, answer, timeout_seconds=TIMEOUT_SECONDS)
+            yield PlannedRequest(at, prompt, answer, answer, timeout_seconds=TIMEOUT_SECONDS)
 
-    def _squeezed(self, rate: float, seconds: float, start: float, *, mixed: bool) -> Iterator[tuple[float, Ask]]:
+    def _squeezed(self, rate: float, seconds: float, start: float, *, mixed: bool) -> Iterator[tuple[float, PlannedRequest]]:
         count = max(2, int(rate * seconds))
         part = [self._given[(self._next + number) % len(self._given)] for number in range(count)]
         self._next += count
@@ -67,19 +67,19 @@ class Source:
             ask = self._random.choice(self._given)
             yield shot(at, group, key, ask)
 
-    def _shot(self, at: float, ask: Ask, group: str) -> Shot:
+    def _shot(self, at: float, ask: PlannedRequest, group: str) -> Shot:
         return shot(at, group, self._random.choice(self._keys[group]), ask)
 
 
-def answer_tokens(ask: Ask) -> int:
+def answer_tokens(ask: PlannedRequest) -> int:
     return max(1, min(ask.output_tokens // _SHORTER_ANSWER, _LONGEST_ANSWER))
 
 
-def prompt_tokens(ask: Ask) -> int:
+def prompt_tokens(ask: PlannedRequest) -> int:
     return max(1, ask.prompt_tokens // _SHORTER_PROMPT)
 
 
-def shot(at: float, group: str, key: str, ask: Ask) -> Shot:
+def shot(at: float, group: str, key: str, ask: PlannedRequest) -> Shot:
     body = {
         "model": MODEL,
         "messages": [{"role": "user", "content": "water " * prompt_tokens(ask)}],

@@ -17,7 +17,7 @@ from bench.overload.platform import Sim
 from bench.overload.runs import STEP_AT, STEP_UNTIL, STEPS
 from penstock.domain.principal import ServiceClass
 from penstock.simulation.rehearsal.machine import MachineSpec
-from penstock.simulation.rehearsal.traffic import Ask, of_classes
+from penstock.simulation.rehearsal.traffic import PlannedRequest, of_classes
 from penstock.simulation.rehearsal.world import Setup, World
 from penstock.simulation.replica import Speed
 
@@ -27,13 +27,13 @@ _REST_SECONDS = 14.0
 _CLASSES = (ServiceClass.ENTERPRISE, ServiceClass.PREMIUM, ServiceClass.FREE)
 
 
-def steps(given: Sequence[Ask], seed: int, *, in_order: bool) -> list[list[queue.Sample]]:
+def steps(given: Sequence[PlannedRequest], seed: int, *, in_order: bool) -> list[list[queue.Sample]]:
     """Who stood in line during each step of one world. `in_order`: the trace's own order, instead of any."""
     sim, random = Sim(), Random(seed)
     speed = Speed(sim.prefill_tokens_per_second, sim.step_seconds, sim.step_seconds_per_sequence, max_batch=sim.slots)
     world = World(Setup(tuple(MachineSpec(f"w{number}", speed, sim.slots) for number in range(sim.workers))), seed)
     source = traffic.Source(given, {}, seed)
-    asks: list[Ask] = []
+    asks: list[PlannedRequest] = []
     starts: list[float] = []
     for number in range(STEPS + 1):
         starts.append(start := number * (STEP_UNTIL + _REST_SECONDS))
@@ -42,7 +42,7 @@ def steps(given: Sequence[Ask], seed: int, *, in_order: bool) -> list[list[queue
     looks: list[queue.Sample] = []
 
     def look() -> None:
-        waiting = {each.name.lower(): world.line.waiting(each) for each in _CLASSES}
+        waiting = {each.name.lower(): world.queue.waiting(each) for each in _CLASSES}
         looks.append(queue.Sample(world.agenda.now - world.started, waiting))
 
     world.agenda.every(queue.SAMPLE_SECONDS, look)

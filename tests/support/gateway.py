@@ -73,11 +73,11 @@ class Platform:
 
     def leaks(self) -> dict[str, object]:
         """What a request that is over should have given back."""
-        rooms = self.gateway.rooms
+        rooms = self.gateway.deps
         found: dict[str, object] = {"active": rooms.retries.active, "retrying": rooms.retries.retrying}
         for member in self.gateway.fleet.members():
             found |= {f"{member.id} in flight": member.in_flight, f"{member.id} tokens": member.outstanding_tokens}
-        for line in rooms.lines.values():
+        for line in rooms.queues.values():
             found[f"{id(line)} waiting"] = len(line)
         found["idempotency"] = len(rooms.answers._running)
         for serving in self.gateway.fleet._models.values():

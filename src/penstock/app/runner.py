@@ -18,7 +18,7 @@ from penstock.domain.clock import SystemClock
 from penstock.domain.durable.leases import Lease
 from penstock.domain.errors import PenstockError
 from penstock.domain.ids import RequestIds, new_id
-from penstock.domain.ports import Flight, Reply, StoreProblem
+from penstock.domain.ports import InflightRequest, Reply, StoreProblem
 from penstock.domain.principal import Principal
 from penstock.durable.tasks.inference import CallResponse, SubmitterCalls
 from penstock.durable.tasks.services import TaskServices
@@ -170,7 +170,7 @@ async def _direct(settings: Settings) -> int:
 class _NoPipeline:
     """A runner on the store alone takes no inferences: its kinds do not have them."""
 
-    def run(self, principal: Principal, call: Call, reply: Reply) -> Flight:
+    def run(self, principal: Principal, call: Call, reply: Reply) -> InflightRequest:
         raise PenstockError("there is no pipeline in this process")
 
 

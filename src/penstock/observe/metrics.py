@@ -13,7 +13,7 @@ from penstock.domain.inference import OPERATION_NAMES
 from penstock.domain.outcome import RequestOutcome
 from penstock.domain.workers import WorkerState
 from penstock.observe import queue_metrics
-from penstock.serving.scheduling.tally import ClassStanding
+from penstock.serving.scheduling.counters import ClassQueueStatus
 
 LONGEST_SERIES_LIST = 2_000
 """Beyond as many label sets further ones are counted as `other`: a scrape stays bounded whatever models come and go."""
@@ -55,22 +55,22 @@ class Series:
             self.cached_tokens += count.cached
 
 
-class Worker(Protocol):
+class WorkerStatus(Protocol):
     @property
     def state(self) -> WorkerState: ...
     @property
     def ejected_until(self) -> float | None: ...
 
 
-class Fleet(Protocol):
+class FleetStatus(Protocol):
     """What is read at the moment of a scrape."""
 
-    def snapshot(self) -> Sequence[Worker]: ...
+    def snapshot(self) -> Sequence[WorkerStatus]: ...
     def queues(self) -> Mapping[str, int]: ...
     def in_flight(self) -> int: ...
 
 
-class Metrics:
+class GatewayMetrics:
     """Everything that this process counts. No key, user or organisation is a label, ever."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Metrics:
         self.policy_version = 0
         """Of the policy that this gateway follows."""
         self.journal_records = 0
-        self.standings: Callable[[], Sequence[ClassStanding]] = lambda: ()
+        self.queue_status: Callable[[], Sequence[ClassQueueStatus]] = lambda: ()
         """Who waits, by model and class."""
         self.shadows: Callable[[], Mapping[str, tuple[int, int]]] = dict
         """By model: how often its shadow policy agreed with its policy, and how often it did not."""
@@ -112,7 +112,7 @@ class Metrics:
 class MetricsObserver:
     """Implements the pipeline's `Observer`: numbers for `/metrics`."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: GatewayMetrics) -> None:
         self._metrics = metrics
 
     def record_outcome(self, outcome: RequestOutcome) -> None:
@@ -132,7 +132,7 @@ class Exposition:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, metrics: Metrics, fleet: Fleet, uptime: Callable[[], float], version: str) -> None:
+    def __init__(self, metrics: GatewayMetrics, fleet: FleetStatus, uptime: Callable[[], float], version: str) -> None:
         self._metrics = metrics
         self._fleet = fleet
         self._uptime = uptime
@@ -148,7 +148,7 @@ class Exposition:
         yield from self._requests()
         yield from self._durations()
         yield from self._fleet_gauges()
-        yield from queue_metrics.families(self._metrics.standings())
+        yield from queue_metrics.families(self._metrics.queue_status())
         yield self._shadows()
         yield from self._process()
 

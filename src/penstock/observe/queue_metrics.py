@@ -5,17 +5,17 @@ from collections.abc import Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from penstock.serving.scheduling.tally import ClassStanding, Tally
+from penstock.serving.scheduling.counters import ClassCounters, ClassQueueStatus
 
 
-def families(standings: Sequence[ClassStanding]) -> Iterator[Metric]:
+def families(statuses: Sequence[ClassQueueStatus]) -> Iterator[Metric]:
     """Metric families of the queues, by model and service class; made during a scrape only."""
     waiting = GaugeMetricFamily("penstock_class_waiting", "Requests waiting for a slot.", labels=("model", "service_class"))
     by_model: Counter[tuple[str, str]] = Counter()
-    tallies: dict[str, Tally] = {}
-    for standing in standings:
-        by_model[standing.model, standing.service_class] += standing.waiting
-        tallies.setdefault(standing.service_class, Tally()).add(standing.tally)
+    counters_by_class: dict[str, ClassCounters] = {}
+    for status in statuses:
+        by_model[status.model, status.service_class] += status.waiting
+        counters_by_class.setdefault(status.service_class, ClassCounters()).add(status.counters)
     for labels, count in by_model.items():
         waiting.add_metric(labels, count)
     yield waiting
@@ -24,9 +24,9 @@ def families(standings: Sequence[ClassStanding]) -> Iterator[Metric]:
     )
     shed = CounterMetricFamily("penstock_shed", "Requests that were not served, by why.", labels=("service_class", "reason"))
     preempted = CounterMetricFamily("penstock_preempted", "Requests put back in line for others.", labels=("service_class",))
-    for service_class, tally in tallies.items():
-        waits.add_metric((service_class,), tally.waits.cumulative(), tally.waits.total_seconds)
-        for reason, count in tally.shed.items():
+    for service_class, counters in counters_by_class.items():
+        waits.add_metric((service_class,), counters.waits.cumulative(), counters.waits.total_seconds)
+        for reason, count in counters.shed.items():
             shed.add_metric((service_class, reason.value), count)
-        preempted.add_metric((service_class,), tally.preempted)
+        preempted.add_metric((service_class,), counters.preempted)
     yield from (waits, shed, preempted)

@@ -60,7 +60,7 @@ class _Sequence:
         return self.prompt + self.output
 
 
-class Replica(Generic[Key]):
+class SimulatedReplica(Generic[Key]):
     """Ask `next_event()` when something happens next and `advance(now)` what has happened until now."""
 
     def __init__(self, speed: Speed) -> None:

@@ -21,7 +21,7 @@ from penstock.domain.clock import ManualClock
 from penstock.domain.errors import ModelNotFound, NotFound, UpstreamFailed
 from penstock.domain.ids import RequestIds, new_id
 from penstock.domain.models import ModelRecord, Price
-from penstock.domain.ports import Flight, Reply, Store
+from penstock.domain.ports import InflightRequest, Reply, Store
 from penstock.domain.principal import KeyRecord, Organisation, Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
@@ -32,7 +32,7 @@ from penstock.durable.tasks.services import make_task_services
 from penstock.edge.application import ControlServices, control_app
 from penstock.edge.layers.services import LiveWorker, ServedModel
 from penstock.edge.layers.sign_in import SignIn
-from penstock.observe.metrics import Metrics
+from penstock.observe.metrics import GatewayMetrics
 from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.keyring import KeyRing
 from penstock.storage.blobs.memory import MemoryBlobs
@@ -42,7 +42,7 @@ from penstock.storage.stores import open_store
 class NoInference:
     """There is no pipeline behind this application: calls of inference tasks are tested where there is one."""
 
-    def run(self, principal: Principal, call: Call, reply: Reply) -> Flight:
+    def run(self, principal: Principal, call: Call, reply: Reply) -> InflightRequest:
         raise AssertionError("no inference here")
 
 
@@ -190,7 +190,7 @@ async def gateway(**options: Any) -> AsyncIterator[Gateway]:
             authenticate=SignIn(ring, accounts, store.accounts),
             limiter=AddressLimiter(clock, unauthenticated_per_minute=1_000_000, api_per_minute=1_000_000),
             readiness=reasons,
-            metrics=Metrics(),
+            metrics=GatewayMetrics(),
             clock=clock,
             new_id=new_id,
             next_request_id=RequestIds().next,

@@ -126,7 +126,7 @@ async def test_a_sample_outlives_the_memory_of_the_gateway(tmp_path: Path) -> No
         await until_answer(lambda: gate.gateway.store.decisions.get(decision_id(answer)), lambda kept: kept is not None)
         remembered = (await gate.http.get(f"/api/decisions/{decision_id(answer)}")).json()
     async with scripted(well) as (server,), platform(tmp_path, [server.url], explain=explain) as again:
-        assert again.gateway.rooms.decisions.find(decision_id(answer)) is None
+        assert again.gateway.deps.decisions.find(decision_id(answer)) is None
         kept = await again.http.get(f"/api/decisions/{decision_id(answer)}", headers=gate.authorization)
         assert kept.json() == remembered
         listed = await again.http.get("/api/decisions?last", headers=gate.authorization)

@@ -59,14 +59,14 @@ async def test_weights_change_under_those_who_wait(tmp_path: Path) -> None:
         tasks = [ask(free, "first")]
         await until(lambda: server.requests)
         tasks += [ask(who, name) for _ in range(10) for who, name in ((free, "free"), (premium, "premium"))]
-        (line,) = one.gateway.rooms.lines.values()
-        await until(lambda: len(line) == 20)
+        (queue,) = one.gateway.deps.queues.values()
+        await until(lambda: len(queue) == 20)
 
         began = time.monotonic()
         await put(one, {"plans": wide, "pools": {"priority_reserve": 0}, "classes": {"free": {"weight": 512}, "premium": {"weight": 64}}})
         await until_followed(2, one)
         assert time.monotonic() - began < IN_FORCE_SECONDS
-        assert len(line) == 20, "who waits goes on waiting"
+        assert len(queue) == 20, "who waits goes on waiting"
         for count in range(1, 22):
             await until(lambda count=count: len(server.requests) == count)  # type: ignore[misc]  # bound at once
             server.requests[-1].go.set()
@@ -92,7 +92,7 @@ async def test_every_gateway_of_a_store_follows_within_a_second(tmp_path: Path) 
                 await put(one, {"classes": {"free": {"weight": weight}}})
                 await until_followed(version, one, other)
                 assert time.monotonic() - began < IN_FORCE_SECONDS
-                assert [each.gateway.rooms.line_rules.weights[ServiceClass.FREE] for each in (one, other)] == [weight, weight]
+                assert [each.gateway.deps.queue_rules.weights[ServiceClass.FREE] for each in (one, other)] == [weight, weight]
 
 
 async def test_a_plans_new_limits_and_tiers_hold_for_keys_that_were_seen(tmp_path: Path) -> None:

@@ -136,5 +136,5 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(tmp_path:
 
 
 async def lines(gate: Platform) -> list[Any]:
-    await until(lambda: gate.gateway.rooms.lines)
-    return list(gate.gateway.rooms.lines.values())
+    await until(lambda: gate.gateway.deps.queues)
+    return list(gate.gateway.deps.queues.values())

@@ -9,14 +9,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from penstock.domain.clock import ManualClock
 from penstock.domain.ids import RequestIds, new_id
 from penstock.edge.layers.services import ControlServices
-from penstock.observe.metrics import Metrics
+from penstock.observe.metrics import GatewayMetrics
 
 
 def control_services(**given: Any) -> ControlServices:
     """Services of which a layer needs only `given`, clock, metrics and ids; every other one is None and fails when it is used."""
     defaults: dict[str, Any] = {each.name: None for each in fields(ControlServices) if each.default is each.default_factory is MISSING}
     defaults |= {
-        "metrics": Metrics(),
+        "metrics": GatewayMetrics(),
         "clock": ManualClock(),
         "new_id": new_id,
         "next_request_id": RequestIds().next,

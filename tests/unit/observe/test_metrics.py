@@ -11,7 +11,7 @@ from penstock.domain.inference import Operation, TokenCount
 from penstock.domain.outcome import RequestOutcome
 from penstock.domain.principal import KeyActor, Plan, Principal, ServiceClass, ServiceTier
 from penstock.domain.workers import WorkerState
-from penstock.observe.metrics import LONGEST_SERIES_LIST, OTHER, Exposition, Metrics, MetricsObserver
+from penstock.observe.metrics import LONGEST_SERIES_LIST, OTHER, Exposition, GatewayMetrics, MetricsObserver
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SmallFleet:
         return 7
 
 
-def scrape(metrics: Metrics) -> dict[str, float]:
+def scrape(metrics: GatewayMetrics) -> dict[str, float]:
     """Every sample by its name and labels."""
     text = Exposition(metrics, SmallFleet(), lambda: 12.5, "1.2.3").text().decode()
     return {
@@ -76,7 +76,7 @@ def outcome(status: int = 200, seconds: float = 0.1, *, queued: float = 0.0, **f
 
 
 def test_outcomes_are_counted_by_model_operation_and_tier() -> None:
-    metrics = Metrics()
+    metrics = GatewayMetrics()
     observer = MetricsObserver(metrics)
     observer.record_outcome(outcome(200, 0.5, first_token_at=100.25, count=TokenCount(10, 20, 3), retries=1))
     observer.record_outcome(outcome(503, 2.0, queued=1.5))
@@ -95,7 +95,7 @@ def test_outcomes_are_counted_by_model_operation_and_tier() -> None:
 
 
 def test_the_fleet_and_the_process_in_a_scrape() -> None:
-    metrics = Metrics()
+    metrics = GatewayMetrics()
     metrics.refused["rate_limit_exceeded"] += 2
     metrics.ejections = 5
     metrics.journal_records = 6
@@ -120,14 +120,14 @@ def test_the_fleet_and_the_process_in_a_scrape() -> None:
 
 
 def test_labels_are_never_a_key_or_a_person() -> None:
-    metrics = Metrics()
+    metrics = GatewayMetrics()
     metrics.series("small", "chat", "default").record(outcome())
     names = {part.partition("=")[0] for sample in scrape(metrics) for part in sample.split(",")[1:]}
     assert names <= {"model", "operation", "service_tier", "status", "kind", "le", "state", "code", "method", "route", "version"}
 
 
 def test_the_number_of_series_is_bounded() -> None:
-    metrics = Metrics()
+    metrics = GatewayMetrics()
     for number in range(LONGEST_SERIES_LIST + 500):
         metrics.series(f"model-{number}", "chat", "default").record(outcome())
     assert len(metrics.all_series()) == LONGEST_SERIES_LIST + 1

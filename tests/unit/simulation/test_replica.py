@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.simulation.replica import Replica, Speed
+from penstock.simulation.replica import SimulatedReplica, Speed
 
 # Powers of two, so that times are exact in floating point.
 SPEED = Speed(prefill_tokens_per_second=1024, step_seconds=0.25, step_seconds_per_sequence=0.0625, kv_tokens=100, max_batch=2)
 
 
-def times(replica: Replica[str]) -> list[tuple[float, dict[str, int]]]:
+def times(replica: SimulatedReplica[str]) -> list[tuple[float, dict[str, int]]]:
     """Every event until the replica is idle."""
     events = []
     while (due := replica.next_event()) is not None:
@@ -19,21 +19,21 @@ def times(replica: Replica[str]) -> list[tuple[float, dict[str, int]]]:
 
 
 def test_the_first_step_reads_the_prompt_and_the_others_decode() -> None:
-    replica: Replica[str] = Replica(SPEED)
+    replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     replica.submit("a", prompt_tokens=64, output_tokens=3, now=10.0)
     first = 10.0 + 64 / 1024 + 0.3125
     assert times(replica) == [(first, {"a": 1}), (first + 0.3125, {"a": 1}), (first + 0.625, {"a": 1})]
 
 
 def test_a_sequence_joins_at_the_next_step_and_slows_the_others() -> None:
-    replica: Replica[str] = Replica(SPEED)
+    replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     replica.submit("a", 0, 3, now=0.0)
     replica.submit("b", 64, 1, now=0.125)
     assert times(replica) == [(0.3125, {"a": 1}), (0.3125 + 0.375 + 64 / 1024, {"a": 1, "b": 1}), (1.0625, {"a": 1})]
 
 
 def test_catching_up_gives_every_token_that_was_due() -> None:
-    replica: Replica[str] = Replica(SPEED)
+    replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     replica.submit("a", 0, 5, now=0.0)
     assert replica.advance(0.3) == {}
     assert replica.advance(1.0) == {"a": 3}
@@ -42,7 +42,7 @@ def test_catching_up_gives_every_token_that_was_due() -> None:
 
 
 def test_what_does_not_fit_waits_and_nothing_overtakes_it() -> None:
-    replica: Replica[str] = Replica(SPEED)
+    replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     replica.submit("a", 50, 10, now=0.0)
     replica.submit("large", 50, 10, now=0.0)
     replica.submit("small", 1, 1, now=0.0)
@@ -54,7 +54,7 @@ def test_what_does_not_fit_waits_and_nothing_overtakes_it() -> None:
 
 
 def test_the_batch_is_bounded() -> None:
-    replica: Replica[str] = Replica(SPEED)
+    replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     for name in "abc":
         replica.submit(name, 1, 1, now=0.0)
     # "a" began alone: a step that runs takes nobody in.
@@ -62,7 +62,7 @@ def test_the_batch_is_bounded() -> None:
 
 
 def test_cancelling_frees_memory_and_a_place() -> None:
-    replica: Replica[str] = Replica(SPEED)
+    replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     replica.submit("a", 90, 10, now=0.0)
     replica.submit("b", 90, 10, now=0.0)
     replica.cancel("a")
@@ -73,7 +73,7 @@ def test_cancelling_frees_memory_and_a_place() -> None:
 
 
 def test_cancelling_what_waits_forgets_it() -> None:
-    replica: Replica[str] = Replica(SPEED)
+    replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     replica.submit("a", 90, 1, now=0.0)
     replica.submit("b", 90, 1, now=0.0)
     replica.cancel("b")
@@ -82,13 +82,13 @@ def test_cancelling_what_waits_forgets_it() -> None:
 
 
 def test_reading_alone_makes_no_token() -> None:
-    replica: Replica[str] = Replica(SPEED)
+    replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     replica.submit("embedding", 64, 0, now=0.0)
     assert times(replica) == [(64 / 1024 + 0.3125, {"embedding": 0})]
 
 
 def test_what_never_fits_and_what_is_here_already_is_refused() -> None:
-    replica: Replica[str] = Replica(SPEED)
+    replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     with pytest.raises(ValueError, match="never fit"):
         replica.submit("a", 100, 1, now=0.0)
     replica.submit("a", 1, 1, now=0.0)
@@ -97,7 +97,7 @@ def test_what_never_fits_and_what_is_here_already_is_refused() -> None:
 
 
 def test_an_endless_speed_is_instant() -> None:
-    replica: Replica[str] = Replica(SPEED.times(float("inf")))
+    replica: SimulatedReplica[str] = SimulatedReplica(SPEED.times(float("inf")))
     replica.submit("a", 50, 50, now=1.0)
     assert replica.advance(1.0) == {"a": 50}
 
@@ -109,7 +109,7 @@ SEQUENCES = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 40), st.floats
 def test_every_sequence_gets_its_tokens_and_all_memory_comes_back(
     asked: list[tuple[int, int, float]], cancelled: set[int], pace: float
 ) -> None:
-    replica: Replica[int] = Replica(SPEED)
+    replica: SimulatedReplica[int] = SimulatedReplica(SPEED)
     made: dict[int, int] = {}
     now = 0.0
     for key, (prompt, output, wait) in enumerate(asked):
@@ -135,8 +135,8 @@ def test_every_sequence_gets_its_tokens_and_all_memory_comes_back(
 @given(asked=SEQUENCES, pace=st.integers(1, 24))
 def test_reckoned_steps_are_those_that_would_have_been_walked(asked: list[tuple[int, int, float]], pace: int) -> None:
     """One replica is asked at the end of every step, the other now and then: who had what, and when, is the same."""
-    walked: Replica[int] = Replica(SPEED)
-    leapt: Replica[int] = Replica(SPEED)
+    walked: SimulatedReplica[int] = SimulatedReplica(SPEED)
+    leapt: SimulatedReplica[int] = SimulatedReplica(SPEED)
     for key, (prompt, output, _) in enumerate(asked):
         walked.submit(key, prompt, output, 0.0)
         leapt.submit(key, prompt, output, 0.0)
@@ -154,8 +154,8 @@ def test_reckoned_steps_are_those_that_would_have_been_walked(asked: list[tuple[
 
 @given(asked=SEQUENCES)
 def test_going_from_change_to_change_misses_no_first_and_no_last_token(asked: list[tuple[int, int, float]]) -> None:
-    walked: Replica[int] = Replica(SPEED)
-    hurried: Replica[int] = Replica(SPEED)
+    walked: SimulatedReplica[int] = SimulatedReplica(SPEED)
+    hurried: SimulatedReplica[int] = SimulatedReplica(SPEED)
     for key, (prompt, output, _) in enumerate(asked):
         walked.submit(key, prompt, output, 0.0)
         hurried.submit(key, prompt, output, 0.0)
@@ -176,13 +176,13 @@ def test_going_from_change_to_change_misses_no_first_and_no_last_token(asked: li
 
 
 def test_what_is_cached_is_not_read_again() -> None:
-    replica: Replica[str] = Replica(SPEED)
+    replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     replica.submit("a", 64, 1, now=0.0, cached_tokens=32)
     assert times(replica) == [(32 / 1024 + 0.3125, {"a": 1})]
 
 
 def test_a_slower_gpu_is_slower_from_the_next_step_on() -> None:
-    replica: Replica[str] = Replica(SPEED)
+    replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     replica.submit("a", 0, 3, now=0.0)
     replica.become(SPEED.times(0.5))
     assert times(replica) == [(0.3125, {"a": 1}), (0.9375, {"a": 1}), (1.5625, {"a": 1})]

@@ -38,22 +38,22 @@ from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerRecord, WorkerState
 from penstock.edge.application import ControlServices, control_app
 from penstock.edge.inference.connection import connection_class, sweep
-from penstock.edge.inference.fastlane import Lane
+from penstock.edge.inference.fastlane import FastLane
 from penstock.edge.layers.sign_in import SignIn
 from penstock.net.outbox import Outbox
 from penstock.observe import logs
-from penstock.observe.metrics import Metrics, MetricsObserver
+from penstock.observe.metrics import GatewayMetrics, MetricsObserver
 from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.idempotency import IdempotentAnswers
 from penstock.serving.admission.keyring import KEY_PARTS, KeyRing
 from penstock.serving.explain.ring import DecisionRing
 from penstock.serving.explain.view import RingView
-from penstock.serving.pipeline import Pipeline, Rooms
+from penstock.serving.pipeline import Collaborators, Pipeline
 from penstock.serving.pipeline.policy import apply
-from penstock.serving.routing.choice import Policies
-from penstock.serving.routing.fleet import Fleet, FleetEvent
+from penstock.serving.routing.choice import RoutingPolicies
 from penstock.serving.routing.retry_budget import RetryBudget
+from penstock.serving.routing.worker_set import WorkerEvent, WorkerSet
 from penstock.serving.usage.pricing import repriced
 from penstock.storage.journal.journal import Journal
 from penstock.storage.state import memory
@@ -117,7 +117,7 @@ class Gateway:
         self._started = clock.monotonic()
         self._listener = listener
         self.port: int = listener.getsockname()[1]
-        self.metrics = Metrics()
+        self.metrics = GatewayMetrics()
         self.keys = KeyRing(self.store.accounts, self.secret_key, clock, grace_seconds=settings.admission.store_grace_seconds)
         self.addresses = AddressLimiter(clock, settings.admission.unauthenticated_per_minute, settings.admission.api_per_minute)
         self.accounts = AccountService(self.store.accounts, self.secret_key, clock)
@@ -126,11 +126,11 @@ class Gateway:
         self.transport = HttpTransport(
             timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker, outbox
         )
-        self.fleet = Fleet(Policies(random.Random(), policy_names(settings)), fleet_rules(settings), clock)
+        self.fleet = WorkerSet(RoutingPolicies(random.Random(), policy_names(settings)), fleet_rules(settings), clock)
         self.fleet.on_event = self._worker_event
-        self.rooms = Rooms(
+        self.deps = Collaborators(
             gate=Gate(memory.MEMBER(clock)),
-            fleet=self.fleet,
+            workers=self.fleet,
             catalogue=Catalogue(),
             transport=self.transport,
             journal=self.journal,
@@ -142,18 +142,18 @@ class Gateway:
             decisions=DecisionRing(settings.explain.memory_bytes),
             chance=random.random,
         )
-        self.rooms.adopt(opened.models)
-        self.pipeline = Pipeline(self.rooms)
-        self.metrics.standings = self.pipeline.standings
+        self.deps.adopt(opened.models)
+        self.pipeline = Pipeline(self.deps)
+        self.metrics.queue_status = self.pipeline.queue_status
         self.metrics.shadows = self.fleet.shadows
         self.watch = WorkerWatch(self.fleet, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
         self.changes = ChangePoll(self.store.changes, clock, settings.admission.change_poll_seconds, self.keys.confirm)
         self._subscribe()
         self.objects = StoredObjects(settings, self.store, clock)
-        self.lane = Lane(self.pipeline, self.keys, self.addresses, RequestIds(), clock, settings.http.max_body_bytes, outbox=outbox)
+        self.lane = FastLane(self.pipeline, self.keys, self.addresses, RequestIds(), clock, settings.http.max_body_bytes, outbox=outbox)
         self.task_services = task_services(self.store, self.pipeline, self.secret_key, clock, self.lane.ids)
         self._server: GatewayServer | None = None
-        self._event_listeners: list[Callable[[FleetEvent], None]] = []
+        self._event_listeners: list[Callable[[WorkerEvent], None]] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._own = configured(settings.upstreams)
         ports = set(settings.discover_ports) - {settings.port, self.port} if settings.discover else ()
@@ -175,7 +175,7 @@ class Gateway:
         await self.objects.open()
         self.objects.start(self._chores)
         start_sweeping(self.task_services.sweeper, self._chores)
-        decisions.start(self.settings, self.rooms.decisions, self.store.decisions, self.clock.time, self._chores)
+        decisions.start(self.settings, self.deps.decisions, self.store.decisions, self.clock.time, self._chores)
         self._chores.start(Chore("forget workers", _FORGET_EVERY_SECONDS, self._forget_workers))
         await self._discovery.open()
 
@@ -192,12 +192,12 @@ class Gateway:
             batches=self.objects.batches,
             responses=self.objects.responses,
             tasks=self.task_services,
-            workers=LiveWorkers(self.rooms, self.pipeline, self.watch, self.clock),
+            workers=LiveWorkers(self.deps, self.pipeline, self.watch, self.clock),
             authenticate=SignIn(self.keys, self.accounts, self.store.accounts),
             limiter=self.addresses,
             readiness=GatewayReadiness(self.changes, self.pipeline, lambda: self.journal.failing),
             metrics=self.metrics,
-            decisions=RingView(self.rooms.decisions),
+            decisions=RingView(self.deps.decisions),
             clock=self.clock,
             new_id=new_id,
             next_request_id=self.lane.ids.next,
@@ -223,7 +223,7 @@ class Gateway:
         self.keys.forget([(kind, subject) for subject in ids])
 
     async def _reload_models(self, _: frozenset[str]) -> None:
-        self.rooms.adopt(Catalogue(await self.store.catalog.models()))
+        self.deps.adopt(Catalogue(await self.store.catalog.models()))
 
     async def _reload_workers(self, _: frozenset[str]) -> None:
         self.watch.replace_all(await self.store.workers.all(), frozenset(record.id for record in self._own))
@@ -231,7 +231,7 @@ class Gateway:
     async def _reload_policy(self, _: frozenset[str]) -> None:
         found = await in_force(self.store.policies, self.store.accounts)
         try:
-            apply(found.policy, self.rooms)
+            apply(found.policy, self.deps)
         except family.UnknownMember as error:
             # Another gateway has more members installed; the last policy that we could follow stays.
             log.warning("policy_not_applied", version=found.version, reason=str(error))
@@ -246,13 +246,13 @@ class Gateway:
         await forget_workers(self.store.workers, self.clock.time() - self.settings.routing.forget_seconds, alive)
 
     def _reprice(self, record: UsageRecord) -> UsageRecord:
-        return repriced(record, self.rooms.catalogue.price(record.model))
+        return repriced(record, self.deps.catalogue.price(record.model))
 
-    def on_worker_event(self, listener: Callable[[FleetEvent], None]) -> None:
+    def on_worker_event(self, listener: Callable[[WorkerEvent], None]) -> None:
         """Tell `listener` of every change of a worker from now on, after the log."""
         self._event_listeners.append(listener)
 
-    def _worker_event(self, event: FleetEvent) -> None:
+    def _worker_event(self, event: WorkerEvent) -> None:
         if event.what == "ejected":
             self.metrics.ejections += 1
         log.info("worker", worker=event.worker_id, name=event.name, state=event.what)

@@ -6,8 +6,8 @@ from penstock.edge.inference.connection import ConnectionLimits
 from penstock.serving.pipeline import PipelineRules
 from penstock.serving.routing.adaptive_limit import LimitRules
 from penstock.serving.routing.choice import PolicyNames
-from penstock.serving.routing.fleet import FleetRules
 from penstock.serving.routing.health import HealthRules
+from penstock.serving.routing.worker_set import RoutingRules
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:
@@ -17,13 +17,13 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
     )
 
 
-def fleet_rules(settings: Settings) -> FleetRules:
+def fleet_rules(settings: Settings) -> RoutingRules:
     routing, scheduling = settings.routing, settings.scheduling
     health = HealthRules(
         routing.suspect_seconds, routing.dead_seconds, routing.hold_share, routing.eject_after, routing.eject_seconds, routing.eject_share
     )
     limits = LimitRules() if routing.adaptive_limits else None
-    return FleetRules(health, scheduling.priority_reserve, scheduling.overflow_reserve, limits, routing.slow_start_seconds)
+    return RoutingRules(health, scheduling.priority_reserve, scheduling.overflow_reserve, limits, routing.slow_start_seconds)
 
 
 def policy_names(settings: Settings) -> PolicyNames:

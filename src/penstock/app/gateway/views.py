@@ -11,7 +11,7 @@ from penstock.domain.errors import UpstreamFailed
 from penstock.domain.models import ModelRecord, Price
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
 from penstock.edge.layers.services import LiveWorker, ServedModel
-from penstock.serving.pipeline import Pipeline, Rooms
+from penstock.serving.pipeline import Collaborators, Pipeline
 
 _PROBE_SECONDS = 5.0
 
@@ -19,8 +19,8 @@ _PROBE_SECONDS = 5.0
 class LiveWorkers:
     """Implements the control API's `WorkerDirectory`."""
 
-    def __init__(self, rooms: Rooms, pipeline: Pipeline, watch: WorkerWatch, clock: Clock) -> None:
-        self._rooms = rooms
+    def __init__(self, deps: Collaborators, pipeline: Pipeline, watch: WorkerWatch, clock: Clock) -> None:
+        self._deps = deps
         self._pipeline = pipeline
         self._watch = watch
         self._clock = clock
@@ -38,15 +38,15 @@ class LiveWorkers:
                 wall + member.ejected_until - now if member.ejected_until > now else None,
                 member.limit,
             )
-            for member in self._rooms.fleet.members()
+            for member in self._deps.workers.members()
         ]
 
     def models(self, org_id: str | None) -> Sequence[ServedModel]:
-        offers = self._rooms.fleet.offers(org_id)
-        ready = [member for member in self._rooms.fleet.members() if member.state is WorkerState.READY]
+        offers = self._deps.workers.offers(org_id)
+        ready = [member for member in self._deps.workers.members() if member.state is WorkerState.READY]
         served = []
         for model_id, offer in sorted(offers.items()):
-            record = self._rooms.catalogue.record(model_id) or ModelRecord(model_id, Price(), created_at=self._since)
+            record = self._deps.catalogue.record(model_id) or ModelRecord(model_id, Price(), created_at=self._since)
             count = sum(any(each.id == model_id for each in member.record.models) for member in ready)
             served.append(ServedModel(record, count, record.context_length or offer.context_length, offer.capabilities))
         return served
@@ -64,7 +64,7 @@ class LiveWorkers:
         self._watch.remove(worker_id)
 
     def beat(self, worker_id: str, load: WorkerLoad, draining: bool) -> None:
-        self._rooms.fleet.alive(worker_id, load, draining=draining)
+        self._deps.workers.alive(worker_id, load, draining=draining)
 
     async def log_tail(self, record: WorkerRecord, lines: int) -> Sequence[str]:
         return await worker_logs.tail(record, lines)

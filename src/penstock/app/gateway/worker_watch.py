@@ -11,7 +11,7 @@ from penstock.compute.engines import Probe, ProbeFailed, probe
 from penstock.compute.transport import WorkerLink
 from penstock.compute.transport.http import HttpTransport
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord
-from penstock.serving.routing.fleet import Fleet
+from penstock.serving.routing.worker_set import WorkerSet
 
 log = structlog.get_logger("penstock.workers")
 _SWEEP_SECONDS = 1.0
@@ -21,7 +21,7 @@ _SILENCE_SECONDS = 15.0
 class WorkerWatch:
     """Told of records by `put` and `remove`; everything else it finds out by itself."""
 
-    def __init__(self, fleet: Fleet, transport: HttpTransport, connect_seconds: float, probe_seconds: float) -> None:
+    def __init__(self, fleet: WorkerSet, transport: HttpTransport, connect_seconds: float, probe_seconds: float) -> None:
         self._fleet = fleet
         self._transport = transport
         self._connect_seconds = connect_seconds
@@ -121,7 +121,7 @@ class WorkerWatch:
             record = replace(record, models=offers)
             self._records[record.id] = record
             self._fleet.put(record)
-        self._fleet.engine_lacks(record.id, found.unsupported)
+        self._fleet.set_unsupported_parameters(record.id, found.unsupported)
         self._fleet.alive(record.id, found.load)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import httpx
 
 from penstock.domain.clock import Clock
-from penstock.serving.routing.fleet import FleetEvent
+from penstock.serving.routing.worker_set import WorkerEvent
 
 _LONGEST_RECOVERY_SECONDS = 60.0
 _GOOD = frozenset({"ready", "returned"})
@@ -75,7 +75,7 @@ class Chaos:
             if victims := sorted(self._victims(), key=lambda one: one.name):
                 await self._strike(self._random.choice(victims), *self._random.choice(self._harms))
 
-    def on_worker_event(self, event: FleetEvent) -> None:
+    def on_worker_event(self, event: WorkerEvent) -> None:
         """What happens to a worker, told with the time since the harm."""
         if event.name != self._victim:
             return

@@ -18,7 +18,7 @@ from penstock.domain.inference import Operation, TokenCount
 from penstock.domain.ports.engine import Answer, Embedded, EmbeddingRequest, EngineFactory, Event, Finished, GenerationRequest, Started
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.simulation import embedding, tokens
-from penstock.simulation.replica import Replica, Speed
+from penstock.simulation.replica import SimulatedReplica, Speed
 from penstock.simulation.script import Script, write
 from penstock.wire.chat import generation_replies as answers
 
@@ -224,7 +224,7 @@ class _Gpu:
     """Runs a replica on the machine's clock with a single timer, however many sequences there are."""
 
     def __init__(self, speed: Speed, clock: Clock) -> None:
-        self.replica: Replica[_Line] = Replica(speed)
+        self.replica: SimulatedReplica[_Line] = SimulatedReplica(speed)
         self._clock = clock
         self._timer: asyncio.Handle | None = None
 

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 
-from penstock.domain.ports import Exchange, ResponseSink, TransportFactory
+from penstock.domain.ports import ResponseSink, TransportFactory, UpstreamCall
 from penstock.domain.workers import WorkerRecord
 from penstock.net.dialer import Dialer
 from penstock.net.outbox import Outbox
@@ -76,7 +76,7 @@ class HttpTransport:
         for worker_id in list(self._routes):
             self.forget(worker_id)
 
-    def send(self, worker: WorkerRecord, path: str, request_id: str, body: bytes, sink: ResponseSink) -> Exchange:
+    def send(self, worker: WorkerRecord, path: str, request_id: str, body: bytes, sink: ResponseSink) -> UpstreamCall:
         route = self._routes.get(worker.id)
         if route is None or (route.worker is not worker and not route.adopt(worker)):
             route = self._new_route(worker)

@@ -7,7 +7,7 @@ from penstock.domain.ports.catalog import ModelStore
 from penstock.domain.ports.changes import ChangeFeed, Changes
 from penstock.domain.ports.decisions import DecisionStore, RecentDecisions
 from penstock.domain.ports.files import Files, FileStore, NewFile
-from penstock.domain.ports.inference import Flight, Inference, Reply
+from penstock.domain.ports.inference import Inference, InflightRequest, Reply
 from penstock.domain.ports.journal import JournalSlot, UsageJournal
 from penstock.domain.ports.ledger import UsageIntake, UsageLedger, UsageQuery
 from penstock.domain.ports.policies import PolicyStore
@@ -16,7 +16,7 @@ from penstock.domain.ports.responses import ResponseStore
 from penstock.domain.ports.store import SchemaOutdated, Store, StoreFactory, StoreLocked, StoreProblem
 from penstock.domain.ports.streams import Broker, BrokerFactory, StreamRefused, StreamSink, StreamSource, StreamUnreachable
 from penstock.domain.ports.tasks import Schedules, TaskControl, TaskIntake, TaskLeases, TaskStore, TaskSweep
-from penstock.domain.ports.transport import Exchange, ResponseSink, Transport, TransportFactory, TransportFailure
+from penstock.domain.ports.transport import ResponseSink, Transport, TransportFactory, TransportFailure, UpstreamCall
 from penstock.domain.ports.workers import WorkerStore
 
 __all__ = [
@@ -30,11 +30,10 @@ __all__ = [
     "ChangeFeed",
     "Changes",
     "DecisionStore",
-    "Exchange",
     "FileStore",
     "Files",
-    "Flight",
     "Inference",
+    "InflightRequest",
     "JournalSlot",
     "ModelStore",
     "NewFile",
@@ -63,6 +62,7 @@ __all__ = [
     "Transport",
     "TransportFactory",
     "TransportFailure",
+    "UpstreamCall",
     "UsageIntake",
     "UsageJournal",
     "UsageLedger",

@@ -27,7 +27,7 @@ class Reply(Protocol):
     def end(self) -> None: ...
 
 
-class Flight(Protocol):
+class InflightRequest(Protocol):
     """A request inside the pipeline, as its reply's owner sees it."""
 
     def cancel(self) -> None:
@@ -44,6 +44,6 @@ class Flight(Protocol):
 class Inference(Protocol):
     """One request through admission, scheduling, routing, a transport and the meter."""
 
-    def run(self, principal: Principal, call: Call, reply: Reply) -> Flight:
+    def run(self, principal: Principal, call: Call, reply: Reply) -> InflightRequest:
         """Never raises for what the caller did: the reply is told."""
         ...

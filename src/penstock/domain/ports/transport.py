@@ -6,7 +6,7 @@ from typing import Protocol
 from penstock.domain.workers import WorkerRecord
 
 
-class Exchange(Protocol):
+class UpstreamCall(Protocol):
     """A request on its way to one worker."""
 
     def cancel(self) -> None:
@@ -49,7 +49,7 @@ class TransportFailure:
 class Transport(Protocol):
     """Carries a request to a worker and its answer back."""
 
-    def send(self, worker: WorkerRecord, path: str, request_id: str, body: bytes, sink: ResponseSink) -> Exchange:
+    def send(self, worker: WorkerRecord, path: str, request_id: str, body: bytes, sink: ResponseSink) -> UpstreamCall:
         """Never raises for what the network does: that is the sink's `failed`, which may be called before this returns."""
         ...
 

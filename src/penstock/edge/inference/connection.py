@@ -16,7 +16,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from penstock.domain.errors import BadHttp, HeadersTooLarge, PenstockError, RequestTimeout
-from penstock.edge.inference.fastlane import OPERATIONS, Exchange, Head, Lane, operation_of
+from penstock.edge.inference.fastlane import OPERATIONS, ClientExchange, FastLane, RequestHead, operation_of
 from penstock.edge.inference.status_lines import STATUS_LINES
 from penstock.edge.layers.problems import PROBLEM_TYPE, problem
 from penstock.net.known_head import KnownHead
@@ -56,7 +56,7 @@ IDLE, HEAD, BODY, ANSWER = Stage
 class PenstockConnection(HttpToolsProtocol):
     """`lane` and `limits` are set on a subclass for each server (`connection_class`)."""
 
-    lane: ClassVar[Lane]
+    lane: ClassVar[FastLane]
     limits: ClassVar[ConnectionLimits]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -69,20 +69,20 @@ class PenstockConnection(HttpToolsProtocol):
         """Bytes read since the head began: no less than the head's size."""
         self._body_read = 0
         """Of a body that is not for the fast lane."""
-        self._condemned = False
+        self._closing = False
         """An answer that ends the connection is on its way: what still comes is not read."""
         self._address = ""
         self.outlet: Outlet
         """For every answer of the fast lane. uvicorn's own go past it, but begin in a later turn of the loop."""
         self.send: Callable[[bytes], None]
-        self._incoming: Exchange | None = None
+        self._incoming: ClientExchange | None = None
         """The exchange whose body is coming in; None: that of an ASGI request, or none."""
         self._offered_upgrade = False
         """The head that has come offers an upgrade and announces a body."""
-        self._answering: Exchange | None = None
+        self._answering: ClientExchange | None = None
         """The exchange whose turn it is, or was last; `cycle` may be a later one, of which the head has come already."""
         self._known = KnownHead()
-        self._known_head: Head
+        self._known_head: RequestHead
         """Of the head that `_known` has learned."""
         self._first_read = b""
         """What the parser is given from the begin of a request; empty when it is in the middle of one."""
@@ -102,20 +102,20 @@ class PenstockConnection(HttpToolsProtocol):
             self._answering.client_left()
             self._answering = None
         cycle: object = self.cycle
-        if isinstance(cycle, Exchange):
+        if isinstance(cycle, ClientExchange):
             self.cycle = None  # type: ignore[assignment]  # uvicorn's own start value
         while self.pipeline:
             self.pipeline.pop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._condemned:
+        if self._closing:
             return
         if self.stage is IDLE:
             body = self._known.body(data)
             if body is not None:
                 # A whole request, with a head that the parser has accepted on this connection before.
-                exchange = Exchange(self.lane, self, self._known_head, self._address)
+                exchange = ClientExchange(self.lane, self, self._known_head, self._address)
                 self.cycle = exchange  # type: ignore[assignment]  # see above
                 self._incoming = self._answering = exchange
                 self.stage = ANSWER
@@ -126,7 +126,7 @@ class PenstockConnection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
-            if not self._condemned:
+            if not self._closing:
                 self._reject(BadHttp(f"Invalid HTTP request: {_reason(error)}."))
             return
         except httptools.HttpParserUpgrade as upgrade:
@@ -134,7 +134,7 @@ class PenstockConnection(HttpToolsProtocol):
             if rest := self._without_upgrade() + data[upgrade.args[0] :]:
                 self.data_received(rest)
             return
-        if self.stage is HEAD and self._head_read > self.limits.max_header_bytes and not self._condemned:
+        if self.stage is HEAD and self._head_read > self.limits.max_header_bytes and not self._closing:
             # The head has not ended: a single line without an end would never reach `on_header`.
             self._reject_head()
 
@@ -170,7 +170,7 @@ class PenstockConnection(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        if self._condemned:
+        if self._closing:
             return
         if not 0 < self._head_read <= self.limits.max_header_bytes and self._head_size() > self.limits.max_header_bytes:
             self._reject_head()
@@ -205,8 +205,8 @@ class PenstockConnection(HttpToolsProtocol):
             self._incoming = None
             self._hand_to_asgi()
             return
-        head = Head(operation, headers, model)
-        exchange = Exchange(self.lane, self, head, self._address)
+        head = RequestHead(operation, headers, model)
+        exchange = ClientExchange(self.lane, self, head, self._address)
         if not http_11 or not self.parser.should_keep_alive():
             exchange.last_on_connection(http_11=http_11)
         elif not self.expect_100_continue and self._first_read and self._known.learn(self._first_read, self.headers):
@@ -233,7 +233,7 @@ class PenstockConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        if self._condemned:
+        if self._closing:
             return
         if self._incoming is not None:
             self._incoming.body(body)
@@ -242,7 +242,7 @@ class PenstockConnection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._condemned or self._offered_upgrade:
+        if self._closing or self._offered_upgrade:
             return
         self.stage = ANSWER
         self.since = 0.0
@@ -256,9 +256,9 @@ class PenstockConnection(HttpToolsProtocol):
 
     # answers
 
-    def hang_up(self) -> None:
+    def close_after_flush(self) -> None:
         """The answer that has just been sent was the last one."""
-        self._condemned = True
+        self._closing = True
         self.outlet.flush()
         self.transport.close()
 
@@ -288,7 +288,7 @@ class PenstockConnection(HttpToolsProtocol):
         pipelined: object = cycle
         if self.stage is IDLE:
             self.stage = ANSWER
-        if isinstance(pipelined, Exchange):
+        if isinstance(pipelined, ClientExchange):
             self._answering = pipelined
             pipelined.turn()
         else:
@@ -342,7 +342,7 @@ class PenstockConnection(HttpToolsProtocol):
 
     def _reject(self, error: PenstockError) -> None:
         """Answer a request that cannot be told from the next one, and close."""
-        self._condemned = True
+        self._closing = True
         if self._earlier_answer_under_way():
             # Another one in the middle of it would garble it.
             self.outlet.flush()
@@ -360,12 +360,12 @@ class PenstockConnection(HttpToolsProtocol):
         self.transport.close()
 
 
-def connection_class(lane: Lane, limits: ConnectionLimits) -> type[PenstockConnection]:
+def connection_class(lane: FastLane, limits: ConnectionLimits) -> type[PenstockConnection]:
     """The protocol class for one server (uvicorn's `http=`)."""
     return type("BoundConnection", (PenstockConnection,), {"lane": lane, "limits": limits})
 
 
-def sweep(connections: Iterable[object], lane: Lane, now: float) -> None:
+def sweep(connections: Iterable[object], lane: FastLane, now: float) -> None:
     """Once a second: renew the date, end what is overdue."""
     lane.date = f"date: {formatdate(lane.clock.time(), usegmt=True)}\r\n".encode("ascii")
     for connection in list(connections):

@@ -13,7 +13,7 @@ from penstock.domain.clock import Clock
 from penstock.domain.errors import BadRequest, PenstockError, TooLarge, Unauthenticated
 from penstock.domain.ids import RequestIds
 from penstock.domain.inference import CLIENT_PATHS, Operation
-from penstock.domain.ports import Flight, Inference
+from penstock.domain.ports import Inference, InflightRequest
 from penstock.domain.principal import Principal
 from penstock.edge.inference.status_lines import STATUS_LINES
 from penstock.net.outbox import Outbox
@@ -28,7 +28,7 @@ _TENSOR_PATH: Final = re.compile(rb"/v1/models/([^?]+)/infer")
 VALID_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _JSON: Final = b"content-type: application/json\r\n"
 _CLOSE: Final = b"connection: close\r\n"
-_TELLING: Final = frozenset(
+_METADATA_HEADERS: Final = frozenset(
     {
         b"content-encoding",
         b"x-request-id",
@@ -43,7 +43,7 @@ _DISCARD_FACTOR: Final = 8
 
 
 @dataclass(slots=True)
-class Lane:
+class FastLane:
     """What every exchange needs; one for the process."""
 
     inference: Inference
@@ -58,22 +58,22 @@ class Lane:
     """The `date` header line, renewed once a second."""
 
 
-class Connection(Protocol):
+class HttpConnection(Protocol):
     """The connection that an exchange belongs to."""
 
     send: Callable[[bytes], None]
 
-    def hang_up(self) -> None:
+    def close_after_flush(self) -> None:
         """What has just been sent was the last answer."""
         ...
 
     def on_response_complete(self) -> None: ...
 
 
-class Head:
+class RequestHead:
     """What the edge takes from the head of an inference request; the same object when the same head comes again."""
 
-    __slots__ = ("authorization", "headers", "model", "operation", "tells")
+    __slots__ = ("authorization", "has_metadata", "headers", "model", "operation")
 
     def __init__(self, operation: Operation, headers: Mapping[bytes, bytes], model: str = "") -> None:
         """`model`: named by the path, and not by the body."""
@@ -81,11 +81,11 @@ class Head:
         self.operation = operation
         self.headers = headers
         self.authorization = headers.get(b"authorization")
-        self.tells = not headers.keys().isdisjoint(_TELLING)
+        self.has_metadata = not headers.keys().isdisjoint(_METADATA_HEADERS)
         """Whether it says more than who asks and what."""
 
 
-class Exchange:
+class ClientExchange:
     """One request and its answer on a connection; implements `domain.ports.Reply`.
 
     It also wears the few attributes by which uvicorn's connection handling knows a request: `response_complete`, `keep_alive`.
@@ -97,7 +97,7 @@ class Exchange:
     """What came after the first read; most bodies come in one."""
     _size = 0
     _refusal: PenstockError | None = None
-    _flight: Flight | None = None
+    _flight: InflightRequest | None = None
     _resolving: asyncio.Task[None] | None = None
     _start = b""
     """The head of the answer, kept back until the first bytes of its body."""
@@ -109,7 +109,7 @@ class Exchange:
     keep_alive = True
     response_complete = False
 
-    def __init__(self, lane: Lane, connection: Connection, head: Head, address: str) -> None:
+    def __init__(self, lane: FastLane, connection: HttpConnection, head: RequestHead, address: str) -> None:
         self._lane = lane
         self._connection = connection
         self._head = head
@@ -174,7 +174,7 @@ class Exchange:
             if isinstance(found, Pending):
                 self._ask(found)
             else:
-                self._fly(found)
+                self._call_pipeline(found)
         except Unauthenticated as error:
             self._refuse_unknown(error)
         except PenstockError as error:
@@ -200,18 +200,18 @@ class Exchange:
         try:
             principal = await pending.resolve()
             self._resolving = None
-            self._fly(principal)
+            self._call_pipeline(principal)
         except PenstockError as error:
             self._refuse_now(error)
 
-    def _fly(self, principal: Principal) -> None:
+    def _call_pipeline(self, principal: Principal) -> None:
         """Raises PenstockError for what the headers say wrong."""
         lane = self._lane
         head = self._head
         body = self._body if self._more is None else b"".join((self._body, *self._more))
         call = Call(lane.ids.next(lane.clock.time()), head.operation, body)
-        if head.tells:
-            self._add_what_headers_tell(call)
+        if head.has_metadata:
+            self._read_metadata(call)
         if head.model:
             call.body = with_model(call.body, head.model)
         # The flight has what it needs: a stream may last for minutes.
@@ -222,7 +222,7 @@ class Exchange:
             if self._paused:
                 flight.pause()
 
-    def _add_what_headers_tell(self, call: Call) -> None:
+    def _read_metadata(self, call: Call) -> None:
         headers = self._head.headers
         encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding != b"identity":
@@ -291,7 +291,7 @@ class Exchange:
             self._flight = None
         if not (self.keep_alive and self._complete):
             # A body that is still coming cannot be told from the next request.
-            self._connection.hang_up()
+            self._connection.close_after_flush()
         self._connection.on_response_complete()
 
     # what the connection feels

@@ -17,7 +17,7 @@ from penstock.durable.files.service import FileService
 from penstock.durable.responses.service import ResponseService
 from penstock.durable.tasks.services import TaskServices
 from penstock.edge.layers.signatures import UsedSignatures
-from penstock.observe.metrics import Metrics
+from penstock.observe.metrics import GatewayMetrics
 from penstock.serving.explain.ring import DecisionRing
 from penstock.serving.explain.view import RingView
 
@@ -117,7 +117,7 @@ class ControlServices:
     authenticate: Authenticate
     limiter: Limiter
     readiness: Readiness
-    metrics: Metrics
+    metrics: GatewayMetrics
     clock: Clock
     new_id: Callable[[str], str]
     next_request_id: Callable[[float], str]

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from penstock.domain.call import Call
 from penstock.domain.errors import PenstockError
 from penstock.domain.inference import Operation
-from penstock.domain.ports import Flight, Inference
+from penstock.domain.ports import Inference, InflightRequest
 from penstock.domain.principal import Principal
 from penstock.edge.inference.fastlane import VALID_REQUEST_ID, positive_seconds
 from penstock.edge.layers.services import ControlServices
@@ -40,7 +40,7 @@ class WaitingReply:
         self._news = asyncio.Event()
         self._ended = False
         self._paused = False
-        self._flight: Flight | None = None
+        self._flight: InflightRequest | None = None
 
     def run(self, inference: Inference, caller: Principal, call: Call) -> None:
         self._flight = inference.run(caller, call, self)

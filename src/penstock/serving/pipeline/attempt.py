@@ -5,7 +5,7 @@ from typing import Protocol
 from penstock.domain.errors import PenstockError
 from penstock.domain.inference import TokenCount
 from penstock.domain.ports import TransportFailure
-from penstock.serving.routing.burden import Burden
+from penstock.serving.routing.attempt_load import AttemptLoad
 from penstock.serving.routing.member import Member
 from penstock.wire.chat.relay import EngineReportedError, GarbledStream, Relay
 from penstock.wire.chat.replies import GarbledReply
@@ -15,27 +15,27 @@ _LARGEST_ERROR_BYTES = 64 * 1024
 _BUSY = frozenset({429, 503})
 
 
-class Owner(Protocol):
+class AttemptListener(Protocol):
     """The request on whose behalf the attempt is made."""
 
-    def whole(self, body: bytes) -> None:
+    def on_response(self, body: bytes) -> None:
         """A whole reply, status 200. Raises GarbledReply."""
         ...
 
-    def streamed(self, data: bytes) -> None:
+    def on_chunk(self, data: bytes) -> None:
         """Events for the client; `attempt.relay` has been brought up to date, and may be done."""
         ...
 
-    def mistaken(self, error: PenstockError) -> None:
+    def on_client_error(self, error: PenstockError) -> None:
         """The worker says that the request is at fault."""
         ...
 
-    def unsuccessful(self, detail: str, *, busy: bool) -> None:
+    def on_failure(self, detail: str, *, busy: bool) -> None:
         """The worker did not do it. `busy`: it is well, but has no room."""
         ...
 
 
-class Attempt:
+class WorkerAttempt:
     """Implements `ResponseSink`. After `over` nothing that still comes matters."""
 
     over = False
@@ -46,10 +46,10 @@ class Attempt:
     _size = 0
     _parts: list[bytes] | None = None
 
-    def __init__(self, owner: Owner, member: Member, burden: Burden, relay: Relay | None, largest_reply_bytes: int) -> None:
-        self._owner = owner
+    def __init__(self, listener: AttemptListener, member: Member, load: AttemptLoad, relay: Relay | None, largest_reply_bytes: int) -> None:
+        self._listener = listener
         self.member = member
-        self.burden = burden
+        self.load = load
         self.relay = relay
         """None: the reply is wanted whole."""
         self._largest = largest_reply_bytes
@@ -57,7 +57,7 @@ class Attempt:
     def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         if status == 200 and self.relay is None and len(body) <= self._largest:
             try:
-                self._owner.whole(body)
+                self._listener.on_response(body)
             except GarbledReply as error:
                 self._fail(str(error))
             return
@@ -94,7 +94,7 @@ class Attempt:
             self._fail(str(error))
             return
         if out or relay.done:
-            self._owner.streamed(out)
+            self._listener.on_chunk(out)
 
     def end(self) -> None:
         if self.over:
@@ -127,22 +127,22 @@ class Attempt:
         except (GarbledStream, EngineReportedError) as error:
             self._fail(str(error))
             return
-        self._owner.streamed(out)
+        self._listener.on_chunk(out)
 
     def _judge(self, body: bytes) -> None:
         mistake = callers_mistake(self._status, body)
         if mistake is not None:
             self.over = True
-            self._owner.mistaken(mistake)
+            self._listener.on_client_error(mistake)
         else:
             self._fail(f"status {self._status}", busy=self._status in _BUSY)
 
     def _fail(self, detail: str, *, busy: bool = False) -> None:
         self.over = True
-        self._owner.unsuccessful(detail, busy=busy)
+        self._listener.on_failure(detail, busy=busy)
 
 
-def settled_count(attempt: Attempt, prompt_estimate: int) -> TokenCount:
+def settled_count(attempt: WorkerAttempt, prompt_estimate: int) -> TokenCount:
     """The tokens of a stream that ended or was cut: the engine's own report, or what passed through our hands."""
     relay = attempt.relay
     assert relay is not None

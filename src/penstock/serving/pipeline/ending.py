@@ -10,7 +10,7 @@ from penstock.domain.outcome import RequestOutcome, RoutingSnapshot
 from penstock.domain.principal import Pool, Principal, ServiceClass
 from penstock.domain.usage import Outcome
 from penstock.serving.pipeline import heads, request_log
-from penstock.serving.pipeline.rooms import Rooms
+from penstock.serving.pipeline.collaborators import Collaborators
 from penstock.serving.routing.prefix import NO_PREFIX, Prefix
 from penstock.serving.routing.serving import Serving
 from penstock.serving.usage.meter import Meter
@@ -24,7 +24,7 @@ _CODES: Final = {Outcome.COMPLETED: "", Outcome.CLIENT_LEFT: CLIENT_LEFT, Outcom
 class Trail:
     """What a request leaves behind for those who ask later; here as it is for one that does not come that far."""
 
-    rooms: Rooms
+    deps: Collaborators
     principal: Principal
     call: Call
     started: float
@@ -68,31 +68,31 @@ def turned_away(request: Trail, error: PenstockError, now: float) -> bytes:
 
 def settled(request: Trail, outcome: Outcome, count: TokenCount, now: float) -> None:
     """A worker was at it: done, broken off, or left by the client."""
-    rooms, seconds = request.rooms, now - request.started
+    deps, seconds = request.deps, now - request.started
     ended = _outcome_of(request, now, 200, _CODES[outcome], "", count)
-    rooms.observer.record_outcome(ended)
-    rules = rooms.rules
+    deps.observer.record_outcome(ended)
+    rules = deps.rules
     if (slow := seconds > rules.slow_request_seconds) or rules.log_requests:
         request_log.finished(request.principal, request.call, request.model, request.meter, outcome, count, seconds, slow=slow)
-    rooms.decisions.note(ended)
+    deps.decisions.note(ended)
 
 
 def failed(request: Trail, error: PenstockError, now: float, *, asked: bool) -> None:
     """Nothing was used. `asked`: a worker was, at least."""
     ended = _outcome_of(request, now, error.status, error.code, error.message, None)
     if asked:
-        request.rooms.observer.record_outcome(ended)
-    request.rooms.decisions.note(ended)
+        request.deps.observer.record_outcome(ended)
+    request.deps.decisions.note(ended)
 
 
 def replayed(request: Trail, status: int, now: float) -> None:
     """It was answered with what the first request of its Idempotency-Key got."""
-    request.rooms.decisions.note(_outcome_of(request, now, status, REPLAYED, "", None))
+    request.deps.decisions.note(_outcome_of(request, now, status, REPLAYED, "", None))
 
 
 def left(request: Trail, now: float) -> None:
     """The client left while its request was waiting."""
-    request.rooms.decisions.note(_outcome_of(request, now, 0, CLIENT_LEFT, "", None))
+    request.deps.decisions.note(_outcome_of(request, now, 0, CLIENT_LEFT, "", None))
 
 
 def _outcome_of(request: Trail, now: float, status: int, code: str, message: str, count: TokenCount | None) -> RequestOutcome:
@@ -119,7 +119,7 @@ def _outcome_of(request: Trail, now: float, status: int, code: str, message: str
         started,
         None if meter is None else meter.first_token_at,
         now,
-        request.rooms.time() - (now - started) if meter is None else meter.started_wall,
+        request.deps.time() - (now - started) if meter is None else meter.started_wall,
         status,
         code,
         message,

@@ -33,7 +33,7 @@ def prefix_of(request: AnyBody, org_id: str, model: str) -> Prefix:
     return chain(prompt_bytes(request), f"{org_id} {model}".encode())
 
 
-def unfit(member: Member, call: Call, model: str) -> PenstockError | None:
+def incompatibility(member: Member, call: Call, model: str) -> PenstockError | None:
     """Why this worker cannot do it, which is known before it is asked; None: it can, as far as we know."""
     if call.operation is Operation.INFER and model not in member.tensor_models:
         return UnsupportedParameter("This model takes text, not tensors.", param="model")

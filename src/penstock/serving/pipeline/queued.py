@@ -3,18 +3,18 @@
 from typing import Final
 
 from penstock.domain.errors import PenstockError
-from penstock.domain.ports import Exchange
+from penstock.domain.ports import UpstreamCall
 from penstock.domain.principal import Pool, ServiceClass
 from penstock.serving.admission.gate import Admission
 from penstock.serving.pipeline import ending, intake
-from penstock.serving.pipeline.attempt import Attempt
+from penstock.serving.pipeline.attempt import WorkerAttempt
 from penstock.serving.pipeline.phase import QUEUED, SENT, Phase
 from penstock.serving.routing.member import Member
 from penstock.serving.routing.serving import Serving
-from penstock.serving.scheduling.line import Line
+from penstock.serving.scheduling.counters import ShedReason
+from penstock.serving.scheduling.queue_entry import Debt
 from penstock.serving.scheduling.refusals import refuse_unserved
-from penstock.serving.scheduling.tally import Shed
-from penstock.serving.scheduling.waiting import Debt
+from penstock.serving.scheduling.request_queue import RequestQueue
 
 _BATCH: Final = ServiceClass.BATCH
 _ONLY_IDLE: Final = (Pool.OVERFLOW,)
@@ -23,10 +23,10 @@ _MOST_PREEMPTIONS: Final = 3
 
 
 class Queued(ending.Trail):
-    """Implements `scheduling.waiting.Waiting`, but for its refusal."""
+    """Implements `scheduling.queue_entry.QueuedRequest`, but for its refusal."""
 
     serving: Serving
-    line: Line
+    queue: RequestQueue
     phase: Phase
     excluded: frozenset[str]
     org_id: str
@@ -36,8 +36,8 @@ class Queued(ending.Trail):
     queued_at: float
     give_up_at: float
     admission: Admission | None
-    attempt: Attempt | None
-    exchange: Exchange | None
+    attempt: WorkerAttempt | None
+    exchange: UpstreamCall | None
     debt: Debt | None
     preemptions: int
     _stood: bool
@@ -49,26 +49,26 @@ class Queued(ending.Trail):
             raise refuse_unserved(self.model)
         if self.pools == _ONLY_IDLE:
             # Whoever stands in line may not use what is idle now: a worker that is dedicated to this pool.
-            if self.line.length and (found := self.serving.place(self.pools, self.excluded, self.prefix)) is not None:
+            if self.queue.length and (found := self.serving.place(self.pools, self.excluded, self.prefix)) is not None:
                 self._send(found[0], found[1])
                 return
-            self.line.shed(self, Shed.NO_IDLE_SLOT)
+            self.queue.shed(self, ShedReason.NO_IDLE_SLOT)
             raise intake.no_idle_capacity()
         self._queue(now)
-        if self.line.length > 1:
+        if self.queue.length > 1:
             # Those before it may wait for slots that this one need not wait for: those that are kept for its pool.
-            self.line.serve(place, now, room)
-        if self.phase is QUEUED and self.service_class is not _BATCH and self.rooms.preempt_batch:
+            self.queue.serve(place, now, room)
+        if self.phase is QUEUED and self.service_class is not _BATCH and self.deps.preempt_batch:
             self._displace_batch(now)
 
     def _queue(self, now: float) -> None:
         self._stand(now)
-        self.line.join(self, now)
-        self.phase, self.waiting = QUEUED, self.line.length
+        self.queue.enqueue(self, now)
+        self.phase, self.waiting = QUEUED, self.queue.length
 
     def _stand(self, now: float) -> None:
         """What the line wants to know."""
-        demand, longest = self.demand, now + self.rooms.rules.max_wait_seconds
+        demand, longest = self.demand, now + self.deps.rules.max_wait_seconds
         self.queued_at, self.org_id = now, self.principal.org_id
         self.prompt_tokens, self.max_tokens = demand.prompt_tokens, demand.max_tokens
         self.cached_tokens = self.serving.cached_tokens(self.prefix)
@@ -80,7 +80,7 @@ class Queued(ending.Trail):
         found = self.serving.place(self.pools, self.excluded, self.prefix)
         if found is None:
             return False
-        self.meter.queue_seconds += self.rooms.monotonic() - self.queued_at
+        self.meter.queue_seconds += self.deps.monotonic() - self.queued_at
         self._send(found[0], found[1])
         return True
 
@@ -94,7 +94,7 @@ class Queued(ending.Trail):
 
     def _displace_batch(self, now: float) -> None:
         """Of the batch requests that have not answered yet and are where this one could be, the newest goes back in line."""
-        for other in reversed(list(self.rooms.batch.get(self.serving, ()))):
+        for other in reversed(list(self.deps.batch.get(self.serving, ()))):
             if other.preempt_for(self.pools, self.excluded, now):
                 return
 
@@ -107,15 +107,15 @@ class Queued(ending.Trail):
             return False
         exchange.cancel()
         attempt.over = True
-        attempt.burden.lift()
+        attempt.load.release()
         self.attempt = self.exchange = None
         self.preemptions += 1
         self.phase = QUEUED
         self._stand(now)
         # Whom it makes room for first: standing in line already, it might be its own successor.
-        self.line.serve(place, now, room)
-        self.line.rejoin(self)
-        self.line.serve(place, now, room)
+        self.queue.serve(place, now, room)
+        self.queue.requeue(self)
+        self.queue.serve(place, now, room)
         return True
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 
-class Sample(IntEnum):
+class LatencyKind(IntEnum):
     """What was timed; samples of one kind are compared with their own kind alone. Never a total latency: that grows with the answer."""
 
     FIRST_TOKEN = 0
@@ -49,7 +49,7 @@ class AdaptiveLimit:
         self._seen = [0, 0, 0]
         self.value = float(most)
 
-    def note(self, kind: Sample, seconds_per_token: float, in_flight: int) -> None:
+    def note(self, kind: LatencyKind, seconds_per_token: float, in_flight: int) -> None:
         """A request was served at this pace while `in_flight` requests, itself included, were at the worker."""
         if in_flight * 2 < self.value:
             return
@@ -69,7 +69,7 @@ class AdaptiveLimit:
     @property
     def reading_seconds(self) -> float:
         """To the first token, for each uncached token of a prompt, as it was of late; 0: not known."""
-        return self._short[Sample.FIRST_TOKEN]
+        return self._short[LatencyKind.FIRST_TOKEN]
 
     def refused(self, in_flight: int) -> None:
         """The worker said that it is full: it can bear less than what it has."""

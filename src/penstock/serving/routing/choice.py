@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from penstock.domain.policy import Policy
-from penstock.serving.routing.policies import POLICIES
-from penstock.serving.routing.policies import Policy as Chooser
+from penstock.serving.routing.policies import POLICIES, BalancingPolicy
 
 DEFAULT = "power_of_two"
 
@@ -27,13 +26,13 @@ class PolicyNames:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PolicyChoice:
     """One model's policies, with their names."""
 
     name: str
-    policy: Chooser
+    policy: BalancingPolicy
     shadow_name: str = ""
-    shadow: Chooser | None = None
+    shadow: BalancingPolicy | None = None
     labels: tuple[str, str, str] = field(init=False)
     """The policy's name, what it compares, and its shadow's name."""
 
@@ -41,7 +40,7 @@ class Choice:
         object.__setattr__(self, "labels", (self.name, self.policy.measure, self.shadow_name))
 
 
-class Policies:
+class RoutingPolicies:
     """Makes them: each model has its own, as a policy may remember whose turn it is."""
 
     def __init__(self, random: Random, names: PolicyNames | None = None) -> None:
@@ -74,14 +73,14 @@ class Policies:
         shadow = routing.shadow or names.shadow_by_model.get(model, names.shadow)
         return self._set.get(model, (name, shadow))
 
-    def choice(self, model: str) -> Choice:
+    def choice(self, model: str) -> PolicyChoice:
         """Fresh ones, by the model's names. Raises UnknownMember."""
         name, shadow = self.names(model)
-        policy: Chooser = self._make(name)
+        policy: BalancingPolicy = self._make(name)
         if not shadow or shadow == name:
-            return Choice(name, policy)
-        return Choice(name, policy, shadow, self._make(shadow))
+            return PolicyChoice(name, policy)
+        return PolicyChoice(name, policy, shadow, self._make(shadow))
 
-    def _make(self, name: str) -> Chooser:
+    def _make(self, name: str) -> BalancingPolicy:
         # A generator of its own: what a shadow draws must not change what the policy draws.
         return POLICIES.member(name)(Random(self._random.getrandbits(64)))

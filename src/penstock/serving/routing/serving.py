@@ -5,9 +5,9 @@ from typing import Final
 
 from penstock.domain.outcome import RoutingSnapshot
 from penstock.domain.principal import Pool
-from penstock.serving.routing.choice import Choice
+from penstock.serving.routing.choice import PolicyChoice
 from penstock.serving.routing.member import Member
-from penstock.serving.routing.policies import Policy
+from penstock.serving.routing.policies import BalancingPolicy
 from penstock.serving.routing.prefix import NO_PREFIX, NOTHING_CACHED, Prefix, PrefixTable
 
 MOST_SEEN: Final = 8
@@ -22,7 +22,7 @@ class Serving:
     A worker that is dedicated to a pool takes that pool's requests alone, and all of its slots are theirs.
     """
 
-    def __init__(self, model: str, choice: Choice, priority_reserve: float, overflow_reserve: float) -> None:
+    def __init__(self, model: str, choice: PolicyChoice, priority_reserve: float, overflow_reserve: float) -> None:
         self.model = model
         self.prefixes = PrefixTable()
         self._shared: list[Member] = []
@@ -44,7 +44,7 @@ class Serving:
         self.follow(choice)
         self.reserve(priority_reserve, overflow_reserve)
 
-    def follow(self, choice: Choice) -> None:
+    def follow(self, choice: PolicyChoice) -> None:
         """Choose by another policy from now on."""
         self.choice = choice
         self._choose = choice.policy.choose
@@ -105,7 +105,7 @@ class Serving:
         self.snapshot = RoutingSnapshot(choice.labels, other, candidates, numbers, count, cached)
 
     def _ask_shadow(
-        self, shadow: Policy, candidates: list[Member], chosen: Member, excluded: frozenset[str], cached: Mapping[str, int]
+        self, shadow: BalancingPolicy, candidates: list[Member], chosen: Member, excluded: frozenset[str], cached: Mapping[str, int]
     ) -> str:
         other = shadow.choose(candidates, excluded, cached)
         if other is chosen:

@@ -8,7 +8,7 @@ from penstock.domain.principal import ServiceClass
 
 
 @dataclass(frozen=True)
-class LineRules:
+class QueueRules:
     weights: Mapping[ServiceClass, int] = field(default_factory=lambda: {each: one.weight for each, one in CLASSES.items()})
     bounds: Mapping[ServiceClass, int] = field(default_factory=lambda: {each: one.bound for each, one in CLASSES.items()})
     """The most that may wait, of each class."""
@@ -20,8 +20,8 @@ class LineRules:
     shedding: Shedding = Shedding()
 
     @staticmethod
-    def of(policy: Policy) -> "LineRules":
-        return LineRules(
+    def of(policy: Policy) -> "QueueRules":
+        return QueueRules(
             {each: one.weight for each, one in policy.classes.items()},
             {each: one.bound for each, one in policy.classes.items()},
             {each: one.patience_seconds for each, one in policy.classes.items()},
@@ -34,5 +34,5 @@ class LineRules:
         return min(self.shedding.batch_factor * float(saturation**self.shedding.batch_exponent), 1.0)
 
 
-RULES = LineRules()
+RULES = QueueRules()
 """Those of a new installation."""

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Set
 
 from penstock.serving.scheduling.heap import Heap
-from penstock.serving.scheduling.waiting import Lane, Standing
+from penstock.serving.scheduling.queue_entry import QueueEntry, SlotGroup
 
 PROMPT_WEIGHT, COMPLETION_WEIGHT = 1, 2
 STEP_TOKENS = 32
@@ -27,9 +27,9 @@ class Tenant:
         self.running = 0
         """Charged and not settled."""
         self.tokens = 0
-        self.waiting: dict[Standing, None] = {}
+        self.waiting: dict[QueueEntry, None] = {}
         """In the order of their arrival."""
-        self.queues: dict[Lane, Heap[Standing]] = {}
+        self.queues: dict[SlotGroup, Heap[QueueEntry]] = {}
         """Earliest deadline first."""
 
 
@@ -42,9 +42,9 @@ class Tenants:
         self.weights = weights
         """Of organisations; may be replaced at any time."""
         self._known: dict[str, Tenant] = {}
-        self._arrivals: dict[Lane, OrderedDict[Standing, None]] = {}
+        self._arrivals: dict[SlotGroup, OrderedDict[QueueEntry, None]] = {}
         """In the order in which they came, so in the order in which they will have waited too long."""
-        self._ranks: dict[Lane, Heap[Tenant]] = {}
+        self._ranks: dict[SlotGroup, Heap[Tenant]] = {}
         """For each lane the tenants with somebody in it, by counter."""
         self._by_length: list[dict[Tenant, None]] = [{}]
         """Tenants by how many of theirs wait; the last one is not empty while anybody waits."""
@@ -52,54 +52,54 @@ class Tenants:
         """Neither waiting nor running, remembered until the others have caught up."""
         self._level = 0
         """The counter of whoever was last alone in line."""
-        self.head: Standing | None = None
+        self.head: QueueEntry | None = None
         """What `first` said of all lanes, while nothing has changed."""
         self._waiting_tenants = 0
 
     # in and out
 
-    def add(self, standing: Standing) -> None:
+    def add(self, entry: QueueEntry) -> None:
         self.head = None
-        tenant = self._known.get(standing.org_id)
+        tenant = self._known.get(entry.org_id)
         if tenant is None:
-            tenant = self._known[standing.org_id] = Tenant(standing.org_id)
+            tenant = self._known[entry.org_id] = Tenant(entry.org_id)
         if not tenant.waiting:
             tenant.counter = max(tenant.counter, self._least())
-            tenant.active_since = standing.number
+            tenant.active_since = entry.number
             self._idle.discard(tenant)
             self._waiting_tenants += 1
-        lane = standing.lane
-        queue = tenant.queues.get(lane)
+        group = entry.group
+        queue = tenant.queues.get(group)
         if queue is None:
-            queue = tenant.queues[lane] = Heap()
-            rank = self._ranks.get(lane)
+            queue = tenant.queues[group] = Heap()
+            rank = self._ranks.get(group)
             if rank is None:
-                rank = self._ranks[lane] = Heap()
+                rank = self._ranks[group] = Heap()
             rank.put(tenant, (tenant.counter, tenant.active_since))
-        queue.put(standing, (standing.give_up_at, standing.number))
-        arrivals = self._arrivals.get(lane)
+        queue.put(entry, (entry.give_up_at, entry.number))
+        arrivals = self._arrivals.get(group)
         if arrivals is None:
-            arrivals = self._arrivals[lane] = OrderedDict()
-        arrivals[standing] = None
+            arrivals = self._arrivals[group] = OrderedDict()
+        arrivals[entry] = None
         count = len(tenant.waiting)
-        tenant.waiting[standing] = None
+        tenant.waiting[entry] = None
         self._move(tenant, count, count + 1)
         self.length += 1
-        self.tokens += standing.cost
-        tenant.tokens += standing.cost
+        self.tokens += entry.cost
+        tenant.tokens += entry.cost
 
-    def remove(self, standing: Standing) -> None:
-        tenant = self._known[standing.org_id]
-        self._extract(tenant, standing)
+    def remove(self, entry: QueueEntry) -> None:
+        tenant = self._known[entry.org_id]
+        self._extract(tenant, entry)
         self._forget(tenant)
 
-    def take(self, standing: Standing) -> "Charge":
+    def take(self, entry: QueueEntry) -> "Charge":
         """Let it go to a worker, at its tenant's expense."""
-        tenant = self._known[standing.org_id]
-        self._extract(tenant, standing)
+        tenant = self._known[entry.org_id]
+        self._extract(tenant, entry)
         tenant.running += 1
-        weight = self.weights.get(standing.org_id, 1.0) if self.weights else 1.0
-        charge = Charge(self, tenant, standing.service, weight)
+        weight = self.weights.get(entry.org_id, 1.0) if self.weights else 1.0
+        charge = Charge(self, tenant, entry.service, weight)
         self.count(tenant, charge.charged)
         return charge
 
@@ -114,22 +114,22 @@ class Tenants:
     def count(self, tenant: Tenant, amount: int) -> None:
         self.head = None
         tenant.counter += amount
-        for lane in tenant.queues:
-            self._ranks[lane].put(tenant, (tenant.counter, tenant.active_since))
+        for group in tenant.queues:
+            self._ranks[group].put(tenant, (tenant.counter, tenant.active_since))
 
     # who
 
-    def first(self, blocked: Set[Lane]) -> Standing | None:
+    def first(self, blocked: Set[SlotGroup]) -> QueueEntry | None:
         """The next of those that are in other lanes."""
-        best: Standing | None = None
+        best: QueueEntry | None = None
         least = 0
-        for lane, rank in self._ranks.items():
-            if (blocked and lane in blocked) or (tenant := rank.first()) is None:
+        for group, rank in self._ranks.items():
+            if (blocked and group in blocked) or (tenant := rank.first()) is None:
                 continue
             counter = tenant.counter
             if best is not None and counter > least:
                 continue
-            head = tenant.queues[lane].first()
+            head = tenant.queues[group].first()
             assert head is not None
             if best is None or counter < least or (head.give_up_at, head.number) < (best.give_up_at, best.number):
                 best, least = head, counter
@@ -137,15 +137,15 @@ class Tenants:
             self.head = best
         return best
 
-    def oldest(self) -> Iterator[Standing]:
+    def oldest(self) -> Iterator[QueueEntry]:
         """Of each lane who came first."""
         return (next(iter(arrivals)) for arrivals in self._arrivals.values())
 
-    def oldest_beside(self, standing: Standing) -> Standing:
+    def oldest_beside(self, entry: QueueEntry) -> QueueEntry:
         """The first that came of the same tenant."""
-        return next(iter(self._known[standing.org_id].waiting))
+        return next(iter(self._known[entry.org_id].waiting))
 
-    def expendable(self, org_id: str) -> Standing | None:
+    def expendable(self, org_id: str) -> QueueEntry | None:
         """The latest of the tenant with most in line, when even without it that one has no less than `org_id` would have."""
         most, own = len(self._by_length) - 1, self._known.get(org_id)
         if most - 1 < (len(own.waiting) if own else 0) + 1:
@@ -163,17 +163,17 @@ class Tenants:
             return 0
         return min(self.tokens, tenant.tokens * self._waiting_tenants)
 
-    def behind(self) -> Iterator[tuple[Standing, int]]:
+    def behind(self) -> Iterator[tuple[QueueEntry, int]]:
         """Everybody but the next of each tenant, with about how many tokens of the class go before; who was taken out since the last one
         was asked for goes before nobody.
         """
         for tenant in list(self._known.values()):
             before = 0
-            for standing in sorted(tenant.waiting, key=_by_deadline):
+            for entry in sorted(tenant.waiting, key=_by_deadline):
                 if before:
-                    yield standing, min(self.tokens, before * self._waiting_tenants)
-                if standing in tenant.waiting:
-                    before += standing.cost
+                    yield entry, min(self.tokens, before * self._waiting_tenants)
+                if entry in tenant.waiting:
+                    before += entry.cost
 
     @property
     def counters(self) -> dict[str, int]:
@@ -182,27 +182,27 @@ class Tenants:
 
     # inside
 
-    def _extract(self, tenant: Tenant, standing: Standing) -> None:
+    def _extract(self, tenant: Tenant, entry: QueueEntry) -> None:
         self.head = None
         if self.length == 1:
             self._level = tenant.counter
-        lane = standing.lane
-        if tenant.queues[lane].discard(standing):
-            del tenant.queues[lane]
-            if self._ranks[lane].discard(tenant):
-                del self._ranks[lane]
-        arrivals = self._arrivals[lane]
-        del arrivals[standing]
+        group = entry.group
+        if tenant.queues[group].discard(entry):
+            del tenant.queues[group]
+            if self._ranks[group].discard(tenant):
+                del self._ranks[group]
+        arrivals = self._arrivals[group]
+        del arrivals[entry]
         if not arrivals:
-            del self._arrivals[lane]
-        del tenant.waiting[standing]
+            del self._arrivals[group]
+        del tenant.waiting[entry]
         count = len(tenant.waiting)
         self._move(tenant, count + 1, count)
         if not count:
             self._waiting_tenants -= 1
         self.length -= 1
-        self.tokens -= standing.cost
-        tenant.tokens -= standing.cost
+        self.tokens -= entry.cost
+        tenant.tokens -= entry.cost
 
     def _move(self, tenant: Tenant, before: int, after: int) -> None:
         """Its length has changed by one."""
@@ -237,8 +237,8 @@ class Tenants:
             del self._known[oldest.org_id]
 
 
-def _by_deadline(standing: Standing) -> tuple[float, int]:
-    return standing.give_up_at, standing.number
+def _by_deadline(entry: QueueEntry) -> tuple[float, int]:
+    return entry.give_up_at, entry.number
 
 
 class Charge:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from penstock.serving.routing.choice import Choice
+from penstock.serving.routing.choice import PolicyChoice
 from penstock.serving.routing.member import Member
-from penstock.serving.routing.policies import Policy
+from penstock.serving.routing.policies import BalancingPolicy
 from penstock.serving.routing.prefix import NOTHING_CACHED
 from penstock.simulation.rehearsal.agenda import Agenda
 from penstock.simulation.rehearsal.world import World
@@ -17,7 +17,7 @@ class Stale:
     wants_prefix: ClassVar[bool] = False
     measure: ClassVar[str] = "old loads"
 
-    def __init__(self, policy: Policy, agenda: Agenda, seconds: float) -> None:
+    def __init__(self, policy: BalancingPolicy, agenda: Agenda, seconds: float) -> None:
         self._policy = policy
         self._now = agenda.monotonic
         self._seconds = seconds
@@ -49,7 +49,7 @@ class Watched:
     wants_prefix: ClassVar[bool] = True
     measure: ClassVar[str] = "as the policy's own"
 
-    def __init__(self, policy: Policy, see: Callable[[Member, Sequence[Member]], None]) -> None:
+    def __init__(self, policy: BalancingPolicy, see: Callable[[Member, Sequence[Member]], None]) -> None:
         self._policy = policy
         self._see = see
 
@@ -62,9 +62,9 @@ class Watched:
 
 def make_stale(world: World, seconds: float) -> None:
     choice = world.serving.choice
-    world.serving.follow(Choice(choice.name, Stale(choice.policy, world.agenda, seconds)))
+    world.serving.follow(PolicyChoice(choice.name, Stale(choice.policy, world.agenda, seconds)))
 
 
 def watch(world: World, see: Callable[[Member, Sequence[Member]], None]) -> None:
     choice = world.serving.choice
-    world.serving.follow(Choice(choice.name, Watched(choice.policy, see)))
+    world.serving.follow(PolicyChoice(choice.name, Watched(choice.policy, see)))

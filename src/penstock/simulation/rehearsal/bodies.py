@@ -3,7 +3,7 @@
 from functools import lru_cache
 from random import Random
 
-from penstock.simulation.rehearsal.traffic import Ask
+from penstock.simulation.rehearsal.traffic import PlannedRequest
 from penstock.simulation.tokens import VOCABULARY
 
 MODEL = "rehearsed"
@@ -16,7 +16,7 @@ _FRAME_BYTES = 18
 """What the estimate of a prompt adds to its text: the message's template and the quotes."""
 
 
-def body(number: int, ask: Ask, random: Random) -> bytes:
+def body(number: int, ask: PlannedRequest, random: Random) -> bytes:
     """The gateway's estimate of its prompt is `ask.prompt_tokens`; but for the shared beginning it is like no other."""
     shared = _beginning(ask.prefix, ask.prefix_tokens)
     wanted = max(_BYTES_PER_TOKEN * ask.prompt_tokens - _FRAME_BYTES - len(shared), 12)

@@ -42,7 +42,7 @@ class Deployment:
         self.drained = 0
         self.cut_off = 0
         """Requests that a replica still had when it went."""
-        world.fleet.stretch(MODEL)
+        world.fleet.set_elastic(MODEL)
         for _ in range(spec.first):
             self._serve(self._begin())
         world.agenda.every(DECIDE_SECONDS, self._decide)
@@ -84,7 +84,7 @@ class Deployment:
         for name, state in self._states.items():
             member = fleet.member(name)
             replicas.append(Replica(name, state, None if member is None else member.outstanding_tokens))
-        return Observation(replicas, self._world.line.demand(self._world.serving.average_output))
+        return Observation(replicas, self._world.queue.demand(self._world.serving.average_output))
 
     def _note(self, plan: Plan) -> None:
         ready = sum(state is ReplicaState.READY for state in self._states.values())

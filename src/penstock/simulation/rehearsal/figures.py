@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from penstock.domain.principal import ServiceClass
-from penstock.simulation.rehearsal.outcomes import Result
+from penstock.simulation.rehearsal.outcomes import RequestResult
 
 _T_95 = (
     12.706,
@@ -76,19 +76,19 @@ def quantile(values: Iterable[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
 
 
-def first_token(results: Iterable[Result], share: float) -> float:
+def first_token(results: Iterable[RequestResult], share: float) -> float:
     return quantile((one.first_token_seconds for one in results if one.completed and one.first_token_seconds is not None), share)
 
 
-def completion(results: Iterable[Result], share: float) -> float:
+def completion(results: Iterable[RequestResult], share: float) -> float:
     return quantile((one.seconds for one in results if one.completed and one.seconds is not None), share)
 
 
-def per_token(results: Iterable[Result], share: float) -> float:
+def per_token(results: Iterable[RequestResult], share: float) -> float:
     return quantile((seconds for one in results if (seconds := one.token_seconds) is not None), share)
 
 
-def served_well(one: Result) -> bool:
+def served_well(one: RequestResult) -> bool:
     """It met what its class promises, both to the first token and between two."""
     if not one.completed or one.first_token_seconds is None:
         return False
@@ -97,17 +97,17 @@ def served_well(one: Result) -> bool:
     return one.first_token_seconds <= objective.first_token_seconds and (between is None or between <= objective.token_seconds)
 
 
-def goodput(results: Iterable[Result], start: float, end: float) -> float:
+def goodput(results: Iterable[RequestResult], start: float, end: float) -> float:
     """Requests a second that were served well, of those that came between `start` and `end`."""
     return sum(1 for one in results if start <= one.ask.at < end and served_well(one)) / (end - start)
 
 
-def share(results: Sequence[Result], which: Callable[[Result], bool]) -> float:
+def share(results: Sequence[RequestResult], which: Callable[[RequestResult], bool]) -> float:
     """nan when there are none."""
     return sum(map(which, results)) / len(results) if results else math.nan
 
 
-def of_class(results: Iterable[Result], service_class: ServiceClass) -> list[Result]:
+def of_class(results: Iterable[RequestResult], service_class: ServiceClass) -> list[RequestResult]:
     return [one for one in results if one.ask.service_class is service_class]
 
 
@@ -117,7 +117,7 @@ def jain(amounts: Sequence[float]) -> float:
     return square / (len(amounts) * math.fsum(amount * amount for amount in amounts)) if square else 1.0
 
 
-def by_class(results: Sequence[Result], start: float, end: float) -> dict[str, float]:
+def by_class(results: Sequence[RequestResult], start: float, end: float) -> dict[str, float]:
     """The figures of every class that asked, by `<class> <figure>`."""
     counted = [one for one in results if start <= one.ask.at < end]
     figures: dict[str, float] = {}

@@ -9,8 +9,8 @@ from penstock.domain.workers import ModelOffer, WorkerKind, WorkerRecord
 from penstock.simulation.prefix_cache import PrefixCache
 from penstock.simulation.rehearsal.agenda import Agenda
 from penstock.simulation.rehearsal.bodies import MODEL
-from penstock.simulation.rehearsal.traffic import Ask
-from penstock.simulation.replica import Replica, Speed
+from penstock.simulation.rehearsal.traffic import PlannedRequest
+from penstock.simulation.replica import SimulatedReplica, Speed
 
 _CONNECT_SECONDS = 0.001
 _FIRST_BYTE_SECONDS = 60.0
@@ -35,11 +35,11 @@ class MachineSpec:
 
 
 class Job:
-    """One request at one machine. Implements `domain.ports.Exchange`."""
+    """One request at one machine. Implements `domain.ports.UpstreamCall`."""
 
     __slots__ = ("ask", "cached", "machine", "over", "sink", "told")
 
-    def __init__(self, machine: "Machine", ask: Ask, sink: ResponseSink) -> None:
+    def __init__(self, machine: "Machine", ask: PlannedRequest, sink: ResponseSink) -> None:
         self.machine = machine
         self.ask = ask
         self.sink = sink
@@ -77,7 +77,7 @@ class Machine:
         agenda.every(spec.news_seconds, self._news)
 
     def _start(self) -> None:
-        self.replica: Replica[Job] = Replica(self.spec.speed)
+        self.replica: SimulatedReplica[Job] = SimulatedReplica(self.spec.speed)
         self._prefixes = PrefixCache(self.spec.prefix_cache_tokens)
 
     # faults
@@ -106,7 +106,7 @@ class Machine:
     def idle(self) -> bool:
         return not self._jobs
 
-    def under_way(self) -> Iterator[tuple[Ask, int]]:
+    def under_way(self) -> Iterator[tuple[PlannedRequest, int]]:
         """What it works on, and the tokens that each has until now."""
         self._catch_up()
         for job in self._jobs:
@@ -115,7 +115,7 @@ class Machine:
 
     # requests
 
-    def take(self, ask: Ask, sink: ResponseSink) -> Job:
+    def take(self, ask: PlannedRequest, sink: ResponseSink) -> Job:
         """A request arrives. A machine that is down refuses it, one that hangs never answers; part of the prompt may be in its cache."""
         self.requests += 1
         job = Job(self, ask, sink)
@@ -199,7 +199,7 @@ class Machine:
 class Machines:
     """Implements `domain.ports.Transport`. `asked`: what the request of that id asks for."""
 
-    def __init__(self, asked: Callable[[str], Ask]) -> None:
+    def __init__(self, asked: Callable[[str], PlannedRequest]) -> None:
         self._asked = asked
         self._machines: dict[str, Machine] = {}
         self.sent = 0

@@ -7,17 +7,17 @@ from penstock.domain.clock import Clock
 from penstock.domain.errors import PenstockError
 from penstock.domain.outcome import RequestOutcome
 from penstock.domain.usage import Outcome, UsageRecord
-from penstock.simulation.rehearsal.traffic import Ask
+from penstock.simulation.rehearsal.traffic import PlannedRequest
 from penstock.wire.sse import KEEPALIVE
 
 _CODE = re.compile(rb'"code":\s*"(\w+)"')
 
 
 @dataclass(slots=True)
-class Result:
+class RequestResult:
     """One request. Seconds; None: it did not come so far."""
 
-    ask: Ask
+    ask: PlannedRequest
     status: int = 0
     """0: nobody had answered when the rehearsal ended."""
     code: str = ""
@@ -53,7 +53,7 @@ class NotedReply:
 
     __slots__ = ("_now", "_started", "result")
 
-    def __init__(self, result: Result, started: float, clock: Clock) -> None:
+    def __init__(self, result: RequestResult, started: float, clock: Clock) -> None:
         self.result = result
         self._started = started
         self._now = clock.monotonic
@@ -88,7 +88,7 @@ class NotedReply:
 class NotedJournal:
     """Implements `domain.ports.UsageJournal`: the records of this rehearsal, by request."""
 
-    def __init__(self, results: dict[str, Result]) -> None:
+    def __init__(self, results: dict[str, RequestResult]) -> None:
         self._results = results
         self.records = 0
 
@@ -107,7 +107,7 @@ class NotedJournal:
 
 
 class Unobserved:
-    """Implements `pipeline.rooms.Observer`; what it would count is counted from the results."""
+    """Implements `pipeline.collaborators.Observer`; what it would count is counted from the results."""
 
     def record_outcome(self, outcome: RequestOutcome) -> None: ...
 

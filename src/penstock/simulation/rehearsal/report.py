@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from penstock.simulation.rehearsal import chart
 from penstock.simulation.rehearsal.figures import Interval
-from penstock.simulation.rehearsal.verdict import Check, Finding
+from penstock.simulation.rehearsal.verdict import PassLineCheck, ScenarioFinding
 
 _HEAD = """# Rehearsals
 
@@ -23,7 +23,7 @@ product on real hardware**: a simulated worker is a prefill rate, a step of a + 
 """
 
 
-def page(findings: Sequence[Finding], command: str) -> tuple[str, dict[str, str]]:
+def page(findings: Sequence[ScenarioFinding], command: str) -> tuple[str, dict[str, str]]:
     """The page in Markdown, and its plots by the name of their file."""
     checks = [check for finding in findings for check in finding.checks]
     plots = {f"{finding.scenario.name}.svg": drawn for finding in findings if (drawn := _plot(finding))}
@@ -31,12 +31,12 @@ def page(findings: Sequence[Finding], command: str) -> tuple[str, dict[str, str]
     return head + "".join(_section(finding, plots) for finding in findings), plots
 
 
-def _row(check: Check) -> str:
+def _row(check: PassLineCheck) -> str:
     half = f" ± {check.found.half:.2g}" if check.found.half else ""
     return f"| {check.name} | {check.required} | {number(check.measured)}{half} | {'passed' if check.passed else '**FAILED**'} |"
 
 
-def _section(finding: Finding, plots: Mapping[str, str]) -> str:
+def _section(finding: ScenarioFinding, plots: Mapping[str, str]) -> str:
     scenario = finding.scenario
     picture = f"\n![{scenario.title}](rehearsals/{scenario.name}.svg)\n" if f"{scenario.name}.svg" in plots else ""
     rows = "\n".join(f"| {name} | {number(found.mean)} | {found.half:.2g} |" for name, found in finding.figures.items())
@@ -54,7 +54,7 @@ def number(value: float) -> str:
 _GROUPS = ("TTFT p99 s, ", "hit rate, ", "goodput req/s, ", "others' completion p99 s, ", "oldest wait s, ")
 
 
-def _plot(finding: Finding) -> str:
+def _plot(finding: ScenarioFinding) -> str:
     if finding.scenario.draw is not None:
         return finding.scenario.draw()
     if finding.scenario.name == "overload":

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from penstock.simulation.rehearsal.scenarios import faults, limits, overload, placing, scaling, sharing, traces
-from penstock.simulation.rehearsal.traffic import Ask
-from penstock.simulation.rehearsal.verdict import Finding, Scenario, rehearse
+from penstock.simulation.rehearsal.traffic import PlannedRequest
+from penstock.simulation.rehearsal.verdict import Scenario, ScenarioFinding, rehearse
 
 SEEDS = tuple(range(1, 21))
 
 
-def scenarios(trace: Sequence[Ask] = ()) -> tuple[Scenario, ...]:
+def scenarios(trace: Sequence[PlannedRequest] = ()) -> tuple[Scenario, ...]:
     """`trace`: a production trace for the scenario that replays one."""
     return (
         placing.MIXED_LENGTHS,
@@ -39,7 +39,7 @@ class UnknownScenario(ValueError):
     """The message lists those that exist."""
 
 
-def chosen(names: Sequence[str], trace: Sequence[Ask] = ()) -> tuple[Scenario, ...]:
+def chosen(names: Sequence[str], trace: Sequence[PlannedRequest] = ()) -> tuple[Scenario, ...]:
     """`all`, or scenarios by name. Raises UnknownScenario."""
     known = {one.name: one for one in scenarios(trace)}
     if "all" in names:
@@ -56,7 +56,7 @@ def run(
     brief: bool,
     jobs: int = 1,
     begin: Callable[[Scenario], None] = lambda one: None,
-) -> Iterator[Finding]:
+) -> Iterator[ScenarioFinding]:
     """One after the other, the seeds of each in `jobs` processes; `begin` hears which is next."""
     for one in wanted:
         begin(one)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from penstock.domain.principal import ServiceClass
-from penstock.simulation.rehearsal.traffic import Ask, Shape, at_most
+from penstock.simulation.rehearsal.traffic import PlannedRequest, Shape, at_most
 
 _AZURE = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 
@@ -15,7 +15,7 @@ class UnreadableTrace(ValueError):
     """The message names the line and what is wrong with it."""
 
 
-def azure(lines: Iterable[str]) -> list[Ask]:
+def azure(lines: Iterable[str]) -> list[PlannedRequest]:
     """Azure's LLM inference trace 2023 (Patel et al., "Splitwise", ISCA 2024): a moment, tokens of the prompt, tokens of the answer.
 
     Raises UnreadableTrace.
@@ -32,10 +32,10 @@ def azure(lines: Iterable[str]) -> list[Ask]:
         except (TypeError, ValueError) as error:
             raise UnreadableTrace(f"line {number}: {error}") from None
     found.sort()
-    return [Ask(at - found[0][0], shape.prompt_tokens, shape.output_tokens, at_most(shape.output_tokens)) for at, shape in found]
+    return [PlannedRequest(at - found[0][0], shape.prompt_tokens, shape.output_tokens, at_most(shape.output_tokens)) for at, shape in found]
 
 
-def usage_log(lines: Iterable[str]) -> list[Ask]:
+def usage_log(lines: Iterable[str]) -> list[PlannedRequest]:
     """One record of the ledger a line (`GET /api/usage/records`, or `penstock simulate --from-api`), as JSON.
 
     Read are `started_at` (Unix seconds), `prompt_tokens`, `completion_tokens`, `org_id`, `service_class` and `service_tier`; what was
@@ -46,7 +46,7 @@ def usage_log(lines: Iterable[str]) -> list[Ask]:
     return [ask._replace(at=started - start) for started, ask in found]
 
 
-def _records(lines: Iterable[str]) -> Iterator[tuple[float, Ask]]:
+def _records(lines: Iterable[str]) -> Iterator[tuple[float, PlannedRequest]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -56,7 +56,7 @@ def _records(lines: Iterable[str]) -> Iterator[tuple[float, Ask]]:
             tier = record.get("service_tier") or None
             yield (
                 float(record["started_at"]),
-                Ask(
+                PlannedRequest(
                     0.0,
                     max(int(record["prompt_tokens"]), 1),
                     output,
@@ -70,6 +70,6 @@ def _records(lines: Iterable[str]) -> Iterator[tuple[float, Ask]]:
             raise UnreadableTrace(f"line {number}: {error!r}") from None
 
 
-def part(given: list[Ask], seconds: float) -> list[Ask]:
+def part(given: list[PlannedRequest], seconds: float) -> list[PlannedRequest]:
     """The first so many seconds of it."""
     return [ask for ask in given if ask.at < seconds]

@@ -13,7 +13,7 @@ MIX: Mapping[ServiceClass, float] = {ServiceClass.ENTERPRISE: 0.1, ServiceClass.
 """Share of the requests of each class in ordinary traffic."""
 
 
-class Ask(NamedTuple):
+class PlannedRequest(NamedTuple):
     """One request. `at`: seconds after the start."""
 
     at: float
@@ -73,12 +73,12 @@ def steps(random: Random, rates: Sequence[tuple[float, float]]) -> Iterator[floa
         start += seconds
 
 
-def asks(moments: Iterable[float], draw: Callable[[], Shape], **fields: Any) -> list[Ask]:
+def asks(moments: Iterable[float], draw: Callable[[], Shape], **fields: Any) -> list[PlannedRequest]:
     """The client sets `max_tokens` to what its answer will be at most: its true length rounded up to a power of two, at least 64."""
-    made: list[Ask] = []
+    made: list[PlannedRequest] = []
     for at in moments:
         shape = draw()
-        made.append(Ask(at, shape.prompt_tokens, shape.output_tokens, at_most(shape.output_tokens))._replace(**fields))
+        made.append(PlannedRequest(at, shape.prompt_tokens, shape.output_tokens, at_most(shape.output_tokens))._replace(**fields))
     return made
 
 
@@ -86,7 +86,9 @@ def at_most(output_tokens: int) -> int:
     return max(64, 1 << (output_tokens - 1).bit_length())
 
 
-def of_classes(random: Random, given: Sequence[Ask], mix: Mapping[ServiceClass, float] = MIX, orgs: int = 8) -> list[Ask]:
+def of_classes(
+    random: Random, given: Sequence[PlannedRequest], mix: Mapping[ServiceClass, float] = MIX, orgs: int = 8
+) -> list[PlannedRequest]:
     """Each request gets a class by the shares in `mix`, and one of the class's organisations."""
     classes, shares = list(mix), list(mix.values())
     chosen = random.choices(classes, shares, k=len(given))
@@ -96,7 +98,9 @@ def of_classes(random: Random, given: Sequence[Ask], mix: Mapping[ServiceClass, 
     ]
 
 
-def zipf_prefixes(random: Random, given: Sequence[Ask], prefixes: int, exponent: float, prefix_tokens: int) -> list[Ask]:
+def zipf_prefixes(
+    random: Random, given: Sequence[PlannedRequest], prefixes: int, exponent: float, prefix_tokens: int
+) -> list[PlannedRequest]:
     """Each prompt begins with one of so many system prompts; the k-th of them is 1 / k^exponent as popular as the first."""
     weights = list(accumulate(1.0 / rank**exponent for rank in range(1, prefixes + 1)))
     chosen = random.choices(range(1, prefixes + 1), cum_weights=weights, k=len(given))
@@ -106,14 +110,14 @@ def zipf_prefixes(random: Random, given: Sequence[Ask], prefixes: int, exponent:
     ]
 
 
-def merged(*parts: Iterable[Ask]) -> list[Ask]:
+def merged(*parts: Iterable[PlannedRequest]) -> list[PlannedRequest]:
     return list(heapq.merge(*parts, key=lambda ask: ask.at))
 
 
-def scaled(given: Sequence[Ask], factor: float) -> list[Ask]:
+def scaled(given: Sequence[PlannedRequest], factor: float) -> list[PlannedRequest]:
     """The same requests, `factor` times as fast."""
     return [ask._replace(at=ask.at / factor) for ask in given]
 
 
-def work_tokens(given: Sequence[Ask]) -> int:
+def work_tokens(given: Sequence[PlannedRequest]) -> int:
     return sum(ask.prompt_tokens + ask.output_tokens for ask in given)

@@ -26,14 +26,14 @@ class PassLine:
     def required(self) -> str:
         return f"{self.sign} {self.bound:g}" + (" in every seed" if self.over == "every" else "")
 
-    def judge(self, figures: Mapping[str, Interval]) -> "Check":
+    def judge(self, figures: Mapping[str, Interval]) -> "PassLineCheck":
         found = figures[self.figure]
         measured = found.mean
         if self.over == "every":
             measured = found.worst if self.sign in {"<=", "<"} else found.least
             if self.sign == "=":
                 measured = max(found.worst, found.least, key=lambda value: abs(value - self.bound))
-        return Check(self.name, _MEETS[self.sign](measured, self.bound), measured, self.required, found)
+        return PassLineCheck(self.name, _MEETS[self.sign](measured, self.bound), measured, self.required, found)
 
 
 _MEETS: Mapping[str, Callable[[float, float], bool]] = {
@@ -46,7 +46,7 @@ _MEETS: Mapping[str, Callable[[float, float], bool]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class PassLineCheck:
     name: str
     passed: bool
     measured: float
@@ -75,21 +75,21 @@ class Scenario:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ScenarioFinding:
     """A scenario over all its seeds."""
 
     scenario: Scenario
     seeds: int
     figures: Mapping[str, Interval]
-    checks: tuple[Check, ...]
+    checks: tuple[PassLineCheck, ...]
 
 
-def rehearse(scenario: Scenario, seeds: Sequence[int], *, brief: bool = False, jobs: int = 1) -> Finding:
+def rehearse(scenario: Scenario, seeds: Sequence[int], *, brief: bool = False, jobs: int = 1) -> ScenarioFinding:
     """The seeds in so many processes."""
     measured = _measured(scenario, seeds, brief, min(jobs, len(seeds)))
     names = list(dict.fromkeys(name for one in measured for name in one))
     figures = {name: interval([one[name] for one in measured if not math.isnan(one.get(name, math.nan))] or [math.nan]) for name in names}
-    return Finding(scenario, len(seeds), figures, tuple(line.judge(figures) for line in scenario.lines))
+    return ScenarioFinding(scenario, len(seeds), figures, tuple(line.judge(figures) for line in scenario.lines))
 
 
 def _measured(scenario: Scenario, seeds: Sequence[int], brief: bool, jobs: int) -> list[Mapping[str, float]]:

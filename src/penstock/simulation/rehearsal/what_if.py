@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from penstock.domain.policy import Policy
 from penstock.simulation.rehearsal import figures
 from penstock.simulation.rehearsal.machine import MachineSpec
-from penstock.simulation.rehearsal.traffic import Ask
+from penstock.simulation.rehearsal.traffic import PlannedRequest
 from penstock.simulation.rehearsal.world import Setup, World
 from penstock.simulation.replica import Speed
 
@@ -25,13 +25,13 @@ class Workers:
         return tuple(MachineSpec(f"w{number}", self.speed, self.slots) for number in range(self.count))
 
 
-def compare(asks: Sequence[Ask], policies: Mapping[str, Policy], workers: Workers, seed: int = 1) -> dict[str, dict[str, float]]:
+def compare(asks: Sequence[PlannedRequest], policies: Mapping[str, Policy], workers: Workers, seed: int = 1) -> dict[str, dict[str, float]]:
     """By the policies' names, the figures of the replay."""
     seconds = asks[-1].at if asks else 0.0
     return {name: _replay(asks, policy, workers, seconds, seed) for name, policy in policies.items()}
 
 
-def _replay(asks: Sequence[Ask], policy: Policy, workers: Workers, seconds: float, seed: int) -> dict[str, float]:
+def _replay(asks: Sequence[PlannedRequest], policy: Policy, workers: Workers, seconds: float, seed: int) -> dict[str, float]:
     world = World(Setup(workers.specs(), policy=policy), seed)
     results = world.play(asks, seconds + _DRAIN_SECONDS)
     found = figures.by_class(results, 0.0, seconds + 1.0)

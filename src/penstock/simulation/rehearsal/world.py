@@ -14,19 +14,19 @@ from penstock.domain.principal import KeyActor, Plan, Principal, Scope, ServiceC
 from penstock.domain.workers import WorkerState
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.idempotency import IdempotentAnswers
-from penstock.serving.pipeline import Pipeline, PipelineRules, Rooms
+from penstock.serving.pipeline import Collaborators, Pipeline, PipelineRules
 from penstock.serving.pipeline.pipeline import TICK_SECONDS
 from penstock.serving.pipeline.policy import apply
-from penstock.serving.routing.choice import Policies, PolicyNames
-from penstock.serving.routing.fleet import Fleet, FleetRules
+from penstock.serving.routing.choice import PolicyNames, RoutingPolicies
 from penstock.serving.routing.retry_budget import RetryBudget
 from penstock.serving.routing.serving import Serving
-from penstock.serving.scheduling.line import Line
+from penstock.serving.routing.worker_set import RoutingRules, WorkerSet
+from penstock.serving.scheduling.request_queue import RequestQueue
 from penstock.simulation.rehearsal.agenda import Agenda
 from penstock.simulation.rehearsal.bodies import MODEL, body
 from penstock.simulation.rehearsal.machine import Machine, Machines, MachineSpec
-from penstock.simulation.rehearsal.outcomes import NotedJournal, NotedReply, Result, Unobserved
-from penstock.simulation.rehearsal.traffic import Ask
+from penstock.simulation.rehearsal.outcomes import NotedJournal, NotedReply, RequestResult, Unobserved
+from penstock.simulation.rehearsal.traffic import PlannedRequest
 from penstock.storage.state.memory import MemoryQuotas
 
 _ENDLESS = 10**12
@@ -42,7 +42,7 @@ class Setup:
     choose_by: str = "power_of_two"
     """A member of the family `routing/policies`, where the policy names none."""
     policy: Policy = field(default_factory=Policy)
-    fleet: FleetRules = field(default_factory=FleetRules)
+    fleet: RoutingRules = field(default_factory=RoutingRules)
     pipeline: PipelineRules = field(default_factory=PipelineRules)
     plans: Callable[[ServiceClass], Plan] = field(default=lambda each: plan(each))
     one_queue: bool = False
@@ -68,15 +68,15 @@ class World:
         self.agenda = agenda = Agenda()
         self.started = agenda.now
         self._random = Random(seed)
-        self.results: list[Result] = []
-        self._by_id: dict[str, Result] = {}
+        self.results: list[RequestResult] = []
+        self._by_id: dict[str, RequestResult] = {}
         self._principals: dict[tuple[str, ServiceClass], Principal] = {}
         self.transport = Machines(lambda request_id: self._by_id[request_id].ask)
         self.machines = {spec.name: Machine(spec, agenda) for spec in setup.machines}
-        self.fleet = Fleet(Policies(Random(seed + 1), PolicyNames(setup.choose_by)), setup.fleet, agenda)
-        self.rooms = Rooms(
+        self.fleet = WorkerSet(RoutingPolicies(Random(seed + 1), PolicyNames(setup.choose_by)), setup.fleet, agenda)
+        self.deps = Collaborators(
             gate=Gate(MemoryQuotas(agenda)),
-            fleet=self.fleet,
+            workers=self.fleet,
             catalogue=Catalogue(),
             transport=self.transport,
             journal=NotedJournal(self._by_id),
@@ -87,8 +87,8 @@ class World:
             retries=RetryBudget(),
             chance=Random(seed + 2).random,
         )
-        apply(setup.policy, self.rooms)
-        self.pipeline = Pipeline(self.rooms)
+        apply(setup.policy, self.deps)
+        self.pipeline = Pipeline(self.deps)
         for machine in self.machines.values():
             self.join(machine)
         agenda.every(TICK_SECONDS, self.pipeline.expire_and_keep_alive)
@@ -132,7 +132,7 @@ class World:
 
     # traffic
 
-    def play(self, asks: Sequence[Ask], until: float, stop: Callable[[], bool] = lambda: False) -> list[Result]:
+    def play(self, asks: Sequence[PlannedRequest], until: float, stop: Callable[[], bool] = lambda: False) -> list[RequestResult]:
         """Send what is asked for, let `until` seconds pass in all (or until `stop`), and say what became of it."""
         for ask in asks:
             self.agenda.at(self.started + ask.at, lambda ask=ask: self._send(ask))  # type: ignore[misc]  # bound now
@@ -141,10 +141,10 @@ class World:
             self.agenda.run(self.started + until, stop)
         return self.results
 
-    def _send(self, ask: Ask) -> None:
+    def _send(self, ask: PlannedRequest) -> None:
         number = len(self.results)
         request_id = f"req_{number}"
-        result = Result(ask)
+        result = RequestResult(ask)
         self.results.append(result)
         self._by_id[request_id] = result
         call = Call(request_id, Operation.CHAT, body(number, ask, self._random), ask.timeout_seconds)
@@ -152,7 +152,7 @@ class World:
         if self.setup.come_back and result.refused and result.retry_after_seconds is not None:
             self.agenda.after(result.retry_after_seconds, lambda: self._send(ask))
 
-    def _principal(self, ask: Ask) -> Principal:
+    def _principal(self, ask: PlannedRequest) -> Principal:
         org_id, each = ("everybody", ServiceClass.FREE) if self.setup.one_queue else (ask.org_id, ask.service_class)
         found = self._principals.get((org_id, each))
         if found is None:
@@ -170,8 +170,8 @@ class World:
         return serving
 
     @property
-    def line(self) -> Line:
-        return self.rooms.line(self.serving)
+    def queue(self) -> RequestQueue:
+        return self.deps.queue(self.serving)
 
     def state(self, name: str) -> WorkerState:
         member = self.fleet.member(name)
@@ -180,10 +180,10 @@ class World:
 
     def leaks(self) -> dict[str, float]:
         """What should be 0 when all is over, and is not."""
-        found: dict[str, float] = {"active": self.rooms.retries.active, "waiting": len(self.line)}
+        found: dict[str, float] = {"active": self.deps.retries.active, "waiting": len(self.queue)}
         for member in self.fleet.members():
             found |= {f"in flight at {member.id}": member.in_flight, f"tokens at {member.id}": member.outstanding_tokens}
         for each in ServiceClass:
-            found |= {f"{each.name} of {org}": count for org, count in self.line.counters(each).items()}
-            found[f"deficit of {each.name}"] = self.line.deficits[each]
+            found |= {f"{each.name} of {org}": count for org, count in self.queue.counters(each).items()}
+            found[f"deficit of {each.name}"] = self.queue.deficits[each]
         return {name: value for name, value in found.items() if value}

@@ -13,7 +13,7 @@ from penstock.domain.ids import RequestIds
 from penstock.domain.ports import Reply
 from penstock.domain.principal import Principal
 from penstock.edge.inference.connection import ConnectionLimits, PenstockConnection, connection_class
-from penstock.edge.inference.fastlane import Lane
+from penstock.edge.inference.fastlane import FastLane
 from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.keyring import KeyRing
 from tests.unit.net.memory import Wire
@@ -88,7 +88,9 @@ class MemoryConnection:
         self.wire = ClientWire()
         self.keys = KeyRing(self.people, SECRET_KEY, self.clock)
         addresses = AddressLimiter(self.clock, unauthenticated_per_minute=per_minute)
-        lane = Lane(self.inference, self.keys, addresses, RequestIds(), self.clock, max_body_bytes, 2 * max_body_bytes, self.wire.outbox)
+        lane = FastLane(
+            self.inference, self.keys, addresses, RequestIds(), self.clock, max_body_bytes, 2 * max_body_bytes, self.wire.outbox
+        )
         self.asgi_calls: list[str] = []
         bound = connection_class(lane, ConnectionLimits(**limits))
         config = Config(

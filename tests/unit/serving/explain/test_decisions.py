@@ -14,7 +14,7 @@ from tests.unit.serving.pipeline.memory import Bench
 
 
 def last(bench: Bench) -> Explanation:
-    (found,) = RingView(bench.rooms.decisions).latest(None, 1)
+    (found,) = RingView(bench.deps.decisions).latest(None, 1)
     return found
 
 
@@ -150,7 +150,7 @@ def test_the_shadow_is_asked_and_not_followed() -> None:
     for _ in range(4):
         bench.ask()
         bench.sent[-1].answer()
-    decisions = RingView(bench.rooms.decisions).latest(None, 10)
+    decisions = RingView(bench.deps.decisions).latest(None, 10)
     assert all(isinstance(each.shadow, ShadowChoice) for each in decisions)
     for each in decisions:
         assert each.shadow is not None
@@ -178,11 +178,11 @@ def test_prompts_that_begin_alike_go_to_the_same_worker() -> None:
 
 def test_the_ring_keeps_the_latest_and_no_more() -> None:
     bench = Bench(a=1)
-    bench.rooms.decisions = DecisionRing(3 * BYTES_PER_DECISION)
+    bench.deps.decisions = DecisionRing(3 * BYTES_PER_DECISION)
     for _ in range(5):
         bench.ask()
         bench.sent[-1].answer()
-    ring = bench.rooms.decisions
+    ring = bench.deps.decisions
     assert [each.request_id for each in ring.latest(None, 10)] == ["req_5", "req_4", "req_3"]
     assert ring.latest("another", 10) == []
     assert ring.find("req_1") is None
@@ -194,7 +194,7 @@ def test_the_ring_keeps_the_latest_and_no_more() -> None:
 def test_a_decision_takes_no_more_memory_than_is_reckoned_for_it() -> None:
     count, names = 300, {f"worker{number}": 64 for number in range(12)}
     bench = Bench(rules=PipelineRules(), **names)
-    bench.rooms.decisions = DecisionRing(count * BYTES_PER_DECISION)
+    bench.deps.decisions = DecisionRing(count * BYTES_PER_DECISION)
     bench.fleet.set_policy("m", "prefix_affinity", "least_requests")
 
     def ask() -> None:
@@ -215,13 +215,13 @@ def test_a_decision_takes_no_more_memory_than_is_reckoned_for_it() -> None:
         ask()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(bench.rooms.decisions) == count
+    assert len(bench.deps.decisions) == count
     assert 0 < (after - before) / (count - 50) < BYTES_PER_DECISION
 
 
 def test_the_sample_takes_each_once_and_the_telling_ones_first() -> None:
     bench = Bench(a=1)
-    sample = DecisionSample(bench.rooms.decisions, 1.0, 3, lambda: 0.5)
+    sample = DecisionSample(bench.deps.decisions, 1.0, 3, lambda: 0.5)
     for _ in range(3):
         bench.ask()
         bench.sent[-1].answer()
@@ -237,7 +237,7 @@ def test_the_sample_takes_each_once_and_the_telling_ones_first() -> None:
 def test_of_the_ordinary_ones_a_share() -> None:
     bench = Bench(a=1)
     draws = iter([0.5, 0.05, 0.9])
-    sample = DecisionSample(bench.rooms.decisions, 0.1, 20, lambda: next(draws))
+    sample = DecisionSample(bench.deps.decisions, 0.1, 20, lambda: next(draws))
     for _ in range(3):
         bench.ask()
         bench.sent[-1].answer()

@@ -12,17 +12,17 @@ from penstock.domain.clock import ManualClock
 from penstock.domain.errors import PenstockError
 from penstock.domain.inference import Operation
 from penstock.domain.outcome import RequestOutcome
-from penstock.domain.ports import Flight, ResponseSink, TransportFailure
+from penstock.domain.ports import InflightRequest, ResponseSink, TransportFailure
 from penstock.domain.principal import KeyActor, Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerRecord
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.idempotency import IdempotentAnswers
-from penstock.serving.pipeline import Pipeline, PipelineRules, Rooms
-from penstock.serving.routing.choice import Policies
-from penstock.serving.routing.fleet import Fleet, FleetRules
+from penstock.serving.pipeline import Collaborators, Pipeline, PipelineRules
+from penstock.serving.routing.choice import RoutingPolicies
 from penstock.serving.routing.health import HealthRules
 from penstock.serving.routing.retry_budget import RetryBudget
+from penstock.serving.routing.worker_set import RoutingRules, WorkerSet
 from penstock.storage.state import memory
 from tests.unit.serving.routing.members import worker
 
@@ -178,10 +178,12 @@ class Bench:
         self.journal = MemoryJournal()
         self.observed = Observed()
         health = HealthRules(eject_after=1000)
-        self.fleet = Fleet(Policies(Random(1)), FleetRules(health, priority_reserve=_reserve, overflow_reserve=_reserve), self.clock)
-        self.rooms = Rooms(
+        self.fleet = WorkerSet(
+            RoutingPolicies(Random(1)), RoutingRules(health, priority_reserve=_reserve, overflow_reserve=_reserve), self.clock
+        )
+        self.deps = Collaborators(
             gate=Gate(memory.MEMBER(self.clock)),
-            fleet=self.fleet,
+            workers=self.fleet,
             catalogue=Catalogue(),
             transport=self.transport,
             journal=self.journal,
@@ -191,7 +193,7 @@ class Bench:
             rules=rules or PipelineRules(),
             retries=RetryBudget(),
         )
-        self.pipeline = Pipeline(self.rooms)
+        self.pipeline = Pipeline(self.deps)
         self.principal = Principal("org", KeyActor("key"), PLAN, frozenset({Scope.INFERENCE}))
         self._number = 0
         for name, count in slots.items():
@@ -208,7 +210,7 @@ class Bench:
         timeout: float | None = None,
         service_class: ServiceClass | None = None,
         **fields: Any,
-    ) -> tuple[Flight, MemoryReply]:
+    ) -> tuple[InflightRequest, MemoryReply]:
         self._number += 1
         body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "max_tokens": 10, **fields}
         call = Call(f"req_{self._number}", Operation.CHAT, json.dumps(body).encode(), timeout, idempotency_key=idempotency_key)
@@ -226,13 +228,13 @@ class Bench:
 
     def leaks(self) -> dict[str, object]:
         """What requests that are over should have given back."""
-        found: dict[str, object] = {"active": self.rooms.retries.active, "retrying": self.rooms.retries.retrying}
-        found |= {"slots of the journal": len(self.journal.slots), "running": self.rooms.gate.in_flight(self.principal)}
-        found |= {"idempotency": len(self.rooms.answers._running), "waiting": sum(map(len, self.rooms.lines.values()))}
-        found["batch"] = len(self.rooms.batch)
-        for line in self.rooms.lines.values():
-            found |= {f"counters of {each.name}": line.counters(each) for each in ServiceClass}
-            found |= {f"deficit of {each.name}": deficit for each, deficit in line.deficits.items()}
+        found: dict[str, object] = {"active": self.deps.retries.active, "retrying": self.deps.retries.retrying}
+        found |= {"slots of the journal": len(self.journal.slots), "running": self.deps.gate.in_flight(self.principal)}
+        found |= {"idempotency": len(self.deps.answers._running), "waiting": sum(map(len, self.deps.queues.values()))}
+        found["batch"] = len(self.deps.batch)
+        for queue in self.deps.queues.values():
+            found |= {f"counters of {each.name}": queue.counters(each) for each in ServiceClass}
+            found |= {f"deficit of {each.name}": deficit for each, deficit in queue.deficits.items()}
         for member in self.fleet.members():
             found |= {f"in flight at {member.id}": member.in_flight, f"tokens at {member.id}": member.outstanding_tokens}
         for serving in self.fleet._models.values():

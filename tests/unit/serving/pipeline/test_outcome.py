@@ -68,7 +68,7 @@ def test_outcome_of_a_queued_and_retried_stream_has_every_value_in_its_field() -
     assert (demand.request_id, demand.max_tokens, demand.stream) == ("req_3", 10, True)
     assert (snapshot.policy, snapshot.available, len(snapshot.candidates)) == ("power_of_two", 2, 2)
     assert limits.startswith(b"x-ratelimit-limit-requests: ")
-    assert bench.rooms.decisions.find("req_3") is found
+    assert bench.deps.decisions.find("req_3") is found
 
 
 def test_usage_record_of_a_queued_and_retried_stream_has_every_value_in_its_field() -> None:
@@ -105,7 +105,7 @@ def test_usage_record_of_a_queued_and_retried_stream_has_every_value_in_its_fiel
 def test_outcome_of_a_request_for_an_unknown_model_has_only_what_was_known() -> None:
     bench = Bench(a=1)
     bench.ask(model="absent", timeout=5.0)
-    (found,) = bench.rooms.decisions.latest(None, 1)
+    (found,) = bench.deps.decisions.latest(None, 1)
     values = asdict(found)
     assert values.pop("message")
     assert b"ratelimit" in values.pop("limits")

@@ -129,7 +129,7 @@ def test_a_worker_that_fails_before_send_returns() -> None:
     """The port allows it."""
     bench = Bench(a=1, b=1)
     # Who waits for b, after a has failed it, holds up nobody: each of the four tries a first.
-    bench.rooms.retries = RetryBudget(floor=4)
+    bench.deps.retries = RetryBudget(floor=4)
     bench.transport.at_once = lambda one: one.fail() if one.worker_id == "a" else None
     replies = [bench.ask()[1] for _ in range(4)]
     for _ in range(4):
@@ -315,11 +315,11 @@ def test_a_tenants_counter_learns_the_true_number() -> None:
     bench = Bench(a=1)
     for limit in (1000, 2000, 3000, 4000):
         bench.ask(max_tokens=limit)
-    (line,) = bench.rooms.lines.values()
-    seen = [line.counters(ServiceClass.ENTERPRISE)["org"]]
+    (queue,) = bench.deps.queues.values()
+    seen = [queue.counters(ServiceClass.ENTERPRISE)["org"]]
     for number in range(3):
         bench.sent[number].answer()  # 3 tokens in, 2 out
-        seen.append(line.counters(ServiceClass.ENTERPRISE)["org"])
+        seen.append(queue.counters(ServiceClass.ENTERPRISE)["org"])
     prompt, true = seen[1], 3 + 2 * 2
     assert seen == [0, prompt, true + prompt, 2 * true + prompt], "who did not wait is not counted"
     bench.sent[3].answer()
@@ -348,7 +348,7 @@ def test_any_history_leaves_nothing_behind(seed: int) -> None:
     random = Random(seed)
     rules = PipelineRules(queue_limit=5, max_wait_seconds=20.0)
     bench = Bench(_reserve=random.choice([0.0, 0.4]), rules=rules, a=2, b=1, c=3)
-    bench.rooms.chance = random.random
+    bench.deps.chance = random.random
     if random.random() < 0.3:
         bench.transport.at_once = lambda one: one.fail() if one.worker_id == "b" else None
     flights = []

@@ -3,16 +3,16 @@
 from typing import Any
 
 from penstock.domain.policy import Policy
-from penstock.domain.ports import Flight
+from penstock.domain.ports import InflightRequest
 from penstock.domain.principal import ServiceClass
 from penstock.serving.pipeline.policy import apply
-from penstock.serving.scheduling.tally import Shed
+from penstock.serving.scheduling.counters import ShedReason
 from tests.unit.serving.pipeline.memory import Bench, MemoryReply
 
 BATCH, ENTERPRISE = ServiceClass.BATCH, ServiceClass.ENTERPRISE
 
 
-def batch(bench: Bench, **fields: Any) -> tuple[Flight, MemoryReply]:
+def batch(bench: Bench, **fields: Any) -> tuple[InflightRequest, MemoryReply]:
     return bench.ask(service_class=BATCH, **fields)
 
 
@@ -30,8 +30,8 @@ def test_the_newest_makes_room_and_is_done_later() -> None:
     assert (older.status, newer.status) == (200, 200)
     assert sorted(record.service_class for record in bench.journal.records) == ["batch", "batch", "enterprise"]
     assert {record.retries for record in bench.journal.records} == {0}, "it is no retry"
-    (line,) = bench.rooms.lines.values()
-    assert line.tallies[BATCH].preempted == 1
+    (queue,) = bench.deps.queues.values()
+    assert queue.class_counters[BATCH].preempted == 1
     assert bench.leaks() == {}
 
 
@@ -63,7 +63,7 @@ def test_batch_does_not_displace_batch_nor_others() -> None:
 
 def test_a_policy_may_forbid_it() -> None:
     bench = Bench(a=1)
-    apply(Policy(preempt_batch=False), bench.rooms)
+    apply(Policy(preempt_batch=False), bench.deps)
     batch(bench)
     bench.ask()
     assert not bench.sent[0].cancelled
@@ -106,5 +106,5 @@ def test_flex_without_an_idle_slot_is_counted_as_shed() -> None:
     bench = Bench(a=1)
     bench.ask()
     _, flex = bench.ask(service_tier="flex")
-    (line,) = bench.rooms.lines.values()
-    assert (flex.status, line.tallies[ENTERPRISE].shed) == (429, {Shed.NO_IDLE_SLOT: 1})
+    (queue,) = bench.deps.queues.values()
+    assert (flex.status, queue.class_counters[ENTERPRISE].shed) == (429, {ShedReason.NO_IDLE_SLOT: 1})

@@ -18,7 +18,7 @@ ANSWERED = 3 * 1_000 + 2 * 10_000
 
 def priced(**slots: int) -> Bench:
     bench = Bench(0.0, None, **slots)
-    bench.rooms.adopt(Catalogue([ModelRecord("m", PRICE)]))
+    bench.deps.adopt(Catalogue([ModelRecord("m", PRICE)]))
     return bench
 
 

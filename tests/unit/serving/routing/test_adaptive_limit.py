@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.serving.routing.adaptive_limit import AdaptiveLimit, LimitRules, Sample
+from penstock.serving.routing.adaptive_limit import AdaptiveLimit, LatencyKind, LimitRules
 
 
 def limit(slots: int = 64) -> AdaptiveLimit:
     return AdaptiveLimit(slots, LimitRules())
 
 
-def feed(one: AdaptiveLimit, count: int, seconds: float, kind: Sample = Sample.OUTPUT_TOKEN) -> None:
+def feed(one: AdaptiveLimit, count: int, seconds: float, kind: LatencyKind = LatencyKind.OUTPUT_TOKEN) -> None:
     for _ in range(count):
         one.note(kind, seconds, max(1, int(one.value)))
 
@@ -54,7 +54,7 @@ def test_nothing_is_learned_from_a_worker_with_little_to_do() -> None:
     one = limit()
     feed(one, 600, 0.02)
     for _ in range(1000):
-        one.note(Sample.OUTPUT_TOKEN, 5.0, 31)
+        one.note(LatencyKind.OUTPUT_TOKEN, 5.0, 31)
     assert one.value == 64.0
     feed(one, 10, 0.02)
     assert one.value == 64.0, "also not later"
@@ -63,9 +63,9 @@ def test_nothing_is_learned_from_a_worker_with_little_to_do() -> None:
 def test_kinds_of_samples_are_not_compared_with_each_other() -> None:
     one = limit()
     for _ in range(300):
-        feed(one, 1, 0.0005, Sample.FIRST_TOKEN)
-        feed(one, 1, 0.03, Sample.OUTPUT_TOKEN)
-        feed(one, 1, 0.1, Sample.WHOLE)
+        feed(one, 1, 0.0005, LatencyKind.FIRST_TOKEN)
+        feed(one, 1, 0.03, LatencyKind.OUTPUT_TOKEN)
+        feed(one, 1, 0.1, LatencyKind.WHOLE)
     assert one.value == 64.0
 
 
@@ -90,9 +90,9 @@ def test_edited_slots() -> None:
 
 @given(
     slots=st.integers(1, 300),
-    samples=st.lists(st.tuples(st.sampled_from(Sample), st.floats(0.0, 1e6), st.integers(0, 300)), max_size=200),
+    samples=st.lists(st.tuples(st.sampled_from(LatencyKind), st.floats(0.0, 1e6), st.integers(0, 300)), max_size=200),
 )
-def test_it_is_always_between_one_and_the_slots(slots: int, samples: list[tuple[Sample, float, int]]) -> None:
+def test_it_is_always_between_one_and_the_slots(slots: int, samples: list[tuple[LatencyKind, float, int]]) -> None:
     one = limit(slots)
     for kind, seconds, in_flight in samples:
         one.note(kind, seconds, in_flight)

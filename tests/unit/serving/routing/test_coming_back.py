@@ -5,13 +5,13 @@ from random import Random
 
 from penstock.domain.clock import ManualClock
 from penstock.domain.principal import Pool
-from penstock.serving.routing.burden import Burden
-from penstock.serving.routing.choice import Policies
-from penstock.serving.routing.fleet import Fleet, FleetRules
+from penstock.serving.routing.attempt_load import AttemptLoad
+from penstock.serving.routing.choice import RoutingPolicies
 from penstock.serving.routing.health import HealthRules
 from penstock.serving.routing.member import Member
 from penstock.serving.routing.prefix import BLOCK_BYTES, BLOCK_TOKENS, Prefix, chain
 from penstock.serving.routing.serving import Serving
+from penstock.serving.routing.worker_set import RoutingRules, WorkerSet
 from tests.unit.serving.routing.members import worker
 
 SLOTS = 40
@@ -20,10 +20,10 @@ SLOTS = 40
 class Some:
     """Some workers of one model, ready."""
 
-    def __init__(self, count: int, slots: int = SLOTS, policies: Policies | None = None) -> None:
+    def __init__(self, count: int, slots: int = SLOTS, policies: RoutingPolicies | None = None) -> None:
         self.clock = ManualClock()
-        rules = FleetRules(HealthRules(), priority_reserve=0.0, slow_start_seconds=10.0)
-        self.fleet = Fleet(policies or Policies(Random(1)), rules, self.clock)
+        rules = RoutingRules(HealthRules(), priority_reserve=0.0, slow_start_seconds=10.0)
+        self.fleet = WorkerSet(policies or RoutingPolicies(Random(1)), rules, self.clock)
         self.changes = 0
         self.members = [self.fleet.put(worker(f"w{number}", slots)) for number in range(count)]
         for member in self.members:
@@ -35,8 +35,8 @@ class Some:
         assert found is not None
         return found
 
-    def send(self, member: Member, prompt: int = 100, most: int = 50, prefix: Prefix = ()) -> Burden:
-        return Burden(self.fleet, self.serving, member, prompt, most, prefix, self.clock.monotonic())
+    def send(self, member: Member, prompt: int = 100, most: int = 50, prefix: Prefix = ()) -> AttemptLoad:
+        return AttemptLoad(self.fleet, self.serving, member, prompt, most, prefix, self.clock.monotonic())
 
     def pass_time(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -115,10 +115,10 @@ def test_a_new_process_has_nothing_of_what_the_old_one_had() -> None:
     fresh = some.send(member)
     for ghost in ghosts:
         ghost.first_token(1.0)
-        ghost.streamed(30)
-        ghost.lift()
+        ghost.progress(30)
+        ghost.release()
     assert (member.in_flight, member.outstanding_tokens) == (1, 150)
-    fresh.lift()
+    fresh.release()
     assert (member.in_flight, member.outstanding_tokens, some.serving._busy) == (0, 0, 0)
 
 
@@ -136,15 +136,15 @@ def test_an_edit_of_a_record_is_no_new_process() -> None:
 def test_outstanding_tokens_fall_while_the_answer_comes() -> None:
     some = Some(1)
     member = some.members[0]
-    burden = some.send(member, prompt=1000, most=64)
+    load = some.send(member, prompt=1000, most=64)
     seen = [member.outstanding_tokens]
-    burden.first_token(1.0)
+    load.first_token(1.0)
     seen.append(member.outstanding_tokens)
     for tokens in (8, 16, 48, 90):
-        burden.streamed(tokens)
+        load.progress(tokens)
         seen.append(member.outstanding_tokens)
-    burden.ended(90, 2.0)
-    burden.lift()
+    load.complete(90, 2.0)
+    load.release()
     assert [*seen, member.outstanding_tokens] == [1064, 64, 64, 48, 16, 0, 0]
 
 
@@ -152,9 +152,9 @@ def test_an_answer_is_expected_to_be_as_long_as_the_others_were() -> None:
     some = Some(1)
     member = some.members[0]
     for _ in range(3):
-        burden = some.send(member, prompt=0, most=500)
-        burden.ended(20, 1.0)
-        burden.lift()
+        load = some.send(member, prompt=0, most=500)
+        load.complete(20, 1.0)
+        load.release()
     some.send(member, prompt=0, most=500)
     some.send(member, prompt=0, most=5)
     assert member.outstanding_tokens == 20 + 5
@@ -176,9 +176,9 @@ def test_a_slow_worker_gets_fewer_requests() -> None:
 
     def rush(seconds: float) -> None:
         burdens = [some.send(member) for _ in range(member.limit)]
-        for burden in burdens:
-            burden.ended(50, some.clock.monotonic() + seconds)
-            burden.lift()
+        for load in burdens:
+            load.complete(50, some.clock.monotonic() + seconds)
+            load.release()
 
     for _ in range(40):
         rush(1.0)
@@ -198,7 +198,7 @@ def test_a_slow_worker_gets_fewer_requests() -> None:
 
 def test_a_policy_is_exchanged_while_requests_run() -> None:
     some = Some(3)
-    burden = some.send(some.members[0])
+    load = some.send(some.members[0])
     some.fleet.set_policy("m", "round_robin", "least_requests")
     placed = [some.serving.place((Pool.STANDARD,), frozenset()) for _ in range(6)]
     assert [place[0].id for place in placed if place] == ["w0", "w1", "w2", "w0", "w1", "w2"]
@@ -206,5 +206,5 @@ def test_a_policy_is_exchanged_while_requests_run() -> None:
     assert some.serving.shadow_differed >= 2, "w0 has a request already"
     some.fleet.unset_policy("m")
     assert some.serving.choice.name == "power_of_two"
-    burden.lift()
+    load.release()
     assert some.members[0].in_flight == 0

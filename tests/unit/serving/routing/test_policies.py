@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from penstock.base.family import UnknownMember
 from penstock.domain.workers import WorkerState
-from penstock.serving.routing.choice import Policies, PolicyNames
+from penstock.serving.routing.choice import PolicyNames, RoutingPolicies
 from penstock.serving.routing.member import Member
-from penstock.serving.routing.policies import POLICIES, Policy
+from penstock.serving.routing.policies import POLICIES, BalancingPolicy
 from penstock.serving.routing.prefix import BLOCK_BYTES, BLOCK_TOKENS, PrefixTable, chain
 from tests.unit.serving.routing.members import worker
 
@@ -19,8 +19,8 @@ NOBODY: frozenset[str] = frozenset()
 NAMES = POLICIES.names()
 
 
-def policy(name: str, seed: int = 1) -> Policy:
-    made: Policy = POLICIES.member(name)(Random(seed))
+def policy(name: str, seed: int = 1) -> BalancingPolicy:
+    made: BalancingPolicy = POLICIES.member(name)(Random(seed))
     return made
 
 
@@ -172,7 +172,7 @@ def test_affinity_rests_while_the_fleet_is_uneven() -> None:
 
 
 def test_each_model_has_its_own_policy() -> None:
-    policies = Policies(Random(1), PolicyNames("round_robin", "power_of_two", {"big": "prefix_affinity"}, {"big": "least_requests"}))
+    policies = RoutingPolicies(Random(1), PolicyNames("round_robin", "power_of_two", {"big": "prefix_affinity"}, {"big": "least_requests"}))
     assert policies.names("small") == ("round_robin", "power_of_two")
     assert policies.names("big") == ("prefix_affinity", "least_requests")
     first, second = policies.choice("small"), policies.choice("other")
@@ -181,11 +181,11 @@ def test_each_model_has_its_own_policy() -> None:
 
 
 def test_a_policy_is_no_shadow_of_itself() -> None:
-    assert Policies(Random(1), PolicyNames("round_robin", "round_robin")).choice("m").shadow is None
+    assert RoutingPolicies(Random(1), PolicyNames("round_robin", "round_robin")).choice("m").shadow is None
 
 
 def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UnknownMember, match="there are: least_outstanding_tokens"):
         PolicyNames("fastest").check()
     with pytest.raises(UnknownMember):
-        Policies(Random(1)).set("m", "power_of_two", "fastest")
+        RoutingPolicies(Random(1)).set("m", "power_of_two", "fastest")

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.principal import Pool
-from penstock.serving.routing.adaptive_limit import LimitRules, Sample
-from penstock.serving.routing.choice import Policies
+from penstock.serving.routing.adaptive_limit import LatencyKind, LimitRules
+from penstock.serving.routing.choice import RoutingPolicies
 from penstock.serving.routing.member import Member
 from penstock.serving.routing.policies.power_of_two import PowerOfTwo
 from penstock.serving.routing.retry_budget import RetryBudget
@@ -20,7 +20,7 @@ PRIORITY, STANDARD, OVERFLOW = (Pool.PRIORITY, Pool.STANDARD), (Pool.STANDARD,),
 
 
 def serving(*members: Member, priority: float = 0.1, overflow: float = 0.3) -> Serving:
-    one = Serving("m", Policies(Random(1)).choice("m"), priority, overflow)
+    one = Serving("m", RoutingPolicies(Random(1)).choice("m"), priority, overflow)
     one.rebuild(members, len(members))
     return one
 
@@ -101,7 +101,7 @@ def test_the_time_to_read_a_prompt_is_that_of_a_fast_worker() -> None:
     assert one.prefill_seconds(1000) == 0.0
     for member, pace in ((slow, 0.004), (fast, 0.001)):
         assert member.adaptive is not None
-        member.adaptive.note(Sample.FIRST_TOKEN, pace, in_flight=4)
+        member.adaptive.note(LatencyKind.FIRST_TOKEN, pace, in_flight=4)
     assert one.prefill_seconds(1000) == pytest.approx(1.0)
 
 

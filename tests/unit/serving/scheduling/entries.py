@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from penstock.domain.errors import PenstockError
 from penstock.domain.principal import Pool, ServiceClass
-from penstock.serving.scheduling.line import Line
-from penstock.serving.scheduling.waiting import Debt
+from penstock.serving.scheduling.queue_entry import Debt
+from penstock.serving.scheduling.request_queue import RequestQueue
 
 STANDARD, PRIORITY = (Pool.STANDARD,), (Pool.PRIORITY, Pool.STANDARD)
 
@@ -31,7 +31,7 @@ class Entry:
         self.error = error
 
 
-def serve(line: Line, room: int, now: float = 0.0, only: Callable[[Entry], bool] = lambda entry: True) -> list[Entry]:
+def serve(queue: RequestQueue, room: int, now: float = 0.0, only: Callable[[Entry], bool] = lambda entry: True) -> list[Entry]:
     """Those who were placed while there was room."""
     served: list[Entry] = []
 
@@ -42,11 +42,11 @@ def serve(line: Line, room: int, now: float = 0.0, only: Callable[[Entry], bool]
         served.append(entry)
         return True
 
-    line.serve(place, now)
+    queue.serve(place, now)
     return served
 
 
-def joined(line: Line, *entries: Entry) -> list[Entry]:
+def joined(queue: RequestQueue, *entries: Entry) -> list[Entry]:
     for entry in entries:
-        line.join(entry, entry.queued_at)
+        queue.enqueue(entry, entry.queued_at)
     return list(entries)

@@ -8,7 +8,7 @@ from typing import Any
 
 from penstock.domain.principal import ServiceClass
 from penstock.serving.scheduling.heap import Heap
-from penstock.serving.scheduling.line import Line
+from penstock.serving.scheduling.request_queue import RequestQueue
 from tests.unit.serving.scheduling.entries import PRIORITY, STANDARD, Entry, joined, serve
 
 
@@ -34,7 +34,7 @@ def steps(act: Callable[[], object]) -> int:
 def steps_for_a_request(waiting: int) -> float:
     """One that joins while a slot becomes free for another, on average, with so many others in line all the time."""
     random = Random(waiting)
-    line = Line(10**6)
+    queue = RequestQueue(10**6)
 
     def one(number: int) -> Entry:
         pools = random.choice([STANDARD, PRIORITY])
@@ -45,11 +45,11 @@ def steps_for_a_request(waiting: int) -> float:
 
     def go_on() -> None:
         for entry in more:
-            line.join(entry, 0.0)
-            (served,) = serve(line, 1)
-            line.settle(served, 10, 10)
+            queue.enqueue(entry, 0.0)
+            (served,) = serve(queue, 1)
+            queue.settle_debt(served, 10, 10)
 
-    joined(line, *(one(number) for number in range(waiting)))
+    joined(queue, *(one(number) for number in range(waiting)))
     more = [one(number) for number in range(60)]
     return steps(go_on) / len(more)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.principal import ServiceClass
-from penstock.serving.scheduling.line import Line
 from penstock.serving.scheduling.outlook import Rival, wait
+from penstock.serving.scheduling.request_queue import RequestQueue
 from tests.unit.serving.scheduling.entries import PRIORITY, STANDARD, Entry
 
 NEVER = float("inf")
@@ -40,27 +40,27 @@ def test_others_that_come_nearly_as_fast_as_all_go_make_it_long() -> None:
 
 def test_a_few_that_came_at_once_are_no_stream_for_the_next_minutes() -> None:
     """As after a cold start: a long line, a pace that is only just known, and two requests of another class in half a second."""
-    line = Line(1000)
-    line.join(Entry(0, ServiceClass.ENTERPRISE, queued_at=0.0, give_up_at=1e6), 0.0)
+    queue = RequestQueue(1000)
+    queue.enqueue(Entry(0, ServiceClass.ENTERPRISE, queued_at=0.0, give_up_at=1e6), 0.0)
     for number in range(60):
-        line.join(Entry(number, ServiceClass.FREE, queued_at=0.0, give_up_at=1e6), 0.0)
+        queue.enqueue(Entry(number, ServiceClass.FREE, queued_at=0.0, give_up_at=1e6), 0.0)
     served = iter(range(20))
     for second in range(1, 11):
-        line.serve(lambda entry: next(served, 99) < 2 * second, float(second))  # noqa: B023
-    before = line.expected_wait(10.0, Entry(61, ServiceClass.FREE, give_up_at=2e6))
+        queue.serve(lambda entry: next(served, 99) < 2 * second, float(second))  # noqa: B023
+    before = queue.expected_wait(10.0, Entry(61, ServiceClass.FREE, give_up_at=2e6))
     for number in range(2):
-        line.join(Entry(number, ServiceClass.ENTERPRISE, queued_at=10.0, give_up_at=1e6), 10.0)
-    assert before < line.expected_wait(10.0, Entry(61, ServiceClass.FREE, give_up_at=2e6)) < 2 * before
+        queue.enqueue(Entry(number, ServiceClass.ENTERPRISE, queued_at=10.0, give_up_at=1e6), 10.0)
+    assert before < queue.expected_wait(10.0, Entry(61, ServiceClass.FREE, give_up_at=2e6)) < 2 * before
 
 
 def test_a_class_of_which_nobody_waits_for_long_counts() -> None:
     """It takes most of the slots from those that do."""
-    line = Line(1000)
+    queue = RequestQueue(1000)
     for number in range(60):
         now = number * 0.1
         for service_class, pools in ((ServiceClass.ENTERPRISE, PRIORITY), (ServiceClass.PREMIUM, STANDARD)):
-            line.join(Entry(number, service_class, pools, queued_at=now, give_up_at=1e6), now)
-        line.serve(lambda entry: entry.service_class is ServiceClass.ENTERPRISE, now)
-    assert line.waiting(ServiceClass.ENTERPRISE) == 0
-    alone = line.expected_wait(6.0)
-    assert line.expected_wait(6.0, Entry(60, ServiceClass.PREMIUM, give_up_at=2e6)) > 2 * alone
+            queue.enqueue(Entry(number, service_class, pools, queued_at=now, give_up_at=1e6), now)
+        queue.serve(lambda entry: entry.service_class is ServiceClass.ENTERPRISE, now)
+    assert queue.waiting(ServiceClass.ENTERPRISE) == 0
+    alone = queue.expected_wait(6.0)
+    assert queue.expected_wait(6.0, Entry(60, ServiceClass.PREMIUM, give_up_at=2e6)) > 2 * alone

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.domain.errors import PenstockError
 from penstock.domain.principal import ServiceClass
-from penstock.serving.scheduling.line import Line
+from penstock.serving.scheduling.request_queue import RequestQueue
 from penstock.serving.scheduling.tenants import service
 from tests.unit.serving.scheduling.entries import STANDARD, Entry, joined, serve
 
@@ -18,7 +18,7 @@ FREE = ServiceClass.FREE
 @pytest.mark.parametrize("seed", range(5))
 def test_backlogged_tenants_are_served_alike(seed: int) -> None:
     """One sends long prompts, one wants long answers, one says a limit that it never uses, one is just many."""
-    random, line, slots = Random(seed), Line(1000), 8
+    random, queue, slots = Random(seed), RequestQueue(1000), 8
     habits = {"prompts": (1000, 20, 20), "answers": (20, 500, 500), "boasts": (100, 500, 50), "many": (10, 10, 10)}
     served = dict.fromkeys(habits, 0)
     running: list[Entry] = []
@@ -26,14 +26,14 @@ def test_backlogged_tenants_are_served_alike(seed: int) -> None:
     for _ in range(6000):
         for name, (prompt, limit, _) in habits.items():
             for _ in range(20 - waiting[name]):
-                joined(line, Entry(org_id=name, prompt_tokens=random.randint(prompt // 2, prompt), max_tokens=limit))
+                joined(queue, Entry(org_id=name, prompt_tokens=random.randint(prompt // 2, prompt), max_tokens=limit))
             waiting[name] = 20
         if len(running) == slots:
             over = running.pop(random.randrange(slots))
             answered = random.randint(1, habits[over.org_id][2])
-            line.settle(over, over.prompt_tokens, answered)
+            queue.settle_debt(over, over.prompt_tokens, answered)
             served[over.org_id] += service(over.prompt_tokens, answered)
-        for entry in serve(line, slots - len(running)):
+        for entry in serve(queue, slots - len(running)):
             running.append(entry)
             waiting[entry.org_id] -= 1
         bound = 2 * max(1 * 1000, 2 * slots * 500)
@@ -43,24 +43,24 @@ def test_backlogged_tenants_are_served_alike(seed: int) -> None:
 
 
 def test_who_comes_back_has_saved_nothing_up() -> None:
-    line = Line(1000)
-    joined(line, Entry(org_id="returns"), *(Entry(number, org_id="stays") for number in range(300)))
-    assert "returns" in {entry.org_id for entry in serve(line, 200)}
-    joined(line, *(Entry(number, org_id="returns") for number in range(100)))
-    assert 19 <= sum(entry.org_id == "returns" for entry in serve(line, 40)) <= 21
+    queue = RequestQueue(1000)
+    joined(queue, Entry(org_id="returns"), *(Entry(number, org_id="stays") for number in range(300)))
+    assert "returns" in {entry.org_id for entry in serve(queue, 200)}
+    joined(queue, *(Entry(number, org_id="returns") for number in range(100)))
+    assert 19 <= sum(entry.org_id == "returns" for entry in serve(queue, 40)) <= 21
 
 
 def test_who_comes_and_goes_is_not_ahead_of_who_stays() -> None:
     """Its counter is remembered until the others have caught up."""
-    line = Line(1000)
-    joined(line, *(Entry(number, org_id=f"stays {number % 3}") for number in range(240)))
-    (comer,) = joined(line, Entry(org_id="comes"))
+    queue = RequestQueue(1000)
+    joined(queue, *(Entry(number, org_id=f"stays {number % 3}") for number in range(240)))
+    (comer,) = joined(queue, Entry(org_id="comes"))
     came = 1
     for _ in range(120):
-        (entry,) = serve(line, 1)
-        line.settle(entry, entry.prompt_tokens, entry.max_tokens)
+        (entry,) = serve(queue, 1)
+        queue.settle_debt(entry, entry.prompt_tokens, entry.max_tokens)
         if entry is comer:
-            (comer,) = joined(line, Entry(org_id="comes"))
+            (comer,) = joined(queue, Entry(org_id="comes"))
             came += 1
     assert 28 <= came <= 32, "a fourth, as one of four tenants"
 
@@ -69,7 +69,7 @@ class Rush:
     """Slots that are busy for a second with each thousand tokens, on a clock that jumps from event to event."""
 
     def __init__(self, slots: int) -> None:
-        self.line, self.free, self.now = Line(1000), slots, 0.0
+        self.queue, self.free, self.now = RequestQueue(1000), slots, 0.0
         self.seconds: dict[str, list[float]] = {}
         self.refused: dict[str, int] = {}
         self._ends = count(1_000_000).__next__
@@ -84,13 +84,13 @@ class Rush:
                 self.free += 1
             else:
                 self._come(entry)
-            for late in self.line.overdue(self.now):
+            for late in self.queue.drop_expired(self.now):
                 self._count(late.org_id)
-            for one in serve(self.line, self.free, self.now):
+            for one in serve(self.queue, self.free, self.now):
                 self.free -= 1
                 end = self.now + one.max_tokens / 1000
                 self.seconds.setdefault(one.org_id, []).append(end - one.queued_at)
-                self.line.settle(one, one.prompt_tokens, one.max_tokens)
+                self.queue.settle_debt(one, one.prompt_tokens, one.max_tokens)
                 heapq.heappush(events, (end, self._ends(), None))
         for entry in entries:
             if entry.error is not None:
@@ -98,7 +98,7 @@ class Rush:
 
     def _come(self, entry: Entry) -> None:
         try:
-            self.line.join(entry, self.now)
+            self.queue.enqueue(entry, self.now)
         except PenstockError:
             self._count(entry.org_id)
 

@@ -7,7 +7,7 @@ from penstock.domain.workers import WorkerState
 from penstock.simulation.rehearsal.bodies import MODEL
 from penstock.simulation.rehearsal.deployment import Deployment, DeploymentSpec
 from penstock.simulation.rehearsal.machine import MachineSpec
-from penstock.simulation.rehearsal.traffic import Ask, Sizes, asks, poisson
+from penstock.simulation.rehearsal.traffic import PlannedRequest, Sizes, asks, poisson
 from penstock.simulation.rehearsal.world import Setup, World
 from penstock.simulation.replica import Speed
 
@@ -21,14 +21,14 @@ def deployed(rules: ScaleRules = RULES, first: int = 1, cold_seconds: float = 10
     return world, Deployment(world, DeploymentSpec(MachineSpec("r", GPU, 8), rules, cold_seconds, first))
 
 
-def traffic(rate: float, seconds: float, start: float = 0.0) -> list[Ask]:
+def traffic(rate: float, seconds: float, start: float = 0.0) -> list[PlannedRequest]:
     random = Random(1)
     return asks(poisson(random, rate, seconds, start), lambda: SIZES.draw(random))
 
 
 def test_a_request_that_finds_no_replica_waits_for_the_one_that_it_wakes() -> None:
     world, deployment = deployed(first=0)
-    (result,) = world.play([Ask(5.0, 200, 20, 32)], 30.0)
+    (result,) = world.play([PlannedRequest(5.0, 200, 20, 32)], 30.0)
     assert result.completed
     assert 10.0 <= result.queue_seconds <= 12.1
     assert deployment.size == 1
@@ -36,15 +36,15 @@ def test_a_request_that_finds_no_replica_waits_for_the_one_that_it_wakes() -> No
 
 def test_without_a_deployment_it_is_refused_as_before() -> None:
     world, _ = deployed(first=0)
-    world.fleet.stretch(MODEL, elastic=False)
-    (result,) = world.play([Ask(5.0, 200, 20, 32)], 30.0)
+    world.fleet.set_elastic(MODEL, elastic=False)
+    (result,) = world.play([PlannedRequest(5.0, 200, 20, 32)], 30.0)
     assert (result.status, result.code) == (404, "model_not_found")
 
 
 def test_dynamo_13559_scale_down_kills_no_request() -> None:
     """Long answers are under way when the load falls: each replica that goes finishes what it has."""
     world, deployment = deployed(first=6)
-    long = [Ask(float(number) / 2, 200, 800, 1_024) for number in range(80)]
+    long = [PlannedRequest(float(number) / 2, 200, 800, 1_024) for number in range(80)]
     results = world.play(sorted([*long, *traffic(6.0, 30.0)]), 400.0)
     assert all(one.completed for one in results)
     assert deployment.drained >= 4
@@ -62,7 +62,7 @@ def test_a_draining_replica_gets_nothing_new_and_is_gone_when_it_is_idle() -> No
                 seen.setdefault(member.id, set()).add(world.machines[member.id].requests)
 
     world.agenda.every(0.5, look)
-    results = world.play([*traffic(3.0, 60.0), Ask(61.0, 200, 800, 1_024), Ask(61.0, 200, 800, 1_024)], 160.0)
+    results = world.play([*traffic(3.0, 60.0), PlannedRequest(61.0, 200, 800, 1_024), PlannedRequest(61.0, 200, 800, 1_024)], 160.0)
     assert all(one.completed for one in results)
     assert len(seen) == 2
     assert all(len(counts) == 1 for counts in seen.values())
@@ -80,7 +80,7 @@ def test_what_it_costs_is_counted_from_the_order_on() -> None:
 
 def test_a_replica_that_is_given_up_while_it_starts_never_serves() -> None:
     world, deployment = deployed(ScaleRules(300.0, least=0, most=8, down_after_seconds=4.0, stable_seconds=6.0), first=0, cold_seconds=60.0)
-    (left,) = world.play([Ask(5.0, 200, 20, 32, timeout_seconds=3.0)], 200.0)
+    (left,) = world.play([PlannedRequest(5.0, 200, 20, 32, timeout_seconds=3.0)], 200.0)
     assert left.refused
     assert deployment.size == 0
     assert world.machines == {}

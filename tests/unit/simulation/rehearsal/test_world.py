@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from penstock.domain.policy import ClassPolicy, Policy
 from penstock.domain.principal import ServiceClass
-from penstock.serving.routing.fleet import FleetRules
+from penstock.serving.routing.worker_set import RoutingRules
 from penstock.simulation.rehearsal.bodies import body
 from penstock.simulation.rehearsal.machine import MachineSpec
-from penstock.simulation.rehearsal.outcomes import Result
-from penstock.simulation.rehearsal.traffic import Ask, Sizes, asks, of_classes, poisson, zipf_prefixes
+from penstock.simulation.rehearsal.outcomes import RequestResult
+from penstock.simulation.rehearsal.traffic import PlannedRequest, Sizes, asks, of_classes, poisson, zipf_prefixes
 from penstock.simulation.rehearsal.world import Setup, World
 from penstock.simulation.replica import Speed
 from penstock.wire.chat import requests
@@ -21,7 +21,7 @@ GPU = Speed(prefill_tokens_per_second=20_000, step_seconds=0.01, step_seconds_pe
 SIZES = Sizes(200, 0.6, 40, 0.6, 1_000, 200)
 
 
-def traffic(seed: int, rate: float = 20.0, seconds: float = 20.0) -> list[Ask]:
+def traffic(seed: int, rate: float = 20.0, seconds: float = 20.0) -> list[PlannedRequest]:
     random = Random(seed)
     return of_classes(random, asks(poisson(random, rate, seconds), lambda: SIZES.draw(random)))
 
@@ -39,7 +39,7 @@ def test_every_request_is_answered_and_nothing_is_left_over() -> None:
 
 
 def test_the_same_seed_tells_the_same_story() -> None:
-    def told(seed: int) -> list[Result]:
+    def told(seed: int) -> list[RequestResult]:
         return World(Setup(two()), seed).play(traffic(3), 60.0)
 
     assert told(7) == told(7)
@@ -60,7 +60,7 @@ def test_a_crash_loses_nobody_without_an_answer(seed: int, crash: float, back: f
 
 def test_the_figures_of_one_request_are_the_replicas() -> None:
     world = World(Setup((MachineSpec("a", GPU, 4),)), 1)
-    (result,) = world.play([Ask(0.5, 400, 11, 64)], 30.0)
+    (result,) = world.play([PlannedRequest(0.5, 400, 11, 64)], 30.0)
     step = 0.01 + 0.0002
     assert result.first_token_seconds == pytest.approx(400 / 20_000 + step)
     assert result.seconds == pytest.approx(400 / 20_000 + 11 * step)
@@ -71,14 +71,14 @@ def test_the_figures_of_one_request_are_the_replicas() -> None:
 def test_a_slow_worker_slows_its_requests() -> None:
     world = World(Setup((MachineSpec("a", GPU, 4),)), 1)
     world.agenda.at(world.started, lambda: world.machines["a"].slow(2.0))
-    (result,) = world.play([Ask(0.5, 400, 11, 64)], 30.0)
+    (result,) = world.play([PlannedRequest(0.5, 400, 11, 64)], 30.0)
     assert result.seconds == pytest.approx(2 * (400 / 20_000 + 11 * 0.0102))
 
 
 def test_a_hung_worker_is_given_up() -> None:
     world = World(Setup((MachineSpec("a", GPU, 4),)), 1)
     world.machines["a"].hung = True
-    (result,) = world.play([Ask(0.5, 400, 11, 64)], 400.0)
+    (result,) = world.play([PlannedRequest(0.5, 400, 11, 64)], 400.0)
     assert result.code
     assert world.leaks() == {}
 
@@ -94,15 +94,15 @@ def test_prompts_that_begin_alike_are_read_once() -> None:
 def test_a_policy_is_the_policy() -> None:
     """A class whose bound is one refuses the second that would wait."""
     classes = dict.fromkeys(ServiceClass, ClassPolicy(1, 1, 5.0))
-    fleet = FleetRules(limits=None, priority_reserve=0.0, overflow_reserve=0.0)
+    fleet = RoutingRules(limits=None, priority_reserve=0.0, overflow_reserve=0.0)
     world = World(Setup((MachineSpec("a", GPU, 1),), policy=Policy(classes=classes), fleet=fleet), 1)
-    results = world.play([Ask(0.1 * number, 100, 200, 200) for number in range(3)], 60.0)
+    results = world.play([PlannedRequest(0.1 * number, 100, 200, 200) for number in range(3)], 60.0)
     assert [one.code for one in results] == ["", "", "rate_limit_exceeded"]
 
 
 @given(prompt=st.integers(8, 5_000), shared=st.integers(0, 2_000))
 def test_a_body_has_the_tokens_that_were_asked_for(prompt: int, shared: int) -> None:
-    ask = Ask(0.0, prompt + shared, 10, 64, prefix=3, prefix_tokens=shared)
+    ask = PlannedRequest(0.0, prompt + shared, 10, 64, prefix=3, prefix_tokens=shared)
     from penstock.domain.inference import Operation
 
     request = requests.decode(Operation.CHAT, body(5, ask, Random(1)), 64)

@@ -17,8 +17,8 @@ from penstock.cli.output.tables import Output
 
 if TYPE_CHECKING:
     from penstock.domain.policy import Policy
-    from penstock.simulation.rehearsal.traffic import Ask
-    from penstock.simulation.rehearsal.verdict import Finding
+    from penstock.simulation.rehearsal.traffic import PlannedRequest
+    from penstock.simulation.rehearsal.verdict import ScenarioFinding
     from penstock.simulation.rehearsal.what_if import Workers
 
 app = single()
@@ -100,7 +100,7 @@ def _scenarios(
         wanted = suite.chosen(names, given)
     except (suite.UnknownScenario, traces.UnreadableTrace) as error:
         raise Failed(str(error), ExitCode.USAGE) from error
-    findings: list[Finding] = []
+    findings: list[ScenarioFinding] = []
     started = time.monotonic()
     for finding in suite.run(wanted, seeds, brief=brief, jobs=jobs, begin=lambda one: out.note(f"{one.name}: {one.title}")):
         findings.append(finding)
@@ -116,7 +116,7 @@ def _scenarios(
     return ExitCode.FAILURE if missed else ExitCode.OK
 
 
-def _show(finding: "Finding") -> None:
+def _show(finding: "ScenarioFinding") -> None:
     from penstock.simulation.rehearsal.report import number
 
     width = max(map(len, finding.figures))
@@ -127,7 +127,7 @@ def _show(finding: "Finding") -> None:
     sys.stdout.flush()
 
 
-def _write(folder: Path, findings: "Sequence[Finding]", command_line: str) -> None:
+def _write(folder: Path, findings: "Sequence[ScenarioFinding]", command_line: str) -> None:
     from penstock.simulation.rehearsal.report import page
 
     text, plots = page(findings, command_line)
@@ -145,7 +145,7 @@ def _command_line(names: Sequence[str], seeds: int, brief: bool, trace: Path | N
 # --- what if ---------------------------------------------------------------------------------------------------------
 
 
-def _asks(lines: Iterable[str], squeeze: float) -> "list[Ask]":
+def _asks(lines: Iterable[str], squeeze: float) -> "list[PlannedRequest]":
     from penstock.simulation.rehearsal import traces
     from penstock.simulation.rehearsal.traffic import scaled
 
@@ -173,7 +173,7 @@ def _records(profile: str | None, base_url: str | None, api_key: str | None) -> 
     return [json.dumps(record) for record in records]
 
 
-def _replay(out: Output, asks: "list[Ask]", policy: Path | None, workers: "Workers") -> int:
+def _replay(out: Output, asks: "list[PlannedRequest]", policy: Path | None, workers: "Workers") -> int:
     from penstock.domain.policy import Policy
     from penstock.simulation.rehearsal.report import number
     from penstock.simulation.rehearsal.what_if import compare

@@ -9,7 +9,7 @@ from penstock.serving.routing.member import Member
 from penstock.serving.routing.prefix import NOTHING_CACHED
 
 
-class Policy(Protocol):
+class BalancingPolicy(Protocol):
     """Remembers as little as it can: what it needs to know of workers and prompts it is shown."""
 
     @property
@@ -33,7 +33,7 @@ class Policy(Protocol):
 class PolicyFactory(Protocol):
     """`MEMBER` of this family."""
 
-    def __call__(self, random: Random, /) -> Policy: ...
+    def __call__(self, random: Random, /) -> BalancingPolicy: ...
 
 
 POLICIES: Family[PolicyFactory] = Family(__name__)

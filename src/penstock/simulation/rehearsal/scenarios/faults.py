@@ -4,7 +4,7 @@ from random import Random
 
 from penstock.simulation.rehearsal import figures
 from penstock.simulation.rehearsal.machine import MachineSpec
-from penstock.simulation.rehearsal.traffic import Ask, Sizes, asks, poisson
+from penstock.simulation.rehearsal.traffic import PlannedRequest, Sizes, asks, poisson
 from penstock.simulation.rehearsal.verdict import PassLine, Scenario
 from penstock.simulation.rehearsal.world import Setup, World
 from penstock.simulation.replica import Speed
@@ -14,7 +14,7 @@ _SIZES = Sizes(300, 0.6, 80, 0.6, 2_000, 300)
 _RATE = 40.0
 
 
-def _given(seed: int, seconds: float, rate: float = _RATE) -> list[Ask]:
+def _given(seed: int, seconds: float, rate: float = _RATE) -> list[PlannedRequest]:
     random = Random(seed)
     return asks(poisson(random, rate, seconds), lambda: _SIZES.draw(random))
 

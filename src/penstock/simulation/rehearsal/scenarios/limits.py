@@ -2,7 +2,7 @@
 
 from random import Random
 
-from penstock.serving.routing.fleet import FleetRules
+from penstock.serving.routing.worker_set import RoutingRules
 from penstock.simulation.rehearsal import figures
 from penstock.simulation.rehearsal.machine import MachineSpec
 from penstock.simulation.rehearsal.scenarios.overload import waiting_for
@@ -17,7 +17,7 @@ _RATE = 28.0
 _FIXED = (4, 8, 16, 24, 48, 64)
 
 
-def _good(seed: int, seconds: float, slots: int, rules: FleetRules) -> float:
+def _good(seed: int, seconds: float, slots: int, rules: RoutingRules) -> float:
     random = Random(seed)
     given = waiting_for(of_classes(random, asks(poisson(random, _RATE, seconds), lambda: _SIZES.draw(random))))
     world = World(Setup(tuple(MachineSpec(f"w{n}", _GPU, slots) for n in range(2)), fleet=rules), seed)
@@ -26,8 +26,8 @@ def _good(seed: int, seconds: float, slots: int, rules: FleetRules) -> float:
 
 def _measure(seed: int, brief: bool) -> dict[str, float]:
     seconds = 50.0 if brief else 90.0
-    fixed = {slots: _good(seed, seconds, slots, FleetRules(limits=None)) for slots in _FIXED}
-    adaptive = _good(seed, seconds, _FIXED[-1], FleetRules())
+    fixed = {slots: _good(seed, seconds, slots, RoutingRules(limits=None)) for slots in _FIXED}
+    adaptive = _good(seed, seconds, _FIXED[-1], RoutingRules())
     return {
         **{f"goodput req/s, fixed at {slots}": good for slots, good in fixed.items()},
         f"goodput req/s, adaptive below {_FIXED[-1]}": adaptive,

@@ -6,8 +6,8 @@ from random import Random
 from penstock.domain.principal import ServiceClass
 from penstock.simulation.rehearsal import figures
 from penstock.simulation.rehearsal.machine import MachineSpec
-from penstock.simulation.rehearsal.outcomes import Result
-from penstock.simulation.rehearsal.traffic import Ask, Sizes, asks, of_classes, poisson, steps
+from penstock.simulation.rehearsal.outcomes import RequestResult
+from penstock.simulation.rehearsal.traffic import PlannedRequest, Sizes, asks, of_classes, poisson, steps
 from penstock.simulation.rehearsal.verdict import PassLine, Scenario
 from penstock.simulation.rehearsal.world import Setup, World
 from penstock.simulation.replica import Speed
@@ -20,18 +20,18 @@ _FACTORS = (0.5, 1.0, 2.0, 5.0, 10.0)
 _WARM_SECONDS = 20.0
 
 
-def traffic(seed: int, rate: float, seconds: float) -> list[Ask]:
+def traffic(seed: int, rate: float, seconds: float) -> list[PlannedRequest]:
     random = Random(seed)
     sizes = Sizes()
     return waiting_for(of_classes(random, asks(poisson(random, rate, seconds), lambda: sizes.draw(random))))
 
 
-def waiting_for(given: Sequence[Ask]) -> list[Ask]:
+def waiting_for(given: Sequence[PlannedRequest]) -> list[PlannedRequest]:
     """Each client gives up when its class's promise of a first token is broken, and says so in its request."""
     return [ask._replace(timeout_seconds=figures.OBJECTIVES[ask.service_class].first_token_seconds) for ask in given]
 
 
-def _play(seed: int, given: Sequence[Ask], seconds: float, *, one_queue: bool = False) -> list[Result]:
+def _play(seed: int, given: Sequence[PlannedRequest], seconds: float, *, one_queue: bool = False) -> list[RequestResult]:
     return World(Setup(_MACHINES, one_queue=one_queue), seed).play(given, seconds + 90.0)
 
 
@@ -136,7 +136,7 @@ def _measure_backfill(seed: int, brief: bool) -> dict[str, float]:
     }
 
 
-def _busy(results: Sequence[Result], seconds: float) -> float:
+def _busy(results: Sequence[RequestResult], seconds: float) -> float:
     """Tokens made, over what so many requests a second would be at capacity."""
     made = sum(one.ask.output_tokens for one in results if one.completed)
     mean = sum(one.ask.output_tokens for one in results) / len(results)

@@ -4,17 +4,17 @@ import math
 from collections.abc import Sequence
 from random import Random
 
-from penstock.serving.routing.fleet import FleetRules
 from penstock.serving.routing.member import Member
+from penstock.serving.routing.worker_set import RoutingRules
 from penstock.simulation.rehearsal import figures
 from penstock.simulation.rehearsal.baselines import make_stale, watch
 from penstock.simulation.rehearsal.machine import MachineSpec
-from penstock.simulation.rehearsal.traffic import Ask, Shape, Sizes, asks, at_most, poisson, zipf_prefixes
+from penstock.simulation.rehearsal.traffic import PlannedRequest, Shape, Sizes, asks, at_most, poisson, zipf_prefixes
 from penstock.simulation.rehearsal.verdict import PassLine, Scenario
 from penstock.simulation.rehearsal.world import Setup, World
 from penstock.simulation.replica import Speed
 
-_FLEET = FleetRules(limits=None, slow_start_seconds=0.0)
+_FLEET = RoutingRules(limits=None, slow_start_seconds=0.0)
 """Limits that do not move: what is compared is the choice alone."""
 
 # --- lengths of 1 to 100 -------------------------------------------------------------------------------------------
@@ -24,7 +24,7 @@ _WORKERS, _RATE = 8, 32.0
 _SHORT, _LONG = 64, 6_400
 
 
-def _mixed(seed: int, seconds: float) -> list[Ask]:
+def _mixed(seed: int, seconds: float) -> list[PlannedRequest]:
     random = Random(seed)
     output = Sizes(output_median=80, output_sigma=0.6, longest_output=400)
 
@@ -34,7 +34,9 @@ def _mixed(seed: int, seconds: float) -> list[Ask]:
     return asks(poisson(random, _RATE, seconds), draw)
 
 
-def _first_tokens(policy: str, seed: int, given: Sequence[Ask], seconds: float, stale_seconds: float = 0.0) -> tuple[float, World]:
+def _first_tokens(
+    policy: str, seed: int, given: Sequence[PlannedRequest], seconds: float, stale_seconds: float = 0.0
+) -> tuple[float, World]:
     """The p99, warm-up left out."""
     machines = tuple(MachineSpec(f"w{n}", _GPU, 64) for n in range(_WORKERS))
     world = World(Setup(machines, policy, fleet=_FLEET), seed)
@@ -113,7 +115,7 @@ _PREFIXES, _PREFIX_TOKENS, _CACHE_TOKENS, _ZIPF = 400, 1_024, 56 * 1_024, 0.6
 _CHAT_RATE = 24.0
 
 
-def _chat(seed: int, seconds: float, *, shared: bool) -> list[Ask]:
+def _chat(seed: int, seconds: float, *, shared: bool) -> list[PlannedRequest]:
     random = Random(seed)
     sizes = Sizes(prompt_median=150, prompt_sigma=0.8, output_median=100, output_sigma=0.7, longest_prompt=4_000, longest_output=600)
     given = asks(poisson(random, _CHAT_RATE, seconds), lambda: sizes.draw(random))
@@ -122,7 +124,7 @@ def _chat(seed: int, seconds: float, *, shared: bool) -> list[Ask]:
     return [ask._replace(prompt_tokens=ask.prompt_tokens + _PREFIX_TOKENS, max_tokens=at_most(ask.output_tokens)) for ask in given]
 
 
-def _played(policy: str, seed: int, given: Sequence[Ask], seconds: float) -> tuple[World, float]:
+def _played(policy: str, seed: int, given: Sequence[PlannedRequest], seconds: float) -> tuple[World, float]:
     """The world afterwards, and how much of the bound its fullest worker ever took when one was chosen: (most - 1) / mean."""
     machines = tuple(MachineSpec(f"w{n}", _GPU, 64, prefix_cache_tokens=_CACHE_TOKENS) for n in range(_WORKERS))
     world = World(Setup(machines, policy, fleet=_FLEET), seed)

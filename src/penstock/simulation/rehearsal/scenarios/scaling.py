@@ -9,9 +9,9 @@ from penstock.domain.principal import ServiceClass
 from penstock.simulation.rehearsal import chart, figures
 from penstock.simulation.rehearsal.deployment import Deployment, DeploymentSpec
 from penstock.simulation.rehearsal.machine import MachineSpec
-from penstock.simulation.rehearsal.outcomes import Result
+from penstock.simulation.rehearsal.outcomes import RequestResult
 from penstock.simulation.rehearsal.scenarios.overload import waiting_for
-from penstock.simulation.rehearsal.traffic import Ask, Sizes, asks, of_classes, poisson, steps
+from penstock.simulation.rehearsal.traffic import PlannedRequest, Sizes, asks, of_classes, poisson, steps
 from penstock.simulation.rehearsal.verdict import PassLine, Scenario
 from penstock.simulation.rehearsal.world import Setup, World
 from penstock.simulation.replica import Speed
@@ -29,23 +29,25 @@ _LAST_SECONDS = 60.0
 """For the last ones to be served."""
 
 
-def _traffic(seed: int, rates: Sequence[tuple[float, float]]) -> list[Ask]:
+def _traffic(seed: int, rates: Sequence[tuple[float, float]]) -> list[PlannedRequest]:
     random = Random(seed)
     return waiting_for(of_classes(random, asks(steps(random, rates), lambda: _SIZES.draw(random))))
 
 
-def _scaled(seed: int, given: Sequence[Ask], seconds: float, rules: ScaleRules, first: int = 1) -> tuple[list[Result], Deployment]:
+def _scaled(
+    seed: int, given: Sequence[PlannedRequest], seconds: float, rules: ScaleRules, first: int = 1
+) -> tuple[list[RequestResult], Deployment]:
     world = World(Setup(()), seed)
     deployment = Deployment(world, DeploymentSpec(_REPLICA, rules, _COLD_START_SECONDS, first))
     return world.play(given, seconds + _LAST_SECONDS), deployment
 
 
-def _fixed(seed: int, given: Sequence[Ask], seconds: float, count: int) -> list[Result]:
+def _fixed(seed: int, given: Sequence[PlannedRequest], seconds: float, count: int) -> list[RequestResult]:
     machines = tuple(MachineSpec(f"r-{n}", _GPU, _REPLICA.slots) for n in range(count))
     return World(Setup(machines), seed).play(given, seconds + _LAST_SECONDS)
 
 
-def violated_seconds(results: Sequence[Result]) -> float:
+def violated_seconds(results: Sequence[RequestResult]) -> float:
     """Seconds in which more than one in a hundred came who was not served as its class promises."""
     came: dict[int, int] = {}
     missed: dict[int, int] = {}

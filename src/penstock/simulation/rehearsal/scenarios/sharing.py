@@ -5,17 +5,17 @@ from random import Random
 
 from penstock.domain.principal import ServiceClass
 from penstock.serving.pipeline.pipeline import TICK_SECONDS
-from penstock.serving.routing.fleet import FleetRules
+from penstock.serving.routing.worker_set import RoutingRules
 from penstock.serving.scheduling.tenants import COMPLETION_WEIGHT, PROMPT_WEIGHT
 from penstock.simulation.rehearsal import figures
 from penstock.simulation.rehearsal.machine import MachineSpec
-from penstock.simulation.rehearsal.outcomes import Result
-from penstock.simulation.rehearsal.traffic import Ask, Sizes, asks, at_most, merged, of_classes, poisson
+from penstock.simulation.rehearsal.outcomes import RequestResult
+from penstock.simulation.rehearsal.traffic import PlannedRequest, Sizes, asks, at_most, merged, of_classes, poisson
 from penstock.simulation.rehearsal.verdict import PassLine, Scenario
 from penstock.simulation.rehearsal.world import Setup, World
 from penstock.simulation.replica import Speed
 
-_FIXED = FleetRules(limits=None, slow_start_seconds=0.0, priority_reserve=0.0, overflow_reserve=0.0)
+_FIXED = RoutingRules(limits=None, slow_start_seconds=0.0, priority_reserve=0.0, overflow_reserve=0.0)
 
 # --- deficit round robin ---------------------------------------------------------------------------------------------
 
@@ -26,9 +26,9 @@ _FIRST = 320
 def _measure_turns(seed: int, brief: bool) -> dict[str, float]:
     """Both classes always have somebody in line; all of it is over before anybody has waited too long and is promoted."""
     random = Random(seed)
-    premium = [Ask(0.001 * random.random(), 32, 32, 32, ServiceClass.PREMIUM, "premium") for _ in range(300)]
-    at_once = [Ask(0.001 * random.random(), 32, 32, 32, ServiceClass.ENTERPRISE, "enterprise") for _ in range(200)]
-    later = [Ask(at, 32, 32, 32, ServiceClass.ENTERPRISE, "enterprise") for at in poisson(random, 130.0, 6.0)]
+    premium = [PlannedRequest(0.001 * random.random(), 32, 32, 32, ServiceClass.PREMIUM, "premium") for _ in range(300)]
+    at_once = [PlannedRequest(0.001 * random.random(), 32, 32, 32, ServiceClass.ENTERPRISE, "enterprise") for _ in range(200)]
+    later = [PlannedRequest(at, 32, 32, 32, ServiceClass.ENTERPRISE, "enterprise") for at in poisson(random, 130.0, 6.0)]
     world = World(Setup((MachineSpec("w", _FAST, 1),), fleet=_FIXED), seed)
     world.play(sorted([*premium, *at_once, *later]), 4.0)
     done = sorted((one for one in world.results if one.completed), key=lambda one: one.ask.at + (one.seconds or 0.0))
@@ -51,7 +51,7 @@ _GPU = Speed(prefill_tokens_per_second=20_000, step_seconds=0.01, step_seconds_p
 _LONGEST_PROMPT, _LONGEST_OUTPUT = 2_000, 400
 
 
-def _tenants(seed: int, seconds: float) -> list[Ask]:
+def _tenants(seed: int, seconds: float) -> list[PlannedRequest]:
     """Five organisations that always want more than their share: of short or long questions or answers, or more often than others."""
     random = Random(seed)
     kinds = {
@@ -61,10 +61,10 @@ def _tenants(seed: int, seconds: float) -> list[Ask]:
         "ordinary": Sizes(500, 0.6, 120, 0.6, _LONGEST_PROMPT, _LONGEST_OUTPUT),
         "greedy": Sizes(500, 0.6, 120, 0.6, _LONGEST_PROMPT, _LONGEST_OUTPUT),
     }
-    parts: list[list[Ask]] = []
+    parts: list[list[PlannedRequest]] = []
     for name, sizes in kinds.items():
         shapes = [sizes.draw(random) for _ in range(2_000)]
-        own = [Ask(0.0, s.prompt_tokens, s.output_tokens, at_most(s.output_tokens), ServiceClass.PREMIUM, name) for s in shapes]
+        own = [PlannedRequest(0.0, s.prompt_tokens, s.output_tokens, at_most(s.output_tokens), ServiceClass.PREMIUM, name) for s in shapes]
         rate = 30.0 if name == "greedy" else 8.0
         moments = [*(0.0 for _ in range(40)), *poisson(random, rate, seconds)]
         parts.append([ask._replace(at=at) for ask, at in zip(own, moments, strict=False)])
@@ -117,7 +117,7 @@ _STEADY_GPU = Speed(prefill_tokens_per_second=40_000, step_seconds=0.01, step_se
 """A full one is not much slower than a busy one: what a batch costs those that are in it no gateway can give back."""
 
 
-def _noise(seed: int, seconds: float, factor: int) -> list[Ask]:
+def _noise(seed: int, seconds: float, factor: int) -> list[PlannedRequest]:
     """Ten organisations of the class premium, the same rate each; the last asks `factor` times as often."""
     random = Random(seed)
     sizes = Sizes(300, 0.6, 80, 0.6, 2_000, 300)
@@ -132,7 +132,7 @@ def _noise(seed: int, seconds: float, factor: int) -> list[Ask]:
     return merged(sorted(quiet), loud)
 
 
-def _others(results: Sequence[Result], start: float) -> list[Result]:
+def _others(results: Sequence[RequestResult], start: float) -> list[RequestResult]:
     return [one for one in results if one.ask.org_id != "noisy" and one.ask.at >= start]
 
 
@@ -177,7 +177,7 @@ def _measure_waits(seed: int, brief: bool) -> dict[str, float]:
     waits = {each: max((one.queue_seconds for one in figures.of_class(results, each)), default=0.0) for each in _PATIENCE}
     return {
         **{f"oldest wait s, {each.name.lower()}": wait for each, wait in waits.items()},
-        "oldest wait over the longest allowed": max(waits.values()) / (world.rooms.rules.max_wait_seconds + TICK_SECONDS),
+        "oldest wait over the longest allowed": max(waits.values()) / (world.deps.rules.max_wait_seconds + TICK_SECONDS),
         "completed": figures.share(results, lambda one: one.completed),
         "answered in some way": figures.share(results, lambda one: one.status != 0),
     }

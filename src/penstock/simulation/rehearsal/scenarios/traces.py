@@ -5,7 +5,7 @@ from random import Random
 
 from penstock.simulation.rehearsal import figures
 from penstock.simulation.rehearsal.machine import MachineSpec
-from penstock.simulation.rehearsal.traffic import Ask, Sizes, asks, of_classes, poisson, scaled, work_tokens
+from penstock.simulation.rehearsal.traffic import PlannedRequest, Sizes, asks, of_classes, poisson, scaled, work_tokens
 from penstock.simulation.rehearsal.verdict import Scenario
 from penstock.simulation.rehearsal.world import Setup, World
 from penstock.simulation.replica import Speed
@@ -17,7 +17,7 @@ _TOKENS_PER_SECOND = 20_000.0
 POLICIES = ("round_robin", "least_requests", "least_outstanding_tokens", "power_of_two", "prefix_affinity")
 
 
-def scenario(trace: Sequence[Ask] = ()) -> Scenario:
+def scenario(trace: Sequence[PlannedRequest] = ()) -> Scenario:
     """`trace`: a production trace; without one, traffic of the same lengths is drawn."""
 
     def measure(seed: int, brief: bool) -> dict[str, float]:
@@ -47,7 +47,7 @@ def scenario(trace: Sequence[Ask] = ()) -> Scenario:
     )
 
 
-def _excerpt(trace: Sequence[Ask], random: Random, count: int) -> list[Ask]:
+def _excerpt(trace: Sequence[PlannedRequest], random: Random, count: int) -> list[PlannedRequest]:
     if trace:
         start = random.randrange(max(1, len(trace) - count))
         part = trace[start : start + count]

@@ -8,15 +8,15 @@ from penstock.domain.clock import Clock
 from penstock.domain.policy import Policy
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
 from penstock.serving.routing import slow_start
-from penstock.serving.routing.adaptive_limit import LimitRules, Sample
-from penstock.serving.routing.choice import Policies
+from penstock.serving.routing.adaptive_limit import LatencyKind, LimitRules
+from penstock.serving.routing.choice import RoutingPolicies
 from penstock.serving.routing.health import HealthRules, note_failure, note_success, silent_verdicts
 from penstock.serving.routing.member import Member
 from penstock.serving.routing.serving import Serving
 
 
 @dataclass(frozen=True, slots=True)
-class FleetRules:
+class RoutingRules:
     health: HealthRules = HealthRules()
     priority_reserve: float = 0.1
     overflow_reserve: float = 0.3
@@ -29,7 +29,7 @@ ServingKey = tuple[str, str | None]
 """A model, and the organisation whose own workers serve it (None: everybody's)."""
 
 
-class FleetEvent(NamedTuple):
+class WorkerEvent(NamedTuple):
     """Something that an operator wants to know: a worker's new state, or `ejected`, `returned`."""
 
     worker_id: str
@@ -37,10 +37,10 @@ class FleetEvent(NamedTuple):
     what: str
 
 
-class Fleet:
+class WorkerSet:
     """Every edit goes through a method here, which rebuilds the models concerned and tells those who wait for a slot."""
 
-    def __init__(self, policies: Policies, rules: FleetRules, clock: Clock) -> None:
+    def __init__(self, policies: RoutingPolicies, rules: RoutingRules, clock: Clock) -> None:
         self._policies = policies
         self._rules = rules
         self._now = clock.monotonic
@@ -50,7 +50,7 @@ class Fleet:
         self._reserves: tuple[float | None, float | None] = (None, None)
         self.on_change: Callable[[frozenset[ServingKey]], None] = lambda keys: None
         """Called with the models whose workers changed: those who wait may now be placed."""
-        self.on_event: Callable[[FleetEvent], None] = lambda event: None
+        self.on_event: Callable[[WorkerEvent], None] = lambda event: None
 
     # reading
 
@@ -161,7 +161,7 @@ class Fleet:
         if member.state is not state:
             self._move(member, state)
 
-    def stretch(self, model: str, org_id: str | None = None, *, elastic: bool = True) -> None:
+    def set_elastic(self, model: str, org_id: str | None = None, *, elastic: bool = True) -> None:
         """From now on somebody starts workers of a model when its requests need them: so those wait while there is none.
 
         Not elastic any more: without a ready worker they are refused, those in line at their deadlines.
@@ -173,7 +173,7 @@ class Fleet:
             self._elastic.discard(key)
         self._rebuild((key,))
 
-    def engine_lacks(self, worker_id: str, parameters: frozenset[str]) -> None:
+    def set_unsupported_parameters(self, worker_id: str, parameters: frozenset[str]) -> None:
         """What the engine there drops without a word, as a probe found out."""
         member = self._members.get(worker_id)
         if member is not None:
@@ -189,7 +189,7 @@ class Fleet:
         if member.failures_in_a_row or member.ejections:
             note_success(member)
 
-    def timed(self, member: Member, kind: Sample, seconds: float, tokens: int) -> None:
+    def record_latency(self, member: Member, kind: LatencyKind, seconds: float, tokens: int) -> None:
         """So long took that many tokens, at a worker that has its request still; cheap while the worker has little to do."""
         adaptive = member.adaptive
         if adaptive is not None and member.in_flight * 2 >= adaptive.value and tokens > 0:
@@ -204,7 +204,7 @@ class Fleet:
         if busy:
             return
         if note_failure(member, self._members.values(), self._rules.health, self._now()):
-            self.on_event(FleetEvent(member.id, member.record.name, "ejected"))
+            self.on_event(WorkerEvent(member.id, member.record.name, "ejected"))
             self._rebuild(_keys(member.record))
 
     def sweep(self) -> None:
@@ -218,7 +218,7 @@ class Fleet:
             if 0 < member.ejected_until <= now:
                 member.ejected_until = 0.0
                 self._begin_slowly(member)
-                self.on_event(FleetEvent(member.id, member.record.name, "returned"))
+                self.on_event(WorkerEvent(member.id, member.record.name, "returned"))
                 self._rebuild(_keys(member.record))
 
     def _move(self, member: Member, state: WorkerState) -> None:
@@ -231,7 +231,7 @@ class Fleet:
                     self._start_again(member)
                 if before in (WorkerState.SUSPECT, WorkerState.DEAD):
                     self._begin_slowly(member)
-            self.on_event(FleetEvent(member.id, member.record.name, state.value))
+            self.on_event(WorkerEvent(member.id, member.record.name, state.value))
             self._rebuild(_keys(member.record))
 
     def _start_again(self, member: Member) -> None:

@@ -11,7 +11,7 @@ Turn = tuple[int, int, int]
 """How far the round must go until the winner can pay for its first entry: whole rounds, then classes after the current one; the winner."""
 
 
-class Turns:
+class DeficitRoundRobin:
     """A class gets its quantum at each visit and keeps what it could not spend, as long as somebody of it waits.
 
     Rounds in which nobody could pay are not walked through but reckoned, so quanta may be small: a class's turn is then about one entry,

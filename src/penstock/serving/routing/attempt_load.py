@@ -3,22 +3,22 @@ times tell of the worker."""
 
 from typing import Final
 
-from penstock.serving.routing.adaptive_limit import Sample
-from penstock.serving.routing.fleet import Fleet
+from penstock.serving.routing.adaptive_limit import LatencyKind
 from penstock.serving.routing.member import Member
 from penstock.serving.routing.prefix import BLOCK_TOKENS, Prefix
 from penstock.serving.routing.serving import Serving
+from penstock.serving.routing.worker_set import WorkerSet
 
 _STEP_TOKENS: Final = 16
 """A stream's share of the outstanding tokens is brought up to date after so many, not with every read."""
 
 
-class Burden:
+class AttemptLoad:
     # Most requests are whole replies: what only a stream changes is looked up on the class.
     _first_token_at: float | None = None
 
     def __init__(
-        self, fleet: Fleet, serving: Serving, member: Member, prompt_tokens: int, max_tokens: int, prefix: Prefix, now: float
+        self, fleet: WorkerSet, serving: Serving, member: Member, prompt_tokens: int, max_tokens: int, prefix: Prefix, now: float
     ) -> None:
         """The request is about to be sent to `member`, which is taken to hold its prefix from now on. The tokens are estimates."""
         self._fleet = fleet
@@ -37,28 +37,28 @@ class Burden:
         """The prompt has been read."""
         self._first_token_at = now
         # A prompt shorter than a block counts as one: its time is not spent on reading.
-        self._fleet.timed(self._member, Sample.FIRST_TOKEN, now - self._sent_at, max(BLOCK_TOKENS, self.uncached_tokens))
+        self._fleet.record_latency(self._member, LatencyKind.FIRST_TOKEN, now - self._sent_at, max(BLOCK_TOKENS, self.uncached_tokens))
         self._fall(self._expected)
 
-    def streamed(self, tokens: int) -> None:
+    def progress(self, tokens: int) -> None:
         """So many tokens have come so far."""
         left = self._expected - tokens
         if self._left - left >= _STEP_TOKENS:
             self._fall(left if left > 0 else 0)
 
-    def ended(self, tokens: int, now: float) -> None:
+    def complete(self, tokens: int, now: float) -> None:
         """The worker did all of it, and made so many tokens."""
         fleet, member = self._fleet, self._member
         if member.failures_in_a_row or member.ejections:
             fleet.succeeded(member)
         if member.in_flight * 2 >= member.limit:
             if self._first_token_at is not None:
-                fleet.timed(member, Sample.OUTPUT_TOKEN, now - self._first_token_at, tokens - 1)
+                fleet.record_latency(member, LatencyKind.OUTPUT_TOKEN, now - self._first_token_at, tokens - 1)
             else:
-                fleet.timed(member, Sample.WHOLE, now - self._sent_at, tokens or self.uncached_tokens)
+                fleet.record_latency(member, LatencyKind.WHOLE, now - self._sent_at, tokens or self.uncached_tokens)
         self._serving.made(tokens)
 
-    def lift(self) -> None:
+    def release(self) -> None:
         """It is over, however it went."""
         self._serving.gave_back(self._member, self._left, self._incarnation)
 

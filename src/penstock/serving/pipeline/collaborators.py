@@ -16,11 +16,11 @@ from penstock.domain.principal import Pool
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.idempotency import IdempotentAnswers
 from penstock.serving.explain.ring import DecisionRing
-from penstock.serving.routing.fleet import Fleet
 from penstock.serving.routing.retry_budget import RetryBudget
 from penstock.serving.routing.serving import Serving
-from penstock.serving.scheduling.line import Line
-from penstock.serving.scheduling.rules import RULES, LineRules
+from penstock.serving.routing.worker_set import WorkerSet
+from penstock.serving.scheduling.request_queue import RequestQueue
+from penstock.serving.scheduling.rules import RULES, QueueRules
 from penstock.wire.chat.relay import model_pattern
 
 _MOST_ROUTES: Final = 10_000
@@ -71,16 +71,16 @@ class Route:
     model: str
     """The catalogue's id."""
     serving: Serving
-    line: Line
+    queue: RequestQueue
     price: Price
 
 
 @dataclass
-class Rooms:
+class Collaborators:
     """`catalogue` is replaced as a whole when a model was edited; everything else stays."""
 
     gate: Gate
-    fleet: Fleet
+    workers: WorkerSet
     catalogue: Catalogue
     transport: Transport
     journal: UsageJournal
@@ -90,13 +90,13 @@ class Rooms:
     rules: PipelineRules = PipelineRules()
     decisions: DecisionRing = field(default_factory=lambda: DecisionRing(DECISION_BYTES))
     retries: RetryBudget = field(default_factory=RetryBudget)
-    lines: dict[Serving, Line] = field(default_factory=dict)
+    queues: dict[Serving, RequestQueue] = field(default_factory=dict)
     routes: dict[tuple[str, str], Route] = field(default_factory=dict)
     """What names have led to, by name and organisation, since anything was last edited."""
     renames: dict[tuple[str, str], tuple[re.Pattern[bytes], bytes]] = field(default_factory=dict)
     batch: dict[Serving, dict[Preemptible, None]] = field(default_factory=dict)
     """Batch requests that were sent to a worker and are not over, by when they were sent."""
-    line_rules: LineRules = RULES
+    queue_rules: QueueRules = RULES
     """By the policy in force (`serving/pipeline/policy.py`)."""
     preempt_batch: bool = True
     chance: Callable[[], float] = lambda: 1.0
@@ -113,12 +113,12 @@ class Rooms:
         if found is not None:
             return found
         model = self.catalogue.resolve(name)
-        serving = self.fleet.serving(model, org_id)
+        serving = self.workers.serving(model, org_id)
         if serving is None or not (serving.known or serving.elastic):
             return None
         if len(self.routes) >= _MOST_ROUTES:
             self.routes.clear()
-        route = self.routes[name, org_id] = Route(model, serving, self.line(serving), self.catalogue.price(model))
+        route = self.routes[name, org_id] = Route(model, serving, self.queue(serving), self.catalogue.price(model))
         return route
 
     def note_batch(self, serving: Serving, flight: Preemptible) -> None:
@@ -142,13 +142,13 @@ class Rooms:
         self.catalogue = catalogue
         self.routes.clear()
 
-    def line(self, serving: Serving) -> Line:
-        line = self.lines.get(serving)
-        if line is None:
-            line = self.lines[serving] = Line(
-                self.rules.queue_limit, rules=self.line_rules, chance=self.chance, prefill_seconds=serving.prefill_seconds
+    def queue(self, serving: Serving) -> RequestQueue:
+        queue = self.queues.get(serving)
+        if queue is None:
+            queue = self.queues[serving] = RequestQueue(
+                self.rules.queue_limit, rules=self.queue_rules, chance=self.chance, prefill_seconds=serving.prefill_seconds
             )
-        return line
+        return queue
 
     def rename(self, engine_name: str, model: str) -> tuple[re.Pattern[bytes], bytes]:
         """How an engine's own name of a model becomes the public one in its answers."""

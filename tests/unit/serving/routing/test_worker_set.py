@@ -6,10 +6,10 @@ import pytest
 
 from penstock.domain.clock import ManualClock
 from penstock.domain.workers import WorkerLoad, WorkerState
-from penstock.serving.routing.choice import Policies
-from penstock.serving.routing.fleet import Fleet, FleetEvent, FleetRules, ServingKey
+from penstock.serving.routing.choice import RoutingPolicies
 from penstock.serving.routing.health import HealthRules
 from penstock.serving.routing.member import IllegalMove, Member
+from penstock.serving.routing.worker_set import RoutingRules, ServingKey, WorkerEvent, WorkerSet
 from tests.unit.serving.routing.members import worker
 
 READY, SUSPECT, DRAINING, DEAD = WorkerState.READY, WorkerState.SUSPECT, WorkerState.DRAINING, WorkerState.DEAD
@@ -20,8 +20,8 @@ class Watched:
 
     def __init__(self, count: int, **rules: float) -> None:
         self.clock = ManualClock()
-        self.fleet = Fleet(Policies(Random(1)), FleetRules(HealthRules(**rules)), self.clock)  # type: ignore[arg-type] # named fields
-        self.events: list[FleetEvent] = []
+        self.fleet = WorkerSet(RoutingPolicies(Random(1)), RoutingRules(HealthRules(**rules)), self.clock)  # type: ignore[arg-type] # named fields
+        self.events: list[WorkerEvent] = []
         self.changes: list[frozenset[ServingKey]] = []
         self.fleet.on_event = self.events.append
         self.fleet.on_change = self.changes.append
@@ -197,20 +197,20 @@ def test_nobody_knows_a_model_that_was_never_there() -> None:
 
 def test_a_model_that_somebody_starts_workers_for_is_known_without_one() -> None:
     watched = Watched(0)
-    watched.fleet.stretch("m")
+    watched.fleet.set_elastic("m")
     serving = watched.fleet.serving("m", "org")
     assert serving is not None
     assert (serving.elastic, serving.known, serving.available) == (True, 0, False)
     watched.fleet.put(worker("w"))
     watched.fleet.remove("w")
     assert serving.elastic
-    watched.fleet.stretch("m", elastic=False)
+    watched.fleet.set_elastic("m", elastic=False)
     assert not serving.elastic
 
 
 def test_an_organisations_own_elastic_model_is_its_own() -> None:
     watched = Watched(1)
-    watched.fleet.stretch("m", "org")
+    watched.fleet.set_elastic("m", "org")
     own, shared = watched.fleet.serving("m", "org"), watched.fleet.serving("m", "other")
     assert own is not None
     assert shared is not None

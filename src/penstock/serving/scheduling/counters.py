@@ -6,7 +6,7 @@ from typing import NamedTuple
 from penstock.domain.histogram import Histogram
 
 
-class Shed(StrEnum):
+class ShedReason(StrEnum):
     """Why a request was not served."""
 
     FULL = "full"
@@ -27,7 +27,7 @@ class Shed(StrEnum):
     """The gateway stopped."""
 
 
-class Tally:
+class ClassCounters:
     """Of one class."""
 
     __slots__ = ("preempted", "shed", "waits")
@@ -35,31 +35,31 @@ class Tally:
     def __init__(self) -> None:
         self.waits = Histogram()
         """Requests that went from the line to a worker, by how long they had waited."""
-        self.shed: dict[Shed, int] = {}
+        self.shed: dict[ShedReason, int] = {}
         self.preempted = 0
         """Times that one was taken from its worker and put back in line."""
 
     def waited(self, seconds: float) -> None:
         self.waits.add(seconds)
 
-    def lost(self, reason: Shed) -> None:
+    def lost(self, reason: ShedReason) -> None:
         self.shed[reason] = self.shed.get(reason, 0) + 1
 
     @property
     def touched(self) -> bool:
         return bool(self.shed or self.preempted or any(self.waits.counts))
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "ClassCounters") -> None:
         self.waits.merge(other.waits)
         self.preempted += other.preempted
         for reason, count in other.shed.items():
             self.shed[reason] = self.shed.get(reason, 0) + count
 
 
-class ClassStanding(NamedTuple):
+class ClassQueueStatus(NamedTuple):
     """A class in one model's line."""
 
     model: str
     service_class: str
     waiting: int
-    tally: Tally
+    counters: ClassCounters

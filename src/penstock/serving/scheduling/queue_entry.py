@@ -19,7 +19,7 @@ class Debt(Protocol):
     def settle(self, prompt: int, completion: int) -> None: ...
 
 
-class Waiting(Protocol):
+class QueuedRequest(Protocol):
     """A request, as the line sees it."""
 
     service_class: ServiceClass
@@ -44,34 +44,34 @@ class Waiting(Protocol):
         ...
 
 
-class Lane:
+class SlotGroup:
     """Those that may use exactly the same slots: when there is none for one of them, there is none for any."""
 
     __slots__ = ("key", "length", "sample")
 
-    def __init__(self, key: tuple[tuple[Pool, ...], frozenset[str]], sample: Waiting) -> None:
+    def __init__(self, key: tuple[tuple[Pool, ...], frozenset[str]], sample: QueuedRequest) -> None:
         self.key = key
         self.sample = sample
         """Whoever came first; to ask about slots, one is as good as another."""
         self.length = 0
 
 
-class Standing:
+class QueueEntry:
     """One stay in line; what decides about it is frozen here when it begins."""
 
-    __slots__ = ("cost", "entry", "give_up_at", "lane", "number", "org_id", "service", "service_class", "too_long_at")
+    __slots__ = ("cost", "give_up_at", "group", "number", "org_id", "request", "service", "service_class", "too_long_at")
 
-    def __init__(self, entry: Waiting, number: int, lane: Lane, patience_seconds: float) -> None:
-        self.entry = entry
+    def __init__(self, request: QueuedRequest, number: int, group: SlotGroup, patience_seconds: float) -> None:
+        self.request = request
         self.number = number
         """Of its arrival."""
-        self.lane = lane
-        self.service_class = entry.service_class
-        self.org_id = entry.org_id
-        self.give_up_at = entry.give_up_at
-        self.too_long_at = entry.queued_at + patience_seconds
-        uncached = max(entry.prompt_tokens - entry.cached_tokens, 0)
-        self.cost = uncached + entry.max_tokens or 1
+        self.group = group
+        self.service_class = request.service_class
+        self.org_id = request.org_id
+        self.give_up_at = request.give_up_at
+        self.too_long_at = request.queued_at + patience_seconds
+        uncached = max(request.prompt_tokens - request.cached_tokens, 0)
+        self.cost = uncached + request.max_tokens or 1
         """Tokens that a worker must compute at most, as the classes' turns count them."""
         self.service = uncached
         """Those of the prompt, which its tenant is charged when it goes to a worker; its output is charged as it comes."""

@@ -5,9 +5,9 @@ from random import Random
 import pytest
 
 from penstock.domain.principal import ServiceClass
-from penstock.serving.scheduling.line import Line
-from penstock.serving.scheduling.rules import RULES, LineRules
-from penstock.serving.scheduling.turns import Turns
+from penstock.serving.scheduling.deficit_round_robin import DeficitRoundRobin
+from penstock.serving.scheduling.request_queue import RequestQueue
+from penstock.serving.scheduling.rules import RULES, QueueRules
 from tests.unit.serving.scheduling.entries import Entry, joined, serve
 from tests.unit.serving.scheduling.fair_order import tokens_of, weighted_fair_order
 
@@ -17,9 +17,9 @@ PREMIUM, FREE = ServiceClass.PREMIUM, ServiceClass.FREE
 @pytest.mark.parametrize("tokens", [1, 3, 100, 128, 640, 5000])
 def test_quanta_of_512_and_128_give_four_fifths(tokens: int) -> None:
     weights = {**RULES.weights, PREMIUM: 512, FREE: 128}
-    line = Line(1000, rules=LineRules(weights))
+    queue = RequestQueue(1000, rules=QueueRules(weights))
     entries = [Entry(number, PREMIUM if number % 2 else FREE, prompt_tokens=tokens, max_tokens=0) for number in range(800)]
-    served = serve_one_by_one(line, joined(line, *entries), 320)
+    served = serve_one_by_one(queue, joined(queue, *entries), 320)
     wanted = sum(entry.service_class is PREMIUM for entry in weighted_fair_order(entries, weights)[:320])
     assert wanted == 256
     assert abs(sum(entry.service_class is PREMIUM for entry in served) - wanted) <= 3
@@ -27,10 +27,10 @@ def test_quanta_of_512_and_128_give_four_fifths(tokens: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_with_requests_of_any_length_no_class_is_ever_far_from_its_share(seed: int) -> None:
-    random, line = Random(seed), Line(1000)
+    random, queue = Random(seed), RequestQueue(1000)
     longest = 4000
     entries = [Entry(n, random.choice(list(ServiceClass)[1:4]), prompt_tokens=random.randint(1, longest), max_tokens=0) for n in range(600)]
-    served = serve_one_by_one(line, joined(line, *entries), 300)
+    served = serve_one_by_one(queue, joined(queue, *entries), 300)
     wanted = weighted_fair_order(entries, dict(RULES.weights))
     last = min(max(wanted.index(one) for one in entries if one.service_class is each) for each in {one.service_class for one in entries})
     for count in range(1, min(300, last)):
@@ -38,21 +38,21 @@ def test_with_requests_of_any_length_no_class_is_ever_far_from_its_share(seed: i
             assert abs(tokens_of(served[:count], each) - tokens_of(wanted[:count], each)) <= 2 * longest
 
 
-def serve_one_by_one(line: Line, entries: list[Entry], count: int) -> list[Entry]:
-    return [serve(line, 1)[0] for _ in range(count)]
+def serve_one_by_one(queue: RequestQueue, entries: list[Entry], count: int) -> list[Entry]:
+    return [serve(queue, 1)[0] for _ in range(count)]
 
 
 def test_a_class_saves_nothing_up_while_nobody_of_it_waits() -> None:
-    line = Line(1000)
-    joined(line, *(Entry(number, PREMIUM) for number in range(400)), Entry(service_class=FREE))
-    serve(line, 300)
-    assert line.deficits[FREE] == 0
-    joined(line, *(Entry(number, FREE) for number in range(100)))
-    assert sum(one.service_class is FREE for one in serve(line, 50)) <= 11
+    queue = RequestQueue(1000)
+    joined(queue, *(Entry(number, PREMIUM) for number in range(400)), Entry(service_class=FREE))
+    serve(queue, 300)
+    assert queue.deficits[FREE] == 0
+    joined(queue, *(Entry(number, FREE) for number in range(100)))
+    assert sum(one.service_class is FREE for one in serve(queue, 50)) <= 11
 
 
 def test_a_decision_changes_nothing_until_it_is_followed() -> None:
-    turns = Turns(RULES.weights)
+    turns = DeficitRoundRobin(RULES.weights)
     costs = [0, 0, 700, 30, 0]
     assert turns.choose(costs) == turns.choose(costs)
     assert turns.deficits == [0] * len(ServiceClass)
