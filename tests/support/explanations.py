@@ -1,6 +1,6 @@
 """An explanation of a decision with every field set."""
 
-from penstock.domain.decisions import Advice, CandidateView, Explanation, FailedTry, LimitStanding, ShadowChoice, Step
+from penstock.domain.decisions import Advice, Explanation, FailedTry, LimitStanding, ScoredCandidate, ShadowChoice, Step
 
 FULL = Explanation(
     id="req_1",
@@ -29,7 +29,7 @@ FULL = Explanation(
     max_tokens=20,
     completion_tokens=5,
     limits=(LimitStanding("requests", 60, 59, 1.0),),
-    candidates=(CandidateView("wrk_2", 1, 4, 30, 0, 30.0, chosen=True, usable=True),),
+    candidates=(ScoredCandidate("wrk_2", 1, 4, 30, 0, 30.0, chosen=True, usable=True),),
     available=2,
     shadow=ShadowChoice("round_robin", "wrk_1", agreed=False),
     tries=(FailedTry("wrk_1", "refused", 0.6, busy=False),),

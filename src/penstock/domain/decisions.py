@@ -13,7 +13,7 @@ class LimitStanding(msgspec.Struct, frozen=True):
     reset_seconds: float
 
 
-class CandidateView(msgspec.Struct, frozen=True):
+class ScoredCandidate(msgspec.Struct, frozen=True):
     """A worker among which was chosen, as it was just before the choice."""
 
     worker_id: str
@@ -87,7 +87,7 @@ class Explanation(msgspec.Struct, frozen=True):
     max_tokens: int
     completion_tokens: int
     limits: tuple[LimitStanding, ...]
-    candidates: tuple[CandidateView, ...]
+    candidates: tuple[ScoredCandidate, ...]
     available: int
     """Candidates that there were; the first few are listed."""
     shadow: ShadowChoice | None

@@ -13,7 +13,7 @@ _PLAIN: Final = b"HTTP/1.1 200 "
 """What an answer begins with whose head may be known when it comes again."""
 
 
-class Call(Protocol):
+class CallListener(Protocol):
     """On whose behalf a connection works. Exactly one of the three comes, last, unless the exchange was abandoned."""
 
     def answered(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
@@ -49,7 +49,7 @@ class ClientConnection(asyncio.Protocol):
         self._known = KnownHead()
         self._known_headers: list[tuple[bytes, bytes]] = []
         self._sink: ResponseSink | None = None
-        self._call: Call | None = None
+        self._call: CallListener | None = None
         self._begin_answer()
         self._untouched = True
         """No byte of the answer has come."""
@@ -78,7 +78,7 @@ class ClientConnection(asyncio.Protocol):
     def busy(self) -> bool:
         return self._call is not None
 
-    def start(self, request: bytes, call: Call, sink: ResponseSink) -> None:
+    def start(self, request: bytes, call: CallListener, sink: ResponseSink) -> None:
         """Send a request; the head and body of its answer go to `sink`, its end to `call`. Only on a usable connection."""
         self.exchanges += 1
         self._sink = sink

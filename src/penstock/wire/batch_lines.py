@@ -21,7 +21,7 @@ class RequestLine(msgspec.Struct, gc=False):
     body: msgspec.Raw
 
 
-class Asked(msgspec.Struct, gc=False):
+class BatchRequestBody(msgspec.Struct, gc=False):
     """What a batch must know of a request's body; whether it is a good one shows when it is run."""
 
     model: str | None = None
@@ -32,7 +32,7 @@ class _Answered(msgspec.Struct, gc=False):
     usage: Usage | None = None
 
 
-class Outcome(msgspec.Struct, gc=False):
+class LineOutcome(msgspec.Struct, gc=False):
     """What a task of the kind `inference` leaves."""
 
     status_code: int
@@ -42,8 +42,8 @@ class Outcome(msgspec.Struct, gc=False):
 
 _line = msgspec.json.Decoder(RequestLine)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_asked = msgspec.json.Decoder(Asked)
-_outcome = msgspec.json.Decoder(Outcome)
+_asked = msgspec.json.Decoder(BatchRequestBody)
+_outcome = msgspec.json.Decoder(LineOutcome)
 _answered = msgspec.json.Decoder(_Answered)
 
 
@@ -76,12 +76,12 @@ def _misshapen(sentence: str, number: int) -> LineFault:
     return LineFault("invalid_json_line", "This line is not a JSON object with custom_id, method, url and body.", number)
 
 
-def asked(line: RequestLine) -> Asked:
+def asked(line: RequestLine) -> BatchRequestBody:
     """Empty where the body is not what its endpoint takes; that is for the answer to say."""
     try:
         return _asked.decode(line.body)
     except msgspec.MsgspecError:
-        return Asked()
+        return BatchRequestBody()
 
 
 def task_payload(line: RequestLine) -> str:
@@ -89,12 +89,12 @@ def task_payload(line: RequestLine) -> str:
     return f'{{"url":"{line.url}","class":"batch","body":{bytes(line.body).decode()}}}'
 
 
-def outcome(result: str | None) -> Outcome | None:
+def outcome(result: str | None) -> LineOutcome | None:
     """What an ended task left; None: it left nothing."""
     return None if result is None else _outcome.decode(result)
 
 
-def used(answer: Outcome) -> BatchUsage:
+def used(answer: LineOutcome) -> BatchUsage:
     """The tokens that an answer names."""
     try:
         usage = _answered.decode(answer.body).usage
@@ -106,7 +106,7 @@ def used(answer: Outcome) -> BatchUsage:
     return BatchUsage(count.prompt, count.cached, count.completion, count.reasoning)
 
 
-def answer_line(line_id: str, custom_id: str, answer: Outcome) -> bytes:
+def answer_line(line_id: str, custom_id: str, answer: LineOutcome) -> bytes:
     return b'{"id":%b,"custom_id":%b,"response":{"status_code":%d,"request_id":%b,"body":%b},"error":null}\n' % (
         _encode(line_id),
         _encode(custom_id),

@@ -143,7 +143,7 @@ async def test_the_command_explains_the_last_request_and_a_named_one(tmp_path: P
             "timeline",
             "sent to",
             "candidates, as power_of_two saw them (2 of 2)",
-            "a minute left",
+            "per minute left",
             "no setting would have changed",
         ):
             assert part in text

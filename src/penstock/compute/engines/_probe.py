@@ -26,7 +26,7 @@ class Probe:
     load: WorkerLoad | None
     """None: it does not say; whoever calls it counts what is in flight."""
     unsupported: frozenset[str]
-    reading: _signals.Reading | None = field(default=None, repr=False)
+    reading: _signals.EngineMetrics | None = field(default=None, repr=False)
     """To be given back to the next probe, which then knows the mean time to first token since this one."""
 
 

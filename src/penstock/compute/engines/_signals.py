@@ -29,7 +29,7 @@ class Signals:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class EngineMetrics:
     """A load, and the totals from which the next reading tells its mean time to first token."""
 
     load: WorkerLoad
@@ -60,7 +60,7 @@ def engine_of_metrics(page: str) -> str:
     return next((row.engine for row in table().values() if row.prefix and f"\n{row.prefix}" in f"\n{page}"), "")
 
 
-def read(signals: Signals, page: str, before: Reading | None = None) -> Reading:
+def read(signals: Signals, page: str, before: EngineMetrics | None = None) -> EngineMetrics:
     """A load from a metrics page. Gauges of several models on one server are added up; of cache usages the fullest counts."""
     samples: dict[str, list[float]] = {}
     for name, value in _SAMPLE.findall(page):
@@ -76,10 +76,10 @@ def read(signals: Signals, page: str, before: Reading | None = None) -> Reading:
         kv_usage=min(1.0, max(0.0, max(_first(samples, signals.kv_usage), default=0.0))),
         ttft_seconds=_mean_since(before, total, count),
     )
-    return Reading(load, total, count)
+    return EngineMetrics(load, total, count)
 
 
-def _mean_since(before: Reading | None, total: float, count: float) -> float | None:
+def _mean_since(before: EngineMetrics | None, total: float, count: float) -> float | None:
     """None: nothing was answered since then. A server that restarted begins from zero."""
     if before is None or count < before.ttft_count:
         return total / count if count else None

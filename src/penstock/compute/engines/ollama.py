@@ -98,7 +98,7 @@ class OllamaEngine:
         try:
             async with self._client.stream("POST", "/api/pull", json={"model": name}) as response:
                 async for lines in _ndjson.lines(response.aiter_bytes()):
-                    progress = msgspec.json.decode(lines[-1], type=replies.Progress)
+                    progress = msgspec.json.decode(lines[-1], type=replies.PullProgress)
                     if progress.error is not None or response.status_code != 200:
                         raise ProbeFailed(f"Ollama cannot fetch the model {name!r}: {progress.error}")
                     if (now := self._clock.monotonic()) - told > _TELL_EVERY_SECONDS or progress.status == "success":
@@ -150,7 +150,7 @@ class OllamaEngine:
         """
         bodies.check(request, logprobs=self._logprobs)
         offer = self._offer(request.model, request.max_tokens)
-        readings = [replies.Reading(at, lambda: f"call_{self._next_id()}") for at in range(len(request.prompts))]
+        readings = [replies.OllamaReplyReader(at, lambda: f"call_{self._next_id()}") for at in range(len(request.prompts))]
         # Not before the server has answered: what it refuses gets a status of its own.
         first: list[Event] = [Started(None)]
         for prompt, reading in zip(request.prompts, readings, strict=True):
@@ -165,7 +165,7 @@ class OllamaEngine:
         yield [_sum([reading.count for reading in readings if reading.count is not None])]
 
     async def _read(
-        self, request: GenerationRequest, prompt: Prompt, name: str, reading: replies.Reading
+        self, request: GenerationRequest, prompt: Prompt, name: str, reading: replies.OllamaReplyReader
     ) -> AsyncGenerator[Sequence[Event], None]:
         fixed = {**self._fixed, "model": name, **({"think": False} if name in self._thinkers else {})}
         path, body = bodies.generation(request, prompt, fixed, context=self._context)

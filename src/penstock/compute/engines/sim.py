@@ -92,7 +92,7 @@ class SimEngine:
         prompts = tokens.count_prompts(request)
         scripts = write(request, _room(request, max(prompts), model.context_length))
         inbox = _Inbox()
-        lines = [_Line(script, inbox) for script in scripts]
+        lines = [_Choice(script, inbox) for script in scripts]
         try:
             for at, line in enumerate(lines):
                 # The choices of one prompt share what was read of it: the first of them pays.
@@ -121,7 +121,7 @@ class SimEngine:
 
     async def _read(self, gpu: "_Gpu", counts: Sequence[int]) -> None:
         inbox = _Inbox()
-        lines = [_Line(Script((), (), Finished(0, "stop")), inbox) for _ in counts]
+        lines = [_Choice(Script((), (), Finished(0, "stop")), inbox) for _ in counts]
         try:
             for line, count in zip(lines, counts, strict=True):
                 gpu.submit(line, count, 0)
@@ -199,7 +199,7 @@ class _Inbox:
         return events
 
 
-class _Line:
+class _Choice:
     """One choice on its way through a GPU."""
 
     __slots__ = ("_inbox", "_told", "left", "script")
@@ -224,15 +224,15 @@ class _Gpu:
     """Runs a replica on the machine's clock with a single timer, however many sequences there are."""
 
     def __init__(self, speed: Speed, clock: Clock) -> None:
-        self.replica: SimulatedReplica[_Line] = SimulatedReplica(speed)
+        self.replica: SimulatedReplica[_Choice] = SimulatedReplica(speed)
         self._clock = clock
         self._timer: asyncio.Handle | None = None
 
-    def submit(self, line: _Line, prompt_tokens: int, output_tokens: int) -> None:
+    def submit(self, line: _Choice, prompt_tokens: int, output_tokens: int) -> None:
         self.replica.submit(line, prompt_tokens, output_tokens, self._clock.monotonic())
         self._schedule()
 
-    def cancel(self, line: _Line) -> None:
+    def cancel(self, line: _Choice) -> None:
         self.replica.cancel(line)
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from penstock.compute.engines._probe import ProbeFailed
 from penstock.compute.engines._relay import OpenAiRelay
 from penstock.compute.engines._triton import text
 from penstock.compute.engines._triton.http import HttpServer
-from penstock.compute.engines._triton.server import Server
+from penstock.compute.engines._triton.server import TritonServer
 from penstock.compute.engines._triton.text import ModelInfo
 from penstock.domain.clock import Clock, SystemClock
 from penstock.domain.errors import BadRequest, ModelNotFound
@@ -60,7 +60,7 @@ class TritonEngine:
         self._loaded = False
         """By us: then it is ours to unload."""
         self._in_flight = 0
-        self._reading: _signals.Reading | None = None
+        self._reading: _signals.EngineMetrics | None = None
         self._watching: asyncio.Task[None] | None = None
         self._metrics: httpx.AsyncClient | None = None
         self._ids = itertools.count(1)
@@ -131,7 +131,7 @@ class TritonEngine:
         if not info.makes_text:
             raise BadRequest(f"The model '{info.name}' takes tensors, not text: use /v1/models/{info.name}/infer.", param="model")
         asked = [text.fields(request, prompt, info) for prompt in request.prompts]
-        readings = [text.Reading(at, request.max_tokens) for at in range(len(asked))]
+        readings = [text.TritonReplyReader(at, request.max_tokens) for at in range(len(asked))]
         # Not before the server has answered: what it refuses gets a status of its own.
         first: list[Event] = [Started(None)]
         self._in_flight += 1
@@ -194,7 +194,7 @@ class TritonEngine:
             self._reading = _signals.read(_signals.table()["triton"], page.text, self._reading)
 
 
-def _server(options: options_.Options, connect_seconds: float, read_seconds: float) -> Server:
+def _server(options: options_.Options, connect_seconds: float, read_seconds: float) -> TritonServer:
     if "grpc" not in options:
         return HttpServer(options.get("base_url") or DEFAULT_BASE_URL, httpx.Timeout(read_seconds, connect=connect_seconds))
     try:

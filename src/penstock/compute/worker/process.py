@@ -15,7 +15,7 @@ from penstock.compute.worker.agent import Agent
 from penstock.compute.worker.faults import Faults
 from penstock.compute.worker.presence import Presence
 from penstock.compute.worker.serve import WorkerApp
-from penstock.compute.worker.slots import Slots
+from penstock.compute.worker.slots import WorkerSlots
 from penstock.domain.clock import SystemClock
 from penstock.domain.ports.engine import Engine, EngineFactory, KeepsLog
 from penstock.domain.workers import WorkerLoad
@@ -70,7 +70,7 @@ class Worker:
         self.secret = ""
         self.presence = Presence(self._load)
         self._app: WorkerApp | None = None
-        self.slots: Slots | None = None
+        self.slots: WorkerSlots | None = None
         self._identity: identity.Identity | None = None
 
     async def open(self) -> None:
@@ -88,7 +88,7 @@ class Worker:
         if isinstance(self.engine, KeepsLog):
             self.engine.keep_log(plan.state_dir)
         await self.engine.open()
-        slots = self.slots = Slots(plan.slots or self.engine.slots, plan.queue_limit)
+        slots = self.slots = WorkerSlots(plan.slots or self.engine.slots, plan.queue_limit)
         self._app = WorkerApp(self.engine, self.secret, slots, self.presence, Faults() if plan.allow_faults else None)
         await self._listen(self._app)
         _log.info("serving", engine=plan.engine, base_url=self.base_url, slots=slots.limit)

@@ -14,7 +14,7 @@ import structlog
 
 from penstock.compute.worker.faults import Fault, Faults
 from penstock.compute.worker.presence import Presence
-from penstock.compute.worker.slots import Slots
+from penstock.compute.worker.slots import WorkerSlots
 from penstock.domain.errors import BadRequest, Internal, MethodNotAllowed, NotFound, Overloaded, PenstockError, TooLarge, Unauthenticated
 from penstock.domain.inference import OPERATION_PATHS, Operation
 from penstock.domain.ports.engine import Answer, Engine, KeepsLog
@@ -38,7 +38,7 @@ _log = structlog.get_logger()
 class WorkerApp:
     """ASGI application of one worker."""
 
-    def __init__(self, engine: Engine, secret: str, slots: Slots, presence: Presence, faults: Faults | None = None) -> None:
+    def __init__(self, engine: Engine, secret: str, slots: WorkerSlots, presence: Presence, faults: Faults | None = None) -> None:
         self._engine = engine
         self._authorization = f"Bearer {secret}".encode()
         self._slots = slots

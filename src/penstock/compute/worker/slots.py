@@ -6,7 +6,7 @@ from collections import deque
 from penstock.domain.errors import Overloaded
 
 
-class Slots:
+class WorkerSlots:
     """First come, first served. Every `take` that returns is followed by one `give`."""
 
     def __init__(self, limit: int, queue_limit: int) -> None:

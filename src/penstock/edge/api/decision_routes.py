@@ -9,7 +9,7 @@ from penstock.accounts.permissions import org_filter, owned
 from penstock.domain.decisions import Explanation
 from penstock.edge.layers.access import Caller, Services
 from penstock.edge.layers.documented_errors import problems
-from penstock.edge.layers.shapes import OrgFilter, Page, Time, View
+from penstock.edge.layers.shapes import ListView, OrgFilter, Time, View
 
 router = APIRouter(prefix="/api/decisions", tags=["Decisions"])
 
@@ -106,7 +106,7 @@ class DecisionView(View):
     advice: Annotated[list[AdviceView], Field(description="What would have changed the outcome.")]
 
 
-class DecisionList(Page):
+class DecisionList(ListView):
     data: list[DecisionView]
 
 

@@ -9,7 +9,7 @@ from penstock.accounts.permissions import org_filter, owned
 from penstock.domain.principal import Scope
 from penstock.edge.layers.access import Caller, KeyWriter, Services
 from penstock.edge.layers.documented_errors import body_problems, problems
-from penstock.edge.layers.shapes import After, Body, Count, Id, Limit, Name, OrgFilter, OrgId, Page, Seconds, Time, View, page
+from penstock.edge.layers.shapes import After, Body, Count, Id, Limit, ListView, Name, OrgFilter, OrgId, Seconds, Time, View, page
 
 router = APIRouter(prefix="/api/keys", tags=["Keys"])
 
@@ -34,7 +34,7 @@ class CreatedKey(KeyView):
     secret: Annotated[str, Field(description="The key itself. It is shown this once.")]
 
 
-class KeyList(Page):
+class KeyList(ListView):
     data: list[KeyView]
 
 

@@ -11,7 +11,7 @@ from penstock.domain.models import ModelRecord, Price
 from penstock.edge.layers.access import Admin, Caller, Services
 from penstock.edge.layers.documented_errors import body_problems, problems
 from penstock.edge.layers.services import ControlServices, ServedModel
-from penstock.edge.layers.shapes import WHOLE, After, Body, Limit, ModelId, ModelPath, Money, Name, Page, Time, View, page
+from penstock.edge.layers.shapes import WHOLE, After, Body, Limit, ListView, ModelId, ModelPath, Money, Name, Time, View, page
 
 router = APIRouter(prefix="/api/models", tags=["Models"])
 
@@ -61,7 +61,7 @@ class ModelView(View):
     workers: Annotated[int, Field(description="How many could serve it now.")]
 
 
-class ModelList(Page):
+class ModelList(ListView):
     data: list[ModelView]
 
 

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from penstock.accounts.permissions import not_found, owns
 from penstock.edge.layers.access import Admin, Caller, Services
 from penstock.edge.layers.documented_errors import body_problems, problems
-from penstock.edge.layers.shapes import After, Body, Flag, Id, Limit, Name, Page, PlanName, Time, View, page
+from penstock.edge.layers.shapes import After, Body, Flag, Id, Limit, ListView, Name, PlanName, Time, View, page
 
 router = APIRouter(prefix="/api/orgs", tags=["Organisations"])
 
@@ -18,7 +18,7 @@ class OrgView(View):
     created_at: Time
 
 
-class OrgList(Page):
+class OrgList(ListView):
     data: list[OrgView]
 
 

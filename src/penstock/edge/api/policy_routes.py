@@ -11,7 +11,7 @@ from penstock.catalog.policy_document import PolicyDocument, document_of, policy
 from penstock.domain.policy import PolicyVersion
 from penstock.edge.layers.access import Admin, Services
 from penstock.edge.layers.documented_errors import body_problems, problems
-from penstock.edge.layers.shapes import WHOLE, Body, Limit, Page, Time, View
+from penstock.edge.layers.shapes import WHOLE, Body, Limit, ListView, Time, View
 
 router = APIRouter(prefix="/api/policy", tags=["Policy"])
 
@@ -53,7 +53,7 @@ class EditView(PolicyView):
     dry_run: bool
 
 
-class VersionList(Page):
+class VersionList(ListView):
     data: list[VersionView]
 
 

@@ -9,7 +9,7 @@ from penstock.accounts.permissions import owned, owns
 from penstock.domain.durable.leases import LEASE_SECONDS, RunnerRecord
 from penstock.edge.layers.access import Services, WorkerWriter
 from penstock.edge.layers.documented_errors import problems
-from penstock.edge.layers.shapes import After, Id, Limit, Page, Time, View, page
+from penstock.edge.layers.shapes import After, Id, Limit, ListView, Time, View, page
 
 router = APIRouter(prefix="/api/runners", tags=["Runners"])
 
@@ -28,7 +28,7 @@ class RunnerView(View):
     last_beat_at: Time
 
 
-class RunnerList(Page):
+class RunnerList(ListView):
     data: list[RunnerView]
 
 

@@ -12,7 +12,7 @@ from penstock.domain.workers import WorkerState
 from penstock.edge.layers.access import Caller, Services
 from penstock.edge.layers.documented_errors import problems
 from penstock.edge.layers.services import ControlServices
-from penstock.edge.layers.shapes import Page, View
+from penstock.edge.layers.shapes import ListView, View
 
 router = APIRouter(prefix="/api", tags=["Status"])
 
@@ -28,7 +28,7 @@ class PlanView(View):
     spill: Annotated[bool, Field(description="A request of the default tier may use another pool when its own is full.")]
 
 
-class PlanList(Page):
+class PlanList(ListView):
     data: list[PlanView]
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from penstock.domain.durable.schedules import MissedRuns, Schedule
 from penstock.domain.durable.tasks import EventType, OnParentFailure, Task, TaskDetail, TaskStatus
 from penstock.durable.tasks.submission import ParentSpec, TaskSpec
-from penstock.edge.layers.shapes import PRINTABLE, WHOLE, Body, Flag, Name, Page, Time, View
+from penstock.edge.layers.shapes import PRINTABLE, WHOLE, Body, Flag, ListView, Name, Time, View
 
 _TEN_YEARS = 10 * 366 * 86_400
 _LAST_SECOND = 253_402_300_799.0
@@ -161,7 +161,7 @@ class ResultList(View):
     left: Annotated[list[str], Field(description="Ids that were not looked at, because the answer is large enough: ask for them again.")]
 
 
-class TaskList(Page):
+class TaskList(ListView):
     data: list[TaskView]
     after: Annotated[str | None, Field(description="For the next page; null: there is none.")]
     total: int | None
@@ -224,7 +224,7 @@ class ScheduleView(View):
     last_at: float | None
 
 
-class ScheduleList(Page):
+class ScheduleList(ListView):
     data: list[ScheduleView]
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from penstock.accounts.permissions import owns
 from penstock.edge.layers.access import Services, WorkerWriter
 from penstock.edge.layers.documented_errors import body_problems, problems
-from penstock.edge.layers.shapes import After, Body, Id, Limit, OrgId, Page, Seconds, Time, View, page
+from penstock.edge.layers.shapes import After, Body, Id, Limit, ListView, OrgId, Seconds, Time, View, page
 
 router = APIRouter(prefix="/api/join-tokens", tags=["Join tokens"])
 
@@ -27,7 +27,7 @@ class CreatedToken(TokenView):
     secret: Annotated[str, Field(description="The token itself. It is shown this once.")]
 
 
-class TokenList(Page):
+class TokenList(ListView):
     data: list[TokenView]
 
 

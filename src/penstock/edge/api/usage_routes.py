@@ -11,7 +11,7 @@ from penstock.domain.ports import UsageQuery
 from penstock.domain.usage import Outcome, UsageRow
 from penstock.edge.layers.access import Services, UsageReader
 from penstock.edge.layers.documented_errors import problems
-from penstock.edge.layers.shapes import After, KeyFilter, Limit, ModelFilter, OrgFilter, Page, RequestId, Time, TimeFilter, View
+from penstock.edge.layers.shapes import After, KeyFilter, Limit, ListView, ModelFilter, OrgFilter, RequestId, Time, TimeFilter, View
 
 router = APIRouter(prefix="/api/usage", tags=["Usage"])
 
@@ -50,7 +50,7 @@ class TotalsView(View):
     cost_micros: int
 
 
-class Report(Page):
+class Report(ListView):
     data: list[RowView]
     totals: TotalsView
 
@@ -80,7 +80,7 @@ class RecordView(View):
     client_request_id: str
 
 
-class RecordList(Page):
+class RecordList(ListView):
     data: list[RecordView]
 
 

@@ -15,7 +15,7 @@ from penstock.edge.layers.access import Admin, Services, WorkerWriter
 from penstock.edge.layers.documented_errors import body_problems, problems
 from penstock.edge.layers.problems import InvalidFields
 from penstock.edge.layers.services import ControlServices, LiveWorker
-from penstock.edge.layers.shapes import After, Body, Id, Limit, ModelId, Name, Page, Time, Url, View, page
+from penstock.edge.layers.shapes import After, Body, Id, Limit, ListView, ModelId, Name, Time, Url, View, page
 from penstock.wire.joining.workers import Offer, SlotCount
 
 router = APIRouter(prefix="/api/workers", tags=["Workers"])
@@ -62,7 +62,7 @@ class WorkerView(View):
     ejected_until: float | None
 
 
-class WorkerList(Page):
+class WorkerList(ListView):
     data: list[WorkerView]
 
 

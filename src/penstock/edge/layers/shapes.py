@@ -35,7 +35,7 @@ Order = Annotated[Literal["asc", "desc"], Query(description="By the time of crea
 After = Annotated[str | None, Query(min_length=1, max_length=256, pattern=PRINTABLE, description="The id where the last page ended.")]
 
 
-class Page(View):
+class ListView(View):
     """The start of every list's answer; each list adds its `data`."""
 
     has_more: bool

@@ -22,7 +22,7 @@ _OURS = frozenset({"x-request-id", "content-type", "content-length", "transfer-e
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ReplyHead:
     """How an answer begins. `error` or `body` is the whole of it; neither: its pieces follow."""
 
     headers: dict[str, str]
@@ -34,7 +34,7 @@ class WaitingReply:
     """Implements `domain.ports.Reply`."""
 
     def __init__(self) -> None:
-        self._head: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
+        self._head: asyncio.Future[ReplyHead] = asyncio.get_running_loop().create_future()
         self._pieces: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._news = asyncio.Event()
@@ -48,13 +48,13 @@ class WaitingReply:
     # the pipeline's side
 
     def refuse(self, error: PenstockError, headers: bytes) -> None:
-        self._tell(Head(_lines(headers), error))
+        self._tell(ReplyHead(_lines(headers), error))
 
     def send(self, status: int, headers: bytes, body: bytes) -> None:
-        self._tell(Head(_lines(headers), None, body))
+        self._tell(ReplyHead(_lines(headers), None, body))
 
     def start(self, status: int, headers: bytes) -> None:
-        self._tell(Head(_lines(headers)))
+        self._tell(ReplyHead(_lines(headers)))
 
     def write(self, data: bytes) -> None:
         self._pieces.append(data)
@@ -68,13 +68,13 @@ class WaitingReply:
         self._ended = True
         self._news.set()
 
-    def _tell(self, head: Head) -> None:
+    def _tell(self, head: ReplyHead) -> None:
         if not self._head.done():
             self._head.set_result(head)
 
     # the route's side
 
-    async def head(self, request: Request) -> Head | None:
+    async def head(self, request: Request) -> ReplyHead | None:
         """None: the client has left, and the generation has been stopped."""
         gone = asyncio.create_task(_gone(request))
         try:

@@ -16,7 +16,7 @@ from penstock.edge.layers.problems import answer
 from penstock.edge.layers.services import ControlServices
 from penstock.edge.layers.shapes import After, Order, StoredId, View
 from penstock.edge.openai import response_schema
-from penstock.edge.openai.inference_reply import Head, WaitingReply, call_of
+from penstock.edge.openai.inference_reply import ReplyHead, WaitingReply, call_of
 from penstock.wire.responses import body as response_body
 from penstock.wire.responses import items as response_items
 from penstock.wire.responses.body import LOGPROBS, ResponseBody
@@ -98,7 +98,7 @@ async def create_response(request: Request, caller: InferenceCaller, services: S
     return await _whole(asked, head, head.body, request)
 
 
-async def _whole(asked: _Asked, head: Head, body: bytes, request: Request) -> Response:
+async def _whole(asked: _Asked, head: ReplyHead, body: bytes, request: Request) -> Response:
     services = asked.services
     made = answered(asked.document, body, services.responses.new_id, services.clock.time(), with_logprobs=asked.with_logprobs)
     error = await asked.keep(made)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from penstock.domain.decisions import CandidateView, Explanation, LimitStanding, ShadowChoice, Step
+from penstock.domain.decisions import Explanation, LimitStanding, ScoredCandidate, ShadowChoice, Step
 from penstock.domain.outcome import RequestOutcome, RoutingSnapshot
 from penstock.serving.explain.advice import advice_for
 
@@ -67,7 +67,7 @@ def limits(block: bytes) -> tuple[LimitStanding, ...]:
     )
 
 
-def candidates(seen: RoutingSnapshot, decision: RequestOutcome) -> tuple[CandidateView, ...]:
+def candidates(seen: RoutingSnapshot, decision: RequestOutcome) -> tuple[ScoredCandidate, ...]:
     """The workers among which was chosen, with their numbers just before the choice."""
     failed = {each.worker_id for each in decision.tries}
     views = []
@@ -77,7 +77,7 @@ def candidates(seen: RoutingSnapshot, decision: RequestOutcome) -> tuple[Candida
         measured: Mapping[str, int] = {"outstanding_tokens": tokens, "in_flight": in_flight, "cached_tokens": cached}
         score = measured.get(seen.measure)
         views.append(
-            CandidateView(
+            ScoredCandidate(
                 worker.id,
                 in_flight,
                 limit,

@@ -44,13 +44,13 @@ class SamplingBody(RequestBody, gc=False):
     logit_bias: dict[str, float] | None = None
 
 
-class Message(msgspec.Struct, gc=False):
+class ChatMessage(msgspec.Struct, gc=False):
     role: str
     content: msgspec.Raw = msgspec.Raw()
 
 
 class ChatBody(SamplingBody, gc=False):
-    messages: Annotated[list[Message], Meta(min_length=1)] = msgspec.field(default_factory=list)
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)] = msgspec.field(default_factory=list)
     max_completion_tokens: TokenLimit | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None

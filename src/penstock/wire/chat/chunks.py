@@ -15,20 +15,20 @@ class Delta(msgspec.Struct, gc=False):
     tool_calls: Any = None
 
 
-class Choice(msgspec.Struct, gc=False):
+class ChunkChoice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
     delta: Delta | None = None
     text: str | None = None
 
 
 class Chunk(msgspec.Struct, gc=False):
-    choices: list[Choice]
+    choices: list[ChunkChoice]
     usage: Usage | None = None
     error: Any = None
 
 
 class OddChunk(msgspec.Struct, gc=False):
-    choices: list[Choice] | None = None
+    choices: list[ChunkChoice] | None = None
     usage: Usage | None = None
     error: Any = None
 

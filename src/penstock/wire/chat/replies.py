@@ -9,7 +9,7 @@ import msgspec
 
 from penstock.domain.inference import TokenCount
 from penstock.wire.chat.relay import TIER_VALUE
-from penstock.wire.chat.reply_bodies import Embedding, Reply, ReplyChoice
+from penstock.wire.chat.reply_bodies import Embedding, ReplyBody, ReplyChoice
 from penstock.wire.chat.requests import BYTES_PER_TOKEN
 from penstock.wire.usage import usage_json
 
@@ -18,13 +18,13 @@ class GarbledReply(Exception):
     """What came is not a reply in OpenAI's form; the text is for the log."""
 
 
-_reply: Final = msgspec.json.Decoder(Reply)
+_reply: Final = msgspec.json.Decoder(ReplyBody)
 _choice: Final = msgspec.json.Decoder(ReplyChoice)
 _embeddings: Final = msgspec.json.Decoder(list[Embedding])
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def read(body: bytes) -> Reply:
+def read(body: bytes) -> ReplyBody:
     """Raises GarbledReply for anything but a reply with choices or data."""
     try:
         if not body.isascii():
@@ -38,7 +38,7 @@ def read(body: bytes) -> Reply:
     return reply
 
 
-def token_count(reply: Reply, prompt_estimate: int) -> TokenCount:
+def token_count(reply: ReplyBody, prompt_estimate: int) -> TokenCount:
     """The engine's own count, or ours, marked as estimated."""
     usage = reply.usage
     if usage is not None:
@@ -56,7 +56,7 @@ def token_count(reply: Reply, prompt_estimate: int) -> TokenCount:
     return TokenCount(prompt_estimate, -(-text // BYTES_PER_TOKEN), estimated=True)
 
 
-def edited(body: bytes, reply: Reply, service_tier: str, rename: tuple[re.Pattern[bytes], bytes] | None, count: TokenCount) -> bytes:
+def edited(body: bytes, reply: ReplyBody, service_tier: str, rename: tuple[re.Pattern[bytes], bytes] | None, count: TokenCount) -> bytes:
     """The reply as the client gets it: tier served, public model name, and always a usage object."""
     if body.find(b'"service_tier"') >= 0:  # `in` on bytes makes an exception first
         body = TIER_VALUE.sub(b"", body)

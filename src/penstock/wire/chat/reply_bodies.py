@@ -7,7 +7,7 @@ import msgspec
 from penstock.wire.usage import Usage
 
 
-class Reply(msgspec.Struct, gc=False):
+class ReplyBody(msgspec.Struct, gc=False):
     usage: Usage | None = None
     choices: list[msgspec.Raw] | None = None
     data: msgspec.Raw = msgspec.Raw()

@@ -46,7 +46,7 @@ class FunctionTool(msgspec.Struct, forbid_unknown_fields=True):
     description: str | None = None
 
 
-class NamedTool(msgspec.Struct, forbid_unknown_fields=True):
+class ResponseNamedTool(msgspec.Struct, forbid_unknown_fields=True):
     type: Literal["function"]
     name: str
 
@@ -54,10 +54,10 @@ class NamedTool(msgspec.Struct, forbid_unknown_fields=True):
 class AllowedTools(msgspec.Struct, forbid_unknown_fields=True):
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: list[NamedTool]
+    tools: list[ResponseNamedTool]
 
 
-class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
+class ResponseStreamOptions(msgspec.Struct, forbid_unknown_fields=True):
     include_obfuscation: Literal[False] | None = None
 
 
@@ -79,7 +79,7 @@ class ResponseBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     service_tier: Tier | None = None
     store: bool | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: ResponseStreamOptions | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     text: Text | None = None
     tool_choice: str | Json | None = None
@@ -205,7 +205,7 @@ def _tools(request: ResponseBody) -> tuple[list[Json] | None, str | Json | None]
     names = {tool.name for tool in tools}
     match choice.get("type"):
         case "function":
-            named = items.typed(choice, NamedTool, "tool_choice")
+            named = items.typed(choice, ResponseNamedTool, "tool_choice")
             _require(names, named.name)
             return [_chat_tool(tool) for tool in tools], {"type": "function", "function": {"name": named.name}}
         case "allowed_tools":

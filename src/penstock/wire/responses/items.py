@@ -14,7 +14,7 @@ _UNKNOWN_FIELD = "Object contains unknown field"
 _MUST_BE_NULL = "Expected `null`"
 
 
-class TextPart(msgspec.Struct, forbid_unknown_fields=True):
+class ResponseTextPart(msgspec.Struct, forbid_unknown_fields=True):
     """A text of either side; what is beside the text in an answer of ours comes back with it and says nothing new."""
 
     type: Literal["input_text", "output_text", "text", "reasoning_text", "summary_text"]
@@ -40,8 +40,8 @@ class AudioPart(msgspec.Struct, forbid_unknown_fields=True):
     input_audio: Json
 
 
-_PARTS: dict[str, type[TextPart | RefusalPart | ImagePart | AudioPart]] = {
-    **dict.fromkeys(("input_text", "output_text", "text", "reasoning_text", "summary_text"), TextPart),
+_PARTS: dict[str, type[ResponseTextPart | RefusalPart | ImagePart | AudioPart]] = {
+    **dict.fromkeys(("input_text", "output_text", "text", "reasoning_text", "summary_text"), ResponseTextPart),
     "refusal": RefusalPart,
     "input_image": ImagePart,
     "input_audio": AudioPart,
@@ -192,8 +192,8 @@ def _tool_call(item: CallItem) -> Json:
 
 
 def _thought(item: ReasoningItem, where: str) -> str:
-    texts = [typed(part, TextPart, f"{where}.content").text for part in item.content or ()]
-    return "".join(texts or [typed(part, TextPart, f"{where}.summary").text for part in item.summary])
+    texts = [typed(part, ResponseTextPart, f"{where}.content").text for part in item.content or ()]
+    return "".join(texts or [typed(part, ResponseTextPart, f"{where}.summary").text for part in item.summary])
 
 
 def _content(value: str | list[Json], where: str) -> str | list[Json]:
@@ -213,7 +213,7 @@ def _part(value: Json, where: str) -> Json:
     if known is None:
         raise UnsupportedParameter(f"Content of this type is not supported here: '{where}.type'.", param=f"{where}.type")
     part = typed(value, known, where)
-    if isinstance(part, TextPart):
+    if isinstance(part, ResponseTextPart):
         return {"type": "text", "text": part.text}
     if isinstance(part, RefusalPart):
         return {"type": "refusal", "refusal": part.refusal}

@@ -14,14 +14,14 @@ import uvicorn
 from penstock.compute.engines.sim import SimEngine
 from penstock.compute.worker.presence import Presence
 from penstock.compute.worker.serve import Receive, Scope, Send, WorkerApp
-from penstock.compute.worker.slots import Slots
+from penstock.compute.worker.slots import WorkerSlots
 
 
 async def serve(port: int, model: str, speed: str) -> None:
     engine = SimEngine({"models": model, "speed": speed})
     await engine.open()
     secret = os.environ.get("VLLM_API_KEY") or os.environ.get("LLAMA_API_KEY") or ""
-    worker = WorkerApp(engine, secret, Slots(engine.slots, 16), Presence(engine.load))
+    worker = WorkerApp(engine, secret, WorkerSlots(engine.slots, 16), Presence(engine.load))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if not secret and scope["type"] == "http":

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.compute.worker.presence import Presence
 from penstock.compute.worker.serve import WorkerApp
-from penstock.compute.worker.slots import Slots
+from penstock.compute.worker.slots import WorkerSlots
 from penstock.domain.errors import UpstreamFailed
 from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import Answer
@@ -42,8 +42,8 @@ class Failing:
 
 
 @contextlib.asynccontextmanager
-async def asked(respond: Callable[[], Answer]) -> AsyncIterator[tuple[httpx.Response, Slots]]:
-    slots = Slots(1, 0)
+async def asked(respond: Callable[[], Answer]) -> AsyncIterator[tuple[httpx.Response, WorkerSlots]]:
+    slots = WorkerSlots(1, 0)
     app = WorkerApp(Failing(respond), "s", slots, Presence(WorkerLoad))
     async with running(app) as port, httpx.AsyncClient(trust_env=False, headers={"authorization": "Bearer s"}) as http:
         yield await http.post(f"http://127.0.0.1:{port}/v1/chat/completions", content=b"{}"), slots

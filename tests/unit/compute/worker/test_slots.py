@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from penstock.compute.worker.slots import Slots
+from penstock.compute.worker.slots import WorkerSlots
 from penstock.domain.errors import Overloaded
 
 
 async def test_a_slot_passes_to_whoever_waits_longest() -> None:
-    slots = Slots(limit=1, queue_limit=2)
+    slots = WorkerSlots(limit=1, queue_limit=2)
     await slots.take()
     order: list[str] = []
 
@@ -29,7 +29,7 @@ async def test_a_slot_passes_to_whoever_waits_longest() -> None:
 
 
 async def test_beyond_the_queue_it_is_refused_and_told_when_to_come_back() -> None:
-    slots = Slots(limit=1, queue_limit=0)
+    slots = WorkerSlots(limit=1, queue_limit=0)
     await slots.take()
     with pytest.raises(Overloaded) as caught:
         await slots.take()
@@ -37,7 +37,7 @@ async def test_beyond_the_queue_it_is_refused_and_told_when_to_come_back() -> No
 
 
 async def test_who_leaves_the_queue_is_skipped() -> None:
-    slots = Slots(limit=1, queue_limit=2)
+    slots = WorkerSlots(limit=1, queue_limit=2)
     await slots.take()
     leaving, staying = asyncio.create_task(slots.take()), asyncio.create_task(slots.take())
     await asyncio.sleep(0)
@@ -49,7 +49,7 @@ async def test_who_leaves_the_queue_is_skipped() -> None:
 
 
 async def test_a_slot_given_to_someone_who_leaves_at_that_moment_is_not_lost() -> None:
-    slots = Slots(limit=1, queue_limit=1)
+    slots = WorkerSlots(limit=1, queue_limit=1)
     await slots.take()
     waiting = asyncio.create_task(slots.take())
     await asyncio.sleep(0)

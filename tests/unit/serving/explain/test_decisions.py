@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from penstock.domain.decisions import CandidateView, Explanation, FailedTry, LimitStanding, ShadowChoice
+from penstock.domain.decisions import Explanation, FailedTry, LimitStanding, ScoredCandidate, ShadowChoice
 from penstock.serving.explain.ring import BYTES_PER_DECISION, DecisionRing
 from penstock.serving.explain.sample import DecisionSample
 from penstock.serving.explain.view import RingView
@@ -29,7 +29,7 @@ def test_a_request_that_was_served_at_once() -> None:
     bench.sent[0].answer()
     decision = last(bench)
     chosen, other = sorted(decision.candidates, key=lambda each: not each.chosen)
-    assert chosen == CandidateView(bench.sent[0].worker_id, 0, 2, 0, 0, 0.0, chosen=True, usable=True)
+    assert chosen == ScoredCandidate(bench.sent[0].worker_id, 0, 2, 0, 0, 0.0, chosen=True, usable=True)
     assert other.worker_id != chosen.worker_id
     assert (decision.id, decision.outcome, decision.status, decision.code) == ("req_1", "answered", 200, "")
     assert (decision.policy, decision.pool, decision.tier, decision.service_class) == ("power_of_two", "standard", "default", "enterprise")

@@ -20,18 +20,18 @@ from penstock.domain.ports.engine import Event, Finished, Token, TokenLogprob, T
 NANOSECONDS = 1e9
 
 
-class Function(msgspec.Struct):
+class CalledFunction(msgspec.Struct):
     name: str
     arguments: dict[str, Any] = {}
 
 
-class Call(msgspec.Struct):
-    function: Function
+class ToolCallPart(msgspec.Struct):
+    function: CalledFunction
 
 
-class Said(msgspec.Struct):
+class ReplyPart(msgspec.Struct):
     content: str = ""
-    tool_calls: list[Call] | None = None
+    tool_calls: list[ToolCallPart] | None = None
 
 
 class Likely(msgspec.Struct):
@@ -46,7 +46,7 @@ class Logprob(Likely):
 class Piece(msgspec.Struct):
     """A line of `/api/chat` (`message`) or `/api/generate` (`response`)."""
 
-    message: Said = msgspec.field(default_factory=Said)
+    message: ReplyPart = msgspec.field(default_factory=ReplyPart)
     response: str = ""
     done: bool = False
     done_reason: str = ""
@@ -62,7 +62,7 @@ class Piece(msgspec.Struct):
 _piece = msgspec.json.Decoder(Piece)
 
 
-class _Mistake(msgspec.Struct):
+class _OllamaError(msgspec.Struct):
     error: str = ""
 
 
@@ -96,12 +96,12 @@ def error_of(status: int, message: str) -> PenstockError:
 
 def error_of_body(status: int, body: bytes) -> PenstockError:
     try:
-        return error_of(status, msgspec.json.decode(body, type=_Mistake).error)
+        return error_of(status, msgspec.json.decode(body, type=_OllamaError).error)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return error_of(status, "")
 
 
-class Reading:
+class OllamaReplyReader:
     """One choice as its lines come in."""
 
     def __init__(self, choice: int, call_id: Callable[[], str]) -> None:
@@ -179,7 +179,7 @@ class Version(msgspec.Struct):
         return not any(parts) or parts >= list(wanted)
 
 
-class Progress(msgspec.Struct):
+class PullProgress(msgspec.Struct):
     """A line of `/api/pull`."""
 
     status: str = ""

@@ -39,7 +39,7 @@ class _Reading:
     logits: Any = None
 
 
-class Batch:
+class GenerationBatch:
     """Everything but `submit`, `cancel`, `call`, `load` and `close` happens in its own thread."""
 
     def __init__(self, rows: Rows, most_rows: int, most_tokens: int) -> None:

@@ -15,7 +15,7 @@ from penstock.compute.engines import _options as options_
 from penstock.compute.engines._problems import EngineUnavailable
 from penstock.compute.engines._transformers import checkpoint as checkpoints
 from penstock.compute.engines._transformers import hardware as machine
-from penstock.compute.engines._transformers.batch import Batch
+from penstock.compute.engines._transformers.batch import GenerationBatch
 from penstock.compute.engines._transformers.prompts import Prompts
 from penstock.compute.engines._transformers.rows import TogetherRows, rows_for
 from penstock.compute.engines._transformers.sampling import Habits, habits
@@ -38,7 +38,7 @@ class Loaded:
     habits: Habits
     context_length: int
     slots: int
-    batch: Batch
+    batch: GenerationBatch
     generates: bool
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -108,7 +108,7 @@ def _ready(options: options_.Options, checkpoint: checkpoints.Checkpoint, model:
         habits=habits(_generation_config(checkpoint, model), _ends(model, tokenizer)),
         context_length=min(wanted, room),
         slots=slots,
-        batch=Batch(rows, slots, room),
+        batch=GenerationBatch(rows, slots, room),
         generates=checkpoint.generates,
     )
 

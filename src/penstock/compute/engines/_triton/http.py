@@ -48,7 +48,7 @@ class _Config(msgspec.Struct):
     model_transaction_policy: _Policy = msgspec.field(default_factory=_Policy)
 
 
-class _Mistake(msgspec.Struct):
+class _TritonError(msgspec.Struct):
     error: str = ""
 
 
@@ -176,6 +176,6 @@ def _error(status: int, body: bytes) -> Exception:
 
 def _said(body: bytes) -> str:
     try:
-        return msgspec.json.decode(body, type=_Mistake).error
+        return msgspec.json.decode(body, type=_TritonError).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""

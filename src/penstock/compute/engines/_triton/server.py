@@ -8,7 +8,7 @@ from penstock.domain.errors import BadRequest, ModelNotFound, Overloaded, Pensto
 from penstock.wire.tensors import InferRequest
 
 
-class Server(Protocol):
+class TritonServer(Protocol):
     """Questions raise ProbeFailed, requests the domain's errors."""
 
     async def open(self) -> None: ...

@@ -84,7 +84,7 @@ def _sampling(request: GenerationRequest) -> Fields:
     return {name: value for name, value in found.items() if value is not None}
 
 
-class Reading:
+class TritonReplyReader:
     """One choice as its pieces come in: each the output tensors of a response, by name."""
 
     def __init__(self, choice: int, max_tokens: int | None) -> None:
