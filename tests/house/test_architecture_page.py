@@ -34,3 +34,12 @@ def test_every_file_that_it_names_exists() -> None:
     named = set(re.findall(r"`([a-z_]+/[\w./]*)`", PAGE)) - {"src/penstock/"}
     assert len(named) > 30
     assert sorted(name for name in named if not (PACKAGE / name).exists() and not (ROOT / name).exists()) == []
+
+
+def test_every_identifier_that_it_names_exists() -> None:
+    source = "\n".join(text(path) for path in sorted(PACKAGE.rglob("*.py")))
+    prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
+    named = {name for quoted in re.findall(r"`([A-Za-z_][\w.]*)`", prose) for name in quoted.split(".") if len(name) > 2}
+    known = set(re.findall(r"\w+", source))
+    assert len(named) > 40
+    assert sorted(named - known) == []
