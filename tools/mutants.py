@@ -8,6 +8,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from types import CodeType
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -35,6 +36,8 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
 }
 _OPPOSITES = {"min": "max", "max": "min", "any": "all", "all": "any"}
+_ENCODINGS = {"ascii", "latin-1", "utf-8"}
+"""Python finds an encoding by its name whatever signs are added to it."""
 _LOGGERS = {"log", "logger"}
 
 
@@ -172,7 +175,7 @@ def _other_constants(node: ast.Constant) -> Iterator[ast.AST]:
             yield ast.Constant(not value)
         case int(value) | float(value):
             yield ast.Constant(value + 1)
-        case str(value) if value and " " not in value:
+        case str(value) if value and " " not in value and value not in _ENCODINGS:
             yield ast.Constant(f"{value}?")
         case bytes(value) if value and b" " not in value:
             yield ast.Constant(value + b"?")
@@ -182,7 +185,8 @@ def _other_calls(node: ast.Call) -> Iterator[ast.AST]:
     match node.func:
         case ast.Name(id=name) if name in _OPPOSITES:
             yield ast.Call(ast.Name(_OPPOSITES[name], ast.Load()), node.args, node.keywords)
-    for at, (one, other) in enumerate(zip(node.args, node.args[1:], strict=False)):
+    swappable = [] if isinstance(node.func, ast.Name) and node.func.id in _OPPOSITES else node.args
+    for at, (one, other) in enumerate(pairwise(swappable)):
         if not isinstance(one, ast.Starred) and not isinstance(other, ast.Starred) and ast.dump(one) != ast.dump(other):
             yield ast.Call(node.func, [*node.args[:at], other, one, *node.args[at + 2 :]], node.keywords)
     for at, keyword in enumerate(node.keywords):

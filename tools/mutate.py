@@ -325,7 +325,7 @@ def at_import(target: Target, mutant: Mutant, tests: list[str], limit_seconds: f
 # --- the whole --------------------------------------------------------------------------------------------------------
 
 
-def judge(targets: Sequence[Target], say: Callable[[str], None]) -> None:
+def judge(targets: Sequence[Target], inside: bool, say: Callable[[str], None]) -> None:
     """Fill in the verdicts. Targets with the same tests share one collection. Raises RuntimeError when the tests fail by themselves."""
     shared: dict[tuple[str, ...], list[Target]] = defaultdict(list)
     for target in targets:
@@ -343,10 +343,15 @@ def judge(targets: Sequence[Target], say: Callable[[str], None]) -> None:
                 target.verdicts = found["verdicts"][target.path]
                 tests_of_file = baseline.tests_of(target.path, "")
                 for name, mutant in target.open_mutants():
-                    if not mutant.where or target.verdicts[name] == "at import":
+                    if inside and not mutant.where:
+                        target.verdicts[name] = "left out"
+                    elif not mutant.where or target.verdicts[name] == "at import":
                         limit = SHORTEST_LIMIT_SECONDS * 2 + baseline.limit(tests_of_file)
                         target.verdicts[name] = at_import(target, mutant, tests_of_file, limit)
                 say(_line(target))
+                lines = dict(target.mutants)
+                for name in target.survivors:
+                    say(f"  survived {target.path}:{lines[name].line} {name}")
 
 
 def _run_pytest(options: Sequence[str], plugin: Runs) -> int:
@@ -364,7 +369,7 @@ def _line(target: Target) -> str:
 
 def score(targets: Sequence[Target]) -> float:
     """Percent of the mutants that a test could notice."""
-    verdicts = [verdict for target in targets for verdict in target.verdicts.values()]
+    verdicts = [verdict for target in targets for verdict in target.verdicts.values() if verdict != "left out"]
     return 100.0 * (1.0 - verdicts.count("survived") / len(verdicts)) if verdicts else 100.0
 
 
@@ -372,6 +377,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("files", nargs="*", help="only these targets")
     parser.add_argument("--least", type=float, default=0.0, help="exit 1 when the score is below this many percent")
+    parser.add_argument("--inside", action="store_true", help="leave out faults outside functions, which take the most time")
     parser.add_argument("--list", action="store_true", help="only name the mutants")
     parser.add_argument("--configuration", type=Path, default=CONFIGURATION)
     asked = parser.parse_args(arguments)
@@ -386,11 +392,7 @@ def main(arguments: Sequence[str]) -> int:
     for module in _WARM:
         with suppress(ImportError), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             importlib.import_module(module)
-    judge(targets, lambda text: print(text, flush=True))
-    for target in targets:
-        lines = dict(target.mutants)
-        for name in target.survivors:
-            print(f"survived {target.path}:{lines[name].line} {name}")
+    judge(targets, asked.inside, lambda text: print(text, flush=True))
     reached = score(targets)
     mutants, survivors = sum(len(target.mutants) for target in targets), sum(len(target.survivors) for target in targets)
     print(f"score {reached:.1f} %: {mutants} mutants, {survivors} survived")

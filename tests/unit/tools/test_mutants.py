@@ -29,7 +29,7 @@ def changes(source: str) -> list[str]:
         ("x = 3", ["3 -> 4"]),
         ("x = True", ["True -> False"]),
         ("x = 'tier'", ["'tier' -> 'tier?'"]),
-        ("x = min(a, b)", ["min(a, b) -> max(a, b)", "min(a, b) -> min(b, a)"]),
+        ("x = min(a, b)", ["min(a, b) -> max(a, b)"]),
         ("x = f(a, b, c)", ["f(a, b, c) -> f(b, a, c)", "f(a, b, c) -> f(a, c, b)"]),
         ("x = f(retry=a)", ["f(retry=a) -> f()"]),
         ("x = a if b else c", ["a if b else c -> c if b else a"]),

@@ -5,7 +5,7 @@ import pytest
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import RateLimited
 from penstock.serving.admission.addresses import AddressLimiter
-from penstock.serving.admission.networks import subject
+from penstock.serving.admission.networks import Networks, subject
 
 
 @pytest.fixture
@@ -74,3 +74,64 @@ def test_memory_is_bounded_and_the_recent_are_remembered(clock: ManualClock) -> 
     assert len(limiter) == 100
     assert allowed(limiter, "192.0.2.0") == 0
     assert allowed(limiter, "192.0.2.1") == 2  # forgotten
+
+
+@pytest.mark.parametrize(("authenticated", "what"), [(True, "calls"), (False, "calls without a valid API key")])
+def test_refusal_says_which_calls_were_too_many(clock: ManualClock, authenticated: bool, what: str) -> None:
+    limiter = AddressLimiter(clock, unauthenticated_per_minute=1, api_per_minute=1)
+    limiter.check("192.0.2.1", authenticated)
+    with pytest.raises(RateLimited) as refusal:
+        limiter.check("192.0.2.1", authenticated)
+    assert str(refusal.value) == f"Too many {what} from this address."
+
+
+def test_addresses_of_both_budgets_are_counted(clock: ManualClock) -> None:
+    limiter = AddressLimiter(clock)
+    limiter.check("192.0.2.1", True)
+    limiter.check("192.0.2.1", False)
+    limiter.check("192.0.2.2", False)
+    assert len(limiter) == 3
+
+
+def test_limit_of_zero_or_one_lets_one_call_a_minute_through(clock: ManualClock) -> None:
+    for per_minute in (0, 1):
+        limiter = AddressLimiter(clock, unauthenticated_per_minute=per_minute)
+        assert allowed(limiter, "192.0.2.1") == 1
+        clock.advance(59.0)
+        assert allowed(limiter, "192.0.2.1") == 0
+        clock.advance(1.0)
+        assert allowed(limiter, "192.0.2.1") == 1
+
+
+def test_address_that_is_refused_stays_remembered_before_quieter_ones(clock: ManualClock) -> None:
+    limiter = AddressLimiter(clock, unauthenticated_per_minute=1, capacity=2)
+    assert allowed(limiter, "192.0.2.1") == 1
+    limiter.check("192.0.2.2", False)
+    assert allowed(limiter, "192.0.2.1") == 0, "refused, and by that the most recent"
+    limiter.check("192.0.2.3", False)
+    assert allowed(limiter, "192.0.2.1") == 0
+    assert allowed(limiter, "192.0.2.2") == 1, "the quietest one was forgotten"
+
+
+def test_limits_are_120_calls_without_a_key_and_1200_with_one_unless_set(clock: ManualClock) -> None:
+    limiter = AddressLimiter(clock)
+    assert (allowed(limiter, "192.0.2.1"), allowed(limiter, "192.0.2.1", authenticated=True)) == (120, 1200)
+
+
+def test_network_is_read_with_host_bits_and_knows_its_addresses() -> None:
+    networks = Networks(["192.0.2.77/24", "2001:db8::/32"])
+    assert "192.0.2.1" in networks
+    assert "::ffff:192.0.2.1" in networks
+    assert "2001:db8::5" in networks
+    assert "198.51.100.1" not in networks
+    assert "a socket" not in networks
+
+
+def test_network_remembers_256_answers_and_forgets_the_oldest() -> None:
+    networks = Networks(["10.0.0.0/8"])
+    for number in range(256):
+        assert f"10.0.0.{number}" in networks
+    assert len(networks._known) == 256
+    assert "192.0.2.1" not in networks
+    assert (len(networks._known), "10.0.0.0" in networks._known, networks._known["192.0.2.1"]) == (256, False, False)
+    assert "10.0.0.1" in networks._known

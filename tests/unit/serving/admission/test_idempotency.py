@@ -126,3 +126,53 @@ def test_bytes_are_bounded_and_counted_right(steps: list[tuple[int, int, float]]
         assert 0 <= answers.stored_bytes <= 8000
     if not len(answers):
         assert answers.stored_bytes == 0
+
+
+def test_refusals_name_the_header() -> None:
+    answers = IdempotentAnswers()
+    with pytest.raises(BadRequest) as bad:
+        begin(answers, "")
+    assert (bad.value.param, str(bad.value)) == ("Idempotency-Key", "Idempotency-Key must be 1 to 255 printable ASCII characters.")
+    ticket(answers)
+    with pytest.raises(IdempotencyConflict) as other:
+        begin(answers, body=b"another")
+    assert (other.value.param, other.value.retry) == ("Idempotency-Key", False)
+
+
+def test_path_and_body_are_told_apart_where_they_meet() -> None:
+    """The same bytes in one row, divided elsewhere, are another request."""
+    answers = IdempotentAnswers()
+    answers.begin("key_1", "n", "/v1/a", b"b", 0.0)
+    with pytest.raises(IdempotencyConflict) as refusal:
+        answers.begin("key_1", "n", "/v1/ab", b"", 0.0)
+    assert refusal.value.retry is False
+
+
+@pytest.mark.parametrize(("status", "kept"), [(199, False), (200, True), (299, True), (300, False)])
+def test_answer_is_kept_for_the_statuses_of_success(status: int, kept: bool) -> None:
+    answers = IdempotentAnswers()
+    ticket(answers).finish(status, HEADERS, b"answer", 1.0)
+    assert isinstance(begin(answers, now=2.0), Replay) is kept
+
+
+def test_answer_counts_with_its_headers_and_600_bytes() -> None:
+    answers = IdempotentAnswers()
+    ticket(answers).finish(200, HEADERS, b"answer", 1.0)
+    assert answers.stored_bytes == 600 + len(HEADERS) + len(b"idempotent-replayed: true\r\n") + len(b"answer")
+
+
+def test_answer_that_fills_the_memory_exactly_is_kept_and_a_larger_one_evicts_nothing() -> None:
+    size = 600 + len(HEADERS) + len(b"idempotent-replayed: true\r\n") + 10
+    answers = IdempotentAnswers(max_bytes=size)
+    ticket(answers, "fits").finish(200, HEADERS, b"x" * 10, 1.0)
+    assert (isinstance(begin(answers, "fits"), Replay), answers.stored_bytes) == (True, size)
+    ticket(answers, "larger").finish(200, HEADERS, b"x" * 11, 1.0)
+    assert isinstance(begin(answers, "fits"), Replay), "it never had a chance, so it must not push others out"
+    assert isinstance(begin(answers, "larger"), Ticket)
+
+
+def test_fingerprint_has_16_bytes() -> None:
+    """One is kept for each answer: memory is counted on it."""
+    answers = IdempotentAnswers()
+    ticket(answers)
+    assert [len(fingerprint) for fingerprint in answers._running.values()] == [16]

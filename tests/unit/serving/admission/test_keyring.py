@@ -1,14 +1,16 @@
 """Keys: what is believed without asking, what is asked once, what is never believed."""
 
 import asyncio
+import gc
 from dataclasses import replace
 
 import pytest
 
 from penstock.domain import keys
 from penstock.domain.clock import ManualClock
-from penstock.domain.errors import PermissionDenied, StoreUnavailable, Unauthenticated
+from penstock.domain.errors import PermissionDenied, PortUnavailable, StoreUnavailable, Unauthenticated
 from penstock.domain.principal import KeyActor, KeyRecord, Organisation, Principal
+from penstock.serving.admission import keyring
 from penstock.serving.admission.keyring import KeyRing, Pending
 from tests.unit.serving.admission.people import PLAN, SECRET_KEY, People
 
@@ -149,11 +151,14 @@ class SlowPeople(People):
         super().__init__()
         self.asked = asyncio.Event()
         self.let_go = asyncio.Event()
+        self.failing = False
 
     async def key_by_digest(self, digest: bytes) -> KeyRecord | None:
         key = await super().key_by_digest(digest)
         self.asked.set()
         await self.let_go.wait()
+        if self.failing:
+            raise PortUnavailable
         return key
 
 
@@ -259,3 +264,137 @@ async def test_memory_is_bounded(people: People, clock: ManualClock) -> None:
 async def test_the_keys_own_limits_travel_with_the_principal(ring: KeyRing, people: People) -> None:
     principal = await ring.identify(people.add_key(requests_per_minute=5), HERE)
     assert (principal.requests_per_minute, principal.tokens_per_minute) == (5, None)
+
+
+async def test_valid_key_under_another_scheme_than_bearer_is_refused(ring: KeyRing, people: People) -> None:
+    header = people.add_key()
+    for scheme in (b"Basic ", b"Token ", b""):
+        with pytest.raises(Unauthenticated):
+            ring.find(header.replace(b"Bearer ", scheme), HERE)
+    assert people.questions == 0
+
+
+async def test_every_refusal_of_a_key_tells_sdks_not_to_retry(ring: KeyRing, people: People, clock: ManualClock) -> None:
+    """They would send the same key again."""
+    unknown = b"Bearer " + keys.new_secret(keys.API_KEY).encode()
+    expiring = people.add_key("key_2", expires_at=clock.time() + 10)
+    elsewhere = people.add_key("key_3", allowed_networks=("192.0.2.0/24",))
+    await ring.identify(expiring, HERE)
+    clock.advance(10)
+    said = []
+    for header in (None, b"Bearer nonsense", unknown, unknown, expiring, elsewhere):
+        with pytest.raises((Unauthenticated, PermissionDenied)) as refusal:
+            await ring.identify(header, HERE)
+        said.append(refusal.value.retry)
+    assert said == [False] * 6
+
+
+async def test_unknown_key_is_asked_for_again_after_30_seconds_exactly(ring: KeyRing, people: People, clock: ManualClock) -> None:
+    header = b"Bearer " + keys.new_secret(keys.API_KEY).encode()
+    for seconds, questions in ((0.0, 1), (29.5, 1), (0.5, 2)):
+        clock.advance(seconds)
+        with pytest.raises(Unauthenticated):
+            await ring.identify(header, HERE)
+        assert people.questions == questions
+
+
+async def test_refused_keys_are_remembered_up_to_a_capacity_the_oldest_first(
+    ring: KeyRing, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring, "_NEGATIVE_CAPACITY", 2)
+    headers = [b"Bearer " + keys.new_secret(keys.API_KEY).encode() for _ in range(3)]
+
+    async def refused(header: bytes) -> int:
+        """How often the store has been asked by then."""
+        with pytest.raises(Unauthenticated):
+            await ring.identify(header, HERE)
+        return people.questions
+
+    assert [await refused(header) for header in headers] == [1, 2, 3]
+    assert [await refused(header) for header in (headers[2], headers[1], headers[0])] == [3, 3, 4]
+
+
+async def test_waiting_key_says_whether_the_store_is_being_asked_already(people: People, clock: ManualClock) -> None:
+    ring = KeyRing(people, SECRET_KEY, clock)
+    header = people.add_key()
+    first, second = ring.find(header, HERE), ring.find(header, HERE)
+    assert isinstance(first, Pending)
+    assert isinstance(second, Pending)
+    assert (first.asked, second.asked) == (False, False)
+    first.ask()
+    assert (first.asked, second.asked) == (True, True)
+    found = await asyncio.gather(second.resolve(), first.resolve())
+    assert found[0] is found[1]
+    assert people.questions == 1
+    assert not first.asked
+
+
+async def test_change_of_any_organisation_and_a_named_plan_forgets_every_key(ring: KeyRing, people: People) -> None:
+    header = people.add_key()
+    await ring.identify(header, HERE)
+    ring.forget({("organisation", "*"), ("plan", "another")})
+    assert isinstance(ring.find(header, HERE), Pending)
+
+
+async def test_change_of_the_organisation_alone_forgets_its_keys(ring: KeyRing, people: People) -> None:
+    header = people.add_key()
+    await ring.identify(header, HERE)
+    ring.forget({("organisation", "org_2")})
+    assert isinstance(ring.find(header, HERE), Principal)
+    ring.forget({("organisation", "org_1")})
+    assert isinstance(ring.find(header, HERE), Pending)
+
+
+@pytest.mark.parametrize("forget_all", [True, False])
+async def test_forgotten_keys_leave_nothing_in_memory(ring: KeyRing, people: People, forget_all: bool) -> None:
+    for number in range(3):
+        await ring.identify(people.add_key(f"key_{number}"), HERE)
+    if forget_all:
+        ring.forget_all()
+    else:
+        ring.forget({("plan", PLAN.name)})
+    assert (len(ring), ring._by_subject) == (0, {})
+
+
+async def test_refused_key_is_asked_for_again_after_everything_was_forgotten(ring: KeyRing, people: People) -> None:
+    people.save_organisation(Organisation("org_1", "One", "no such plan", 0.0))
+    header = people.add_key()
+    with pytest.raises(PermissionDenied):
+        await ring.identify(header, HERE)
+    people.save_organisation(Organisation("org_1", "One", PLAN.name, 0.0))
+    ring.forget_all()
+    assert (await ring.identify(header, HERE)).org_id == "org_1"
+
+
+async def test_key_that_was_judged_twice_is_forgotten_by_its_newest_parts_only(people: People, clock: ManualClock) -> None:
+    """What it was made of before must not be found under it any more: forgetting that twice would fail."""
+    ring = KeyRing(people, SECRET_KEY, clock)
+    header = people.add_key()
+    late = ring.find(header, HERE)
+    assert isinstance(late, Pending)
+    await ring.identify(header, HERE)
+    people.save_plan(replace(PLAN, name="other"))
+    people.save_organisation(Organisation("org_1", "One", "other", 0.0))
+    await late.resolve()
+    for _ in range(2):
+        ring.forget({("plan", PLAN.name)})
+        assert isinstance(ring.find(header, HERE), Principal)
+    assert set(ring._by_subject) == {("key", "key_1"), ("organisation", "org_1"), ("plan", "other")}
+
+
+async def test_question_whose_askers_have_all_left_fails_silently(people: People, clock: ManualClock) -> None:
+    """Python would report an exception that nobody has looked at."""
+    slow = SlowPeople()
+    ring = KeyRing(slow, SECRET_KEY, clock)
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    asking = asyncio.create_task(ring.identify(slow.add_key(), HERE))
+    await asyncio.wait_for(slow.asked.wait(), 5)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    slow.failing = True
+    slow.let_go.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert (reported, ring._asking) == ([], {})

@@ -90,3 +90,19 @@ def test_policy_says_where_a_tier_leads() -> None:
     choice = resolve(plan(FLEX, spill=True), None, {**TIERS, FLEX: flex})
     assert choice.pools == (Pool.OVERFLOW, Pool.STANDARD, Pool.PRIORITY)
     assert [choice.served(pool) for pool in choice.pools] == [FLEX, FLEX, SCALE]
+
+
+def test_plan_that_spills_but_takes_no_lower_tier_stays_in_its_own_pools() -> None:
+    who = replace(plan(PRIORITY, spill=True), downgrade=False)
+    assert resolve(who, None) == TierChoice(PRIORITY, (Pool.PRIORITY,))
+
+
+def test_scale_without_a_contract_is_not_served_as_a_lower_tier_than_default() -> None:
+    lower = TierPolicy((Pool.STANDARD,), (), (Pool.OVERFLOW,), FLEX)
+    choice = resolve(plan(DEFAULT, (DEFAULT,)), "scale", {**TIERS, DEFAULT: lower})
+    assert choice == TierChoice(DEFAULT, (Pool.STANDARD,))
+
+
+def test_names_of_the_tiers_served_are_told_for_every_pool() -> None:
+    choice = resolve(plan(), "priority")
+    assert choice.names == {Pool.PRIORITY: "priority", Pool.STANDARD: "default", Pool.OVERFLOW: "priority"}
