@@ -15,6 +15,7 @@ import httpx
 from penstock.accounts.bootstrap import FirstStart
 from penstock.app.gateway.assembly import Gateway, open_gateway, store_of
 from penstock.app.settings import Settings
+from penstock.base.moments import Moment
 from penstock.compute.worker import Worker, WorkerPlan
 from penstock.domain.ports import Store, UsageQuery
 from penstock.domain.usage import UsageRecord
@@ -231,6 +232,8 @@ class ScriptedServer:
         self.script = script
         self.models = tuple(models)
         self.requests: list[Client] = []
+        self.arrived = Moment()
+        """A request has been read."""
         self.connections = 0
         self.open_connections = 0
         self.answers_probes = True
@@ -278,6 +281,7 @@ class ScriptedServer:
                 return
             if client.method == b"POST":
                 self.requests.append(client)
+                self.arrived.tell()
                 await self.script(client)
             elif client.path == b"/v1/models" and self.answers_probes:
                 data = [{"id": name, "object": "model", "owned_by": self.owned_by} for name in self.models]

@@ -99,7 +99,7 @@ async def test_a_request_that_waited_and_one_that_was_shed(tmp_path: Path) -> No
         listed = [{"model": "scripted", "url": server.url, "slots": 1}]
         async with platform(tmp_path, listed, scheduling={"queue_limit": 1, "priority_reserve": 0}) as gate:
             first = asyncio.create_task(gate.chat())
-            await until(lambda: server.requests)
+            await server.arrived.until(lambda: server.requests)
             second = asyncio.create_task(gate.chat())
             await until(lambda: gate.gateway.pipeline.queues().get("scripted"))
             shed = await gate.chat()
@@ -108,7 +108,7 @@ async def test_a_request_that_waited_and_one_that_was_shed(tmp_path: Path) -> No
             assert (decision["outcome"], decision["code"], decision["worker_id"]) == ("refused", "rate_limit_exceeded", "")
             assert decision["advice"]
             server.requests[0].go.set()
-            await until(lambda: len(server.requests) == 2)
+            await server.arrived.until(lambda: len(server.requests) == 2)
             server.requests[1].go.set()
             assert (await first).status_code == 200
             waited = await second

@@ -77,7 +77,7 @@ async def test_before_the_first_byte(gate: Platform, server: ScriptedServer) -> 
     server.script = held
     async with raw(gate.port) as client:
         await client.send(gate.request(stream=True))
-        await until(lambda: server.requests)
+        await server.arrived.until(lambda: server.requests)
     await gone(server.requests[0])
     await gate.until_quiet(1.0)
     (record,) = await gate.records()
@@ -88,7 +88,7 @@ async def test_before_a_whole_answer(gate: Platform, server: ScriptedServer) -> 
     server.script = held
     async with raw(gate.port) as client:
         await client.send(gate.request())
-        await until(lambda: server.requests)
+        await server.arrived.until(lambda: server.requests)
     await gone(server.requests[0])
     await gate.until_quiet(1.0)
 
@@ -99,7 +99,7 @@ async def test_while_it_waits_in_the_queue(tmp_path: Path) -> None:
         async with platform(tmp_path, [upstream], scheduling={"priority_reserve": 0.0}) as gate:
             async with raw(gate.port) as first, raw(gate.port) as second:
                 await first.send(gate.request())
-                await until(lambda: server.requests)
+                await server.arrived.until(lambda: server.requests)
                 await second.send(gate.request(stream=True))
                 await until(lambda: gate.gateway.pipeline.queues() == {"scripted": 1})
                 second.writer.close()

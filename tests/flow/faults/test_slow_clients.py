@@ -12,7 +12,6 @@ import pytest
 
 from penstock.domain.usage import Outcome
 from tests.support.gateway import CHAT, Client, Platform, ScriptedServer, platform, raw, request, token_event
-from tests.support.waiting import until
 
 LIMITS = {"header_timeout_seconds": 1.0, "body_timeout_seconds": 2.0, "idle_timeout_seconds": 1.0}
 SWEEP = 1.5
@@ -160,7 +159,7 @@ async def _connect_narrow(port: int) -> socket.socket:
 
 async def _stalled(server: ScriptedServer) -> int:
     """The bytes that the server could send before it was held up."""
-    await until(lambda: server.requests)
+    await server.arrived.until(lambda: server.requests)
     client, seen = server.requests[0], -1
     while client.sent != seen:
         seen = client.sent

@@ -12,7 +12,6 @@ import pytest
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import Store
 from tests.support.gateway import CHAT, Client, Platform, ScriptedServer, full_stream, platform, raw
-from tests.support.waiting import until
 
 ADMISSION = {"change_poll_seconds": 0.05}
 
@@ -90,10 +89,10 @@ async def test_traffic_goes_on_and_everything_is_counted_once(server: ScriptedSe
         assert (await gate.http.get("/livez")).status_code == 200
         for stream in (False, True, False):
             assert (await gate.chat(stream=stream)).status_code == 200
-        await until(lambda: gate.gateway.journal.backlog > 0)
+        await gate.gateway.journal.flushed.until(lambda: gate.gateway.journal.backlog > 0)
         plug(gate).gone = False
         await ready(gate, 200)
-        await until(lambda: gate.gateway.journal.backlog == 0)
+        await gate.gateway.journal.flushed.until(lambda: gate.gateway.journal.backlog == 0)
         records = await gate.records()
         assert len({record.request_id for record in records}) == len(records) == 6
         await gate.until_quiet()
@@ -118,7 +117,7 @@ async def test_a_running_stream_does_not_notice(server: ScriptedServer, tmp_path
         server.requests[0].go.set()
         await client.reader.readuntil(b"data: [DONE]\n\n")
         plug(gate).gone = False
-        await until(lambda: gate.gateway.journal.written == 1)
+        await gate.gateway.journal.flushed.until(lambda: gate.gateway.journal.written == 1)
         (record,) = await gate.records()
         assert record.completion_tokens == 4
 
@@ -168,13 +167,13 @@ async def test_the_control_api_says_so(server: ScriptedServer, tmp_path: Path, m
 async def test_a_batch_whose_answer_was_lost_is_not_counted_twice(server: ScriptedServer, tmp_path: Path) -> None:
     async with platform(tmp_path, [server.url], admission=ADMISSION, store=unplugged) as gate:
         assert (await gate.chat()).status_code == 200
-        await until(lambda: gate.gateway.journal.written == 1)
+        await gate.gateway.journal.flushed.until(lambda: gate.gateway.journal.written == 1)
         plug(gate).answers_lost = True
         for _ in range(5):
             assert (await gate.chat()).status_code == 200
-        await until(lambda: gate.gateway.journal.backlog > 0)
+        await gate.gateway.journal.flushed.until(lambda: gate.gateway.journal.backlog > 0)
         plug(gate).answers_lost = False
-        await until(lambda: gate.gateway.journal.backlog == 0)
+        await gate.gateway.journal.flushed.until(lambda: gate.gateway.journal.backlog == 0)
         assert len(await gate.records()) == 6
         report = (await gate.http.get("/api/usage")).json()
         assert (report["totals"]["requests"], report["totals"]["completion_tokens"]) == (6, 6)
@@ -185,7 +184,7 @@ async def test_a_revocation_that_was_written_while_nobody_could_read_it_counts_a
         made = (await gate.http.post("/api/keys", json={"name": "short"})).json()
         short = {"authorization": f"Bearer {made['secret']}"}
         newest = (await gate.gateway.store.changes.since(0)).version
-        await until(lambda: gate.gateway.changes._version == newest)  # the news of the new key itself
+        await gate.gateway.changes.followed.until(lambda: gate.gateway.changes._version == newest)  # the news of the new key itself
         assert (await gate.http.post(CHAT, json=gate.body(), headers=short)).status_code == 200
         plug(gate).gone = True
         await ready(gate, 503)
@@ -201,10 +200,10 @@ async def test_a_restart_while_usage_waits(server: ScriptedServer, tmp_path: Pat
     """The gateway stops with a ledger that is away: the files keep what it could not hand over."""
     async with platform(tmp_path, [server.url], admission=ADMISSION, store=unplugged) as gate:
         assert (await gate.chat()).status_code == 200
-        await until(lambda: gate.gateway.journal.written == 1)
+        await gate.gateway.journal.flushed.until(lambda: gate.gateway.journal.written == 1)
         plug(gate).gone = True
         for _ in range(3):
             assert (await gate.chat()).status_code == 200
     async with platform(tmp_path, [server.url]) as gate:
-        await until(lambda: gate.gateway.journal.backlog == 0)
+        await gate.gateway.journal.flushed.until(lambda: gate.gateway.journal.backlog == 0)
         assert len(await gate.records()) == 4

@@ -9,7 +9,6 @@ from penstock.domain.errors import PenstockError
 from penstock.domain.inference import Operation
 from penstock.domain.principal import Principal, ServiceClass
 from tests.support.gateway import Client, Platform, platform, reply, scripted
-from tests.support.waiting import until
 
 
 class Awaited:
@@ -58,14 +57,14 @@ async def test_batch_gives_way_and_is_done_afterwards(tmp_path: Path) -> None:
         call = Call("req_batch", Operation.CHAT, json.dumps(one.body(seed=1)).encode(), service_class=ServiceClass.BATCH)
         awaited = Awaited()
         one.gateway.pipeline.run(await owner(one), call, awaited)
-        await until(lambda: len(server.requests) == 1)
+        await server.arrived.until(lambda: len(server.requests) == 1)
         urgent = asyncio.create_task(one.chat(seed=2))
-        await until(lambda: len(server.requests) == 2)
-        await until(server.requests[0].gone.is_set)
+        await server.arrived.until(lambda: len(server.requests) == 2)
+        await asyncio.wait_for(server.requests[0].gone.wait(), 5)
         assert server.requests[1].json["seed"] == 2
         server.requests[1].go.set()
         assert (await urgent).status_code == 200
-        await until(lambda: len(server.requests) == 3)
+        await server.arrived.until(lambda: len(server.requests) == 3)
         assert (server.requests[2].json["seed"], awaited.answer.done()) == (1, False)
         server.requests[2].go.set()
         status, _ = await asyncio.wait_for(awaited.answer, 5)

@@ -15,7 +15,7 @@ import httpx
 
 from penstock.app.runner import OwnRunner
 from tests.support.gateway import CHAT, Platform, platform, sim_worker
-from tests.support.waiting import until, until_answer
+from tests.support.waiting import until_answer
 
 MODEL = "sim-small"
 IN, CACHED, OUT = 3_210_000, 1_070_000, 7_770_000
@@ -115,7 +115,7 @@ async def test_streams_that_a_crash_cut_off_cost_what_was_delivered_at_the_tier_
         headers = running.authorization
     async with platform(tmp_path / "crashed") as recovered:
         recovered.http.headers.update(headers)
-        await until(lambda: recovered.gateway.journal.backlog == 0)
+        await recovered.gateway.journal.flushed.until(lambda: recovered.gateway.journal.backlog == 0)
         answer = await recovered.http.get("/api/usage/records")
         records = {row["service_tier"]: row for row in answer.json()["data"]}
         assert records.keys() == delivered.keys()

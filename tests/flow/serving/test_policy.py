@@ -38,7 +38,12 @@ async def put(one: Platform, policy: dict[str, Any]) -> dict[str, Any]:
 
 
 async def until_followed(version: int, *platforms: Platform) -> None:
-    await until(lambda: all(one.gateway.metrics.policy_version == version for one in platforms), IN_FORCE_SECONDS)
+    """All of them at once: each has `IN_FORCE_SECONDS` from now."""
+    await asyncio.gather(*(_followed(version, one) for one in platforms))
+
+
+async def _followed(version: int, one: Platform) -> None:
+    await one.gateway.changes.followed.until(lambda: one.gateway.metrics.policy_version == version, IN_FORCE_SECONDS)
 
 
 async def hold(client: Client) -> None:
@@ -57,7 +62,7 @@ async def test_weights_change_under_those_who_wait(tmp_path: Path) -> None:
             return asyncio.create_task(who.post(CHAT, json=one.body(user=name, max_tokens=16)))
 
         tasks = [ask(free, "first")]
-        await until(lambda: server.requests)
+        await server.arrived.until(lambda: server.requests)
         tasks += [ask(who, name) for _ in range(10) for who, name in ((free, "free"), (premium, "premium"))]
         (queue,) = one.gateway.deps.queues.values()
         await until(lambda: len(queue) == 20)
@@ -68,7 +73,7 @@ async def test_weights_change_under_those_who_wait(tmp_path: Path) -> None:
         assert time.monotonic() - began < IN_FORCE_SECONDS
         assert len(queue) == 20, "who waits goes on waiting"
         for count in range(1, 22):
-            await until(lambda count=count: len(server.requests) == count)  # type: ignore[misc]  # bound at once
+            await server.arrived.until(lambda count=count: len(server.requests) == count)  # type: ignore[misc]  # bound at once
             server.requests[-1].go.set()
         answers = await asyncio.gather(*tasks)
         assert {answer.status_code for answer in answers} == {200}
@@ -104,7 +109,7 @@ async def test_a_plans_new_limits_and_tiers_hold_for_keys_that_were_seen(tmp_pat
         await put(one, {"plans": plans})
         await until_followed(1, one)
         task = asyncio.create_task(free.post(CHAT, json=one.body(service_tier="priority")))
-        await until(lambda: server.requests)
+        await server.arrived.until(lambda: server.requests)
         server.requests[-1].go.set()
         answer = await task
         assert (answer.json()["service_tier"], answer.headers["x-ratelimit-limit-requests"]) == ("priority", "7")
@@ -121,7 +126,7 @@ async def test_a_tier_leads_to_other_pools(tmp_path: Path) -> None:
         await put(one, {"pools": {"overflow_reserve": 1}, "tiers": {"flex": {"pools": ["overflow", "standard"]}}})
         await until_followed(2, one)
         task = asyncio.create_task(one.chat(service_tier="flex"))
-        await until(lambda: server.requests)
+        await server.arrived.until(lambda: server.requests)
         server.requests[-1].go.set()
         answer = await task
         assert (answer.json()["service_tier"], answer.headers["x-penstock-pool"]) == ("flex", "standard")

@@ -129,7 +129,7 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(tmp_path:
         assert 'penstock_class_waiting{model="scripted",service_class="enterprise"} 2.0' in metrics
         assert 'penstock_shed_total{reason="full",service_class="enterprise"} 1.0' in metrics
         for count in (1, 2, 3):
-            await until(lambda count=count: len(server.requests) == count)  # type: ignore[misc]  # bound at once
+            await server.arrived.until(lambda count=count: len(server.requests) == count)  # type: ignore[misc]  # bound at once
             server.requests[-1].go.set()
         assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
         assert 'penstock_class_wait_seconds_count{service_class="enterprise"} 2.0' in (await gate.http.get("/metrics")).text

@@ -248,7 +248,7 @@ async def test_close_lets_running_calls_finish(server: ScriptedServer, dialer: D
     server.script = later
     heard = Heard()
     dialer.call(POST, heard)
-    await until(lambda: server.requests)
+    await server.arrived.until(lambda: server.requests)
     dialer.close()
     go.set()
     assert await heard.ended() == "end"

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from penstock.base.moments import Moment
 from penstock.domain.clock import Clock
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import ChangeFeed
@@ -30,6 +31,8 @@ class ChangePoll:
         self._version = 0
         self._task: asyncio.Task[None] | None = None
         self.reachable = True
+        self.followed = Moment()
+        """Everything that an answer named has been reloaded."""
 
     def subscribe(self, kind: str, reload: Reload) -> None:
         """Call `reload` once for every answer that names the kind (`Changes` lists them). Earlier subscriptions are called first.
@@ -73,6 +76,7 @@ class ChangePoll:
         self._version = changes.version
         self._confirm(asked_at)
         self._set_reachable(True)
+        self.followed.tell()
 
     def _set_reachable(self, reachable: bool, reason: str = "") -> None:
         if reachable != self.reachable:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from penstock.base.moments import Moment
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import WorkerStore
 from penstock.domain.workers import WorkerKind
@@ -24,9 +25,11 @@ class Chore:
 class Chores:
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
+        self.done = Moment()
+        """One of the chores has been done, or has failed."""
 
     def start(self, chore: Chore) -> None:
-        self._tasks.append(asyncio.get_running_loop().create_task(_repeat(chore), name=f"chore {chore.name}"))
+        self._tasks.append(asyncio.get_running_loop().create_task(self._repeat(chore), name=f"chore {chore.name}"))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -34,16 +37,16 @@ class Chores:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
-
-async def _repeat(chore: Chore) -> None:
-    while True:
-        try:
-            await chore.run()
-        except PortUnavailable as error:
-            log.info("chore_put_off", chore=chore.name, reason=str(error))
-        except Exception:
-            log.exception("chore_failed", chore=chore.name)
-        await asyncio.sleep(chore.every_seconds)
+    async def _repeat(self, chore: Chore) -> None:
+        while True:
+            try:
+                await chore.run()
+            except PortUnavailable as error:
+                log.info("chore_put_off", chore=chore.name, reason=str(error))
+            except Exception:
+                log.exception("chore_failed", chore=chore.name)
+            self.done.tell()
+            await asyncio.sleep(chore.every_seconds)
 
 
 async def forget_workers(workers: WorkerStore, silent_since: float, alive: Collection[str]) -> list[str]:

@@ -10,6 +10,7 @@ from random import Random
 
 import structlog
 
+from penstock.base.moments import Moment
 from penstock.domain.clock import Clock
 from penstock.domain.durable.leases import HEARTBEAT_SECONDS, HeartbeatReply, Lease, LeaseRef
 from penstock.domain.errors import PortUnavailable
@@ -59,6 +60,8 @@ class Runner:
         self._paused = False
         self._joined = asyncio.Event()
         self.id = ""
+        self.joined = Moment()
+        """The gateway has given this runner an id."""
 
     @property
     def running(self) -> int:
@@ -116,6 +119,7 @@ class Runner:
                 await self._pause(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
             else:
+                self.joined.tell()
                 log.info("joined", runner=self.id, name=self._name, kinds=self._info().kinds)
                 self._joined.set()
                 return

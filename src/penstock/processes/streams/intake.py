@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
+from penstock.base.moments import Moment
 from penstock.domain.durable.streams import StreamRecord
 from penstock.domain.ports import StreamSource, StreamUnreachable
 from penstock.processes.streams.dead_letters import DeadLetter, DeadLetters
@@ -69,6 +70,8 @@ class Intake:
         self._stopping = asyncio.Event()
         self._deadline: asyncio.Timeout | None = None
         self.counts = IntakeCounts()
+        self.progressed = Moment()
+        """Records have been taken from the stream, or acknowledged."""
 
     @property
     def unacknowledged(self) -> int:
@@ -167,12 +170,14 @@ class Intake:
             if self._unacknowledged.pop(id(record), None) is not None:
                 self._unacknowledged_bytes -= record.size_bytes
         self._has_capacity.set()
+        self.progressed.tell()
 
     def _take(self, records: Sequence[StreamRecord]) -> None:
         self.counts.taken += len(records)
         for record in records:
             self._unacknowledged[id(record)] = record
             self._unacknowledged_bytes += record.size_bytes
+        self.progressed.tell()
 
     async def _keep_held(self) -> None:
         while True:

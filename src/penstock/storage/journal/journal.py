@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 from msgspec.structs import replace
 
+from penstock.base.moments import Moment
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import UsageIntake
 from penstock.domain.usage import Outcome, UsageRecord
@@ -45,6 +46,8 @@ class Journal:
         self._flushing = asyncio.Lock()
         self.written = 0
         """Records that have reached the ledger since the start."""
+        self.flushed = Moment()
+        """A flush has ended, also one that could not reach the ledger."""
 
     # life
 
@@ -140,8 +143,10 @@ class Journal:
         async with self._flushing:
             while self._waiting:
                 if not await self._hand_over(self._waiting[0]):
+                    self.flushed.tell()
                     return False
                 self._waiting.popleft()
+        self.flushed.tell()
         return True
 
     async def _hand_over(self, batch: Batch) -> bool:

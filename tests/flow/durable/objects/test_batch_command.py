@@ -18,7 +18,6 @@ from penstock.observe import logs
 from tests.flow.durable.objects.desk import Desk, desk
 from tests.support.gateway import MODEL, Client, well
 from tests.support.interrupts import interrupts_reach_children
-from tests.support.waiting import until
 
 
 @dataclass
@@ -106,7 +105,7 @@ async def test_interrupted_and_run_again(terminal: Terminal) -> None:
     environment = {**os.environ, **terminal.environment}
     with interrupts_reach_children():
         waiting = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE, env=environment)
-    await until(lambda: terminal.office.server.requests, 30)
+    await terminal.office.server.arrived.until(lambda: terminal.office.server.requests, 30)
     waiting.send_signal(signal.SIGINT)
     _, said = await asyncio.wait_for(waiting.communicate(), 20)
     assert waiting.returncode == 130

@@ -188,7 +188,7 @@ async def test_a_client_that_leaves_stops_the_generation(tmp_path: Path, stream:
             await events.close()
         else:
             asking = asyncio.create_task(office.client.responses.create(model=MODEL, input="hello"))
-            await until(lambda: office.server.requests)
+            await office.server.arrived.until(lambda: office.server.requests)
             await office.server.requests[0].go.wait()
             asking.cancel()
         await office.platform.until_quiet()
@@ -203,7 +203,7 @@ async def test_a_slow_reader_is_waited_for(tmp_path: Path) -> None:
         reader, writer = await asyncio.open_connection(host, port, limit=1 << 16)
         writer.write(request("/v1/responses", body, f"authorization: Bearer {office.platform.first.api_key}"))
         await reader.readuntil(b"\r\n\r\n")
-        await until(lambda: office.server.requests)
+        await office.server.arrived.until(lambda: office.server.requests)
         seen: list[int] = []
 
         def stands_still() -> bool:
@@ -287,7 +287,7 @@ async def test_in_the_background_and_cancelled(tmp_path: Path) -> None:
     async with desk(tmp_path, hang) as office:
         responses = office.client.responses
         asked = await responses.create(model=MODEL, input="hello", background=True)
-        await until(lambda: office.server.requests)
+        await office.server.arrived.until(lambda: office.server.requests)
         running = await responses.retrieve(asked.id)
         assert running.status == "in_progress"
         with pytest.raises(openai.BadRequestError):

@@ -114,7 +114,7 @@ async def test_cancelling_a_remote_runners_inference_stops_the_generation(gate: 
         await until(lambda: asked, 10)
         await gate.http.post(f"/api/tasks/{task_id}/cancel")
         assert (await over(gate, task_id))["status"] == "cancelled"
-        await until(asked[0].gone.is_set)
+        await asyncio.wait_for(asked[0].gone.wait(), 5)
     await gate.until_quiet()
 
 
@@ -127,16 +127,16 @@ async def test_a_runner_with_a_bad_token_ends_with_the_reason(gate: Platform, tm
 
 async def test_a_forgotten_runner_joins_again(gate: Platform, tmp_path: Path) -> None:
     async with remote(gate, tmp_path) as (runner, _):
-        await until(lambda: runner.id, 10)
+        await runner.joined.until(lambda: runner.id, 10)
         first = runner.id
         await gate.gateway.store.tasks.forget_runner(first)
-        await until(lambda: runner.id != first, 15)
+        await runner.joined.until(lambda: runner.id != first, 15)
         assert (await over(gate, await submit(gate, name="add", payload=[1, 1])))["result"] == 2
 
 
 async def test_a_drained_runner_takes_nothing_until_it_is_resumed(gate: Platform, tmp_path: Path) -> None:
     async with remote(gate, tmp_path) as (runner, _):
-        await until(lambda: runner.id, 10)
+        await runner.joined.until(lambda: runner.id, 10)
         await gate.http.post(f"/api/runners/{runner.id}/drain")
         task_id = await submit(gate, name="add", payload=[1, 1])
         async with remote(gate, tmp_path, name="second"):

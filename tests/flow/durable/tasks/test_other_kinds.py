@@ -1,5 +1,6 @@
 """Inferences and webhooks as tasks, and on whose behalf a task runs."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -86,7 +87,7 @@ async def test_a_cancelled_inference_stops_the_generation(desk: Office) -> None:
         await until(lambda: gone)
         await desk.platform.http.post(f"/api/tasks/{task_id}/cancel")
         assert (await desk.over(task_id))["status"] == "cancelled"
-        await until(gone[0].gone.is_set)
+        await asyncio.wait_for(gone[0].gone.wait(), 5)
     finally:
         desk.server.script = well
     await desk.platform.until_quiet()

@@ -11,7 +11,6 @@ from penstock.processes.streams.dead_letters import NoDeadLetters
 from penstock.processes.streams.gateway_client import GatewayUnavailable, NotAllowed, SubmissionRejected
 from penstock.processes.streams.intake import Intake, IntakeLimits
 from penstock.processes.streams.records import TaskTemplate
-from tests.support.waiting import until
 from tests.unit.processes.streams.office import Desk
 
 
@@ -34,7 +33,7 @@ async def test_each_record_is_one_task() -> None:
     desk.put(*numbers(95))
     intake = desk.intake()
     async with running(intake) as task:
-        await until(lambda: len(desk.settled) == 95, 10)
+        await intake.progressed.until(lambda: len(desk.settled) == 95, 10)
     task.result()
     assert desk.payloads == list(range(95))
     assert (intake.counts.taken, intake.counts.created, intake.counts.repeated, intake.unacknowledged) == (95, 95, 0, 0)
@@ -48,8 +47,9 @@ async def test_what_can_never_be_a_task_becomes_a_dead_letter_alone() -> None:
         SubmissionRejected("unknown_name", "No 13s.") if any(task["payload"] == 13 for task in tasks) else None
     )
     desk.put(*numbers(10), b"{", b"13", *numbers(5), b"\xc3\xa4 [")
-    async with running(desk.intake(IntakeLimits(workers=1, batch=100))):
-        await until(lambda: len(desk.settled) == 18, 10)
+    intake = desk.intake(IntakeLimits(workers=1, batch=100))
+    async with running(intake):
+        await intake.progressed.until(lambda: len(desk.settled) == 18, 10)
     assert len(desk.office.tasks) == 15
     found = [(message.value, dict(message.headers)) for message in desk.dead]
     assert [(value, headers["penstock-code"], headers["penstock-source"]) for value, headers in found] == [
@@ -91,8 +91,9 @@ async def test_it_waits_as_long_as_the_gateway_asks() -> None:
 
     desk.office.trouble = busy
     desk.put(*numbers(3))
-    async with running(desk.intake(IntakeLimits(workers=1, batch=3))):
-        await until(lambda: len(desk.settled) == 3, 10)
+    intake = desk.intake(IntakeLimits(workers=1, batch=3))
+    async with running(intake):
+        await intake.progressed.until(lambda: len(desk.settled) == 3, 10)
     assert refusals[1] - refusals[0] >= 0.3
     assert desk.payloads == [0, 1, 2]
 
@@ -104,7 +105,7 @@ async def test_an_answer_that_does_not_arrive_doubles_nothing() -> None:
     desk.put(*numbers(40))
     intake = desk.intake()
     async with running(intake):
-        await until(lambda: len(desk.settled) == 40, 10)
+        await intake.progressed.until(lambda: len(desk.settled) == 40, 10)
     assert desk.payloads == list(range(40))
     assert intake.counts.created + intake.counts.repeated == 40
     assert intake.counts.repeated > 0
@@ -131,7 +132,7 @@ async def test_cut_off_before_settling_and_started_again() -> None:
     assert desk.settled == set()
     second = desk.intake()
     async with running(second):
-        await until(lambda: len(desk.settled) == 40, 10)
+        await second.progressed.until(lambda: len(desk.settled) == 40, 10)
     assert desk.payloads == list(range(40))
     assert second.counts.repeated > 0
 
@@ -139,13 +140,14 @@ async def test_cut_off_before_settling_and_started_again() -> None:
 async def test_settings_that_change_between_two_deliveries_make_no_second_task() -> None:
     desk = Desk()
     desk.put(*numbers(5))
-    async with running(desk.intake()):
-        await until(lambda: len(desk.settled) == 5, 10)
+    intake = desk.intake()
+    async with running(intake):
+        await intake.progressed.until(lambda: len(desk.settled) == 5, 10)
     desk.broker.topic("in").acknowledged["s"].clear()
     desk.template = TaskTemplate("s", {"kind": "function", "name": "another"})
     again = desk.intake()
     async with running(again):
-        await until(lambda: len(desk.settled) == 5, 10)
+        await again.progressed.until(lambda: len(desk.settled) == 5, 10)
     assert {task["name"] for task in desk.office.tasks.values()} == {"count"}
     assert (again.counts.repeated, desk.dead) == (5, [])
 
@@ -165,10 +167,10 @@ async def test_no_more_in_hand_than_allowed() -> None:
     desk.put(*numbers(100))
     intake = desk.intake(IntakeLimits(workers=2, batch=10, in_flight=35))
     async with running(intake):
-        await until(lambda: intake.unacknowledged == 35, 10)
+        await intake.progressed.until(lambda: intake.unacknowledged == 35, 10)
         assert len(desk.held) == 35
         free.set()
-        await until(lambda: len(desk.settled) == 100, 10)
+        await intake.progressed.until(lambda: len(desk.settled) == 100, 10)
     assert max(seen) <= 35
 
 
@@ -179,7 +181,7 @@ async def test_stopping_finishes_what_is_in_hand() -> None:
     desk.put(*numbers(30))
     intake = desk.intake()
     async with running(intake) as task:
-        await until(lambda: intake.unacknowledged > 0, 10)
+        await intake.progressed.until(lambda: intake.unacknowledged > 0, 10)
         intake.stop()
         await asyncio.wait([task], timeout=10)
     task.result()
@@ -194,7 +196,7 @@ async def test_stopping_gives_back_what_cannot_be_finished() -> None:
     desk.put(*numbers(30))
     intake = desk.intake(IntakeLimits(workers=2, batch=10, drain_seconds=0.2))
     async with running(intake) as task:
-        await until(lambda: intake.unacknowledged == 30, 10)
+        await intake.progressed.until(lambda: intake.unacknowledged == 30, 10)
         intake.stop()
         await asyncio.wait([task], timeout=10)
     task.result()
