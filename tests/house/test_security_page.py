@@ -6,7 +6,7 @@ from penstock.app.settings.sections import AdmissionSettings, HttpSettings
 from penstock.compute.engines._supervised import log_file
 from penstock.domain.durable.files import DAY_SECONDS, EXPIRES_BY_ITSELF, Purpose
 from penstock.domain.durable.responses import KEPT_SECONDS
-from penstock.durable.batches import work
+from penstock.durable.batches import processor
 from penstock.durable.responses import service
 from penstock.serving.admission import idempotency
 from penstock.storage.stores.tasks.search import words
@@ -30,7 +30,7 @@ def _row(beginning: str) -> str:
         ("the task of a response in the background", service._TASK_KEPT_SECONDS == DAY_SECONDS, "24 hours"),
         ("uploaded files", EXPIRES_BY_ITSELF[Purpose.BATCH] == 30 * DAY_SECONDS, "files for batches 30 days"),
         ("output and error files of batches", EXPIRES_BY_ITSELF[Purpose.BATCH_OUTPUT] == 30 * DAY_SECONDS, "30 days"),
-        ("the tasks of a batch", work._KEPT_SECONDS == 3 * DAY_SECONDS, "3 days"),
+        ("the tasks of a batch", processor._KEPT_SECONDS == 3 * DAY_SECONDS, "3 days"),
         ("other tasks", words.MOST_CHARACTERS == 32_768, "32,768 characters"),
         ("the log of an engine's server", log_file.LARGEST_BYTES == 8 * MIB, "8 MiB"),
         ("HTTP", HttpSettings().max_header_bytes == 16 * 1024 and HttpSettings().max_body_bytes == 10 * MIB, "16 KiB, a body 10 MiB"),

@@ -12,7 +12,7 @@ waits twice as long the next time: at a border between two sizes, noise alone wo
 import math
 from dataclasses import dataclass
 
-from penstock.capacity.observed import Observation, Replica, ReplicaState
+from penstock.capacity.observation import Observation, ReplicaLoad, ReplicaState
 from penstock.capacity.rules import ScaleRules
 from penstock.capacity.windows import Extreme, Mean
 from penstock.domain.clock import Clock
@@ -22,8 +22,8 @@ _READY, _STARTING = ReplicaState.READY, ReplicaState.STARTING
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What should be done now. Whoever carries it out drains before it stops, and shows draining replicas as such from then on."""
+class ScalePlan:
+    """What should be done now. The executor drains a replica before it stops it, and reports it as draining from then on."""
 
     wanted: int
     """Replicas that are ready or starting."""
@@ -43,7 +43,7 @@ class Autoscaler:
 
     def __init__(self, rules: ScaleRules, clock: Clock) -> None:
         self._now = clock.monotonic
-        self._panic_until = self._came_down_at = -math.inf
+        self._panic_until = self._scaled_down_at = -math.inf
         self._seen = False
         self.adopt(rules)
 
@@ -58,27 +58,27 @@ class Autoscaler:
         """Replicas that there were."""
         self._seen = False
 
-    def decide(self, seen: Observation) -> Plan:
+    def decide(self, observation: Observation) -> ScalePlan:
         """What should be done now, from what is observed. It also notes the observation, so call it once for each."""
         rules, now = self.rules, self._now()
-        ready, starting = seen.of(_READY), seen.of(_STARTING)
+        ready, starting = observation.of(_READY), observation.of(_STARTING)
         current = len(ready) + len(starting)
-        demand = seen.queued_tokens + math.fsum(self._tokens(replica) for replica in ready)
+        demand = observation.queued_tokens + math.fsum(self._tokens(replica) for replica in ready)
         stable, panic = self._stable.note(demand, now), self._panic.note(demand, now)
-        waiting = self._waiting.note(seen.queued_tokens, now) > 0.0
+        waiting = self._waiting.note(observation.queued_tokens, now) > 0.0
         if waiting and panic / rules.target_tokens >= rules.panic_factor * max(1, len(ready)):
             self._panic_until = now + rules.stable_seconds
         panicking = now < self._panic_until
-        enough = max(self._needed(stable, current), min(current, self._calm(panic)))
+        enough = max(self._needed(stable, current), min(current, self._calm_replicas(panic)))
         if panicking:
             enough = max(enough, current, self._needed(panic, current))
         wanted = self._bounded(enough, current, now)
-        return Plan(
-            wanted, max(0, wanted - current), self._leaving(ready, starting, max(0, current - wanted)), stable, panic, panicking=panicking
+        return ScalePlan(
+            wanted, max(0, wanted - current), self._to_drain(ready, starting, max(0, current - wanted)), stable, panic, panicking=panicking
         )
 
-    def _tokens(self, replica: Replica) -> float:
-        """One that nobody knows the load of is taken to be as busy as it should be: it is neither started nor stopped for."""
+    def _tokens(self, replica: ReplicaLoad) -> float:
+        """A replica whose load is not known counts as busy as it should be: it causes neither a start nor a stop."""
         return self.rules.target_tokens if replica.tokens is None else replica.tokens
 
     def _needed(self, demand: float, current: int) -> int:
@@ -88,7 +88,7 @@ class Autoscaler:
             return math.ceil(exact)
         return min(current, math.ceil(exact / (1.0 - tolerance)))
 
-    def _calm(self, panic: float) -> int:
+    def _calm_replicas(self, panic: float) -> int:
         """Replicas for which the demand of the short time is no reason to panic: with fewer there would soon be as many again."""
         rules = self.rules
         return math.floor(panic / (rules.panic_factor * rules.target_tokens)) + 1 if panic else 0
@@ -96,27 +96,27 @@ class Autoscaler:
     def _bounded(self, enough: int, current: int, now: float) -> int:
         rules = self.rules
         if not self._seen:
-            # Whoever begins to decide here does not know what was needed before: it begins with what there is.
+            # What was needed before is not known: the first decision begins with what there is.
             self._seen = True
             self._enough.note(current, now)
         fewest = self._fewest.note(current, now)
-        enough = min(enough, rules.most, max(1, math.floor(rules.up_factor * fewest)))
+        enough = min(enough, rules.max_replicas, max(1, math.floor(rules.up_factor * fewest)))
         lately = self._enough.note(enough, now)
         # Down only to what was the most that was needed lately; up at once.
         wanted = enough if enough >= current else min(current, lately)
-        wanted = min(max(wanted, rules.least), rules.most)
-        self._note_turn(wanted, current, now)
+        wanted = min(max(wanted, rules.min_replicas), rules.max_replicas)
+        self._record_direction(wanted, current, now)
         return wanted
 
-    def _note_turn(self, wanted: int, current: int, now: float) -> None:
+    def _record_direction(self, wanted: int, current: int, now: float) -> None:
         longer = _LONGER * self.rules.down_after_seconds
         if wanted < current:
-            self._came_down_at = now
-            self._enough.last(self.rules.down_after_seconds)
-        elif wanted > current and now - self._came_down_at < longer:
-            self._enough.last(longer)
+            self._scaled_down_at = now
+            self._enough.set_window(self.rules.down_after_seconds)
+        elif wanted > current and now - self._scaled_down_at < longer:
+            self._enough.set_window(longer)
 
-    def _leaving(self, ready: list[Replica], starting: list[Replica], count: int) -> tuple[str, ...]:
+    def _to_drain(self, ready: list[ReplicaLoad], starting: list[ReplicaLoad], count: int) -> tuple[str, ...]:
         ready.reverse()
         newest = [*reversed(starting), *sorted(ready, key=self._tokens)]
         return tuple(replica.id for replica in newest[:count])

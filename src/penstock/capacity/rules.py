@@ -1,4 +1,4 @@
-"""What steers the size of a deployment."""
+"""The parameters of the autoscaler."""
 
 import math
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class ScaleRules:
 
     target_tokens: float
     """Running and queued tokens that one replica should have to do: what it has when it is as busy as it should be."""
-    least: int = 1
+    min_replicas: int = 1
     """Replicas; 0: the deployment may go to sleep, and the first request wakes it."""
-    most: int = 8
+    max_replicas: int = 8
     stable_seconds: float = 60.0
     """Demand is its mean over so long a time."""
     panic_seconds: float = 6.0
@@ -32,8 +32,8 @@ class ScaleRules:
 
     def __post_init__(self) -> None:
         _check("target_tokens", self.target_tokens, above=0.0)
-        _check("least", self.least, least=0.0)
-        _check("most", self.most, least=max(1.0, float(self.least)))
+        _check("min_replicas", self.min_replicas, least=0.0)
+        _check("max_replicas", self.max_replicas, least=max(1.0, float(self.min_replicas)))
         _check("panic_seconds", self.panic_seconds, above=0.0)
         _check("stable_seconds", self.stable_seconds, least=self.panic_seconds)
         _check("panic_factor", self.panic_factor, above=1.0)

@@ -38,7 +38,7 @@ class Extreme:
         self._kept: deque[tuple[float, int]] = deque()
         """When, and what; each one greater (or smaller) than those after it."""
 
-    def last(self, seconds: float) -> None:
+    def set_window(self, seconds: float) -> None:
         """Of so many seconds from now on; what has been forgotten stays so."""
         self._seconds = seconds
 

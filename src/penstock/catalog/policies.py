@@ -1,4 +1,4 @@
-"""The policy's life: what is in force, an edit of it, and the way back."""
+"""Versions of the policy: the one in force, edits, and roll-backs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

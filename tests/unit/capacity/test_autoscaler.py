@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.capacity.autoscaler import Autoscaler, Plan
-from penstock.capacity.observed import Observation, Replica, ReplicaState
+from penstock.capacity.autoscaler import Autoscaler, ScalePlan
+from penstock.capacity.observation import Observation, ReplicaLoad, ReplicaState
 from penstock.capacity.rules import InvalidRules, ScaleRules
 from penstock.domain.clock import ManualClock
 
 TARGET = 100
-RULES = ScaleRules(TARGET, least=1, most=20)
+RULES = ScaleRules(TARGET, min_replicas=1, max_replicas=20)
 READY, STARTING, DRAINING = ReplicaState.READY, ReplicaState.STARTING, ReplicaState.DRAINING
 
 
@@ -27,12 +27,13 @@ class Deployment:
         self.started = count
         self.sizes: list[int] = []
 
-    def step(self, demand: float, queued: int = 0, seconds: float = 2.0) -> Plan:
+    def step(self, demand: float, queued: int = 0, seconds: float = 2.0) -> ScalePlan:
         """`demand`: tokens on the ready ones together."""
         now = self.clock.monotonic()
         ready = [name for name, at in self.ready_at.items() if at <= now]
         replicas = [
-            Replica(name, READY, int(demand / len(ready))) if name in ready else Replica(name, STARTING, 10**6) for name in self.ready_at
+            ReplicaLoad(name, READY, int(demand / len(ready))) if name in ready else ReplicaLoad(name, STARTING, 10**6)
+            for name in self.ready_at
         ]
         plan = self.scaler.decide(Observation(replicas, queued if ready else queued + int(demand)))
         for name in plan.drain:
@@ -44,7 +45,7 @@ class Deployment:
         self.sizes.append(plan.wanted)
         return plan
 
-    def run(self, demand: float, seconds: float, queued: int = 0) -> Plan:
+    def run(self, demand: float, seconds: float, queued: int = 0) -> ScalePlan:
         for _ in range(int(seconds / 2) - 1):
             self.step(demand, queued)
         return self.step(demand, queued)
@@ -106,24 +107,24 @@ def test_starting_replicas_count_and_what_they_say_does_not() -> None:
 
 def test_what_drains_counts_neither_as_a_replica_nor_with_its_load() -> None:
     scaler = Autoscaler(RULES, ManualClock())
-    plan = scaler.decide(Observation([Replica("a", READY, 100), Replica("b", DRAINING, 5_000)]))
+    plan = scaler.decide(Observation([ReplicaLoad("a", READY, 100), ReplicaLoad("b", DRAINING, 5_000)]))
     assert (plan.wanted, plan.start, plan.drain, plan.stable_tokens) == (1, 0, (), 100.0)
 
 
 def test_a_replica_that_nobody_knows_the_load_of_starts_and_stops_none() -> None:
     one = Autoscaler(RULES, clock := ManualClock())
     for _ in range(400):
-        plan = one.decide(Observation([Replica(name, READY) for name in "abc"]))
+        plan = one.decide(Observation([ReplicaLoad(name, READY) for name in "abc"]))
         clock.advance(2.0)
         assert (plan.wanted, plan.start, plan.drain) == (3, 0, ())
 
 
 def test_least_and_most_are_held() -> None:
-    assert Deployment(ScaleRules(TARGET, least=3, most=5), count=3).run(0.0, 600.0).wanted == 3
-    assert Deployment(ScaleRules(TARGET, least=3, most=5), count=3).run(300.0, 600.0, queued=10_000).wanted == 5
+    assert Deployment(ScaleRules(TARGET, min_replicas=3, max_replicas=5), count=3).run(0.0, 600.0).wanted == 3
+    assert Deployment(ScaleRules(TARGET, min_replicas=3, max_replicas=5), count=3).run(300.0, 600.0, queued=10_000).wanted == 5
     one = Deployment(count=6)
     one.run(600.0, 60.0)
-    one.scaler.adopt(ScaleRules(TARGET, least=1, most=4))
+    one.scaler.adopt(ScaleRules(TARGET, min_replicas=1, max_replicas=4))
     assert one.step(600.0).wanted == 4  # an operator's bound holds at once
 
 
@@ -158,15 +159,21 @@ def test_what_was_needed_again_soon_stays_twice_as_long_the_next_time() -> None:
 
 def test_those_that_start_go_first_then_those_with_the_least_to_do() -> None:
     clock = ManualClock()
-    scaler = Autoscaler(ScaleRules(TARGET, most=20, down_after_seconds=0.0), clock)
-    replicas = [Replica("a", READY, 90), Replica("b", READY, 0), Replica("c", READY, 10), Replica("d", STARTING), Replica("e", STARTING)]
+    scaler = Autoscaler(ScaleRules(TARGET, max_replicas=20, down_after_seconds=0.0), clock)
+    replicas = [
+        ReplicaLoad("a", READY, 90),
+        ReplicaLoad("b", READY, 0),
+        ReplicaLoad("c", READY, 10),
+        ReplicaLoad("d", STARTING),
+        ReplicaLoad("e", STARTING),
+    ]
     scaler.decide(Observation(replicas))
     clock.advance(61.0)
     assert scaler.decide(Observation(replicas)).drain == ("e", "d", "b")
 
 
 def test_nothing_is_stopped_in_a_panic() -> None:
-    one = Deployment(ScaleRules(TARGET, most=20, down_after_seconds=0.0), count=2)
+    one = Deployment(ScaleRules(TARGET, max_replicas=20, down_after_seconds=0.0), count=2)
     one.run(200.0, 60.0)
     for number in range(100):
         before = len(one.ready_at)
@@ -187,7 +194,7 @@ def test_whoever_begins_to_decide_stops_nothing_for_five_minutes() -> None:
 
 
 def test_it_sleeps_after_five_idle_minutes_and_the_first_request_wakes_it() -> None:
-    one = Deployment(ScaleRules(TARGET, least=0, most=20), count=1)
+    one = Deployment(ScaleRules(TARGET, min_replicas=0, max_replicas=20), count=1)
     assert one.run(0.0, 298.0).wanted == 1
     assert one.run(0.0, 10.0).wanted == 0
     assert one.step(0.0, queued=1).wanted == 1
@@ -207,7 +214,7 @@ def test_ray_18925_a_load_around_a_threshold_does_not_flap() -> None:
 
 def test_kubeai_67_from_zero_to_one_to_zero() -> None:
     """A request now and then: the replica that it wakes stays, and is not stopped between two of them, nor before it is ready."""
-    one = Deployment(ScaleRules(TARGET, least=0, most=20), count=0, cold_seconds=40.0)
+    one = Deployment(ScaleRules(TARGET, min_replicas=0, max_replicas=20), count=0, cold_seconds=40.0)
     for _ in range(10):
         one.run(0.0, 10.0, queued=50)
         one.run(0.0, 110.0)
@@ -216,7 +223,7 @@ def test_kubeai_67_from_zero_to_one_to_zero() -> None:
 
 
 def test_kubeai_67_whoever_takes_over_does_not_undo_what_the_other_did() -> None:
-    one = Deployment(ScaleRules(TARGET, least=0, most=20), count=0, cold_seconds=40.0)
+    one = Deployment(ScaleRules(TARGET, min_replicas=0, max_replicas=20), count=0, cold_seconds=40.0)
     one.run(0.0, 10.0, queued=50)
     one.scaler = Autoscaler(one.scaler.rules, one.clock)
     one.run(0.0, 290.0)
@@ -236,7 +243,7 @@ def test_kubeai_67_whoever_takes_over_does_not_undo_what_the_other_did() -> None
 def test_within_bounds_never_more_than_twice_and_never_down_after_up(
     demands: list[tuple[int, int]], least: int, most: int, count: int
 ) -> None:
-    one = Deployment(ScaleRules(TARGET, least=least, most=most), count=count, cold_seconds=15.0)
+    one = Deployment(ScaleRules(TARGET, min_replicas=least, max_replicas=most), count=count, cold_seconds=15.0)
     last_up = -1
     for number, (running, queued) in enumerate(demands):
         before = len(one.ready_at)
@@ -276,7 +283,7 @@ def test_memory_does_not_grow_with_time() -> None:
     scaler = one.scaler
     assert len(scaler._stable._buckets) <= 61
     assert len(scaler._panic._buckets) <= 7
-    assert len(scaler._enough._kept) <= RULES.most + 1
+    assert len(scaler._enough._kept) <= RULES.max_replicas + 1
 
 
 # rules
@@ -287,9 +294,9 @@ def test_memory_does_not_grow_with_time() -> None:
     [
         ({"target_tokens": 0.0}, "target_tokens must be more than 0"),
         ({"target_tokens": float("nan")}, "target_tokens"),
-        ({"least": -1}, "least must be at least 0"),
-        ({"least": 3, "most": 2}, "most must be at least 3"),
-        ({"most": 0}, "most must be at least 1"),
+        ({"min_replicas": -1}, "min_replicas must be at least 0"),
+        ({"min_replicas": 3, "max_replicas": 2}, "max_replicas must be at least 3"),
+        ({"max_replicas": 0}, "max_replicas must be at least 1"),
         ({"panic_seconds": 0.0}, "panic_seconds"),
         ({"stable_seconds": 5.0}, "stable_seconds must be at least 6"),
         ({"panic_factor": 1.0}, "panic_factor must be more than 1"),

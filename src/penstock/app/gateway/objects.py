@@ -5,8 +5,8 @@ from penstock.app.settings import Settings
 from penstock.domain.clock import Clock
 from penstock.domain.ids import new_id
 from penstock.domain.ports import Store
+from penstock.durable.batches.processor import BatchProcessor
 from penstock.durable.batches.service import BatchService
-from penstock.durable.batches.work import BatchWork
 from penstock.durable.files.service import FileService
 from penstock.durable.responses.service import ResponseService
 from penstock.storage.blobs import make_blobs
@@ -29,7 +29,7 @@ class StoredObjects:
         self.batches = BatchService(store.batches, self.files, clock)
         # On SQLite there is nobody else: a gateway that comes back need not wait until its own claims run out.
         owner = "alone" if self._is_ours_alone else new_id("gw")
-        self._work = BatchWork(store.batches, store.tasks, self.files, clock, owner)
+        self._work = BatchProcessor(store.batches, store.tasks, self.files, clock, owner)
 
     async def open(self) -> None:
         """Raises PortUnavailable."""
@@ -41,7 +41,7 @@ class StoredObjects:
     def start(self, chores: Chores) -> None:
         chores.start(Chore("sweep files", _SWEEP_EVERY_SECONDS, lambda: self.files.sweep(_ABANDONED_SECONDS)))
         chores.start(Chore("batches", _STEP_EVERY_SECONDS, self._work.step))
-        chores.start(Chore("settle answers", _SETTLE_EVERY_SECONDS, self.responses.settle_all))
+        chores.start(Chore("settle answers", _SETTLE_EVERY_SECONDS, self.responses.refresh_unfinished))
         chores.start(Chore("forget answers", _SWEEP_EVERY_SECONDS, self.responses.forget_expired))
 
     async def close(self) -> None:

@@ -49,12 +49,12 @@ class FileService:
         if max_bytes is None:
             left -= await self._store.stored_bytes(org_id)
             if left <= 0:
-                raise _no_more_room(self._max_org_bytes)
-        known_as = file_id or self.new_file_id()
-        writer = await self._blobs.create(known_as)
+                raise _quota_exceeded(self._max_org_bytes)
+        assigned_id = file_id or self.new_file_id()
+        writer = await self._blobs.create(assigned_id)
         limit = max_bytes or min(self.max_bytes, left)
-        refusal = too_large(limit) if limit >= self.max_bytes else _no_more_room(self._max_org_bytes)
-        return Upload(self, writer, known_as, org_id, limit, refusal)
+        refusal = too_large(limit) if limit >= self.max_bytes else _quota_exceeded(self._max_org_bytes)
+        return Upload(self, writer, assigned_id, org_id, limit, refusal)
 
     async def file(self, org_id: str, file_id: str) -> FileRecord:
         """Raises NotFound."""
@@ -152,7 +152,7 @@ def too_large(limit: int) -> TooLarge:
     return TooLarge(f"The file is larger than {limit} bytes.", param="file", retry=False)
 
 
-def _no_more_room(limit: int) -> QuotaExhausted:
+def _quota_exceeded(limit: int) -> QuotaExhausted:
     return QuotaExhausted(f"The files of this organisation may have {limit} bytes together: delete some.", param="file", retry=False)
 
 

@@ -27,7 +27,7 @@ _TASK_KEPT_SECONDS = 24 * 3600.0
 _ORPHANED_SECONDS = 60.0
 """An answer whose task has not come into being by then never gets one: its gateway died between the two."""
 _AT_ONCE = 200
-_WAITS = frozenset({TaskStatus.BLOCKED, TaskStatus.SCHEDULED, TaskStatus.READY})
+_WAITING_STATUSES = frozenset({TaskStatus.BLOCKED, TaskStatus.SCHEDULED, TaskStatus.READY})
 
 
 class _Answer(msgspec.Struct):
@@ -47,7 +47,7 @@ class ResponseService:
         self._task_ids = TaskIds()
         self.new_id = new_id
 
-    async def before(self, org_id: str, previous_id: str | None) -> list[Json]:
+    async def previous_items(self, org_id: str, previous_id: str | None) -> list[Json]:
         """The items of the answers that a new one continues. Raises BadRequest when one of them is gone, expired or not whole."""
         if previous_id is None:
             return []
@@ -61,11 +61,11 @@ class ResponseService:
             raise _no_previous(expired.id)
         items: list[Json] = []
         for link in chain:
-            settled = await self._settled(link)
-            if settled.status not in (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE):
-                raise BadRequest(f"The previous response '{link.id}' is {settled.status}.", param="previous_response_id")
-            items += msgspec.json.decode(settled.items)
-            items += msgspec.json.decode(settled.document)["output"]
+            refreshed = await self._refreshed(link)
+            if refreshed.status not in (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE):
+                raise BadRequest(f"The previous response '{link.id}' is {refreshed.status}.", param="previous_response_id")
+            items += msgspec.json.decode(refreshed.items)
+            items += msgspec.json.decode(refreshed.document)["output"]
         return items
 
     async def keep(self, caller: Principal, document: Json, items: Sequence[Json]) -> None:
@@ -93,54 +93,54 @@ class ResponseService:
 
     async def response(self, org_id: str, response_id: str) -> Json:
         """The Response object as it is now. Raises NotFound."""
-        settled = await self._settled(await self._known(org_id, response_id))
-        shown: Json = msgspec.json.decode(settled.document)
-        if not settled.status.is_terminal:
-            shown["status"] = settled.status.value
+        refreshed = await self._refreshed(await self._find(org_id, response_id))
+        shown: Json = msgspec.json.decode(refreshed.document)
+        if not refreshed.status.is_terminal:
+            shown["status"] = refreshed.status.value
         return shown
 
     async def items(self, org_id: str, response_id: str) -> list[Json]:
         """Its input items, the oldest first. Raises NotFound."""
-        found: list[Json] = msgspec.json.decode((await self._known(org_id, response_id)).items)
+        found: list[Json] = msgspec.json.decode((await self._find(org_id, response_id)).items)
         return found
 
     async def delete(self, org_id: str, response_id: str) -> None:
         """Stops it, too, when it is still being made. Raises NotFound."""
-        found = await self._known(org_id, response_id)
+        found = await self._find(org_id, response_id)
         if found.task_id is not None and not found.status.is_terminal:
             await self._tasks.cancel(org_id, [found.task_id])
         await self._store.remove(org_id, response_id)
 
     async def cancel(self, org_id: str, response_id: str) -> Json:
         """Again, or after its end, is no error: the answer says what is. Raises NotFound, BadRequest when no task makes it."""
-        found = await self._known(org_id, response_id)
+        found = await self._find(org_id, response_id)
         if found.task_id is None:
             raise BadRequest("Only an answer that was asked for with 'background' can be cancelled.", param="response_id")
         await self._tasks.cancel(org_id, [found.task_id])
-        settled = await self._settled(found)
-        if not settled.status.is_terminal:
-            await self._store.finish(self._cancelled(settled))
+        refreshed = await self._refreshed(found)
+        if not refreshed.status.is_terminal:
+            await self._store.finish(self._cancelled(refreshed))
         return await self.response(org_id, response_id)
 
     # beside the traffic
 
-    async def settle_all(self) -> int:
+    async def refresh_unfinished(self) -> int:
         """Let answers take over what became of their tasks, also those that nobody asks for; how many did."""
         waiting = await self._store.unfinished(_AT_ONCE)
-        return sum([(await self._settled(one)).status.is_terminal for one in waiting])
+        return sum([(await self._refreshed(one)).status.is_terminal for one in waiting])
 
     async def forget_expired(self) -> int:
         return await self._store.forget_expired(self._clock.time(), _AT_ONCE)
 
     # how it is done
 
-    async def _known(self, org_id: str, response_id: str) -> StoredResponse:
+    async def _find(self, org_id: str, response_id: str) -> StoredResponse:
         found = await self._store.get(org_id, response_id)
         if found is None or found.expires_at <= self._clock.time():
             raise NotFound(f"Response with id '{response_id}' not found.", param="response_id")
         return found
 
-    async def _settled(self, found: StoredResponse) -> StoredResponse:
+    async def _refreshed(self, found: StoredResponse) -> StoredResponse:
         """As it is after a look at its task."""
         if found.status.is_terminal or found.task_id is None:
             return found
@@ -150,7 +150,7 @@ class ResponseService:
                 return found
             finished = self._failed(found, "internal_error", "The request was lost before it began; try it again.")
         elif not detail.task.status.is_terminal:
-            return replace(found, status=ResponseStatus.QUEUED if detail.task.status in _WAITS else ResponseStatus.IN_PROGRESS)
+            return replace(found, status=ResponseStatus.QUEUED if detail.task.status in _WAITING_STATUSES else ResponseStatus.IN_PROGRESS)
         else:
             finished = self._finished(found, detail.task)
         if await self._store.finish(finished):

@@ -81,7 +81,7 @@ class _Asked:
 async def create_response(request: Request, caller: InferenceCaller, services: Services) -> Response:
     """With `stream` as events, with `background` by a task whose answer is asked for by its id."""
     asked = _Asked(response_body.decode(await request.body(), services.max_json_depth), services, caller)
-    before = await services.responses.before(caller.org_id, asked.body.previous_response_id)
+    before = await services.responses.previous_items(caller.org_id, asked.body.previous_response_id)
     chat = response_body.chat_body(asked.body, asked.items, before)
     if asked.body.background:
         await services.responses.submit(caller, asked.document, asked.items, chat)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from penstock.capacity.autoscaler import Autoscaler, Plan
-from penstock.capacity.observed import Observation, Replica, ReplicaState
+from penstock.capacity.autoscaler import Autoscaler, ScalePlan
+from penstock.capacity.observation import Observation, ReplicaLoad, ReplicaState
 from penstock.capacity.rules import ScaleRules
 from penstock.simulation.rehearsal.bodies import MODEL
 from penstock.simulation.rehearsal.machine import Machine, MachineSpec
@@ -83,10 +83,10 @@ class Deployment:
         replicas = []
         for name, state in self._states.items():
             member = fleet.member(name)
-            replicas.append(Replica(name, state, None if member is None else member.outstanding_tokens))
+            replicas.append(ReplicaLoad(name, state, None if member is None else member.outstanding_tokens))
         return Observation(replicas, self._world.queue.demand(self._world.serving.average_output))
 
-    def _note(self, plan: Plan) -> None:
+    def _note(self, plan: ScalePlan) -> None:
         ready = sum(state is ReplicaState.READY for state in self._states.values())
         self.sizes.append((self._world.agenda.now - self._world.started, plan.wanted, ready))
 

@@ -63,14 +63,14 @@ async def test_response_is_shown_until_its_last_second(kept: Kept) -> None:
     kept.clock.advance(KEPT_SECONDS - 1.0)
     assert (await kept.service.response(ORG, "resp_1"))["output"] == [{"text": "resp_1"}]
     assert [item["id"] for item in await kept.service.items(ORG, "resp_1")] == ["item_resp_1"]
-    assert [each.get("id", each.get("text")) for each in await kept.service.before(ORG, "resp_1")] == ["item_resp_1", "resp_1"]
+    assert [each.get("id", each.get("text")) for each in await kept.service.previous_items(ORG, "resp_1")] == ["item_resp_1", "resp_1"]
 
 
 async def test_expired_response_cannot_be_continued(kept: Kept) -> None:
     await kept.keep("resp_1")
     kept.clock.advance(KEPT_SECONDS)
     with pytest.raises(BadRequest) as raised:
-        await kept.service.before(ORG, "resp_1")
+        await kept.service.previous_items(ORG, "resp_1")
     assert (raised.value.param, str(raised.value)) == ("previous_response_id", "Previous response with id 'resp_1' not found.")
 
 
@@ -84,7 +84,7 @@ async def test_response_that_continues_an_expired_one_cannot_be_continued_before
     said = []
     for _ in range(2):
         with pytest.raises(BadRequest) as raised:
-            await kept.service.before(ORG, "resp_3")
+            await kept.service.previous_items(ORG, "resp_3")
         said.append((raised.value.param, str(raised.value)))
         await kept.service.forget_expired()
     assert said == [("previous_response_id", "Previous response with id 'resp_2' not found.")] * 2

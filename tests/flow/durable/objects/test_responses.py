@@ -308,7 +308,7 @@ async def test_an_answer_whose_task_was_never_made_fails(tmp_path: Path) -> None
         await gateway.store.tasks.delete(found.org_id, [str(found.task_id)])
         assert (await office.client.responses.retrieve(asked.id)).status == "queued"
         gateway.objects.responses._clock = Later(120.0)
-        assert await gateway.objects.responses.settle_all() == 1
+        assert await gateway.objects.responses.refresh_unfinished() == 1
         assert (await office.client.responses.retrieve(asked.id)).status == "failed"
 
 

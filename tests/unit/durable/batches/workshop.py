@@ -13,8 +13,8 @@ from penstock.domain.durable.leases import Lease, LeaseCompletion, RunnerRecord
 from penstock.domain.durable.tasks import CompletionKind, TaskError
 from penstock.domain.ports import Store
 from penstock.domain.principal import KeyActor, Organisation, Plan, Principal, Scope, ServiceClass, ServiceTier
+from penstock.durable.batches.processor import BatchProcessor
 from penstock.durable.batches.service import BatchService
-from penstock.durable.batches.work import BatchWork
 from penstock.durable.files.service import FileService
 from penstock.storage.blobs.memory import MemoryBlobs
 from penstock.storage.stores import open_store
@@ -40,7 +40,7 @@ class Workshop:
     files: FileService
     clock: ManualClock
     batches: BatchService
-    works: dict[str, BatchWork] = field(default_factory=dict)
+    works: dict[str, BatchProcessor] = field(default_factory=dict)
 
     async def uploaded(self, content: bytes) -> str:
         upload = await self.files.begin(CALLER.org_id)
@@ -55,10 +55,10 @@ class Workshop:
         """What a gateway does each second; one that was never named before has just been started."""
         work = self.works.get(owner)
         if work is None:
-            work = self.works[owner] = BatchWork(self.store.batches, self.store.tasks, self.files, self.clock, owner)
+            work = self.works[owner] = BatchProcessor(self.store.batches, self.store.tasks, self.files, self.clock, owner)
         self.clock.advance(3.0)  # past the time for which it does not look again
         await work.step()
-        await work.settle()
+        await work.wait_until_idle()
 
     async def now(self, batch: Batch) -> Batch:
         return await self.batches.batch(batch.org_id, batch.id)

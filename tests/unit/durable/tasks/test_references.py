@@ -1,4 +1,4 @@
-"""Results of parents inside payloads."""
+"""ResultFiles of parents inside payloads."""
 
 import json
 from typing import Any

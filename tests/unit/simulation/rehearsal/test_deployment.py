@@ -13,7 +13,7 @@ from penstock.simulation.replica import Speed
 
 GPU = Speed(prefill_tokens_per_second=8_000, step_seconds=0.05, step_seconds_per_sequence=0.001, max_batch=8)
 SIZES = Sizes(200, 0.5, 40, 0.5, 1_000, 200)
-RULES = ScaleRules(300.0, least=0, most=8, down_after_seconds=30.0, stable_seconds=10.0)
+RULES = ScaleRules(300.0, min_replicas=0, max_replicas=8, down_after_seconds=30.0, stable_seconds=10.0)
 
 
 def deployed(rules: ScaleRules = RULES, first: int = 1, cold_seconds: float = 10.0) -> tuple[World, Deployment]:
@@ -53,7 +53,7 @@ def test_dynamo_13559_scale_down_kills_no_request() -> None:
 
 
 def test_a_draining_replica_gets_nothing_new_and_is_gone_when_it_is_idle() -> None:
-    world, deployment = deployed(ScaleRules(300.0, most=8, down_after_seconds=30.0, stable_seconds=10.0), first=3)
+    world, deployment = deployed(ScaleRules(300.0, max_replicas=8, down_after_seconds=30.0, stable_seconds=10.0), first=3)
     seen: dict[str, set[int]] = {}
 
     def look() -> None:
@@ -71,7 +71,7 @@ def test_a_draining_replica_gets_nothing_new_and_is_gone_when_it_is_idle() -> No
 
 
 def test_what_it_costs_is_counted_from_the_order_on() -> None:
-    world, deployment = deployed(ScaleRules(300.0, least=2, most=8), first=2)
+    world, deployment = deployed(ScaleRules(300.0, min_replicas=2, max_replicas=8), first=2)
     world.play([], 100.0)
     assert deployment.replica_seconds == 200.0
     assert deployment.awake_seconds == 100.0
@@ -79,7 +79,9 @@ def test_what_it_costs_is_counted_from_the_order_on() -> None:
 
 
 def test_a_replica_that_is_given_up_while_it_starts_never_serves() -> None:
-    world, deployment = deployed(ScaleRules(300.0, least=0, most=8, down_after_seconds=4.0, stable_seconds=6.0), first=0, cold_seconds=60.0)
+    world, deployment = deployed(
+        ScaleRules(300.0, min_replicas=0, max_replicas=8, down_after_seconds=4.0, stable_seconds=6.0), first=0, cold_seconds=60.0
+    )
     (left,) = world.play([PlannedRequest(5.0, 200, 20, 32, timeout_seconds=3.0)], 200.0)
     assert left.refused
     assert deployment.size == 0

@@ -63,7 +63,7 @@ def violated_seconds(results: Sequence[RequestResult]) -> float:
 _CALM, _FACTOR = 3.0, 10
 _STEP_AT, _STEP_SECONDS, _AFTER_SECONDS = 60.0, 120.0, 1_200.0
 _FEW = math.ceil(_CALM / _SUITED_RATE)
-_RULES = ScaleRules(_TARGET_TOKENS, most=26)
+_RULES = ScaleRules(_TARGET_TOKENS, max_replicas=26)
 
 
 def _measure_step(seed: int, brief: bool) -> dict[str, float]:
@@ -115,7 +115,7 @@ STEP = Scenario(
     "autoscaling",
     "Ten times as much from one second to the next, and a deployment that grows",
     f"{_CALM:g} requests/s for a minute, {_FACTOR * _CALM:g} for two, {_CALM:g} for twenty; a replica is meant for {_SUITED_RATE:g}, does"
-    f" 2.2 at most, and is there {_COLD_START_SECONDS:g} s after it was asked for; {_RULES.most} at most. 10/30/60 %"
+    f" 2.2 at most, and is there {_COLD_START_SECONDS:g} s after it was asked for; {_RULES.max_replicas} at most. 10/30/60 %"
     " enterprise/premium/free, which wait 5, 10 and 20 s. A second is violated when more than one in a hundred of those that came in it"
     " was not served as its class promises."
     " Baselines: fixed fleets of as many replicas as the calm wants, as the same replica-seconds buy, and as the step wants.",
@@ -138,8 +138,8 @@ def _measure_wobble(seed: int, brief: bool) -> dict[str, float]:
     seconds = 600.0 if brief else 1_200.0
     middle = 3 * _SUITED_RATE
     given = _traffic(seed, [(30.0, middle * (4 / 3 if number % 2 else 2 / 3)) for number in range(int(seconds / 30))])
-    results, deployment = _scaled(seed, given, seconds, ScaleRules(_TARGET_TOKENS, most=_MOST), first=3)
-    eager = ScaleRules(_TARGET_TOKENS, most=_MOST, stable_seconds=6.0, tolerance=0.0, down_after_seconds=0.0)
+    results, deployment = _scaled(seed, given, seconds, ScaleRules(_TARGET_TOKENS, max_replicas=_MOST), first=3)
+    eager = ScaleRules(_TARGET_TOKENS, max_replicas=_MOST, stable_seconds=6.0, tolerance=0.0, down_after_seconds=0.0)
     _, follower = _scaled(seed, given, seconds, eager, first=3)
     return {
         "reversals": float(deployment.reversals),
@@ -171,7 +171,7 @@ def _measure_sleep(seed: int, brief: bool) -> dict[str, float]:
     """Nobody for half a minute; then traffic for a minute and a half; then nobody again."""
     random = Random(seed)
     given = of_classes(random, asks(poisson(random, 2.0, _AWAKE_SECONDS, _WOKEN_AT), lambda: _SIZES.draw(random)))
-    rules = ScaleRules(_TARGET_TOKENS, least=0, most=_MOST)
+    rules = ScaleRules(_TARGET_TOKENS, min_replicas=0, max_replicas=_MOST)
     results, deployment = _scaled(seed, given, _WOKEN_AT + _AWAKE_SECONDS + _ASLEEP_SECONDS, rules, first=0)
     return {
         "refused": float(sum(one.refused for one in results)),

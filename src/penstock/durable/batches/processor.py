@@ -17,8 +17,8 @@ from penstock.domain.durable.tasks import TERMINAL, NewTask, TaskStatus
 from penstock.domain.errors import Conflict, NotFound, PortUnavailable, StorageFull
 from penstock.domain.ids import TaskIds
 from penstock.domain.ports import BatchStore, Files, TaskStore
-from penstock.durable.batches import input as batch_input
-from penstock.durable.batches.results import Results
+from penstock.durable.batches import input_file
+from penstock.durable.batches.result_files import ResultFiles
 from penstock.durable.batches.service import dag_id
 from penstock.wire import batch_lines
 from penstock.wire.batch_lines import RequestLine
@@ -31,12 +31,12 @@ LINES_AT_ONCE = 500
 QUEUE = "low"
 _KEPT_SECONDS = 3 * 24 * 3600.0
 """Tasks outlive their batch by a while, for whoever wants to look."""
-_TASKS_PER_LOOK_SECOND = 20_000
+_TASKS_PER_CHECK_SECOND = 20_000
 """Counting the tasks of a large batch is not free: it is done the less often the more there are."""
-_UNDONE = frozenset(TaskStatus) - TERMINAL
+_UNFINISHED = frozenset(TaskStatus) - TERMINAL
 
 
-class BatchWork:
+class BatchProcessor:
     """`step` once a second. `owner`: this process, by a name that no other has."""
 
     def __init__(self, store: BatchStore, tasks: TaskStore, files: Files, clock: Clock, owner: str) -> None:
@@ -46,21 +46,21 @@ class BatchWork:
         self._clock = clock
         self._owner = owner
         self._ids = TaskIds()
-        self._results = Results(tasks, files)
+        self._results = ResultFiles(tasks, files)
         self._working: dict[str, asyncio.Task[None]] = {}
-        self._next_look: dict[str, float] = {}
+        self._next_check: dict[str, float] = {}
 
     async def step(self) -> None:
         """Take what is free and move it on; none waits for another."""
         now = self._clock.time()
         for batch in await self._store.claim(self._owner, now, now + CLAIM_SECONDS, MOST_AT_ONCE):
             if batch.id not in self._working:
-                task = asyncio.create_task(self._move(batch), name=f"batch {batch.id}")
+                task = asyncio.create_task(self._advance(batch), name=f"batch {batch.id}")
                 self._working[batch.id] = task
                 task.add_done_callback(partial(self._forget, batch.id))
 
-    async def settle(self) -> None:
-        """Wait for what is under way; for tests and for who takes one step at a time."""
+    async def wait_until_idle(self) -> None:
+        """Wait for the steps under way: for tests, and for callers that take one step at a time."""
         await asyncio.gather(*self._working.values())
 
     async def close(self) -> None:
@@ -71,7 +71,7 @@ class BatchWork:
     def _forget(self, batch_id: str, _: "asyncio.Task[None]") -> None:
         self._working.pop(batch_id, None)
 
-    async def _move(self, batch: Batch) -> None:
+    async def _advance(self, batch: Batch) -> None:
         try:
             match batch.status:
                 case BatchStatus.VALIDATING:
@@ -83,7 +83,7 @@ class BatchWork:
                 case BatchStatus.CANCELLING:
                     await self._stop(batch, BatchStatus.CANCELLED)
         except (PortUnavailable, StorageFull) as error:
-            log.info("batch_put_off", batch=batch.id, reason=str(error))
+            log.info("batch_postponed", batch=batch.id, reason=str(error))
         except Exception:
             log.exception("batch_failed", batch=batch.id)
 
@@ -92,25 +92,25 @@ class BatchWork:
     async def _validate(self, batch: Batch) -> None:
         try:
             file = await self._files.file(batch.org_id, batch.input_file_id)
-            verdict = await batch_input.judged(self._files.content(file), batch.endpoint)
+            report = await input_file.validate(self._files.content(file), batch.endpoint)
         except NotFound:
-            await self._fail(batch, (_GONE,))
+            await self._fail(batch, (_INPUT_DELETED,))
             return
         now = self._clock.time()
-        if verdict.faults:
-            await self._fail(replace(batch, total=verdict.total), verdict.faults)
+        if report.faults:
+            await self._fail(replace(batch, total=report.total), report.faults)
             return
-        begun = replace(batch, status=BatchStatus.IN_PROGRESS, in_progress_at=now, total=verdict.total, model=verdict.model)
-        if await self._store.change(begun, BatchStatus.VALIDATING):
-            log.info("batch_begun", batch=batch.id, organisation=batch.org_id, lines=verdict.total)
-            await self._run(begun)
+        started = replace(batch, status=BatchStatus.IN_PROGRESS, in_progress_at=now, total=report.total, model=report.model)
+        if await self._store.change(started, BatchStatus.VALIDATING):
+            log.info("batch_started", batch=batch.id, organisation=batch.org_id, lines=report.total)
+            await self._run(started)
 
     async def _fail(self, batch: Batch, faults: tuple[LineFault, ...]) -> None:
         failed = replace(batch, status=BatchStatus.FAILED, failed_at=self._clock.time(), faults=faults)
         await self._store.change(failed, batch.status)
 
     async def _run(self, batch: Batch) -> None:
-        if self._clock.monotonic() < self._next_look.get(batch.id, 0.0):
+        if self._clock.monotonic() < self._next_check.get(batch.id, 0.0):
             return
         if self._clock.time() >= batch.expires_at:
             await self._stop(batch, BatchStatus.EXPIRED)
@@ -122,7 +122,7 @@ class BatchWork:
             counts = await self._tasks.dag_counts(batch.org_id, dag_id(batch))
         seen = _counted(batch, counts)
         if seen.completed + seen.failed < seen.total:
-            self._next_look[batch.id] = self._clock.monotonic() + seen.total / _TASKS_PER_LOOK_SECOND
+            self._next_check[batch.id] = self._clock.monotonic() + seen.total / _TASKS_PER_CHECK_SECOND
             if seen != batch:
                 await self._store.change(seen, BatchStatus.IN_PROGRESS)
             return
@@ -140,7 +140,7 @@ class BatchWork:
         """Cancel what is not over; when nothing runs any more, write the files."""
         await self._cancel_tasks(batch)
         counts = await self._tasks.dag_counts(batch.org_id, dag_id(batch))
-        if any(counts.get(status) for status in _UNDONE):
+        if any(counts.get(status) for status in _UNFINISHED):
             return
         named = batch
         if batch.output_file_id is None or batch.error_file_id is None:
@@ -151,11 +151,11 @@ class BatchWork:
 
     async def _finish(self, batch: Batch, ending: BatchStatus) -> None:
         """Write both files and say that they are there: one transaction, from the status that the batch was seen in."""
-        self._next_look.pop(batch.id, None)
+        self._next_check.pop(batch.id, None)
         written = await self._results.write(batch, ending)
         now = self._clock.time()
         moment = {BatchStatus.COMPLETED: "completed_at", BatchStatus.EXPIRED: "expired_at", BatchStatus.CANCELLED: "cancelled_at"}[ending]
-        over = replace(
+        finished = replace(
             batch,
             status=ending,
             completed=written.completed,
@@ -166,8 +166,8 @@ class BatchWork:
             **{moment: now},  # type: ignore[arg-type] # the three are times
         )
         files = [record for record in (written.output, written.errors) if record is not None]
-        if await self._store.change(over, batch.status, files):
-            log.info("batch_over", batch=batch.id, status=ending.value, completed=over.completed, failed=over.failed)
+        if await self._store.change(finished, batch.status, files):
+            log.info("batch_finished", batch=batch.id, status=ending.value, completed=finished.completed, failed=finished.failed)
 
     # lines as tasks
 
@@ -177,14 +177,14 @@ class BatchWork:
             file = await self._files.file(batch.org_id, batch.input_file_id)
         except NotFound:
             await self._cancel_tasks(batch)
-            await self._fail(batch, (_GONE,))
+            await self._fail(batch, (_INPUT_DELETED,))
             return False
         portion: list[tuple[int, RequestLine]] = []
-        async for number, line in batch_input.requests(self._files.content(file), batch.endpoint):
+        async for number, line in input_file.requests(self._files.content(file), batch.endpoint):
             assert not isinstance(line, LineFault)
             portion.append((number, line))
             if len(portion) == LINES_AT_ONCE:
-                if not await self._still_runs(batch):
+                if not await self._is_in_progress(batch):
                     return False
                 await self._submit(batch, portion)
                 portion = []
@@ -218,13 +218,13 @@ class BatchWork:
             keep_seconds=_KEPT_SECONDS,
         )
 
-    async def _still_runs(self, batch: Batch) -> bool:
+    async def _is_in_progress(self, batch: Batch) -> bool:
         """Nobody has cancelled it meanwhile: a large file takes a while."""
         found = await self._store.get(batch.org_id, batch.id)
         return found is not None and found.status is BatchStatus.IN_PROGRESS
 
     async def _cancel_tasks(self, batch: Batch) -> None:
-        wanted = TaskFilter(dag_id=dag_id(batch), statuses=_UNDONE)
+        wanted = TaskFilter(dag_id=dag_id(batch), statuses=_UNFINISHED)
         after: str | None = None
         while True:
             page = await self._tasks.tasks(batch.org_id, TaskQuery(wanted, ascending=True, limit=LINES_AT_ONCE, after=after))
@@ -235,7 +235,7 @@ class BatchWork:
             after = page.next
 
 
-_GONE = LineFault("input_file_gone", "The input file has been deleted.", None, "input_file_id")
+_INPUT_DELETED = LineFault("input_file_gone", "The input file has been deleted.", None, "input_file_id")
 
 
 def _counted(batch: Batch, counts: dict[TaskStatus, int]) -> Batch:

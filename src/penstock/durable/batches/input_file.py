@@ -14,7 +14,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class InputReport:
     """What a file is. With faults it is no batch."""
 
     total: int
@@ -47,7 +47,7 @@ async def _lines(content: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, byte
         yield number, rest.removeprefix(_BOM) if number == 1 else rest
 
 
-async def judged(content: AsyncIterator[bytes], endpoint: str) -> Verdict:
+async def validate(content: AsyncIterator[bytes], endpoint: str) -> InputReport:
     """Read the whole file once, before any of it is run."""
     faults: list[LineFault] = []
     seen: set[str] = set()
@@ -67,12 +67,12 @@ async def judged(content: AsyncIterator[bytes], endpoint: str) -> Verdict:
         models.add(body.model)
         if endpoint == _EMBEDDINGS:
             inputs += len(body.input) if isinstance(body.input, list) else 1
-    faults += _of_the_whole(total, inputs)
+    faults += _faults_of_file(total, inputs)
     model = models.pop() if len(models) == 1 else None
-    return Verdict(total, tuple(faults), model)
+    return InputReport(total, tuple(faults), model)
 
 
-def _of_the_whole(total: int, inputs: int) -> list[LineFault]:
+def _faults_of_file(total: int, inputs: int) -> list[LineFault]:
     if not total:
         return [LineFault("empty_file", "The file has no requests.")]
     if total > MOST_LINES:

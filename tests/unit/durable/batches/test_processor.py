@@ -186,7 +186,7 @@ async def test_cancelled_before_it_began(shop: Workshop) -> None:
 
 
 async def test_cancelled_while_its_lines_become_tasks(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock.durable.batches.work.LINES_AT_ONCE", 2)
+    monkeypatch.setattr("penstock.durable.batches.processor.LINES_AT_ONCE", 2)
     batch = await shop.started(*map(line, NAMES))
     enqueue = shop.store.tasks.enqueue
 

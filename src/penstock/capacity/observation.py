@@ -15,7 +15,7 @@ class ReplicaState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Replica:
+class ReplicaLoad:
     id: str
     state: ReplicaState
     tokens: int | None = None
@@ -24,10 +24,10 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    replicas: Sequence[Replica]
+    replicas: Sequence[ReplicaLoad]
     """In the order in which they were started."""
     queued_tokens: int = 0
     """Of the requests that wait for a slot, at all gateways."""
 
-    def of(self, state: ReplicaState) -> list[Replica]:
+    def of(self, state: ReplicaState) -> list[ReplicaLoad]:
         return [replica for replica in self.replicas if replica.state is state]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from penstock.domain.durable.batches import MOST_LINES, LineFault
-from penstock.durable.batches.input import MOST_FAULTS, judged, requests
+from penstock.durable.batches.input_file import MOST_FAULTS, requests, validate
 from penstock.wire.batch_lines import LARGEST_LINE_BYTES, RequestLine
 from tests.unit.durable.batches.workshop import CHAT, line, text
 
@@ -23,7 +23,7 @@ async def pieces(content: bytes, size: int = 1 << 16) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n\r\n  \n"])
 async def test_a_good_file(size: int, end: bytes) -> None:
     content = b"\xef\xbb\xbf" + text([line("ä"), line("b"), b"", line("c", extra=1)]) + end
-    verdict = await judged(pieces(content, size), CHAT)
+    verdict = await validate(pieces(content, size), CHAT)
     assert (verdict.total, verdict.faults, verdict.model) == (3, (), "m")
     found = [(number, one.custom_id) async for number, one in requests(pieces(content, size), CHAT) if isinstance(one, RequestLine)]
     assert found == [(1, "ä"), (2, "b"), (4, "c")]
@@ -53,30 +53,30 @@ async def test_a_good_file(size: int, end: bytes) -> None:
     ],
 )
 async def test_a_bad_line_is_named(bad: bytes, code: str, param: str | None) -> None:
-    verdict = await judged(pieces(text([line("a"), bad, line("c")])), CHAT)
+    verdict = await validate(pieces(text([line("a"), bad, line("c")])), CHAT)
     assert [(fault.code, fault.line, fault.param) for fault in verdict.faults] == [(code, 2, param)]
 
 
 async def test_every_bad_line_is_named_up_to_a_number() -> None:
-    verdict = await judged(pieces(text([line("a"), b"x", line("b"), b"y"])), CHAT)
+    verdict = await validate(pieces(text([line("a"), b"x", line("b"), b"y"])), CHAT)
     assert [fault.line for fault in verdict.faults] == [2, 4]
-    assert len((await judged(pieces(b"x\n" * 5000), CHAT)).faults) == MOST_FAULTS
+    assert len((await validate(pieces(b"x\n" * 5000), CHAT)).faults) == MOST_FAULTS
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\n"])
 async def test_a_file_without_requests(content: bytes) -> None:
-    assert (await judged(pieces(content), CHAT)).faults == (LineFault("empty_file", "The file has no requests."),)
+    assert (await validate(pieces(content), CHAT)).faults == (LineFault("empty_file", "The file has no requests."),)
 
 
 async def test_too_many_lines() -> None:
     lines = [json.dumps(line(str(number), body={})).encode() for number in range(MOST_LINES + 1)]
-    assert (await judged(pieces(b"\n".join(lines[:-1])), CHAT)).faults == ()
-    assert [fault.code for fault in (await judged(pieces(b"\n".join(lines)), CHAT)).faults] == ["too_many_lines"]
+    assert (await validate(pieces(b"\n".join(lines[:-1])), CHAT)).faults == ()
+    assert [fault.code for fault in (await validate(pieces(b"\n".join(lines)), CHAT)).faults] == ["too_many_lines"]
 
 
 async def test_embeddings_have_a_limit_of_inputs() -> None:
     many = {"model": "m", "input": ["x"] * 30_000}
-    verdict = await judged(pieces(text([line("a", url=EMBEDDINGS, body=many), line("b", url=EMBEDDINGS, body=many)])), EMBEDDINGS)
+    verdict = await validate(pieces(text([line("a", url=EMBEDDINGS, body=many), line("b", url=EMBEDDINGS, body=many)])), EMBEDDINGS)
     assert [fault.code for fault in verdict.faults] == ["too_many_inputs"]
 
 
@@ -87,7 +87,7 @@ async def test_what_a_body_says_is_not_the_files_fault() -> None:
         line("c", body={"model": "x", "messages": "no"}),
         line("d", body={"stream": True}),
     ]
-    verdict = await judged(pieces(text(odd)), CHAT)
+    verdict = await validate(pieces(text(odd)), CHAT)
     assert (verdict.faults, verdict.model) == ((), None)
 
 
@@ -97,7 +97,7 @@ async def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
             yield b"x" * (1 << 20)
 
     tracemalloc.start()
-    verdict = await judged(endless(), CHAT)
+    verdict = await validate(endless(), CHAT)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert [fault.code for fault in verdict.faults] == ["line_too_large"]

@@ -9,7 +9,7 @@ from penstock.domain.durable.task_search import TaskFilter, TaskQuery
 from penstock.domain.durable.tasks import Task, TaskStatus
 from penstock.domain.errors import NotFound
 from penstock.domain.ports import Files, NewFile, TaskStore
-from penstock.durable.batches import input as batch_input
+from penstock.durable.batches import input_file
 from penstock.durable.batches.service import dag_id
 from penstock.wire import batch_lines
 
@@ -20,7 +20,7 @@ _UNDONE = {BatchStatus.EXPIRED: batch_lines.UNDONE["expired"], BatchStatus.CANCE
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenFiles:
     """The files, without records in the store as yet; None: it would be empty."""
 
     output: FileRecord | None
@@ -30,7 +30,7 @@ class Written:
     usage: BatchUsage
 
 
-class _Tally:
+class _LineCounts:
     def __init__(self) -> None:
         self.completed = self.failed = 0
         self.seen: set[str] = set()
@@ -45,24 +45,24 @@ class _Tally:
         return BatchUsage(*self._tokens)
 
 
-class Results:
+class ResultFiles:
     def __init__(self, tasks: TaskStore, files: Files) -> None:
         self._tasks = tasks
         self._files = files
 
-    async def write(self, batch: Batch, ending: BatchStatus) -> Written:
+    async def write(self, batch: Batch, ending: BatchStatus) -> WrittenFiles:
         """Under the ids that the batch names: done again, it gives the same files again."""
         output = await self._files.begin(batch.org_id, batch.output_file_id, _LARGEST_BYTES)
         try:
             errors = await self._files.begin(batch.org_id, batch.error_file_id, _LARGEST_BYTES)
             try:
-                tally = await self._lines(batch, ending, output, errors)
+                counts = await self._lines(batch, ending, output, errors)
                 kept = [await self._kept(batch, file, what) for file, what in ((output, "output"), (errors, "error"))]
             finally:
                 await errors.discard()
         finally:
             await output.discard()
-        return Written(kept[0], kept[1], tally.completed, tally.failed, tally.usage)
+        return WrittenFiles(kept[0], kept[1], counts.completed, counts.failed, counts.usage)
 
     async def _kept(self, batch: Batch, file: NewFile, what: str) -> FileRecord | None:
         if not file.size_bytes:
@@ -70,28 +70,28 @@ class Results:
         await file.seal()
         return self._files.record(file, batch.org_id, f"{batch.id}_{what}.jsonl", Purpose.BATCH_OUTPUT, batch.output_expires_seconds)
 
-    async def _lines(self, batch: Batch, ending: BatchStatus, output: NewFile, errors: NewFile) -> _Tally:
-        tally = _Tally()
+    async def _lines(self, batch: Batch, ending: BatchStatus, output: NewFile, errors: NewFile) -> _LineCounts:
+        counts = _LineCounts()
         undone = _UNDONE.get(ending)
         async for page in self._pages(batch):
             done, broken = [], []
             for task in page:
-                tally.seen.add(task.name)
+                counts.seen.add(task.name)
                 answer = batch_lines.outcome(task.result)
                 if task.status is TaskStatus.SUCCEEDED and answer is not None:
-                    tally.completed += 1
-                    tally.add(batch_lines.used(answer))
+                    counts.completed += 1
+                    counts.add(batch_lines.used(answer))
                     done.append(batch_lines.answer_line(_line_id(task), task.name, answer))
                 elif task.status is TaskStatus.FAILED and answer is not None:
                     broken.append(batch_lines.answer_line(_line_id(task), task.name, answer))
                 else:
                     broken.append(batch_lines.error_line(_line_id(task), task.name, *_reason(task, undone)))
-            tally.failed += len(broken)
+            counts.failed += len(broken)
             await _append(output, done)
             await _append(errors, broken)
-        if undone is not None and len(tally.seen) < batch.total:
-            await self._never_begun(batch, undone, tally, errors)
-        return tally
+        if undone is not None and len(counts.seen) < batch.total:
+            await self._write_unstarted(batch, undone, counts, errors)
+        return counts
 
     async def _pages(self, batch: Batch) -> AsyncIterator[tuple[Task, ...]]:
         after: str | None = None
@@ -103,15 +103,15 @@ class Results:
                 return
             after = page.next
 
-    async def _never_begun(self, batch: Batch, undone: tuple[str, str], tally: _Tally, errors: NewFile) -> None:
+    async def _write_unstarted(self, batch: Batch, undone: tuple[str, str], counts: _LineCounts, errors: NewFile) -> None:
         """Lines that never became tasks, because the batch was over before its file had been read."""
         try:
             file = await self._files.file(batch.org_id, batch.input_file_id)
         except NotFound:
             return
-        async for number, line in batch_input.requests(self._files.content(file), batch.endpoint):
-            if not isinstance(line, LineFault) and line.custom_id not in tally.seen:
-                tally.failed += 1
+        async for number, line in input_file.requests(self._files.content(file), batch.endpoint):
+            if not isinstance(line, LineFault) and line.custom_id not in counts.seen:
+                counts.failed += 1
                 await errors.write(batch_lines.error_line(f"batch_req_{batch.id.removeprefix('batch_')}_{number}", line.custom_id, *undone))
 
 
