@@ -14,8 +14,8 @@ from typing import Any
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "faults.md"
 HEAD = """# Faults
 
-Each row is one or more tests on real processes, sockets and databases; `make faults` runs them and writes this table. What a caller gets is
-always an answer, a typed error, or one error event at the end of a stream; never a hang, never a second end.
+Each row is one or more tests on real processes, sockets and databases; `make faults` runs them and writes this table. A caller always
+gets an answer, a typed error, or one error event at the end of a stream. A request never hangs and never ends twice.
 
 | fault | what happens | cases | measured | test |
 |---|---|---|---|---|
@@ -23,14 +23,15 @@ always an answer, a typed error, or one error event at the end of a stream; neve
 LONG = """
 ## Long runs
 
-`make soak` runs the long forms of these tests and writes what they measured here; a bounded form of each is in `make test`. One of them
-alone: `python -m pytest FILE -m soak --timeout=0`.
+`make soak` runs long forms of these tests and writes their measurements here; `make test` has a short form of each. To run one alone:
+`python -m pytest FILE -m soak --timeout=0`.
 
 | fault | measured | on | test |
 |---|---|---|---|
 """
 TAIL = """
-To watch the platform being harmed: `penstock up --chaos`.
+`penstock up --chaos` breaks workers of your own platform from time to time, and reports what follows. Run some load beside it, for example
+`penstock bench --requests 10000`.
 """
 Rows = dict[str, dict[str, Any]]
 

@@ -20,9 +20,9 @@ REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 _SETTINGS_HEAD = """\
 # Settings
 
-Every process reads one tree of settings when it starts, and never again. Flags win over the environment, the environment over the
-settings file, the file over the defaults below. An unknown name or a bad value stops the process with exit code 2 and says which one
-and where it came from.
+A process reads its settings once, when it starts. Flags override the environment, which overrides the settings file, which overrides the
+defaults below. An invalid value, or an unknown name in a file or in a section (`PENSTOCK_ROUTING__...`), stops the process with exit code 2
+and a message that names it and its source. `penstock doctor` reports unknown `PENSTOCK_` variables.
 
 - **Settings file** (TOML): `--config FILE`, else `PENSTOCK_CONFIG`, else `penstock.toml` in the data directory. A section below is a
   table of the file: `[routing]`, then `eject_after = 5`.
@@ -35,22 +35,22 @@ Made from the code by `make docs`.
 _CLI_HEAD = """\
 # Command line
 
-Data goes to standard output, everything else to standard error; `--json` makes the data JSON. Colours follow `NO_COLOR`. Shell
-completion: `penstock --install-completion`.
+Data goes to standard output, everything else to standard error. `--json` prints data as JSON. Colours follow `NO_COLOR`. `penstock
+--install-completion` installs shell completion. `penstock env-example` prints every setting as an environment file.
 
 | exit code | meaning |
 |---|---|
-| 0 | done |
-| 1 | it failed |
+| 0 | success |
+| 1 | failure |
 | 2 | the command line, a setting or the request is wrong |
 | 3 | not found |
-| 4 | the key is missing, wrong, or may not do this |
-| 5 | limited: rate limit or quota |
+| 4 | the key is missing, wrong, or lacks a permission |
+| 5 | a rate limit or quota |
 | 130 | interrupted |
 
 Commands that talk to a gateway find it in this order: the flags `--base-url` and `--api-key`, the profile named by `--profile`, the
 environment (`PENSTOCK_BASE_URL`, `PENSTOCK_API_KEY`), the default profile (`penstock up` writes one), then `OPENAI_BASE_URL` and
-`OPENAI_API_KEY`. A key from a profile or from OpenAI's variables is sent to no other address than the one it came with.
+`OPENAI_API_KEY`. A key from a profile or from OpenAI's variables is sent only to the address that it belongs to.
 
 Made from the code by `make docs`.
 """

@@ -24,7 +24,6 @@ from tests.support.sources import ROOT, shown, text
 from tools import reference
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-ODD_PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "tutorials").glob("*.md")), *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
 
 
 def _examples(*languages: str) -> list[Any]:
@@ -104,11 +103,16 @@ def test_calls_are_found_behind_pipes_and_variables() -> None:
 
 SKIPPED: dict[str, int] = {
     "README.md": 1,
+    "docs/explanation/benchmarks.md": 1,
+    "docs/explanation/simulation.md": 2,
     "docs/how-to/back-up-and-restore.md": 1,
     "docs/how-to/join-a-machine.md": 2,
     "docs/how-to/put-nginx-in-front.md": 2,
     "docs/how-to/serve-real-models.md": 4,
     "docs/how-to/upgrade.md": 1,
+    "docs/reference/engines.md": 6,
+    "docs/reference/streams.md": 2,
+    "docs/reference/tasks.md": 1,
     "docs/tutorials/getting-started.md": 1,
 }
 """Blocks that no test runs, because a test machine has not what they need; each says why. The numbers only shrink."""
@@ -128,7 +132,7 @@ def test_words_behind_a_language_are_known() -> None:
 ODD = re.compile(r"\b(?:whoever|mends?|mended|reckon(?:s|ed)?|nobody|somebody|bears|(?<!there )is no)\b", re.IGNORECASE)
 
 
-@pytest.mark.parametrize("page", ODD_PAGES, ids=shown)
+@pytest.mark.parametrize("page", user_pages(), ids=shown)
 def test_user_pages_are_in_plain_words(page: Path) -> None:
     prose = re.sub(r"^```.*?^```$|`[^`]*`", "", text(page), flags=re.MULTILINE | re.DOTALL)
     assert [line for line in prose.splitlines() if ODD.search(line)] == []
@@ -152,13 +156,13 @@ def test_generated_pages_are_current(name: str) -> None:
     assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == reference.PAGES[name](), "run: make docs"
 
 
-def test_the_api_page_has_every_error() -> None:
+def test_errors_page_lists_every_error() -> None:
     def tree(kind: type[errors.PenstockError]) -> Iterator[type[errors.PenstockError]]:
         yield kind
         for child in kind.__subclasses__():
             yield from tree(child)
 
-    listed = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", text(ROOT / "docs" / "reference" / "api.md"), re.MULTILINE))
+    listed = set(re.findall(r"^\| (\d{3}) \| `(\w+)` \|", text(ROOT / "docs" / "reference" / "errors.md"), re.MULTILINE))
     assert listed == {(str(kind.status), kind.code) for kind in tree(errors.PenstockError) if kind.__module__ == errors.__name__}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support.sources import ROOT, shown, text
 
 _FENCE = re.compile(r"^( *)```([\w-]*)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-_FOLDERS = ("tutorials", "how-to")
+_FOLDERS = ("tutorials", "how-to", "reference", "explanation")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Block:
 
 
 def user_pages() -> list[Path]:
-    """README.md and the pages of docs/ whose blocks run."""
+    """README.md and the four folders of docs/."""
     return [ROOT / "README.md", *sorted(page for folder in _FOLDERS for page in (ROOT / "docs" / folder).glob("*.md"))]
 
 

@@ -208,7 +208,7 @@ async def test_a_half_open_connection(gate: Platform, server: ScriptedServer) ->
         await failed(gate)
 
 
-@pytest.mark.fault("Nobody listens at the worker's address", "502 at once")
+@pytest.mark.fault("No process listens at the worker's address", "502 at once")
 async def test_nobody_listens_any_more(gate: Platform, server: ScriptedServer) -> None:
     await server.close()
     try:
