@@ -16,13 +16,13 @@ async def made_key(gate: Gateway, **fields: Any) -> dict[str, Any]:
     return made
 
 
-async def test_me(gate: Gateway) -> None:
+async def test_me_shows_the_caller_and_its_plan(gate: Gateway) -> None:
     answer = (await gate.client.get("/api/me", headers=gate.ours.headers("usage"))).json()
     assert (answer["org_id"], answer["org_name"], answer["scopes"]) == (gate.ours.org_id, "ours", ["usage:read"])
     assert (answer["plan"]["name"], answer["plan"]["service_class"]) == ("enterprise", "enterprise")
 
 
-async def test_plans(gate: Gateway) -> None:
+async def test_plans_are_listed_with_their_limits(gate: Gateway) -> None:
     plans = (await gate.client.get("/api/plans", headers=gate.ours.headers("inference"))).json()["data"]
     assert [(plan["name"], plan["requests_per_minute"], plan["tiers"]) for plan in plans] == [
         ("enterprise", PLAN.requests_per_minute, ["default", "priority", "flex", "scale"])
@@ -83,14 +83,14 @@ async def test_a_key_from_another_address_is_refused(gate: Gateway) -> None:
         ({"org_id": "no such id!"}, "org_id"),
     ],
 )
-async def test_what_a_key_cannot_be(gate: Gateway, fields: dict[str, Any], param: str) -> None:
+async def test_key_with_wrong_fields_is_refused(gate: Gateway, fields: dict[str, Any], param: str) -> None:
     answer = await gate.client.post("/api/keys", headers=gate.admin, json={"name": "app", **fields})
     assert answer.status_code in (400, 422), answer.text
     assert answer.json()["param"] == param
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-async def test_a_number_is_finite(gate: Gateway, number: str) -> None:
+async def test_number_that_is_not_finite_is_refused(gate: Gateway, number: str) -> None:
     headers = {**gate.admin, "content-type": "application/json"}
     content = f'{{"name": "app", "expires_in_seconds": {number}}}'.encode()
     answer = await gate.client.post("/api/keys", headers=headers, content=content)
@@ -134,7 +134,7 @@ async def test_lists_are_paged(gate: Gateway) -> None:
     assert found == [key["id"] for key in whole["data"]]
 
 
-async def test_join_tokens(gate: Gateway) -> None:
+async def test_join_token_is_created_listed_and_revoked(gate: Gateway) -> None:
     made = (await gate.client.post("/api/join-tokens", headers=gate.admin, json={"role": "worker", "expires_in_seconds": 60})).json()
     assert (made["org_id"], made["expires_at"]) == (None, gate.clock.time() + 60)
     listed = await gate.client.get("/api/join-tokens", headers=gate.admin)

@@ -68,7 +68,7 @@ async def test_every_answer_says_what_was_decided_and_can_be_explained(tmp_path:
             assert sum(float(count) for count in re.findall(r"penstock_shadow_decisions_total{.*} (\S+)", metrics)) == 2
 
 
-async def test_strangers_are_told_only_that_they_are_refused(tmp_path: Path) -> None:
+async def test_refusal_of_an_unknown_key_keeps_no_decision(tmp_path: Path) -> None:
     async with scripted(well) as (server,), platform(tmp_path, [server.url]) as gate:
         answer = await gate.http.post(CHAT, json=gate.body(), headers={"authorization": "Bearer nobody"})
         assert re.fullmatch(r"req_[0-9a-f]+;refused=invalid_api_key", answer.headers["x-penstock-decision"])

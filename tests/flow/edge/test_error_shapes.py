@@ -37,7 +37,7 @@ def check(answer: httpx.Response, path: str, status: int, code: str) -> dict[str
     return document
 
 
-async def test_without_a_key(gate: Gateway) -> None:
+async def test_request_without_a_key_is_401_on_every_route(gate: Gateway) -> None:
     for route in GUARDED:
         answer = await gate.client.request(route.method, route.url(), json=route.body)
         check(answer, route.path, 401, "invalid_api_key")
@@ -47,7 +47,7 @@ async def test_without_a_key(gate: Gateway) -> None:
 @pytest.mark.parametrize(
     "authorization", ["Bearer psk-wrong", "Bearer", "Basic !!!", "Basic bm9ib2R5", "Digest x", "Bearer psk-\xff", "basic bm9ib2R5OngK"]
 )
-async def test_with_a_key_that_is_none(gate: Gateway, authorization: str) -> None:
+async def test_malformed_or_unknown_key_is_401(gate: Gateway, authorization: str) -> None:
     headers = [(b"authorization", authorization.encode("latin-1"))]
     for path in ("/api/me", "/api/nothing", "/v1/models"):
         check(await gate.client.get(path, headers=headers), path, 401, "invalid_api_key")
@@ -66,7 +66,7 @@ async def test_a_key_in_another_header_does_not_count(gate: Gateway, header: str
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_unknown_paths(gate: Gateway, method: str) -> None:
+async def test_unknown_path_is_404_in_shape(gate: Gateway, method: str) -> None:
     for path in ("/api/nothing", "/api", "/api/", "/api/keys/", "/v1/nothing", "/v1", "/v1/audio/speech", "/nothing"):
         check(await gate.client.request(method, path, headers=gate.admin), path, 404, "not_found")
 
@@ -87,7 +87,7 @@ async def test_the_inference_routes_take_post_alone(gate: Gateway) -> None:
         assert answer.headers["allow"] == "POST"
 
 
-async def test_unknown_fields_are_named(gate: Gateway) -> None:
+async def test_unknown_field_is_named_by_every_route(gate: Gateway) -> None:
     for route in BODIED:
         answer = await gate.client.request(route.method, route.url(), headers=gate.admin, json={"is_admin": CANARY})
         errors = check(answer, route.path, 422, "validation_error")["errors"]
@@ -109,7 +109,7 @@ async def test_unknown_fields_are_named(gate: Gateway) -> None:
         (b'{"name": "\\ud800"}', 422, "validation_error"),
     ],
 )
-async def test_bodies_that_are_none(gate: Gateway, content: bytes, status: int, code: str) -> None:
+async def test_malformed_body_is_refused_by_every_route(gate: Gateway, content: bytes, status: int, code: str) -> None:
     headers = {**gate.admin, "content-type": "application/json"}
     for route in BODIED:
         check(await gate.client.request(route.method, route.url(), headers=headers, content=content), route.path, status, code)
@@ -118,7 +118,7 @@ async def test_bodies_that_are_none(gate: Gateway, content: bytes, status: int, 
 @pytest.mark.parametrize(
     "content", [b"{", b"\xff\xfe", b"[" * 1000, b"[]", b'"text"', b"null", b"", b"{}", b'{"is_admin": "x"}', b'{"model": 5}']
 )
-async def test_bodies_under_v1_that_are_none(gate: Gateway, content: bytes) -> None:
+async def test_malformed_body_under_v1_is_400(gate: Gateway, content: bytes) -> None:
     headers = {**gate.admin, "content-type": "application/json"}
     for route in BODIED_V1:
         answer = await gate.client.request(route.method, route.url(), headers=headers, content=content)
@@ -126,7 +126,7 @@ async def test_bodies_under_v1_that_are_none(gate: Gateway, content: bytes) -> N
         assert answer.json()["error"]["code"] in ("invalid_json", "invalid_request_error", "unsupported_parameter")
 
 
-async def test_a_body_that_does_not_say_that_it_is_json(gate: Gateway) -> None:
+async def test_body_without_a_json_content_type_is_422(gate: Gateway) -> None:
     headers = {**gate.admin, "content-type": "text/plain"}
     for route in BODIED:
         answer = await gate.client.request(route.method, route.url(), headers=headers, content=b"{}")
@@ -157,13 +157,13 @@ async def test_a_stranger_cannot_make_us_read_much(gate: Gateway) -> None:
 
 @pytest.mark.parametrize("path", ["/api/keys", "/v1/nothing"])
 @pytest.mark.parametrize("length", ["-1", "1_0", "ten", ""])
-async def test_a_content_length_that_is_none(gate: Gateway, path: str, length: str) -> None:
+async def test_content_length_that_is_not_a_number_is_400(gate: Gateway, path: str, length: str) -> None:
     answer = await gate.client.post(path, headers={**gate.admin, "content-length": length}, content=b"")
     check(answer, path, 400, "invalid_request_error")
 
 
 @pytest.mark.parametrize("path", ["/api/status", "/v1/models"])
-async def test_our_own_mistakes_tell_nothing(path: str) -> None:
+async def test_internal_error_tells_nothing_internal(path: str) -> None:
     async with gateway() as gate:
         gate.fleet.broken = RuntimeError(CANARY)
         answer = await gate.client.get(path, headers=gate.admin)

@@ -94,7 +94,7 @@ async def test_a_form_in_any_order_and_any_pieces(gate: Gateway, piece: int, fil
         ([(f"field{number}", "x") for number in range(20)], None),
     ],
 )
-async def test_forms_that_are_wrong(gate: Gateway, parts: list[Any], param: str | None) -> None:
+async def test_form_with_wrong_parts_is_refused(gate: Gateway, parts: list[Any], param: str | None) -> None:
     answer = await post(gate, form(*parts), 50)
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["param"] == param
@@ -116,7 +116,7 @@ async def test_forms_that_are_wrong(gate: Gateway, parts: list[Any], param: str 
         (form(("purpose", b"\xff\xfe"), FILE), "multipart/form-data; boundary=xyz"),
     ],
 )
-async def test_bodies_that_are_no_form(gate: Gateway, body: bytes, content_type: str) -> None:
+async def test_upload_that_is_not_a_form_is_refused(gate: Gateway, body: bytes, content_type: str) -> None:
     answer = await post(gate, body, 0, content_type)
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["type"] == "invalid_request_error"
@@ -163,7 +163,7 @@ async def test_an_organisation_has_room_for_so_much() -> None:
             await uploaded(gate, content=b"x" * 500)
 
 
-async def test_pages(gate: Gateway) -> None:
+async def test_files_are_listed_in_pages(gate: Gateway) -> None:
     ids = [(await uploaded(gate, name=f"{number}.jsonl", purpose="vision" if number == 1 else "batch"))["id"] for number in range(4)]
 
     async def page(**query: Any) -> tuple[list[int], bool]:
@@ -180,7 +180,7 @@ async def test_pages(gate: Gateway) -> None:
         assert (await gate.client.get("/v1/files", headers=gate.ours.headers(), params=bad)).status_code == 400
 
 
-async def test_one_is_deleted(gate: Gateway) -> None:
+async def test_deleted_file_is_gone(gate: Gateway) -> None:
     made = await uploaded(gate)
     url, headers = f"/v1/files/{made['id']}", gate.ours.headers()
     assert (await gate.client.delete(url, headers=headers)).json() == {"id": made["id"], "object": "file", "deleted": True}
@@ -207,7 +207,7 @@ async def test_one_is_deleted(gate: Gateway) -> None:
         ("bytes=" + "0-0," * 5000, 200, b"0123456789", None),
     ],
 )
-async def test_ranges(gate: Gateway, asked: str, status: int, content: bytes | None, told: str | None) -> None:
+async def test_content_is_served_in_ranges(gate: Gateway, asked: str, status: int, content: bytes | None, told: str | None) -> None:
     made = await uploaded(gate, content=b"0123456789")
     answer = await gate.client.get(f"/v1/files/{made['id']}/content", headers=gate.ours.headers() | {"range": asked})
     assert (answer.status_code, answer.headers.get("content-range")) == (status, told)
@@ -215,7 +215,7 @@ async def test_ranges(gate: Gateway, asked: str, status: int, content: bytes | N
         assert (answer.content, answer.headers["content-length"]) == (content, str(len(content)))
 
 
-async def test_files_expire(gate: Gateway) -> None:
+async def test_expired_file_is_no_longer_served(gate: Gateway) -> None:
     batch = await uploaded(gate)
     assert batch["expires_at"] == batch["created_at"] + MONTH_SECONDS
     soon = await post(
@@ -231,7 +231,7 @@ async def test_files_expire(gate: Gateway) -> None:
     assert sorted(await left(gate)) == sorted([batch["id"], kept["id"]])
 
 
-async def test_what_a_crash_left_behind_is_swept(gate: Gateway) -> None:
+async def test_blob_without_a_record_is_swept(gate: Gateway) -> None:
     kept = await uploaded(gate)
     blobs = gate.services.files._blobs
     orphan, half = await blobs.create("file-orphan"), await blobs.create("file-half")

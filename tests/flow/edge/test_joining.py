@@ -37,7 +37,7 @@ async def test_a_worker_joins_with_a_token(gate: Gateway) -> None:
     assert gate.fleet.records == {record.id: record}
 
 
-async def test_it_comes_back_without_a_token_and_keeps_its_id(gate: Gateway) -> None:
+async def test_known_worker_rejoins_without_a_token_and_keeps_its_id(gate: Gateway) -> None:
     worker = SigningWorker(gate.clock)
     first = await joined(gate, worker)
     again = await worker.post(gate.client, JOIN, worker.body(base_url="http://127.0.0.1:9001", secret="x" * 40))
@@ -78,7 +78,7 @@ async def test_a_worker_says_itself_what_it_is(gate: Gateway) -> None:
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
 
 
-async def test_leaving_keeps_the_identity(gate: Gateway) -> None:
+async def test_worker_that_left_keeps_its_identity(gate: Gateway) -> None:
     worker = SigningWorker(gate.clock)
     worker_id = await joined(gate, worker)
     assert (await worker.post(gate.client, f"/api/workers/{worker_id}/leave")).status_code == 204
@@ -161,7 +161,7 @@ async def test_a_signature_must_fit_the_body_the_path_the_time_and_the_key(gate:
     assert (await gate.client.post(path, **worker.signed(path, {"running": 1}, skew_seconds=-299))).status_code == 200
 
 
-async def test_a_signature_is_good_once(gate: Gateway) -> None:
+async def test_replayed_signature_is_401(gate: Gateway) -> None:
     worker = SigningWorker(gate.clock)
     path = f"/api/workers/{await joined(gate, worker)}/heartbeat"
     call = worker.signed(path, {"running": 1})
@@ -201,7 +201,7 @@ async def test_an_upstream_cannot_be_spoken_for(gate: Gateway) -> None:
         {"admin": True},
     ],
 )
-async def test_what_a_worker_may_not_say(gate: Gateway, fields: dict[str, Any]) -> None:
+async def test_join_with_wrong_fields_is_refused(gate: Gateway, fields: dict[str, Any]) -> None:
     worker = SigningWorker(gate.clock)
     answer = await worker.post(gate.client, JOIN, worker.body(token=(await token(gate))["secret"], **fields))
     assert answer.status_code in (401, 422), answer.text

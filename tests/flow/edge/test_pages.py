@@ -14,13 +14,13 @@ from penstock.edge.pages.docs_page import render
 from tests.flow.edge.gateway import Gateway, gateway
 
 
-async def test_alive_needs_nothing(gate: Gateway) -> None:
+async def test_livez_answers_without_a_store(gate: Gateway) -> None:
     gate.reasons.reasons = ["store_unavailable"]
     answer = await gate.client.get("/livez")
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
 
 
-async def test_ready_says_why_not(gate: Gateway) -> None:
+async def test_readyz_is_503_with_the_reasons(gate: Gateway) -> None:
     assert (await gate.client.get("/readyz")).json() == {"status": "ready", "problems": []}
     gate.reasons.reasons = ["store_unavailable"]
     answer = await gate.client.get("/readyz")
@@ -30,11 +30,11 @@ async def test_ready_says_why_not(gate: Gateway) -> None:
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
-async def test_probes_answer_head(gate: Gateway, path: str) -> None:
+async def test_probes_answer_head_without_a_body(gate: Gateway, path: str) -> None:
     assert (await gate.client.head(path)).status_code == 200
 
 
-async def test_metrics_are_prometheus_text(gate: Gateway) -> None:
+async def test_metrics_are_served_as_prometheus_text(gate: Gateway) -> None:
     gate.services.metrics.series("sim-small", "chat", "default").by_status[2] += 1
     gate.fleet.waiting = {"sim-small": 3}
     answer = await gate.client.get("/metrics")

@@ -32,7 +32,7 @@ async def test_a_new_installation_has_the_defaults(gate: Gateway) -> None:
     assert await get(gate, "/versions") == {"data": [], "has_more": False}
 
 
-async def test_an_edit_says_what_it_changed(gate: Gateway) -> None:
+async def test_policy_edit_answers_with_its_changes(gate: Gateway) -> None:
     answer = await put(gate, {"classes": {"free": {"weight": 64}}, "tenants": {"org_x": {"weight": 2}}}, "more for free")
     assert (answer.status_code, answer.headers["etag"]) == (200, '"1"')
     edit = answer.json()
@@ -44,13 +44,13 @@ async def test_an_edit_says_what_it_changed(gate: Gateway) -> None:
     assert await get(gate, "/versions/1") == found
 
 
-async def test_what_is_in_force_can_be_put_back_as_it_is(gate: Gateway) -> None:
+async def test_policy_in_force_can_be_put_unchanged(gate: Gateway) -> None:
     await put(gate, {"models": {"a/b.c": {"policy": "power_of_two"}}, "pools": {"priority_reserve": 0.2}})
     again = await put(gate, (await get(gate))["policy"])
     assert (again.json()["version"], again.json()["changes"]) == (1, [])
 
 
-async def test_a_dry_run_changes_nothing(gate: Gateway) -> None:
+async def test_dry_run_of_a_policy_edit_changes_nothing(gate: Gateway) -> None:
     answer = await gate.client.put("/api/policy", params={"dry_run": True}, json={"policy": {"preempt_batch": False}}, headers=gate.admin)
     assert (answer.json()["dry_run"], [each["text"] for each in answer.json()["changes"]]) == (True, ["~ preempt_batch: yes -> no"])
     assert "etag" not in answer.headers
@@ -65,7 +65,7 @@ async def test_an_edit_of_what_is_no_longer_in_force_is_refused(gate: Gateway) -
     assert (await put(gate, {}, **{"if-match": "W/x"})).status_code == 422
 
 
-async def test_versions_compare_and_come_back(gate: Gateway) -> None:
+async def test_policy_versions_are_compared_and_rolled_back(gate: Gateway) -> None:
     for weight in (33, 34, 35):
         await put(gate, {"classes": {"free": {"weight": weight}}})
     assert [each["version"] for each in (await get(gate, "/versions?limit=2"))["data"]] == [3, 2]
@@ -80,7 +80,7 @@ async def test_versions_compare_and_come_back(gate: Gateway) -> None:
     assert missing.status_code == 404
 
 
-async def test_each_mistake_names_its_field(gate: Gateway) -> None:
+async def test_invalid_policy_names_the_wrong_field(gate: Gateway) -> None:
     wrong = {
         "classes": {"free": {"weight": 0}, "gold": {}},
         "tiers": {"flex": {"pools": ["overflow", "overflow"]}},
@@ -106,7 +106,7 @@ async def test_plans_are_edited_and_one_in_use_stays(gate: Gateway) -> None:
     assert {plan.name for plan in await gate.store.accounts.plans()} == {PLAN.name, "silver"}
 
 
-async def test_only_an_administrator_sees_or_edits_it(gate: Gateway) -> None:
+async def test_policy_is_closed_to_callers_who_are_not_administrators(gate: Gateway) -> None:
     for method, path in (("GET", ""), ("PUT", ""), ("GET", "/versions"), ("GET", "/diff?from=0"), ("POST", "/rollback")):
         body: dict[str, Any] = {"policy": {}} if method == "PUT" else {"version": 0}
         answer = await gate.client.request(

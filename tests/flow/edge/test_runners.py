@@ -63,7 +63,7 @@ async def test_rests_are_counted_on_the_gateways_clock(gate: Gateway) -> None:
     assert 25 < shown["run_at"] - gate.services.tasks.store.now() <= 30
 
 
-async def test_a_cancelled_task_is_news(gate: Gateway) -> None:
+async def test_cancelled_task_ends_a_wait_for_news(gate: Gateway) -> None:
     runner = SigningWorker(gate.clock)
     own = await joined(gate, runner)
     task_id = await submit(gate)
@@ -102,7 +102,7 @@ async def test_a_grant_is_good_for_its_runner_alone(gate: Gateway) -> None:
     assert (await runner.post(gate.client, f"{own}/call", ask)).status_code in (403, 404)
 
 
-async def test_nobody_speaks_for_another_runner(gate: Gateway) -> None:
+async def test_call_signed_by_another_runner_is_401(gate: Gateway) -> None:
     runner, stranger = SigningWorker(gate.clock), SigningWorker(gate.clock)
     own = await joined(gate, runner)
     for what, body in (("claim", {"limit": 1}), ("beat", {}), ("finish", {"finishes": []}), ("leave", {})):
@@ -112,7 +112,7 @@ async def test_nobody_speaks_for_another_runner(gate: Gateway) -> None:
 
 
 @pytest.mark.parametrize(("role", "status"), [("worker", 403), ("runner", 200)])
-async def test_a_token_has_a_role(gate: Gateway, role: str, status: int) -> None:
+async def test_join_token_is_accepted_only_for_its_role(gate: Gateway, role: str, status: int) -> None:
     runner = SigningWorker(gate.clock)
     answer = await runner.post(gate.client, JOIN, card(runner, token=await token(gate, role)))
     assert answer.status_code == status
@@ -140,7 +140,7 @@ async def test_a_known_key_comes_back_without_a_token_as_a_new_runner(gate: Gate
         ("finish", {}, None),
     ],
 )
-async def test_bodies_that_are_refused(gate: Gateway, what: str, body: dict[str, Any], param: str | None) -> None:
+async def test_malformed_runner_call_names_the_wrong_field(gate: Gateway, what: str, body: dict[str, Any], param: str | None) -> None:
     runner = SigningWorker(gate.clock)
     answer = await runner.post(gate.client, f"{await joined(gate, runner)}/{what}", body)
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")

@@ -47,7 +47,7 @@ async def get(gate: Gateway, path: str, **params: Any) -> Any:
         ({"tasks": [{"name": "f"}] * 10_001}, 422, "validation_error", "tasks"),
     ],
 )
-async def test_submissions_that_are_refused(gate: Gateway, body: Any, status: int, code: str, param: str | None) -> None:
+async def test_invalid_submission_is_refused(gate: Gateway, body: Any, status: int, code: str, param: str | None) -> None:
     answer = await post(gate, TASKS, body)
     problem = answer.json()
     assert (answer.status_code, problem["code"], problem.get("param")) == (status, code, param)
@@ -55,12 +55,12 @@ async def test_submissions_that_are_refused(gate: Gateway, body: Any, status: in
     assert (await get(gate, TASKS, total=True))["total"] == 0, "all or nothing"
 
 
-async def test_a_cycle_is_shown(gate: Gateway) -> None:
+async def test_cycle_of_tasks_is_named_in_the_refusal(gate: Gateway) -> None:
     body = {"tasks": [{"name": "f", "ref": name, "parents": [parent]} for name, parent in (("a", "b"), ("b", "c"), ("c", "a"))]}
     assert "a -> b -> c -> a" in (await post(gate, TASKS, body)).json()["detail"]
 
 
-async def test_ten_thousand_at_once(gate: Gateway) -> None:
+async def test_ten_thousand_tasks_are_submitted_in_one_call(gate: Gateway) -> None:
     answer = await post(gate, TASKS, {"tasks": [{"name": "f", "payload": number} for number in range(10_000)]})
     assert answer.status_code == 201
     assert len({each["id"] for each in answer.json()["data"]}) == 10_000
@@ -84,7 +84,7 @@ async def test_a_key_that_may_only_infer_submits_inferences(gate: Gateway) -> No
     assert (await post(gate, TASKS, {"kind": "webhook", "payload": {"url": "https://198.51.100.1"}}, "inference")).status_code == 403
 
 
-async def test_lists_filters_pages_and_search(gate: Gateway) -> None:
+async def test_tasks_are_filtered_paged_and_searched(gate: Gateway) -> None:
     tasks = [
         {"name": f"n{n % 2}", "priority": n % 3 + 1, "tags": [f"t{n % 5}"], "payload": {"text": f"number {n} plums"}} for n in range(10)
     ]
@@ -107,7 +107,7 @@ async def test_lists_filters_pages_and_search(gate: Gateway) -> None:
     assert (bad.status_code, bad.json()["param"]) == (400, "after")
 
 
-async def test_results_of_many(gate: Gateway) -> None:
+async def test_results_of_many_tasks_are_answered_together(gate: Gateway) -> None:
     ids = [each["id"] for each in (await post(gate, TASKS, {"tasks": [{"name": "f"}] * 70})).json()["data"]]
     over = ids[10:60]
     await post(gate, f"{TASKS}/actions", {"action": "cancel", "filter": {"ids": over}, "dry_run": False})
@@ -121,7 +121,7 @@ async def test_results_of_many(gate: Gateway) -> None:
         assert (await post(gate, f"{TASKS}/results", bad)).status_code == 422
 
 
-async def test_actions_say_first_what_they_would_do(gate: Gateway) -> None:
+async def test_action_is_a_dry_run_unless_told_otherwise(gate: Gateway) -> None:
     await post(gate, TASKS, {"tasks": [{"name": "f", "queue": queue} for queue in ["low"] * 3 + ["high"] * 2]})
     action = {"action": "cancel", "filter": {"queue": "low"}}
     dry = (await post(gate, f"{TASKS}/actions", action)).json()
@@ -151,7 +151,7 @@ async def test_a_queue_is_paused_limited_and_opened(gate: Gateway) -> None:
     assert (await post(gate, "/api/queues/bulk/resume", None)).json()["paused"] is False
 
 
-async def test_schedules(gate: Gateway) -> None:
+async def test_schedule_is_created_changed_and_removed(gate: Gateway) -> None:
     body = {"name": "nightly", "cron": "30 3 * * *", "time_zone": "Europe/Berlin", "task": {"name": "tidy", "payload": {"deep": True}}}
     made = (await post(gate, "/api/schedules", body)).json()
     assert (made["missed"], made["paused"], made["task"]["payload"]) == ("one", False, {"deep": True})
@@ -175,7 +175,7 @@ async def test_schedules(gate: Gateway) -> None:
         ({"task": {"name": "f", "parents": ["a"]}}, "tasks.0.parents"),
     ],
 )
-async def test_schedules_that_are_refused(gate: Gateway, changes: dict[str, Any], param: str) -> None:
+async def test_invalid_schedule_is_refused(gate: Gateway, changes: dict[str, Any], param: str) -> None:
     body = {"name": "nightly", "cron": "@daily", "task": {"name": "tidy"}, **changes}
     answer = await post(gate, "/api/schedules", body)
     assert (answer.status_code, answer.json()["param"]) == (422, param)

@@ -163,12 +163,12 @@ def body_for(route: Route, role: str, gate: Gateway) -> dict[str, Any] | None:
     return route.body
 
 
-def test_every_route_says_who_may_call_it() -> None:
+def test_table_of_roles_names_every_route() -> None:
     assert {str(route) for route in GUARDED} == ALLOWED.keys()
 
 
 @pytest.mark.parametrize("role", sorted(ROLES))
-async def test_what_each_role_may_call(gate: Gateway, role: str) -> None:
+async def test_each_role_may_call_exactly_its_routes(gate: Gateway, role: str) -> None:
     """On things that do not exist: 403 for those who may not, anything but 403 for the others."""
     for route in GUARDED:
         answer = await gate.client.request(route.method, route.url(), headers=gate.ours.headers(role), json=body_for(route, role, gate))
@@ -176,7 +176,7 @@ async def test_what_each_role_may_call(gate: Gateway, role: str) -> None:
 
 
 @pytest.mark.parametrize("role", sorted(ROLES.keys() - {"admin"}))
-async def test_a_foreign_id_is_as_good_as_none(gate: Gateway, role: str) -> None:
+async def test_foreign_id_is_answered_like_an_unknown_one(gate: Gateway, role: str) -> None:
     """The same answer as for an id that nobody has, so that not even existence leaks."""
     other = await foreign(gate)
     for route in GUARDED:
@@ -194,7 +194,7 @@ def without_ids(document: dict[str, Any], identifier: str) -> str:
 
 
 @pytest.mark.parametrize("role", sorted(ROLES.keys() - {"admin"}))
-async def test_no_list_shows_what_is_foreign(gate: Gateway, role: str) -> None:
+async def test_no_list_shows_records_of_another_organisation(gate: Gateway, role: str) -> None:
     other = await foreign(gate)
     for route in GUARDED:
         if route.method == "get" and not route.parameters:
@@ -239,7 +239,7 @@ async def test_nothing_is_made_in_a_foreign_organisation(gate: Gateway, path: st
 
 
 @pytest.mark.parametrize("role", ["keys", "owner"])
-async def test_a_key_cannot_make_itself_more_than_it_is(gate: Gateway, role: str) -> None:
+async def test_key_cannot_create_a_key_with_more_scopes(gate: Gateway, role: str) -> None:
     answer = await gate.client.post("/api/keys", headers=gate.ours.headers(role), json={"name": "x", "scopes": ["admin"]})
     assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
     for sneaky in ({"admin": True}, {"digest": "AA"}, {"id": "key_x"}, {"created_at": 0}):
@@ -249,7 +249,7 @@ async def test_a_key_cannot_make_itself_more_than_it_is(gate: Gateway, role: str
         assert answer.status_code == 422
 
 
-async def test_the_catalogue_is_everybodys(gate: Gateway) -> None:
+async def test_model_catalogue_is_shown_to_every_organisation(gate: Gateway) -> None:
     await gate.store.catalog.save_model(ModelRecord("shared", Price(input_per_million=5)))
     answer = await gate.client.get("/api/models", headers=gate.ours.headers("inference"))
     assert [(model["id"], model["price"]["input_per_million"]) for model in answer.json()["data"]] == [("shared", 5)]

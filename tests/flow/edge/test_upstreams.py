@@ -23,13 +23,13 @@ async def test_an_upstream_is_asked_for_its_models(gate: Gateway) -> None:
     assert (made["kind"], made["base_url"], made["has_secret"], made["slots"]) == ("upstream", "http://127.0.0.1:11434", True, 256)
 
 
-async def test_its_secret_is_never_shown(gate: Gateway) -> None:
+async def test_secret_of_an_upstream_is_never_shown(gate: Gateway) -> None:
     made = await add(gate)
     for path in ("/api/workers", f"/api/workers/{made['id']}"):
         assert "sk-hosted-secret" not in (await gate.client.get(path, headers=gate.admin)).text
 
 
-async def test_named_models_are_taken_as_they_are(gate: Gateway) -> None:
+async def test_named_models_of_an_upstream_are_not_probed(gate: Gateway) -> None:
     made = await add(gate, models=["a", {"id": "b", "engine_name": "b-q4", "capabilities": ["chat", "chat"]}])
     assert gate.fleet.probed == []
     record = await gate.store.workers.get(made["id"])
@@ -48,7 +48,7 @@ async def test_an_upstream_that_does_not_answer_is_not_added(gate: Gateway) -> N
     assert await gate.store.workers.all() == []
 
 
-async def test_a_name_is_taken_once(gate: Gateway) -> None:
+async def test_second_upstream_of_the_same_name_is_refused(gate: Gateway) -> None:
     await add(gate)
     answer = await gate.client.post("/api/workers", headers=gate.admin, json={"name": "hosted", "base_url": "http://127.0.0.1:9"})
     assert (answer.status_code, answer.json()["param"]) == (409, "name")
@@ -73,7 +73,7 @@ async def test_models_asked_for_again_at_a_new_base_url_do_not_get_the_old_secre
     assert gate.fleet.probed[-1] == ("http://127.0.0.2:1", "")
 
 
-async def test_other_changes_keep_the_secret(gate: Gateway) -> None:
+async def test_change_of_an_upstream_keeps_its_secret(gate: Gateway) -> None:
     made = await add(gate)
     path = f"/api/workers/{made['id']}"
     body = {"slots": 3, "pool": "overflow", "name": "other", "base_url": "http://127.0.0.1:11434/"}
@@ -110,7 +110,7 @@ async def test_other_changes_keep_the_secret(gate: Gateway) -> None:
         "http:\\\\127.0.0.1",
     ],
 )
-async def test_urls_that_are_refused(gate: Gateway, url: str) -> None:
+async def test_upstream_url_that_could_be_misread_is_refused(gate: Gateway, url: str) -> None:
     answer = await gate.client.post("/api/workers", headers=gate.admin, json={"name": "x", "base_url": url})
     assert (answer.status_code, answer.json()["param"]) == (422, "base_url"), answer.text
     assert gate.fleet.probed == []
@@ -126,6 +126,6 @@ async def test_urls_that_are_refused(gate: Gateway, url: str) -> None:
         ("http://10.0.0.7", "http://10.0.0.7"),
     ],
 )
-async def test_urls_that_are_kept(gate: Gateway, url: str, kept: str) -> None:
+async def test_upstream_url_is_normalised(gate: Gateway, url: str, kept: str) -> None:
     made = await add(gate, base_url=url)
     assert made["base_url"] == kept

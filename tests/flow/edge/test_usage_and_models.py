@@ -98,7 +98,7 @@ async def test_nothing_used_is_a_report_of_noughts(gate: Gateway) -> None:
         ({"org": "a b"}, "org"),
     ],
 )
-async def test_queries_that_mean_nothing(gate: Gateway, query: dict[str, Any], param: str) -> None:
+async def test_usage_query_without_meaning_is_refused(gate: Gateway, query: dict[str, Any], param: str) -> None:
     answer = await gate.client.get("/api/usage", headers=gate.admin, params=query)
     assert (answer.status_code, answer.json()["param"]) == (422, param)
 
@@ -112,7 +112,7 @@ async def test_records_are_paged_newest_first(gate: Gateway) -> None:
     assert ([record["request_id"] for record in rest["data"]], rest["has_more"]) == (["req_1"], False)
 
 
-async def test_one_record(gate: Gateway) -> None:
+async def test_usage_record_is_shown_by_its_request_id(gate: Gateway) -> None:
     await fill(gate)
     record = (await gate.client.get("/api/usage/records/req_3", headers=gate.ours.headers("usage"))).json()
     assert (record["outcome"], record["estimated"], record["key_id"]) == ("completed", True, "key_b")
@@ -132,7 +132,7 @@ async def test_a_price_is_set_changed_and_removed(gate: Gateway) -> None:
 
 
 @pytest.mark.parametrize(("model", "aliases"), [("b", ["a"]), ("b", ["x"]), ("b", ["b"]), ("x", [])])
-async def test_a_name_leads_to_one_model(gate: Gateway, model: str, aliases: list[str]) -> None:
+async def test_alias_that_is_taken_is_refused(gate: Gateway, model: str, aliases: list[str]) -> None:
     await gate.client.put("/api/models/a", headers=gate.admin, json={"aliases": ["x"]})
     answer = await gate.client.put(f"/api/models/{model}", headers=gate.admin, json={"aliases": aliases})
     assert (answer.status_code, answer.json()["param"]) == (409, "aliases")
@@ -149,7 +149,7 @@ async def test_the_list_joins_the_catalogue_and_the_fleet(gate: Gateway) -> None
     ]
 
 
-async def test_how_the_gateway_is(gate: Gateway) -> None:
+async def test_status_shows_load_and_problems_of_the_gateway(gate: Gateway) -> None:
     gate.fleet.live["w"] = LiveWorker("w", WorkerState.SUSPECT, load=WorkerLoad(), in_flight=2, outstanding_tokens=30, ejected_until=5.0)
     gate.fleet.waiting = {"a": 2, "b": 1}
     gate.reasons.reasons = ["draining"]

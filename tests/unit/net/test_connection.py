@@ -23,7 +23,7 @@ SAMPLES = [WHOLE, CHUNKED, INTERIM, UNFRAMED, EMPTY, b"HTTP/1.1 503 Busy\r\nconn
     [(WHOLE, 200, BODY), (CHUNKED, 200, b"hello, world"), (INTERIM, 200, BODY), (EMPTY, 204, b"")],
     ids=["length", "chunked", "interim", "empty"],
 )
-async def test_an_answer_in_any_pieces(response: bytes, status: int, body: bytes) -> None:
+async def test_answer_in_any_pieces_is_reported_whole(response: bytes, status: int, body: bytes) -> None:
     for seed in range(50):
         connection, wire, home = connected()
         heard = Heard()
@@ -44,7 +44,7 @@ async def test_names_of_headers_come_in_lower_case() -> None:
     assert heard.headers == [(b"content-type", b"application/json"), (b"content-length", b"14")]
 
 
-async def test_two_exchanges_one_after_the_other() -> None:
+async def test_connection_serves_two_exchanges_in_turn() -> None:
     connection, _, home = connected()
     for response, body in ((CHUNKED, b"hello, world"), (WHOLE, BODY), (CHUNKED, b"hello, world")):
         heard = Heard()
@@ -119,7 +119,7 @@ async def test_a_connection_that_ends_too_early(received: bytes, error: Exceptio
     ],
     ids=["ssh", "html", "too much", "two framings", "no number", "huge number", "no chunk", "nul", "upgrade", "endless head"],
 )
-async def test_what_is_not_an_http_answer(received: bytes) -> None:
+async def test_answer_that_is_not_http_fails_the_exchange(received: bytes) -> None:
     connection, wire, home = connected()
     heard = Heard()
     connection.start(REQUEST, heard, heard)
@@ -135,7 +135,7 @@ async def test_a_body_of_an_interim_answer_does_not_become_part_of_the_real_one(
     assert (heard.status, heard.body, heard.ending) == (200, BODY, "end")
 
 
-async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
+async def test_unsolicited_bytes_end_the_connection() -> None:
     connection, wire, _ = connected()
     heard = Heard()
     connection.start(REQUEST, heard, heard)
@@ -144,7 +144,7 @@ async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
     assert (heard.ending, wire.closed, connection.usable) == ("end", True, False)
 
 
-async def test_after_abandon_nobody_hears_anything() -> None:
+async def test_abandoned_exchange_reports_nothing() -> None:
     connection, wire, _ = connected()
     heard = Heard()
     connection.start(REQUEST, heard, heard)

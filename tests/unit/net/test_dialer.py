@@ -41,7 +41,7 @@ async def call(dialer: Dialer) -> Heard:
     return heard
 
 
-async def test_a_connection_is_used_again(server: ScriptedServer, dialer: Dialer) -> None:
+async def test_idle_connection_is_reused(server: ScriptedServer, dialer: Dialer) -> None:
     for _ in range(5):
         heard = await call(dialer)
         assert (heard.status, heard.body, heard.ending) == (200, b"fine", "end")
@@ -64,18 +64,18 @@ async def test_only_so_many_idle_connections_are_kept(server: ScriptedServer) ->
     await until(lambda: server.open_connections == 0)
 
 
-async def test_nobody_listens() -> None:
+async def test_refused_connection_fails_the_call() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     assert (await call(Dialer(f"http://127.0.0.1:{port}", 1.0))).ending == "connect"
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "a" * 70 + ".example"])
-async def test_a_name_that_leads_nowhere(host: str) -> None:
+async def test_unresolvable_host_fails_the_call(host: str) -> None:
     assert (await call(Dialer(f"http://{host}:80", 3.0))).ending == "connect"
 
 
-async def test_a_server_that_never_accepts() -> None:
+async def test_server_that_never_accepts_fails_at_the_connect_timeout() -> None:
     """Its backlog is full: the handshake gets no answer."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = full.getsockname()[1]
@@ -90,7 +90,7 @@ async def test_a_server_that_never_accepts() -> None:
                 filler.close()
 
 
-async def test_tls_to_a_server_without_it(server: ScriptedServer) -> None:
+async def test_tls_to_a_plain_server_fails_the_call(server: ScriptedServer) -> None:
     assert (await call(Dialer(server.url.replace("http:", "https:"), 1.0))).ending in ("connect", "timeout")
 
 
@@ -141,7 +141,7 @@ async def test_connections_that_are_reset_as_soon_as_they_are_open() -> None:
     await until(lambda: not dialer._open)
 
 
-async def test_cancelled_before_it_is_connected(server: ScriptedServer, dialer: Dialer) -> None:
+async def test_call_cancelled_before_it_is_connected_reports_nothing(server: ScriptedServer, dialer: Dialer) -> None:
     heard = Heard()
     dialer.call(POST, heard).cancel()
     assert (await call(dialer)).ending == "end"
@@ -149,7 +149,7 @@ async def test_cancelled_before_it_is_connected(server: ScriptedServer, dialer: 
     assert len(server.requests) == 1
 
 
-async def test_cancelled_in_mid_answer(server: ScriptedServer, dialer: Dialer) -> None:
+async def test_call_cancelled_in_mid_answer_closes_its_connection(server: ScriptedServer, dialer: Dialer) -> None:
     async def half(client: Client) -> None:
         await client.begin_stream()
         await client.chunk(b"hello")
@@ -256,6 +256,6 @@ async def test_close_lets_running_calls_finish(server: ScriptedServer, dialer: D
 
 
 @pytest.mark.parametrize("url", ["ftp://a", "http://", "127.0.0.1:80", "http://a:99999"])
-async def test_what_is_no_url(url: str) -> None:
+async def test_malformed_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError):
         Dialer(url, 1.0)

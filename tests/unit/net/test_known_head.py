@@ -74,13 +74,13 @@ def test_anything_but_one_whole_message_is_for_the_parser(data: bytes) -> None:
     ],
     ids=["a part", "pipelined", "not all headers", "folded", "a bare line feed", "no length"],
 )
-def test_what_could_be_read_in_two_ways_is_not_learned(data: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+def test_ambiguous_head_is_not_learned(data: bytes, headers: list[tuple[bytes, bytes]]) -> None:
     one = KnownHead()
     assert not one.learn(data, headers)
     assert one.body(ASKED) is None
 
 
-def test_who_never_sends_the_same_head_is_soon_left_alone() -> None:
+def test_heads_that_never_repeat_are_soon_not_learned() -> None:
     one = KnownHead()
     learned = [one.learn(ASKED.replace(b"sk", b"%d" % number), LINES) for number in range(10)]
     assert learned == [True] * 4 + [False] * 6
@@ -91,7 +91,7 @@ def test_who_never_sends_the_same_head_is_soon_left_alone() -> None:
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_it_never_disagrees_with_the_parser(count: int) -> None:
+def test_known_head_never_disagrees_with_the_parser(count: int) -> None:
     one, taken = known(), 0
     for data in mutations([ASKED, LONGER], count):
         body = one.body(data)
@@ -106,7 +106,7 @@ def test_it_never_disagrees_with_the_parser(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", COUNTS)
-async def test_a_connection_hears_the_same_with_and_without_it(count: int) -> None:
+async def test_connection_reports_the_same_with_and_without_known_heads(count: int) -> None:
     for data in mutations([ANSWERED], count, seed=1):
         heard = []
         for primed in (False, True):

@@ -5,7 +5,7 @@ import asyncio
 from penstock.net.outbox import Outbox, Outlet
 
 
-async def test_what_a_turn_sends_leaves_as_one_write_of_each_connection() -> None:
+async def test_sends_of_one_turn_leave_as_one_write_per_connection() -> None:
     outbox, written = Outbox(), list[tuple[str, bytes]]()
     one = Outlet(outbox, lambda data: written.append(("one", data)))
     other = Outlet(outbox, lambda data: written.append(("other", data)))
@@ -30,7 +30,7 @@ async def test_a_flush_is_now_and_happens_once() -> None:
     assert written == [b"last words"]
 
 
-async def test_what_is_sent_while_the_turn_is_written_leaves_with_the_next() -> None:
+async def test_send_during_a_flush_leaves_with_the_next_turn() -> None:
     outbox, written = Outbox(), list[bytes]()
     second = Outlet(outbox, written.append)
 
@@ -57,7 +57,7 @@ async def test_a_connection_that_is_gone_gets_nothing_more() -> None:
     assert written == [b"in time"]
 
 
-async def test_one_that_cannot_be_written_to_does_not_hold_up_the_others() -> None:
+async def test_closed_connection_does_not_hold_up_the_others() -> None:
     outbox, written = Outbox(), list[bytes]()
 
     def broken(data: bytes) -> None:

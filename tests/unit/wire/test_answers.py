@@ -68,7 +68,7 @@ def said(*events: Event) -> Written:
     return Written([Started(3)], [*events, Finished(0, "stop")], [COUNT])
 
 
-async def test_a_whole_chat_answer() -> None:
+async def test_non_stream_chat_answer_has_text_reason_and_usage() -> None:
     made = await answer(said(Token(0, "Hel"), Token(0, "lo")), Operation.CHAT, body(), "x", 7)
     assert isinstance(made.body, bytes)
     assert msgspec.json.decode(made.body) == {
@@ -88,7 +88,7 @@ async def test_a_whole_chat_answer() -> None:
     }
 
 
-async def test_a_whole_completion() -> None:
+async def test_non_stream_completion_has_text_reason_and_usage() -> None:
     logprob = TokenLogprob("Hel", -0.5, (("Hel", -0.5),))
     made = await answer(said(Token(0, "Hel", logprob), Token(0, "lo", TokenLogprob("lo", -1.0))), Operation.COMPLETION, body(), "x", 7)
     assert isinstance(made.body, bytes)
@@ -111,7 +111,7 @@ async def test_an_engine_that_does_not_count_answers_without_usage() -> None:
     assert "usage" not in msgspec.json.decode(made.body)
 
 
-async def test_text_and_calls_in_one_answer() -> None:
+async def test_answer_with_text_and_tool_calls_has_both() -> None:
     events = (Token(0, "Look: "), ToolCallStarted(0, 0, "c", "f"), ToolCallArguments(0, 0, "{}"))
     made = await answer(said(*events), Operation.CHAT, body(), "x", 7)
     assert isinstance(made.body, bytes)
@@ -132,7 +132,7 @@ async def test_every_chunk_is_json_whatever_the_text(operation: Operation) -> No
     assert chunks[-1]["usage"] == USAGE
 
 
-async def test_what_is_refused_has_no_answer() -> None:
+async def test_refused_generation_has_no_answer() -> None:
     refusing = Written(error=ContextLengthExceeded("too long"))
     for stream in (False, True):
         with pytest.raises(ContextLengthExceeded):
@@ -158,7 +158,7 @@ async def test_closing_the_stream_closes_the_generator() -> None:
 
 
 @pytest.mark.parametrize(("encoding", "vector"), [("float", [1.0]), ("base64", "AACAPw==")])
-async def test_an_embedding_in_both_forms(encoding: str, vector: object) -> None:
+async def test_embedding_is_written_as_floats_or_base64(encoding: str, vector: object) -> None:
     made = await answer(Written(), Operation.EMBEDDING, body(input="a", encoding_format=encoding), "x", 7)
     assert isinstance(made.body, bytes)
     assert msgspec.json.decode(made.body) == {

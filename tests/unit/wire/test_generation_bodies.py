@@ -30,7 +30,7 @@ def test_the_least_that_can_be_asked() -> None:
     assert embedding(input="Hi") == EmbeddingRequest(model="m", inputs=("Hi",))
 
 
-def test_every_field_of_chat() -> None:
+def test_every_chat_field_reaches_the_generation_request() -> None:
     request = chat(
         n=2,
         max_tokens=5,
@@ -77,7 +77,7 @@ def test_every_field_of_chat() -> None:
     )
 
 
-def test_messages_of_every_kind() -> None:
+def test_message_of_every_kind_is_read() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [
         {"role": "developer", "content": [{"type": "text", "text": "Be "}, {"type": "text", "text": "brief"}]},
@@ -98,7 +98,7 @@ def test_messages_of_every_kind() -> None:
 @pytest.mark.parametrize(
     ("prompt", "prompts"), [(["a", "b"], ("a", "b")), ([1, 2], ((1, 2),)), ([[1], [2, 3]], ((1,), (2, 3))), ("", ("",))]
 )
-def test_prompts_in_every_form(prompt: Any, prompts: object) -> None:
+def test_prompt_of_every_form_is_read(prompt: Any, prompts: object) -> None:
     assert completion(prompt=prompt).prompts == prompts
 
 
@@ -115,7 +115,7 @@ def test_no_prompt_at_all_is_the_callers_mistake() -> None:
         ({"best_of": 3}, "best_of"),
     ],
 )
-def test_what_no_engine_here_can_do_is_said(body: dict[str, Any], param: str) -> None:
+def test_unsupported_field_is_refused_by_name(body: dict[str, Any], param: str) -> None:
     with pytest.raises(UnsupportedParameter) as caught:
         completion(**body)
     assert caught.value.param == param
@@ -143,19 +143,19 @@ def test_contradictions_in_chat_are_named(body: dict[str, Any], param: str) -> N
 
 
 @pytest.mark.parametrize("given", [{}, {"prompt": ["a", 1]}, {"prompt": [1.5]}, {"prompt": ["x"] * (MOST_TEXTS + 1)}])
-def test_what_is_no_prompt_is_named(given: dict[str, Any]) -> None:
+def test_invalid_prompt_is_named(given: dict[str, Any]) -> None:
     with pytest.raises(BadRequest) as caught:
         generation_request(Operation.COMPLETION, msgspec.json.encode({"model": "m", **given}))
     assert (caught.value.param or "").startswith("prompt")
 
 
 @pytest.mark.parametrize("given", [{}, {"input": []}, {"input": ["a", ""]}, {"input": "x", "dimensions": 0}])
-def test_what_is_no_input_is_named(given: dict[str, Any]) -> None:
+def test_invalid_embedding_input_is_named(given: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
         embedding(**given)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"model": "\xff"}', b'{"a":' * 3000])
-def test_what_is_no_json_is_said(body: bytes) -> None:
+def test_invalid_json_is_refused_as_invalid_json(body: bytes) -> None:
     with pytest.raises(InvalidJson):
         generation_request(Operation.CHAT, body)

@@ -79,7 +79,7 @@ def test_more_than_a_piece_of_text_is_not(shape: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", '"', "\\", "\\u00e4", "\x01", "so\\", '","x":"', "a\n\nb"])
-def test_what_need_not_be_a_string_is_decoded(text: str) -> None:
+def test_chunk_whose_text_is_not_a_string_is_decoded(text: str) -> None:
     one = known()
     assert one is not None
     events = "".join("data: " + PLAIN.replace("%s", each) + "\n\n" for each in ("so", text, "n so")).encode()

@@ -18,11 +18,11 @@ VLLM = {"message": "This model's maximum context length is 8192 tokens.", "type"
         ({"message": "no"}, "invalid_request_error"),
     ],
 )
-def test_what_engines_say_becomes_a_code_of_ours(error: dict[str, object], code: str) -> None:
+def test_engine_error_becomes_our_error_code(error: dict[str, object], code: str) -> None:
     mistake = callers_mistake(400, msgspec.json.encode({"error": error}))
     assert mistake is not None
     assert (mistake.code, mistake.message) == (code, error["message"])
 
 
-def test_what_is_not_the_callers_fault_is_the_workers() -> None:
+def test_engine_error_with_status_500_is_not_the_callers_mistake() -> None:
     assert callers_mistake(500, msgspec.json.encode({"error": LLAMA})) is None

@@ -87,14 +87,14 @@ def expected(usage: bool) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("usage", [True, False])
 @pytest.mark.parametrize("stream", [STREAM, ODD], ids=["plain", "odd"])
 @given(seed=st.integers(0, 10**9))
-def test_any_split_gives_the_same(stream: bytes, usage: bool, seed: int) -> None:
+def test_stream_split_anywhere_gives_the_same_bytes(stream: bytes, usage: bool, seed: int) -> None:
     one = relay(usage=usage)
     assert through(one, pieces(stream, Random(seed))) == expected(usage)
     assert (one.tokens, one.usage, one.finished, one.done) == (3, TokenCount(7, 3, 2, 0), True, True)
 
 
 @given(st.lists(st.text(max_size=30), max_size=20), st.integers(0, 10**9), st.booleans())
-def test_any_text_arrives_unchanged(texts: list[str], seed: int, usage: bool) -> None:
+def test_text_of_any_characters_arrives_unchanged(texts: list[str], seed: int, usage: bool) -> None:
     stream = b"".join(event(chunk({"content": text}), compact=True) for text in texts) + event(chunk({}, "stop")) + DONE
     one = relay(usage=usage)
     got = [value["choices"][0]["delta"].get("content") for value in through(one, pieces(stream, Random(seed)))]
@@ -139,7 +139,7 @@ def test_mutations_pass_or_are_garbled(count: int, figure: Callable[[str], None]
         event({"choices": [], "usage": {"prompt_tokens": "many"}}),
     ],
 )
-def test_rubbish_is_garbled(rubbish: bytes) -> None:
+def test_malformed_stream_is_garbled(rubbish: bytes) -> None:
     with pytest.raises(GarbledStream):
         relay().feed(rubbish)
     one = relay()
@@ -162,25 +162,25 @@ def test_rubbish_is_garbled(rubbish: bytes) -> None:
         b"data\n\n",
     ],
 )
-def test_what_is_no_chunk_and_no_harm_is_left_out(harmless: bytes) -> None:
+def test_harmless_event_that_is_not_a_chunk_is_dropped(harmless: bytes) -> None:
     one = relay()
     assert one.feed(harmless) == b""
     assert json.loads(one.feed(event(chunk({"content": "a"})) + harmless)[6:])["choices"][0]["delta"] == {"content": "a"}
     assert one.tokens == 1
 
 
-def test_a_chunk_with_a_space_after_its_brace() -> None:
+def test_chunk_with_a_space_after_its_brace_is_edited() -> None:
     value = through(relay(), [b'data: { "choices" : [ {"delta":{"content":"a"},"finish_reason":"stop"} ] , "service_tier" : "x" }\n\n'])
     assert value == [{"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}], "service_tier": "flex"}]
 
 
-def test_an_error_of_the_engine() -> None:
+def test_engine_error_in_a_stream_is_raised() -> None:
     with pytest.raises(EngineReportedError, match="boom"):
         relay().feed(event({"error": {"message": "boom"}}))
 
 
 @pytest.mark.parametrize("stream", [b"", event(chunk({"content": "a"})), b'data: {"choices":[{"finish_reason":"stop"'])
-def test_an_end_that_is_none(stream: bytes) -> None:
+def test_stream_without_a_proper_end_is_garbled(stream: bytes) -> None:
     one = relay()
     one.feed(stream)
     with pytest.raises(GarbledStream):
@@ -194,7 +194,7 @@ def test_an_end_without_done_or_a_last_blank_line() -> None:
     assert (one.done, one.tokens) == (True, 1)
 
 
-def test_nothing_after_done_counts() -> None:
+def test_events_after_done_are_dropped() -> None:
     one = relay()
     one.feed(event(chunk({"content": "a"}, "stop")) + DONE + event(chunk({"content": "b"})))
     assert (one.done, one.tokens, one.feed(b"rubbish"), one.close()) == (True, 1, b"", b"")
@@ -209,7 +209,7 @@ def test_an_event_without_an_end_is_bounded(size: int) -> None:
         one.feed(b"x" * size)
 
 
-def test_null_counts_are_none() -> None:
+def test_null_token_counts_count_as_zero() -> None:
     one = relay()
     one.feed(event({"choices": [], "usage": {"prompt_tokens": None, "completion_tokens": None}}))
     assert one.usage == TokenCount(0, 0)

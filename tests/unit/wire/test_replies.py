@@ -77,14 +77,14 @@ def test_embeddings_as_the_client_asked_for_them(source: dict[str, Any]) -> None
         encoded({**REPLY, "usage": {"prompt_tokens": 10**30}}),
     ],
 )
-def test_what_is_no_reply(body: bytes) -> None:
+def test_malformed_upstream_reply_is_garbled(body: bytes) -> None:
     with pytest.raises(replies.GarbledReply):
         replies.read(body)
 
 
 @pytest.mark.parametrize("vector", [[1e300], "not base64!", "abc", "AAA=", {"a": 1}, [None], ["x"], True])
 @pytest.mark.parametrize("wanted", ["float", "base64"])
-def test_embeddings_that_are_none(vector: Any, wanted: str) -> None:
+def test_malformed_embeddings_are_garbled(vector: Any, wanted: str) -> None:
     body = encoded({"data": [{"embedding": vector}]})
     try:
         assert isinstance(json.loads(replies.embeddings_as(body, wanted)), dict)
@@ -129,19 +129,19 @@ def test_mutations_are_read_or_garbled(count: int, figure: Callable[[str], None]
         (400, {"detail": [{"loc": ["x"]}]}, BadRequest, "The engine refused the request."),
     ],
 )
-def test_the_callers_mistake(status: int, body: Any, kind: type[PenstockError], message: str) -> None:
+def test_callers_mistake_is_passed_on(status: int, body: Any, kind: type[PenstockError], message: str) -> None:
     error = callers_mistake(status, encoded(body))
     assert type(error) is kind
     assert error.message == message
 
 
 @pytest.mark.parametrize("status", [200, 301, 401, 403, 404, 408, 429, 500, 502, 503])
-def test_the_workers_fault(status: int) -> None:
+def test_workers_fault_is_not_the_callers_mistake(status: int) -> None:
     assert callers_mistake(status, encoded({"error": {"message": "x"}})) is None
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe", b"<html>", b"[" * 50_000, b'{"error":{"message":"\xff"}}', b'{"error":[]}', b"5"])
-def test_an_error_answer_of_rubbish(body: bytes) -> None:
+def test_malformed_error_answer_gets_a_message_of_ours(body: bytes) -> None:
     error = callers_mistake(400, body)
     assert error is not None
     assert error.message == "The engine refused the request."
@@ -149,7 +149,7 @@ def test_an_error_answer_of_rubbish(body: bytes) -> None:
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.fault("Mutated errors of workers", "one sentence for the client, of a thousand characters at most")
-def test_mutations_of_error_answers(count: int, figure: Callable[[str], None]) -> None:
+def test_mutated_error_answer_still_gets_a_bounded_message(count: int, figure: Callable[[str], None]) -> None:
     samples = [encoded({"error": {"message": "m" * 2000, "code": "c", "param": "p"}}), encoded({"detail": [1]})]
     for body in mutations(samples, count):
         error = callers_mistake(400, body)

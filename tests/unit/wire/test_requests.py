@@ -105,7 +105,7 @@ def test_a_bad_field_is_named(change: dict[str, Any], param: str) -> None:
     assert refusal(CHAT | change) == ("invalid_request_error", param)
 
 
-def test_what_is_missing_is_named() -> None:
+def test_missing_field_is_named() -> None:
     assert refusal({"messages": CHAT["messages"]}) == ("invalid_request_error", "model")
     assert refusal({"model": "m"}) == ("invalid_request_error", "messages")
     assert refusal({"model": "m"}, Operation.COMPLETION) == ("invalid_request_error", "prompt")
@@ -128,11 +128,11 @@ def test_what_is_missing_is_named() -> None:
         b'{"model":"m\x00"',
     ],
 )
-def test_what_is_not_json_is_refused_as_such(body: bytes) -> None:
+def test_invalid_json_is_refused_as_invalid_json(body: bytes) -> None:
     assert refusal(body) == ("invalid_json", None)
 
 
-def test_something_else_than_an_object() -> None:
+def test_body_that_is_not_an_object_is_refused() -> None:
     assert refusal([1, 2]) == ("invalid_request_error", None)
     assert refusal(b"null") == ("invalid_request_error", None)
 
@@ -193,7 +193,7 @@ def test_depth_agrees_with_a_walk_through_the_value(value: Any, limit: int) -> N
 
 
 @pytest.mark.parametrize("depth", [64, 65, 1000, 100_000])
-def test_depth_of_a_body(depth: int) -> None:
+def test_depth_of_a_body_is_counted_outside_of_strings(depth: int) -> None:
     body = b'{"model":"m","messages":[{"role":"user","content":"x"}],"extra":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
     if depth <= 64:
         decode(body)

@@ -72,7 +72,7 @@ def test_instructions_come_first() -> None:
         ({"conversation": None, "prompt": None, "max_tool_calls": None, "stream_options": None, "tool_choice": "auto"}, {}),
     ],
 )
-def test_fields(fields: dict[str, Any], expected: dict[str, Any] | None) -> None:
+def test_every_field_of_a_response_becomes_a_chat_field(fields: dict[str, Any], expected: dict[str, Any] | None) -> None:
     asked = chat(**fields)
     assert asked == {"model": "m", "messages": [{"role": "user", "content": "hi"}], **(fields if expected is None else expected)}
 
@@ -104,7 +104,7 @@ def test_fields(fields: dict[str, Any], expected: dict[str, Any] | None) -> None
         ({"input": [{"role": "user", "content": "x", "made_up": 1}]}, "input[0].made_up"),
     ],
 )
-def test_what_is_not_supported_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
+def test_unsupported_response_field_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(UnsupportedParameter) as raised:
         chat(**fields)
     assert raised.value.param == param
@@ -137,20 +137,20 @@ def test_what_is_not_supported_is_refused_by_name(fields: dict[str, Any], param:
         ({"stream_options": {}}, "stream_options"),
     ],
 )
-def test_what_is_wrong_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
+def test_invalid_response_field_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as raised:
         chat(**fields)
     assert (type(raised.value), raised.value.param) == (BadRequest, param)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"model": "m"', b"\xff", b"[" * 100 + b"]" * 100, b'"x"', b"null"])
-def test_what_is_no_object_is_refused(body: bytes) -> None:
+def test_response_body_that_is_not_an_object_is_refused(body: bytes) -> None:
     with pytest.raises(PenstockError) as raised:
         decode(body)
     assert isinstance(raised.value, InvalidJson | BadRequest)
 
 
-def test_contents() -> None:
+def test_every_content_part_becomes_a_chat_part() -> None:
     image = {"type": "input_image", "image_url": "data:image/png;base64,xx", "detail": "low"}
     audio = {"type": "input_audio", "input_audio": {"data": "xx", "format": "wav"}}
     assert said({"role": "user", "content": [{"type": "input_text", "text": "what?"}, image, audio]}) == [
@@ -234,7 +234,7 @@ def test_kept_items_have_ids_and_parts() -> None:
     )
 
 
-def test_the_skeleton_says_what_was_asked() -> None:
+def test_skeleton_of_a_response_repeats_the_request() -> None:
     body = decode(
         json.dumps(
             {

@@ -63,7 +63,7 @@ def kinds(events: list[Json]) -> list[str]:
     return [event["type"].removeprefix("response.") for event in events]
 
 
-def test_text() -> None:
+def test_text_stream_becomes_response_events_in_order() -> None:
     usage = b"data: " + json.dumps({"choices": [], "usage": USAGE}).encode() + b"\n\n"
     events = streamed(
         chunk({"role": "assistant", "content": ""}),
@@ -95,7 +95,7 @@ def test_comments_pass_through() -> None:
     assert ResponseWriter(document(), ids()).feed(KEEPALIVE) == KEEPALIVE
 
 
-def test_thought_then_text_then_calls() -> None:
+def test_reasoning_text_and_calls_are_items_in_order() -> None:
     events = streamed(
         chunk({"reasoning_content": "hm"}),
         chunk({"reasoning": "m"}),
@@ -128,7 +128,7 @@ def test_a_refusal_is_a_part_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("reason", "told"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
-def test_an_answer_that_was_cut(reason: str, told: str) -> None:
+def test_answer_cut_by_the_limit_is_incomplete(reason: str, told: str) -> None:
     answer = streamed(chunk({"content": "x"}), chunk({}, reason), DONE)[-1]
     assert (answer["type"], answer["response"]["incomplete_details"]) == ("response.incomplete", {"reason": told})
     assert answer["response"]["output"][0]["status"] == "incomplete"
@@ -138,7 +138,7 @@ def test_an_answer_that_was_cut(reason: str, told: str) -> None:
     ("code", "told"),
     [("rate_limit_exceeded", "rate_limit_exceeded"), ("upstream_error", "server_error"), ("context_length_exceeded", "invalid_prompt")],
 )
-def test_a_stream_that_fails(code: str, told: str) -> None:
+def test_stream_that_fails_ends_with_a_failed_response(code: str, told: str) -> None:
     error = b"data: " + json.dumps({"error": {"message": "It broke.", "type": "x", "param": None, "code": code}}).encode() + b"\n\n"
     events = streamed(chunk({"content": "half"}), error)
     assert events[-1]["type"] == "response.failed"
@@ -146,7 +146,7 @@ def test_a_stream_that_fails(code: str, told: str) -> None:
     assert events[-1]["response"]["output"][0]["content"][0]["text"] == "half"
 
 
-def test_logprobs() -> None:
+def test_log_probabilities_are_kept_with_their_text() -> None:
     logprobs = {
         "content": [{"token": "x", "logprob": -0.5, "bytes": [120], "top_logprobs": [{"token": "y", "logprob": -1.0, "bytes": [121]}]}]
     }
@@ -155,7 +155,7 @@ def test_logprobs() -> None:
     assert plain[-1]["response"]["output"][0]["content"][0]["logprobs"] == []
 
 
-def test_events_that_were_told_do_not_change() -> None:
+def test_events_already_sent_do_not_change() -> None:
     writer = ResponseWriter(document(), ids())
     begun = writer.begin()
     writer.feed(chunk({"content": "x"}, "stop") + DONE)
@@ -191,7 +191,7 @@ def test_a_whole_answer_is_the_same_as_a_stream() -> None:
     assert answered(document(), json.dumps(reply).encode(), ids(), 9.0, with_logprobs=False) == events[-1]["response"]
 
 
-def test_one_that_never_began() -> None:
+def test_response_that_never_began_is_failed() -> None:
     answer = failed(document(), "server_overloaded", "Busy.", ids())
     assert (answer["status"], answer["error"], answer["output"]) == ("failed", {"code": "server_error", "message": "Busy."}, [])
     assert Response.model_validate(answer).status == "failed"

@@ -28,7 +28,7 @@ GOOD = [
 
 @pytest.mark.parametrize("datatype", VALUES)
 @given(data=st.data())
-def test_raw_contents_come_back(datatype: str, data: st.DataObject) -> None:
+def test_raw_tensor_contents_come_back_unchanged(datatype: str, data: st.DataObject) -> None:
     values = tuple(data.draw(st.lists(VALUES[datatype], max_size=6)))
     tensor = Tensor("x", (len(values),), datatype, values)
     assert from_raw("x", datatype, (len(values),), to_raw(tensor)) == tensor

@@ -21,7 +21,7 @@ async def vectors(served: Subject, given: object, **body: Any) -> list[list[floa
     return [one["embedding"] for one in data]
 
 
-async def test_base64_and_floats_are_equal(served: Subject) -> None:
+async def test_embedding_as_base64_equals_the_one_as_floats(served: Subject) -> None:
     [floats] = await vectors(served, "a river")
     [text] = await vectors(served, "a river", encoding_format="base64")
     assert array("f", base64.b64decode(str(text))).tolist() == floats
@@ -33,7 +33,7 @@ async def test_vectors_have_length_one_and_are_the_same_twice(served: Subject) -
     assert math.isclose(sum(one * one for one in first), 1.0, rel_tol=1e-5)
 
 
-async def test_dimensions_are_obeyed(served: Subject) -> None:
+async def test_embedding_has_the_dimensions_asked_for(served: Subject) -> None:
     [vector] = await vectors(served, "a river", dimensions=12)
     assert len(vector) == 12
 
@@ -42,16 +42,16 @@ async def test_dimensions_are_obeyed(served: Subject) -> None:
     ("given", "answers"),
     [("One", 1), (["One", "Two"], 2), pytest.param([1, 2, 3], 1, marks=TOKEN_IDS), pytest.param([[1, 2], [3]], 2, marks=TOKEN_IDS)],
 )
-async def test_input_in_every_form(served: Subject, given: object, answers: int) -> None:
+async def test_embedding_input_of_every_form_is_answered(served: Subject, given: object, answers: int) -> None:
     assert len(await vectors(served, given)) == answers
 
 
-async def test_usage_counts_the_input_alone(served: Subject) -> None:
+async def test_usage_of_an_embedding_counts_its_input_alone(served: Subject) -> None:
     usage = (await served.post("/v1/embeddings", input=["a river", "a stone"])).json()["usage"]
     assert usage["prompt_tokens"] == usage["total_tokens"] > 0
 
 
 @pytest.mark.parametrize("given", ["", [], [[]]])
-async def test_nothing_cannot_be_embedded(served: Subject, given: object) -> None:
+async def test_empty_embedding_input_is_refused(served: Subject, given: object) -> None:
     status, error = await served.error("/v1/embeddings", input=given)
     assert (status, error["param"]) == (400, "input")

@@ -71,7 +71,7 @@ async def test_no_prompt_at_all_is_400(served: Subject) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"text"', b"\xff\xfe", b"[" * 5000])
-async def test_what_is_no_json_object_is_400(served: Subject, content: bytes) -> None:
+async def test_body_that_is_not_a_json_object_is_400(served: Subject, content: bytes) -> None:
     response = await served.http.post("/v1/chat/completions", content=content)
     assert response.status_code == 400
     assert response.json()["error"]["type"] == "invalid_request_error"
@@ -80,7 +80,7 @@ async def test_what_is_no_json_object_is_400(served: Subject, content: bytes) ->
 @pytest.mark.feature("auth")
 @pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer wrong", "Basic eDp5"])
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/health", "/metrics", "/penstock/link", "/nowhere"])
-async def test_nothing_is_told_without_the_secret(served: Subject, given: str | None, path: str) -> None:
+async def test_request_without_the_secret_is_401(served: Subject, given: str | None, path: str) -> None:
     headers = {} if given is None else {"authorization": given}
     async with httpx.AsyncClient(base_url=served.http.base_url, headers=headers, trust_env=False) as stranger:
         response = await stranger.get(path)

@@ -29,7 +29,7 @@ async def ollama(directory: Path, server: OllamaServer, **options: str) -> Async
             yield Subject(http, offer.id, offer, (worker,))
 
 
-async def test_what_a_model_can_do_is_asked(tmp_path: Path) -> None:
+async def test_capabilities_of_a_model_are_asked_from_ollama(tmp_path: Path) -> None:
     async with ollama(tmp_path, OllamaServer(FAST)) as served:
         assert served.offer.id == "sim-small:latest"
         assert served.offer.context_length == 32_768
@@ -53,13 +53,13 @@ async def test_a_missing_model_is_fetched_and_known_by_the_name_that_was_asked_f
         ({"model": "missing"}, "cannot fetch the model 'missing:latest': pull model manifest"),
     ],
 )
-async def test_a_model_that_is_not_to_be_had_is_said(tmp_path: Path, options: dict[str, str], complaint: str) -> None:
+async def test_model_that_cannot_be_pulled_is_reported_at_the_start(tmp_path: Path, options: dict[str, str], complaint: str) -> None:
     with pytest.raises(ProbeFailed, match=complaint):
         async with ollama(tmp_path, OllamaServer(FAST, models=()), **options):
             pass
 
 
-async def test_no_server_is_said(tmp_path: Path) -> None:
+async def test_missing_ollama_server_is_reported_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ProbeFailed, match="there is no Ollama at"):
         async with serving(tmp_path, "ollama", {"base_url": "http://127.0.0.1:9"}):
             pass
@@ -80,7 +80,7 @@ def test_wrong_options_are_explained(options: dict[str, str], complaint: str) ->
         ({"ignore_eos": True}, "ignore_eos"),
     ],
 )
-async def test_what_it_has_no_word_for_is_refused(tmp_path: Path, body: dict[str, Any], param: str) -> None:
+async def test_parameter_that_ollama_lacks_is_refused(tmp_path: Path, body: dict[str, Any], param: str) -> None:
     server = OllamaServer(FAST)
     async with ollama(tmp_path, server) as served:
         status, error = await served.error("/v1/chat/completions", messages=HELLO, **body)
@@ -95,7 +95,7 @@ async def test_an_old_server_has_no_log_probabilities(tmp_path: Path) -> None:
         assert "logprobs" not in served.offer.capabilities
 
 
-async def test_every_sampling_field_reaches_it_under_its_name(tmp_path: Path) -> None:
+async def test_every_sampling_field_reaches_ollama_under_its_name(tmp_path: Path) -> None:
     server = OllamaServer(FAST)
     sampling = {"seed": 7, "temperature": 0.5, "top_p": 0.9, "presence_penalty": 0.1, "frequency_penalty": 0.2}
     async with ollama(tmp_path, server) as served:
@@ -149,7 +149,7 @@ async def test_a_legacy_completion_goes_on_where_the_text_ends(tmp_path: Path) -
         ([], 502, "upstream_error"),
     ],
 )
-async def test_what_breaks_off_or_makes_no_sense_is_a_typed_error(tmp_path: Path, lines: list[bytes], status: int, code: str) -> None:
+async def test_cut_or_malformed_ollama_answer_is_a_typed_error(tmp_path: Path, lines: list[bytes], status: int, code: str) -> None:
     server = OllamaServer(FAST)
     async with ollama(tmp_path, server) as served:
         server.next_lines = lines
@@ -161,7 +161,7 @@ async def test_what_breaks_off_or_makes_no_sense_is_a_typed_error(tmp_path: Path
         assert (await served.chat(max_tokens=1))["usage"]["completion_tokens"] == 1
 
 
-async def test_counts_that_it_does_not_tell_are_left_to_the_gateway(tmp_path: Path) -> None:
+async def test_counts_that_ollama_does_not_report_are_left_to_the_gateway(tmp_path: Path) -> None:
     server = OllamaServer(FAST)
     said = b'{"message": {"role": "assistant", "content": "one"}, "done": false}\n'
     async with ollama(tmp_path, server) as served:

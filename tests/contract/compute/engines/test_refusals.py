@@ -9,7 +9,7 @@ from tests.contract.compute.engines.subjects import REFUSED, subject
 
 
 @pytest.mark.parametrize(("engine", "feature"), [(engine, feature) for engine, features in REFUSED.items() for feature in features])
-async def test_what_an_engine_lacks_is_refused(engine: str, feature: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+async def test_parameter_that_an_engine_lacks_is_refused(engine: str, feature: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     fields: dict[str, Any] = REFUSED[engine][feature]
     async with subject(engine, tmp_path) as served:
         for stream in (False, True):

@@ -39,7 +39,7 @@ async def test_stop_ends_before_the_text_in_both_forms(served: Subject, listed: 
 
 @pytest.mark.feature("max_tokens")
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-async def test_a_limit_is_kept_and_said(served: Subject, name: str) -> None:
+async def test_max_tokens_is_obeyed_and_reported_as_length(served: Subject, name: str) -> None:
     answer = await served.chat(**{name: 2})
     assert answer["usage"]["completion_tokens"] == 2
     assert answer["choices"][0]["finish_reason"] == "length"
@@ -58,7 +58,7 @@ async def test_an_answer_goes_on_to_its_limit_when_asked(served: Subject) -> Non
 
 
 @pytest.mark.feature("seed")
-async def test_the_same_seed_says_the_same_and_another_does_not(served: Subject) -> None:
+async def test_same_seed_gives_the_same_text_and_another_does_not(served: Subject) -> None:
     texts = [(await served.chat(seed=seed))["choices"][0]["message"]["content"] for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
 
@@ -70,7 +70,7 @@ async def test_bias_leaves_only_the_tokens_it_favours(served: Subject) -> None:
 
 
 @pytest.mark.feature("logprobs", needs="logprobs")
-async def test_log_probabilities_of_chat(served: Subject) -> None:
+async def test_chat_returns_log_probabilities_when_asked(served: Subject) -> None:
     choice = (await served.chat(max_tokens=3, logprobs=True, top_logprobs=2))["choices"][0]
     content = choice["logprobs"]["content"]
     assert "".join(one["token"] for one in content) == choice["message"]["content"]
@@ -91,7 +91,7 @@ async def test_log_probabilities_in_a_stream_and_none_unasked(served: Subject) -
 
 
 @pytest.mark.feature("legacy completions", needs="completions", uses=["log probabilities of the prompt"])
-async def test_legacy_log_probabilities_and_echo(served: Subject) -> None:
+async def test_completion_returns_log_probabilities_and_echo(served: Subject) -> None:
     asked = {"prompt": "One two", "max_tokens": 2, "echo": True, "logprobs": 1}
     choice = (await served.post("/v1/completions", **asked)).json()["choices"][0]
     logprobs = choice["logprobs"]
@@ -108,7 +108,7 @@ async def test_legacy_log_probabilities_and_echo(served: Subject) -> None:
     ("prompt", "answers"),
     [("One", 1), (["One", "Two"], 2), pytest.param([1, 2, 3], 1, marks=TOKEN_IDS), pytest.param([[1, 2], [3]], 2, marks=TOKEN_IDS)],
 )
-async def test_legacy_prompts_in_every_form(served: Subject, engine: str, prompt: object, answers: int) -> None:
+async def test_completion_prompt_of_every_form_is_answered(served: Subject, engine: str, prompt: object, answers: int) -> None:
     choices = 1 if lacks(engine, "n") else 2
     on = {} if lacks(engine, "ignore_eos") else {"ignore_eos": True}  # what a real model would say to this may be nothing
     body = (await served.post("/v1/completions", prompt=prompt, max_tokens=2, n=choices, **on)).json()

@@ -7,7 +7,7 @@ from tests.contract.compute.engines.subjects import Subject, chunks, text_of
 pytestmark = pytest.mark.feature("streaming")
 
 
-async def test_role_first_then_one_token_a_chunk_then_the_reason(served: Subject) -> None:
+async def test_chat_stream_sends_role_then_tokens_then_finish_reason(served: Subject) -> None:
     stream = await served.stream(max_tokens=5)
     deltas = [chunk["choices"][0]["delta"] for chunk in stream]
     assert deltas[0] == {"role": "assistant", "content": ""}
@@ -16,7 +16,7 @@ async def test_role_first_then_one_token_a_chunk_then_the_reason(served: Subject
     assert [chunk["choices"][0]["finish_reason"] for chunk in stream] == [None] * 6 + ["length"]
 
 
-async def test_what_does_not_change_is_the_same_in_every_chunk(served: Subject) -> None:
+async def test_id_model_and_time_are_the_same_in_every_chunk(served: Subject) -> None:
     stream = await served.stream(max_tokens=3, stream_options={"include_usage": True})
     heads = {(chunk["id"], chunk["object"], chunk["created"], chunk["model"]) for chunk in stream}
     assert len(heads) == 1

@@ -60,7 +60,7 @@ async def test_a_streamed_call_is_the_same_in_pieces(served: Subject) -> None:
         pytest.param({"type": "function", "function": {"name": "time"}}, "time", marks=chosen),
     ],
 )
-async def test_tool_choice_is_obeyed(served: Subject, choice: object, called: str | None) -> None:
+async def test_tool_choice_decides_whether_a_tool_is_called(served: Subject, choice: object, called: str | None) -> None:
     message = (await served.chat(tools=TOOLS, tool_choice=choice))["choices"][0]["message"]
     names = [call["function"]["name"] for call in message.get("tool_calls", ())]
     assert names == ([] if called is None else [called])
@@ -98,12 +98,12 @@ async def test_json_schema_is_kept_in_both_forms(served: Subject) -> None:
 
 
 @formed
-async def test_json_object_is_an_object(served: Subject) -> None:
+async def test_json_object_format_returns_an_object(served: Subject) -> None:
     text = (await served.chat(response_format={"type": "json_object"}))["choices"][0]["message"]["content"]
     assert isinstance(msgspec.json.decode(text), dict)
 
 
 @formed
-async def test_json_cut_by_the_limit_says_so(served: Subject) -> None:
+async def test_json_cut_by_the_token_limit_finishes_as_length(served: Subject) -> None:
     choice = (await served.chat(response_format={"type": "json_object"}, max_tokens=2))["choices"][0]
     assert choice["finish_reason"] == "length"

@@ -41,14 +41,14 @@ async def triton(directory: Path, server: TritonServer, transport: str, **option
                 yield Subject(http, name, offers[name], (worker,))
 
 
-async def test_what_each_model_takes_is_found_out(tmp_path: Path, transport: str) -> None:
+async def test_inputs_of_each_triton_model_are_discovered(tmp_path: Path, transport: str) -> None:
     async with triton(tmp_path, TritonServer(FAST), transport) as served:
         assert served.workers[0].engine is not None
         offers = {offer.id: offer.capabilities for offer in await served.workers[0].engine.models()}
     assert offers == {"add_sub": ("infer",), "flat": ("infer", "completions"), "shout": ("infer",), "sim-small": ("infer", "completions")}
 
 
-async def test_tensors_there_and_back(tmp_path: Path, transport: str) -> None:
+async def test_tensors_of_every_type_come_back_unchanged(tmp_path: Path, transport: str) -> None:
     async with triton(tmp_path, TritonServer(FAST), transport) as served:
         answer = (await served.post(INFER_PATH, **{**ADD, "model": "add_sub", "id": "seven"})).json()
         only = (await served.post(INFER_PATH, **{**ADD, "model": "add_sub", "outputs": [{"name": "OUTPUT1"}]})).json()
@@ -94,7 +94,7 @@ async def test_a_wrong_tensor_is_named(tmp_path: Path, change: dict[str, Any], p
     assert (status, error["param"]) == (400, param), error
 
 
-async def test_what_is_missing_or_unknown_is_said(tmp_path: Path, transport: str) -> None:
+async def test_triton_request_with_missing_or_unknown_parts_is_refused_by_name(tmp_path: Path, transport: str) -> None:
     async with triton(tmp_path, TritonServer(FAST), transport) as served:
         missing = await served.error(INFER_PATH, model="add_sub", inputs=ADD["inputs"][:1])
         twice = await served.error(INFER_PATH, model="add_sub", inputs=[ADD["inputs"][0]] * 2)
@@ -112,7 +112,7 @@ async def test_what_is_missing_or_unknown_is_said(tmp_path: Path, transport: str
 
 
 @pytest.mark.parametrize("model", ["sim-small", "flat"])
-async def test_text_streams_and_stops(tmp_path: Path, transport: str, model: str) -> None:
+async def test_triton_text_model_streams_and_stops_at_the_stop_text(tmp_path: Path, transport: str, model: str) -> None:
     server = TritonServer(FAST)
     async with triton(tmp_path, server, transport, model=model) as served:
         asked = {"prompt": "Tell me about water.", "max_tokens": 6, "seed": 5, "temperature": 0.5}
@@ -142,7 +142,7 @@ async def test_text_streams_and_stops(tmp_path: Path, transport: str, model: str
         ("flat", {"presence_penalty": 1}, "presence_penalty"),
     ],
 )
-async def test_what_a_model_has_no_tensor_for_is_refused(tmp_path: Path, model: str, body: dict[str, Any], param: str) -> None:
+async def test_parameter_without_a_tensor_is_refused(tmp_path: Path, model: str, body: dict[str, Any], param: str) -> None:
     server = TritonServer(FAST)
     async with triton(tmp_path, server, "http", model=model) as served:
         for stream in (False, True):
@@ -183,7 +183,7 @@ async def test_a_model_that_cannot_be_loaded_and_a_server_that_is_not_there(tmp_
             pass
 
 
-async def test_its_openai_front_end_takes_what_is_text(tmp_path: Path) -> None:
+async def test_triton_openai_frontend_answers_text_requests(tmp_path: Path) -> None:
     server = TritonServer(FAST)
     async with (
         serving(tmp_path / "front", "sim", {**FAST, "models": "sim-small"}) as front,
@@ -195,7 +195,7 @@ async def test_its_openai_front_end_takes_what_is_text(tmp_path: Path) -> None:
     assert server.generated == []
 
 
-async def test_what_waits_there_is_its_own_figure(tmp_path: Path) -> None:
+async def test_requests_queued_in_triton_are_reported_as_waiting(tmp_path: Path) -> None:
     server = TritonServer(FAST)
     async with server.serving() as (base_url, _):
         options = {"base_url": base_url, "metrics_url": f"{base_url}/metrics", "probe_seconds": "0.01"}

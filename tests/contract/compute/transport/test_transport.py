@@ -88,7 +88,7 @@ async def test_a_worker_that_is_not_there(transport: Transport, record: WorkerRe
     assert (await sent(transport, record)).ending == "connect"
 
 
-async def test_silence_is_noticed(transport: Transport, record: WorkerRecord, server: ScriptedServer) -> None:
+async def test_silent_worker_fails_the_call(transport: Transport, record: WorkerRecord, server: ScriptedServer) -> None:
     async def silent(client: Client) -> None:
         await client.until_gone()
 
@@ -105,7 +105,9 @@ async def test_silence_is_noticed(transport: Transport, record: WorkerRecord, se
         await asyncio.wait_for(server.requests[-1].gone.wait(), 1.0)
 
 
-async def test_cancel_closes_and_silences(transport: Transport, record: WorkerRecord, server: ScriptedServer) -> None:
+async def test_cancelled_call_closes_its_connection_and_reports_nothing(
+    transport: Transport, record: WorkerRecord, server: ScriptedServer
+) -> None:
     async def stuck(client: Client) -> None:
         await client.begin_stream()
         await client.chunk(token_event("a"))
@@ -218,7 +220,7 @@ async def link() -> AsyncIterator[tuple[LinkServer, Signs, WorkerLink]]:
     await server.close()
 
 
-async def test_every_line_is_a_sign(link: tuple[LinkServer, Signs, WorkerLink]) -> None:
+async def test_every_link_line_is_a_sign_of_life(link: tuple[LinkServer, Signs, WorkerLink]) -> None:
     server, signs, _ = link
     assert b"authorization: Bearer " + b"s" * 32 in server.heads[0]
     server.say(b'{"type":"load","running":2,"waiting":1,"kv_usage":0.5,"draining":false}\n{"type":"load","dra')
@@ -236,7 +238,7 @@ async def test_a_line_without_an_end_is_bounded(link: tuple[LinkServer, Signs, W
     assert len(one._rest) < 70_000
 
 
-async def test_a_break_is_told_at_once_and_mended_by_itself(link: tuple[LinkServer, Signs, WorkerLink]) -> None:
+async def test_broken_link_is_reported_at_once_and_reconnected(link: tuple[LinkServer, Signs, WorkerLink]) -> None:
     server, signs, _ = link
     server.writers[0].transport.abort()
     await until(lambda: signs.losses == 1, 0.5)
@@ -248,12 +250,12 @@ async def test_a_break_is_told_at_once_and_mended_by_itself(link: tuple[LinkServ
     await until(lambda: len(signs.loads) == 3, 5.0)
 
 
-async def test_silence_is_a_break(link: tuple[LinkServer, Signs, WorkerLink]) -> None:
+async def test_silent_link_counts_as_broken(link: tuple[LinkServer, Signs, WorkerLink]) -> None:
     _, signs, _ = link
     await until(lambda: signs.losses == 1, 4.0)
 
 
-async def test_a_closed_link_says_nothing_more(link: tuple[LinkServer, Signs, WorkerLink]) -> None:
+async def test_closed_link_reports_nothing_more(link: tuple[LinkServer, Signs, WorkerLink]) -> None:
     server, signs, one = link
     one.close()
     server.writers[0].transport.abort()

@@ -12,7 +12,7 @@ PATIENCE_SECONDS = 25.0
 """After it `stop` would kill what is left."""
 
 
-async def test_one_that_rests_after_a_crash_is_not_started_again_to_be_stopped(tmp_path: Path) -> None:
+async def test_server_in_its_pause_after_a_crash_is_not_started_to_be_stopped(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         arguments = ["worker", "--engine", "sim", "--port", str(port), "--state-dir", str(tmp_path / "state")]
@@ -26,7 +26,7 @@ async def test_one_that_rests_after_a_crash_is_not_started_again_to_be_stopped(t
     assert (tmp_path / "log").read_text().count("ddress already in use") == 1
 
 
-async def test_one_that_just_begins_is_stopped_too(tmp_path: Path) -> None:
+async def test_server_that_is_starting_is_stopped(tmp_path: Path) -> None:
     children = WorkerProcesses()
     children.start(ChildPlan("young", ["worker", "--engine", "sim", "--state-dir", str(tmp_path / "state")], {}, tmp_path / "log"))
     await asyncio.sleep(0)  # its process is being made

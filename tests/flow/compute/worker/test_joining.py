@@ -25,7 +25,7 @@ def worker(tmp_path: Path, join: str) -> Worker:
     return Worker(WorkerPlan(tmp_path, engine_options=FAST, join=join, token="pjt-x", name="gpu-1", pool="priority", version="9.9"))
 
 
-async def test_it_introduces_itself_and_reports(there: Gateway, tmp_path: Path) -> None:
+async def test_worker_joins_and_sends_heartbeats(there: Gateway, tmp_path: Path) -> None:
     one = worker(tmp_path, there.url)
     await one.open()
     card = await there.hears("join")
@@ -49,7 +49,7 @@ async def test_it_introduces_itself_and_reports(there: Gateway, tmp_path: Path) 
     await there.hears("leave")
 
 
-async def test_it_waits_for_a_gateway_that_is_not_there_yet(tmp_path: Path) -> None:
+async def test_worker_started_before_its_gateway_joins_when_it_comes(tmp_path: Path) -> None:
     port = free_port()
     one = worker(tmp_path, f"http://127.0.0.1:{port}")
     await one.open()
@@ -59,7 +59,7 @@ async def test_it_waits_for_a_gateway_that_is_not_there_yet(tmp_path: Path) -> N
         await one.close()
 
 
-async def test_it_joins_again_when_it_was_forgotten(there: Gateway, tmp_path: Path) -> None:
+async def test_worker_that_the_gateway_forgot_joins_again(there: Gateway, tmp_path: Path) -> None:
     one = worker(tmp_path, there.url)
     await one.open()
     first = await there.hears("join")
@@ -71,7 +71,7 @@ async def test_it_joins_again_when_it_was_forgotten(there: Gateway, tmp_path: Pa
     await one.close()
 
 
-async def test_it_survives_a_gateway_that_goes_away(tmp_path: Path) -> None:
+async def test_worker_survives_a_gateway_restart(tmp_path: Path) -> None:
     async with gateway() as first:
         one = worker(tmp_path, first.url)
         await one.open()
@@ -83,7 +83,7 @@ async def test_it_survives_a_gateway_that_goes_away(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_busy_gateway_is_asked_again(there: Gateway, tmp_path: Path, status: int) -> None:
+async def test_join_is_retried_while_the_gateway_is_busy(there: Gateway, tmp_path: Path, status: int) -> None:
     there.join_answers = [(status, {})]
     one = worker(tmp_path, there.url)
     await one.open()
@@ -92,7 +92,9 @@ async def test_a_busy_gateway_is_asked_again(there: Gateway, tmp_path: Path, sta
 
 
 @pytest.mark.parametrize(("status", "body", "said"), [(401, {"detail": "The token has expired."}, "expired"), (422, {}, "HTTP 422")])
-async def test_a_refusal_is_final(there: Gateway, tmp_path: Path, status: int, body: dict[str, str], said: str) -> None:
+async def test_worker_that_the_gateway_refuses_ends_with_the_reason(
+    there: Gateway, tmp_path: Path, status: int, body: dict[str, str], said: str
+) -> None:
     there.join_answers = [(status, body)]
     one = worker(tmp_path, there.url)
     await one.open()

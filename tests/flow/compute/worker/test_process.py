@@ -103,7 +103,7 @@ async def test_sigterm_finishes_what_runs_tells_the_gateway_and_exits_0(tmp_path
         assert await process.stdout.read() == b""
 
 
-async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+async def test_second_signal_ends_the_worker_at_once(tmp_path: Path) -> None:
     async with gateway() as there, started(tmp_path, there.url) as process:
         card = await there.hears("join", seconds=20)
         await there.hears("heartbeat")

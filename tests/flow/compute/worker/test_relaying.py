@@ -114,7 +114,7 @@ async def test_a_break_in_mid_stream_is_an_error_and_not_an_end() -> None:
         assert engine.load() == WorkerLoad(running=0)
 
 
-async def test_silence_is_a_deadline() -> None:
+async def test_silent_server_fails_at_the_read_timeout() -> None:
     async def silent(send: Send) -> None:
         await asyncio.Event().wait()
 
@@ -176,7 +176,7 @@ async def test_one_model_of_many_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff"])
-async def test_what_is_no_object_is_not_sent_on(body: bytes) -> None:
+async def test_body_that_is_not_an_object_is_not_relayed(body: bytes) -> None:
     async with relaying(Server()) as engine:
         with pytest.raises(InvalidJson):
             await engine.answer(Operation.CHAT, body)
@@ -193,7 +193,7 @@ async def test_what_is_no_object_is_not_sent_on(body: bytes) -> None:
         ({"n": 1, "tool_choice": "auto", "logit_bias": {}, "logprobs": False, "user": None}, None),
     ],
 )
-async def test_what_ollama_would_ignore_is_refused(fields: dict[str, Any], param: str | None) -> None:
+async def test_parameter_that_ollama_would_ignore_is_refused(fields: dict[str, Any], param: str | None) -> None:
     async with relaying(Server(models=[{"id": "m", "owned_by": "library"}])) as engine:
         try:
             status, _ = await ask(engine, **fields)
@@ -250,7 +250,7 @@ async def at(server: Server) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-async def test_a_vllm_server() -> None:
+async def test_vllm_server_is_recognised_and_relayed() -> None:
     server = Server(models=[{"id": "org/m", "owned_by": "vllm", "max_model_len": 8192}], metrics="vllm:num_requests_running 2\n")
     async with at(server) as url:
         found = await probe(url, "secret")
@@ -259,7 +259,7 @@ async def test_a_vllm_server() -> None:
     assert all(headers[b"authorization"] == b"Bearer secret" for _, headers, _ in server.asked)
 
 
-async def test_an_ollama_server_tells_its_context_elsewhere() -> None:
+async def test_context_length_of_an_ollama_server_is_read_from_its_own_api() -> None:
     class Ollama(Server):
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
             if scope["path"] == "/api/show":
@@ -285,14 +285,14 @@ async def test_a_llama_cpp_server_without_metrics(props: str, context: int) -> N
     assert (found.engine, found.load, found.models[0].context_length) == ("llamacpp", None, context)
 
 
-async def test_an_unknown_server_may_say_what_it_is() -> None:
+async def test_unknown_server_is_openai_unless_its_engine_is_named() -> None:
     async with at(Server(models=[{"id": "m", "owned_by": "somebody"}])) as url:
         assert (await probe(url)).engine == "openai"
         assert (await probe(url, engine="vllm")).engine == "vllm"
 
 
 @pytest.mark.parametrize("page", [(200, "<html>"), (200, "[]"), (200, '{"data": [{}]}'), (401, "{}"), (302, "{}"), (200, '{"data": null}')])
-async def test_what_is_no_openai_server(page: tuple[int, str]) -> None:
+async def test_server_that_is_not_openai_compatible_is_reported(page: tuple[int, str]) -> None:
     server = Server()
     server.pages["/v1/models"] = page
     async with at(server) as url:
@@ -300,7 +300,7 @@ async def test_what_is_no_openai_server(page: tuple[int, str]) -> None:
             await probe(url)
 
 
-async def test_nobody_there_and_no_address() -> None:
+async def test_missing_server_and_missing_address_are_reported() -> None:
     for url in (f"http://127.0.0.1:{free_port()}", "http://[", "ftp://127.0.0.1"):
         with pytest.raises(ProbeFailed):
             await probe(url, timeout=0.5)

@@ -25,7 +25,7 @@ async def asked(tmp_path: Path, speed: str = "1", **plan: Any) -> AsyncIterator[
             yield worker, http
 
 
-async def test_the_link_says_who_it_is_then_its_load_and_a_drain_at_once(tmp_path: Path) -> None:
+async def test_link_sends_hello_then_load_and_a_drain_at_once(tmp_path: Path) -> None:
     async with asked(tmp_path) as (worker, http), http.stream("GET", "/penstock/link") as link:
         lines = link.aiter_lines()
         assert msgspec.json.decode(await anext(lines)) == {
@@ -51,7 +51,7 @@ async def test_the_link_ends_with_the_worker(tmp_path: Path) -> None:
         assert len(rest) <= 2
 
 
-async def test_health_and_metrics(tmp_path: Path) -> None:
+async def test_health_and_metrics_follow_the_load_and_the_drain(tmp_path: Path) -> None:
     async with asked(tmp_path, speed="1000") as (worker, http):
         assert (await http.get("/health")).json() == {"status": "ok"}
         await http.post("/v1/chat/completions", json=SHORT)
@@ -66,7 +66,7 @@ async def test_health_and_metrics(tmp_path: Path) -> None:
         assert (health.status_code, health.json()) == (503, {"status": "draining"})
 
 
-async def test_beyond_slots_and_queue_it_is_busy(tmp_path: Path) -> None:
+async def test_request_beyond_slots_and_queue_is_refused_as_busy(tmp_path: Path) -> None:
     async with asked(tmp_path, slots=1, queue_limit=1) as (worker, http), http.stream("POST", "/v1/chat/completions", json=LONG) as first:
         pieces = first.aiter_raw()  # kept: httpx closes a response with its iterator
         await anext(pieces)
@@ -111,7 +111,7 @@ async def test_a_body_without_end_is_413(tmp_path: Path) -> None:
         assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
 
 
-async def test_faults_only_where_they_are_allowed(tmp_path: Path) -> None:
+async def test_fault_request_without_permission_is_404(tmp_path: Path) -> None:
     async with asked(tmp_path) as (_, http):
         assert (await http.post("/penstock/fault", json={"kind": "hang"})).status_code == 404
 

@@ -17,7 +17,7 @@ vllm:time_to_first_token_seconds_bucket{engine="0",le="+Inf"} 20.0
 """
 
 
-def test_the_table_reads_whole() -> None:
+def test_every_engine_of_the_table_has_its_signals() -> None:
     table = _signals.table()
     assert {"vllm", "sglang", "llamacpp", "ollama", "tgi", "penstock"} <= set(table)
     assert all(row.engine == name and isinstance(row.running, tuple) for name, row in table.items())
@@ -51,7 +51,7 @@ def test_an_empty_or_odd_page_is_an_idle_engine() -> None:
         assert _signals.read(vllm, page).load == WorkerLoad()
 
 
-def test_which_engine_it_is() -> None:
+def test_engine_is_recognised_by_its_metrics_and_owner() -> None:
     assert _signals.engine_of_metrics(VLLM) == "vllm"
     assert _signals.engine_of_metrics("# nothing\n") == ""
     assert _signals.engine_of(["library"]) == "ollama"

@@ -30,7 +30,7 @@ def shown(events: Sequence[Event]) -> str:
 
 
 @pytest.mark.parametrize("text", ["water", "Größe", "日本語 🙂 ok", "e\N{COMBINING ACUTE ACCENT}"])
-def test_characters_come_whole(text: str) -> None:
+def test_character_split_over_tokens_comes_whole(text: str) -> None:
     events = say(text)
     assert [event.text for event in events if isinstance(event, Token)] == list(text)
     assert events[-1] == Finished(0, "length")
@@ -60,7 +60,7 @@ def test_a_stop_text_is_never_shown_not_even_its_beginning(text: str, stops: lis
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Bath"}}\n</tool_call>'
 
 
-def test_a_call_is_told_as_a_call() -> None:
+def test_tool_call_text_becomes_a_tool_call() -> None:
     speech = Speech(0, Characters(decode), (), lambda: "call_1")
     events = [event for byte in CALL.encode() for event in speech.token(byte)] + speech.end("stop")
     assert events == [ToolCallStarted(0, 0, "call_1", "weather"), ToolCallArguments(0, 0, '{"city":"Bath"}'), Finished(0, "tool_calls")]
@@ -72,7 +72,7 @@ def test_text_before_a_call_is_shown_and_blanks_between_calls_are_not() -> None:
     assert [event.index for event in events if isinstance(event, ToolCallStarted)] == [0, 1]
 
 
-def test_one_call_where_several_are_not_wanted() -> None:
+def test_only_one_tool_call_is_made_when_parallel_calls_are_off() -> None:
     events = say(f"{CALL}\n{CALL}", tools=True, several=False)
     assert [event.id for event in events if isinstance(event, ToolCallStarted)] == ["call_1"]
 
@@ -80,7 +80,7 @@ def test_one_call_where_several_are_not_wanted() -> None:
 @pytest.mark.parametrize(
     "text", ["<tool_call>no JSON</tool_call>", '<tool_call>{"name": "weather"', "a < b <tool", "<tool_call>[]</tool_call>"]
 )
-def test_what_is_no_call_is_text(text: str) -> None:
+def test_malformed_tool_call_is_shown_as_text(text: str) -> None:
     assert shown(say(text, tools=True)) == text
 
 

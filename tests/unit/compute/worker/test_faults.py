@@ -34,7 +34,7 @@ async def read(answer: Answer) -> list[bytes]:
     return [answer.body] if isinstance(answer.body, bytes) else [chunk async for chunk in answer.body]
 
 
-def test_a_fault_strikes_as_many_requests_as_it_says() -> None:
+def test_fault_strikes_as_many_requests_as_its_count() -> None:
     faults = Faults()
     assert faults.next() is None
     faults.set(Fault("hang", count=2))
@@ -51,7 +51,7 @@ async def test_garbage_before_and_in_the_middle() -> None:
     assert await read(await faults.strike(Fault("garbage", after_events=1), streamed)) == [b"data: 1\n\n", GARBAGE]
 
 
-async def test_a_crash_lets_through_what_it_says_and_no_more() -> None:
+async def test_crash_fault_lets_through_its_events_and_no_more() -> None:
     faults = Faults(leave)
     with pytest.raises(Left, match=str(CRASH_STATUS)):
         await faults.strike(Fault("crash"), streamed)
@@ -62,7 +62,7 @@ async def test_a_crash_lets_through_what_it_says_and_no_more() -> None:
         await anext(answer.body)
 
 
-async def test_hanging_says_nothing_more() -> None:
+async def test_hang_fault_sends_nothing_more() -> None:
     answer = await Faults().strike(Fault("hang", after_events=1), streamed)
     assert not isinstance(answer.body, bytes)
     assert await anext(answer.body) == b"data: 1\n\n"
@@ -71,7 +71,7 @@ async def test_hanging_says_nothing_more() -> None:
             await anext(answer.body)
 
 
-async def test_slow_is_late_but_whole() -> None:
+async def test_slow_fault_delays_a_complete_answer() -> None:
     faults = Faults()
     loop = asyncio.get_running_loop()
     started = loop.time()

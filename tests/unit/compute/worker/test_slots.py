@@ -8,7 +8,7 @@ from penstock.compute.worker.slots import WorkerSlots
 from penstock.domain.errors import Overloaded
 
 
-async def test_a_slot_passes_to_whoever_waits_longest() -> None:
+async def test_free_slot_goes_to_the_longest_waiting_request() -> None:
     slots = WorkerSlots(limit=1, queue_limit=2)
     await slots.take()
     order: list[str] = []
@@ -28,7 +28,7 @@ async def test_a_slot_passes_to_whoever_waits_longest() -> None:
     assert (slots.running, slots.waiting) == (0, 0)
 
 
-async def test_beyond_the_queue_it_is_refused_and_told_when_to_come_back() -> None:
+async def test_request_beyond_the_queue_is_refused_with_a_retry_time() -> None:
     slots = WorkerSlots(limit=1, queue_limit=0)
     await slots.take()
     with pytest.raises(Overloaded) as caught:
@@ -36,7 +36,7 @@ async def test_beyond_the_queue_it_is_refused_and_told_when_to_come_back() -> No
     assert caught.value.retry_after_seconds == 1.0
 
 
-async def test_who_leaves_the_queue_is_skipped() -> None:
+async def test_cancelled_request_in_the_queue_is_skipped() -> None:
     slots = WorkerSlots(limit=1, queue_limit=2)
     await slots.take()
     leaving, staying = asyncio.create_task(slots.take()), asyncio.create_task(slots.take())
@@ -48,7 +48,7 @@ async def test_who_leaves_the_queue_is_skipped() -> None:
     assert slots.running == 1
 
 
-async def test_a_slot_given_to_someone_who_leaves_at_that_moment_is_not_lost() -> None:
+async def test_slot_given_to_a_request_that_is_cancelled_at_that_moment_is_not_lost() -> None:
     slots = WorkerSlots(limit=1, queue_limit=1)
     await slots.take()
     waiting = asyncio.create_task(slots.take())
