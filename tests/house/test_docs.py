@@ -32,12 +32,12 @@ def _examples(*languages: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("example", _examples("python"))
-def test_python_compiles(example: Block) -> None:
+def test_python_blocks_compile(example: Block) -> None:
     ast.parse(example.code, str(example))
 
 
 @pytest.mark.parametrize("example", _examples("toml"))
-def test_toml_holds_settings_or_a_policy(example: Block) -> None:
+def test_toml_blocks_are_valid_settings_or_policies(example: Block) -> None:
     values = tomllib.loads(example.code)
     if "classes" in values:
         parse(values)
@@ -49,12 +49,12 @@ def test_toml_holds_settings_or_a_policy(example: Block) -> None:
 
 
 @pytest.mark.parametrize("example", _examples("json"))
-def test_json_parses(example: Block) -> None:
+def test_json_blocks_parse(example: Block) -> None:
     json.loads(example.code)
 
 
 @pytest.mark.parametrize("example", _examples("sh"))
-def test_shell_parses(example: Block) -> None:
+def test_shell_blocks_parse(example: Block) -> None:
     checked = subprocess.run(["bash", "-n"], input=example.code, capture_output=True, text=True, check=False)
     assert checked.stderr == ""
 
@@ -71,7 +71,7 @@ def _calls(code: str, program: str) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("example", _examples("sh"))
-def test_commands_and_flags_exist(example: Block) -> None:
+def test_commands_and_flags_in_shell_blocks_exist(example: Block) -> None:
     commands = reference.commands()
     for call in _calls(example.code, "penstock"):
         name = next((" ".join(call[:length]) for length in (2, 1) if " ".join(call[:length]) in commands), None)
@@ -96,7 +96,7 @@ def test_every_argument_and_option_of_a_command_is_described(name: str) -> None:
     assert [param.name for param in reference.commands()[name].params if not (getattr(param, "help", None) or param.hidden)] == []
 
 
-def test_calls_are_found_behind_pipes_and_variables() -> None:
+def test_calls_finds_commands_behind_pipes_variables_and_substitutions() -> None:
     code = 'A=b penstock chat --json # not me\ngit diff | penstock usage \\\n  --by "day" && penstock doctor\nC=$(penstock up)'
     assert list(_calls(code, "penstock")) == [["chat", "--json"], ["usage", "--by", "day"], ["doctor"], ["up"]]
 
@@ -118,13 +118,13 @@ SKIPPED: dict[str, int] = {
 """Blocks that no test runs, because a test machine has not what they need; each says why. The numbers only shrink."""
 
 
-def test_few_blocks_of_the_user_pages_are_not_run() -> None:
+def test_number_of_skipped_blocks_only_shrinks() -> None:
     left_out = [block for page in user_pages() for block in blocks(page) if "skip" in block.words]
     assert Counter(shown(block.page) for block in left_out) == SKIPPED
     assert [str(block) for block in left_out if len(block.words["skip"].split()) < 2] == [], "say why"
 
 
-def test_words_behind_a_language_are_known() -> None:
+def test_words_behind_a_block_language_are_known() -> None:
     known = {"skip", "title", "exit", "stopped", "background"}
     assert [str(block) for page in user_pages() for block in blocks(page) if set(block.words) - known] == []
 
@@ -133,20 +133,20 @@ ODD = re.compile(r"\b(?:whoever|mends?|mended|reckon(?:s|ed)?|nobody|somebody|be
 
 
 @pytest.mark.parametrize("page", user_pages(), ids=shown)
-def test_user_pages_are_in_plain_words(page: Path) -> None:
+def test_user_pages_avoid_odd_words(page: Path) -> None:
     prose = re.sub(r"^```.*?^```$|`[^`]*`", "", text(page), flags=re.MULTILINE | re.DOTALL)
     assert [line for line in prose.splitlines() if ODD.search(line)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=shown)
-def test_make_goals_exist(page: Path) -> None:
+def test_make_goals_named_in_pages_exist(page: Path) -> None:
     goals = set(re.findall(r"^([a-z-]+):", text(ROOT / "Makefile"), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", text(page), re.MULTILINE))
     assert named <= goals
 
 
 @pytest.mark.parametrize("page", PAGES, ids=shown)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_of_pages_resolve(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?://|mailto:|#)([^)#\s]+)", text(page))
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
@@ -167,7 +167,7 @@ def test_errors_page_lists_every_error() -> None:
 
 
 @pytest.mark.parametrize("engine", [llamacpp, sglang, sim, transformers, vllm])
-def test_the_engines_page_has_every_option(engine: ModuleType) -> None:
+def test_engines_page_lists_every_option(engine: ModuleType) -> None:
     page = text(ROOT / "docs" / "reference" / "engines.md")
     assert {option for option in engine.OPTIONS if f"`{option}`" not in page} == set()
 

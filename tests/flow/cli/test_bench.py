@@ -7,7 +7,7 @@ from tests.flow.cli.gateway_double import State
 
 
 @pytest.mark.parametrize("how", ["--stream", "--no-stream"])
-def test_the_numbers_add_up(cli: Cli, state: State, how: str) -> None:
+def test_bench_counts_every_request_and_its_tokens(cli: Cli, state: State, how: str) -> None:
     summary = cli.run("bench", "-n", "20", "-c", "4", how, "--max-tokens", "8", "--json").json
     assert (summary["succeeded"], summary["failed"], summary["errors"]) == (20, 0, {})
     assert len(state.chats) == 20
@@ -25,12 +25,12 @@ def test_errors_are_counted_by_code_and_nothing_else_is_a_failure(cli: Cli) -> N
     assert cli.run("bench", "-n", "3", "--model", "exhausted", "--no-stream", "--json").json["errors"] == {"insufficient_quota": 3}
 
 
-def test_a_line_a_number_for_people(cli: Cli) -> None:
+def test_bench_prints_one_line_per_figure(cli: Cli) -> None:
     result = cli.run("bench", "-n", "4", "-c", "2")
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["requests", "requests/s", "tokens/s", "first", "total"]
     assert "4 requests, 2 at a time" in result.stderr
 
 
-def test_the_load_is_bounded(cli: Cli) -> None:
+def test_bench_refuses_too_many_requests_or_clients(cli: Cli) -> None:
     assert cli.run("bench", "-n", "1000000").code == 2
     assert cli.run("bench", "-c", "10000").code == 2

@@ -48,7 +48,7 @@ def test_an_empty_prompt_is_a_usage_error(cli: Cli) -> None:
     assert cli.run("chat", text=" \n").code == 2
 
 
-def test_a_limit_is_explained_and_waited_for(cli: Cli, state: State) -> None:
+def test_chat_reports_a_rate_limit_and_waits_for_it(cli: Cli, state: State) -> None:
     result = cli.run("chat", "hi", "--model", "limited")
     assert (result.code, result.stdout) == (0, "1 messages, last: hi \n")
     assert "limited: Too many requests." in result.stderr
@@ -56,12 +56,12 @@ def test_a_limit_is_explained_and_waited_for(cli: Cli, state: State) -> None:
     assert len(state.chats) == 2
 
 
-def test_a_wait_that_is_too_long_is_not_begun(cli: Cli, state: State) -> None:
+def test_chat_fails_at_once_when_the_wait_exceeds_max_wait(cli: Cli, state: State) -> None:
     assert cli.run("chat", "hi", "--model", "limited", "--max-wait", "0.5").code == 5
     assert len(state.chats) == 1
 
 
-def test_what_waiting_does_not_lift_is_not_waited_for(cli: Cli, state: State) -> None:
+def test_chat_does_not_wait_for_an_exhausted_quota(cli: Cli, state: State) -> None:
     result = cli.run("chat", "hi", "--model", "exhausted")
     assert result.code == 5
     assert "The quota is used up." in result.stderr
@@ -69,14 +69,14 @@ def test_what_waiting_does_not_lift_is_not_waited_for(cli: Cli, state: State) ->
 
 
 @pytest.mark.parametrize(("model", "code", "said"), [("missing", 3, "model_not_found"), ("overloaded", 1, "server_overloaded")])
-def test_a_refusal_is_said_with_its_code(cli: Cli, model: str, code: int, said: str) -> None:
+def test_chat_prints_the_code_of_a_refusal(cli: Cli, model: str, code: int, said: str) -> None:
     result = cli.run("chat", "hi", "--model", model)
     assert result.code == code
     assert said in result.stderr
 
 
 @pytest.mark.parametrize(("model", "said"), [("broken", "The worker failed."), ("cut", "the answer broke off")])
-def test_an_answer_that_fails_on_the_way_keeps_what_came_and_fails(cli: Cli, model: str, said: str) -> None:
+def test_chat_prints_the_partial_answer_of_a_broken_stream_and_fails(cli: Cli, model: str, said: str) -> None:
     result = cli.run("chat", "hi", "--model", model)
     assert (result.code, result.stdout) == (1, "1 messages, last: hi ")
     assert said in result.stderr

@@ -6,7 +6,7 @@ from tests.flow.cli.conftest import Cli
 from tests.flow.cli.gateway_double import State
 
 
-def test_a_key_is_made_listed_shown_and_revoked(cli: Cli) -> None:
+def test_keys_are_created_listed_shown_and_revoked(cli: Cli) -> None:
     limits = ["--scope", "inference", "--scope", "usage:read", "--expires", "90d", "--allow", "10.0.0.0/8", "--rpm", "60", "--tpm", "1000"]
     made = cli.run("keys", "create", "laptop", *limits, "--json")
     assert made.code == 0
@@ -33,13 +33,13 @@ def test_a_table_for_people_holds_the_secret_on_stdout_and_the_warning_beside_it
     assert "Keep the secret now" not in made.stdout
 
 
-def test_a_list_is_read_to_its_end(cli: Cli) -> None:
+def test_lists_follow_all_pages(cli: Cli) -> None:
     for name in "abc":
         cli.run("orgs", "create", name)
     assert [org["name"] for org in cli.run("orgs", "list", "--json").json["data"]] == ["a", "b", "c"]
 
 
-def test_an_organisation_is_changed(cli: Cli) -> None:
+def test_orgs_update_changes_what_it_names(cli: Cli) -> None:
     cli.run("orgs", "create", "acme", "--plan", "premium")
     changed = cli.run("orgs", "update", "orgs_1", "--disable", "--json")
     assert (changed.json["plan"], changed.json["disabled"]) == ("premium", True)
@@ -48,7 +48,7 @@ def test_an_organisation_is_changed(cli: Cli) -> None:
     assert "60" in cli.run("orgs", "plans").stdout
 
 
-def test_a_join_token_is_made_and_revoked(cli: Cli) -> None:
+def test_join_tokens_are_created_and_revoked(cli: Cli) -> None:
     made = cli.run("tokens", "create", "--expires", "1d12h", "--json")
     assert (made.json["role"], made.json["expires_at"] - made.json["created_at"]) == ("worker", 36 * 3600)
     assert cli.run("tokens", "revoke", "join-tokens_1").code == 0
@@ -68,7 +68,7 @@ def test_an_upstream_is_added_drained_resumed_and_removed(cli: Cli) -> None:
     assert cli.run("workers", "show", "workers_1").code == 3
 
 
-def test_a_price_keeps_what_is_not_given(cli: Cli, state: State) -> None:
+def test_price_options_that_are_left_out_do_not_change(cli: Cli, state: State) -> None:
     assert cli.run("models", "price", "sim-small", "--input", "0.15").code == 0
     priced = cli.run("models", "price", "sim-small", "--output", "0.6", "--currency", "eur", "--json")
     assert (priced.json["price"]["input_per_million"], priced.json["price"]["output_per_million"]) == (150_000, 600_000)
@@ -85,7 +85,7 @@ def test_a_model_with_a_slash_gets_an_alias(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("amount", ["much", "-1", "0.1234567", "nan", "inf"])
-def test_what_is_no_amount_is_a_usage_error(cli: Cli, amount: str) -> None:
+def test_an_invalid_amount_is_a_usage_error(cli: Cli, amount: str) -> None:
     assert cli.run("models", "price", "sim-small", f"--input={amount}").code == 2
 
 
@@ -107,11 +107,11 @@ def test_single_requests_are_listed_and_shown(cli: Cli) -> None:
     assert cli.run("usage", "--request", "req_none").code == 3
 
 
-def test_json_is_what_the_api_says(cli: Cli) -> None:
+def test_json_output_is_the_response_of_the_api(cli: Cli) -> None:
     assert cli.run("usage", "--json").json["totals"]["cost_micros"] == 1_234_560
     assert cli.run("keys", "list", "--json").json == {"data": [], "has_more": False}
 
 
-def test_what_others_named_cannot_move_the_terminal(cli: Cli) -> None:
+def test_control_characters_in_names_do_not_reach_the_terminal(cli: Cli) -> None:
     cli.run("orgs", "create", "evil\x1b]0;title\x07")
     assert "\x1b" not in cli.run("orgs", "list").stdout

@@ -70,7 +70,7 @@ def last_prompt(state: State) -> str:
     return str(state.chats[-1]["messages"][-1]["content"])
 
 
-def test_turns_go_on_and_ctrl_d_leaves(talk: Talk, state: State) -> None:
+def test_chat_keeps_turns_until_ctrl_d(talk: Talk, state: State) -> None:
     assert talk.type(f"one{ENTER}two{ENTER}{CTRL_D}") == 0
     assert talk.answers == "1 messages, last: one \n3 messages, last: two \n"
     assert talk.said[-1].startswith("3 + 4 tokens | default tier | ")
@@ -85,12 +85,12 @@ def test_turns_go_on_and_ctrl_d_leaves(talk: Talk, state: State) -> None:
         (f'"""{ENTER}one{ENTER}{ENTER}two{ENTER}"""{ENTER}', "one\n\ntwo"),
     ],
 )
-def test_many_lines_are_one_prompt(talk: Talk, state: State, keys: str, meant: str) -> None:
+def test_multi_line_input_is_one_prompt(talk: Talk, state: State, keys: str, meant: str) -> None:
     talk.type(keys + CTRL_D)
     assert last_prompt(state) == meant
 
 
-def test_ctrl_c_at_the_prompt_throws_the_entry_away(talk: Talk, state: State) -> None:
+def test_ctrl_c_at_the_prompt_discards_the_entry(talk: Talk, state: State) -> None:
     talk.type(f"not this{CTRL_C}this{ENTER}/exit{ENTER}")
     assert last_prompt(state) == "this"
 
@@ -110,7 +110,7 @@ def test_clear_forgets_the_turns_and_keeps_the_count(talk: Talk, state: State) -
     assert talk.said[-1] == "9,900 of 10,000 tokens left (full in 6s)"
 
 
-def test_a_conversation_is_saved(talk: Talk, tmp_path: Path) -> None:
+def test_save_writes_markdown_or_json(talk: Talk, tmp_path: Path) -> None:
     text, document = tmp_path / "talk.md", tmp_path / "talk.json"
     talk.type(f"hi{ENTER}/save {text}{ENTER}/save {document}{ENTER}/save{ENTER}/save {tmp_path}/no/where{ENTER}/exit{ENTER}")
     assert text.read_text() == "## user\n\nhi\n\n## assistant\n\n1 messages, last: hi \n"
@@ -119,7 +119,7 @@ def test_a_conversation_is_saved(talk: Talk, tmp_path: Path) -> None:
     assert talk.said[-1].startswith("cannot write")
 
 
-def test_what_goes_wrong_does_not_end_the_conversation(talk: Talk, state: State) -> None:
+def test_errors_do_not_end_the_conversation(talk: Talk, state: State) -> None:
     entries = ("/dance", "/model missing", "hi", "/model broken", "hi", "/model sim-small", "again", "/help", "/exit")
     talk.type("".join(entry + ENTER for entry in entries))
     assert "there is no /dance; /help lists what there is" in talk.said
@@ -214,7 +214,7 @@ def test_on_a_real_terminal_a_limit_is_counted_down_and_no_wait_returns_to_the_p
         assert screen.process.wait(20) == 0
 
 
-def test_json_on_a_terminal_wants_a_prompt(cli: Cli) -> None:
+def test_json_on_a_terminal_without_prompt_is_a_usage_error(cli: Cli) -> None:
     with terminal(cli, "chat", "--json") as screen:
         screen.wait_for("--json wants a prompt")
         assert screen.process.wait(20) == 2

@@ -22,7 +22,7 @@ def findings(document: Any) -> dict[str, dict[str, str]]:
     return {finding["name"]: finding for finding in document["data"]}
 
 
-def test_a_healthy_gateway(cli: Cli, free_port: str) -> None:
+def test_every_check_passes_on_a_healthy_gateway(cli: Cli, free_port: str) -> None:
     result = cli.run("doctor", "--port", free_port, "--json")
     assert result.code == 0, result.stdout
     assert {name: finding["verdict"] for name, finding in findings(result.json).items()} == {
@@ -37,11 +37,11 @@ def test_a_healthy_gateway(cli: Cli, free_port: str) -> None:
     }
 
 
-def test_the_gateway_s_own_port_is_not_a_conflict(cli: Cli, gateway: Gateway) -> None:
+def test_port_in_use_by_the_asked_gateway_is_ok(cli: Cli, gateway: Gateway) -> None:
     assert "in use by the gateway" in cli.run("doctor", "--port", gateway.root.rpartition(":")[2]).stdout
 
 
-def test_a_sick_gateway(cli: Cli, state: State, free_port: str) -> None:
+def test_gateway_that_is_not_ready_fails_with_its_reasons(cli: Cli, state: State, free_port: str) -> None:
     state.ready, state.store, state.workers_ready = False, "unavailable", 0
     result = cli.run("doctor", "--port", free_port, "--json")
     assert result.code == 1
@@ -51,7 +51,7 @@ def test_a_sick_gateway(cli: Cli, state: State, free_port: str) -> None:
     assert "penstock worker --join" in found["workers"]["mend"]
 
 
-def test_no_gateway_and_a_port_that_is_taken(cli: Cli) -> None:
+def test_unreachable_gateway_and_taken_port_fail(cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_server(("127.0.0.1", 0)) as soon_closed:
         taken, closed = listening.getsockname()[1], soon_closed.getsockname()[1]
         soon_closed.close()
@@ -62,13 +62,13 @@ def test_no_gateway_and_a_port_that_is_taken(cli: Cli) -> None:
     assert "penstock up" in found["gateway"]["mend"]
 
 
-def test_a_key_that_may_not_ask(cli: Cli, free_port: str) -> None:
+def test_key_without_permission_fails_the_gateway_check(cli: Cli, free_port: str) -> None:
     found = findings(cli.run("doctor", "--port", free_port, "--api-key", "psk_wrong", "--json").json)
     assert "invalid_api_key" in found["gateway"]["measured"]
     assert found["clock"]["verdict"] == "ok"
 
 
-def test_a_profile_file_that_others_can_read(cli: Cli, free_port: str) -> None:
+def test_profile_file_readable_by_others_fails(cli: Cli, free_port: str) -> None:
     cli.run("profiles", "save", "local", "--base-url", "http://127.0.0.1:1/v1", "--api-key", "psk_x")
     path = Path(cli.environment["PENSTOCK_PROFILE"])
     path.chmod(0o644)
@@ -76,31 +76,31 @@ def test_a_profile_file_that_others_can_read(cli: Cli, free_port: str) -> None:
     assert (found["profile"]["verdict"], found["profile"]["mend"]) == ("fail", f"chmod 600 {path}")
 
 
-def test_a_variable_that_is_no_setting(cli: Cli, free_port: str) -> None:
+def test_unknown_environment_variable_is_a_warning(cli: Cli, free_port: str) -> None:
     found = findings(cli.run("doctor", "--port", free_port, "--json", PENSTOCK_PROT="1").json)
     assert (found["environment"]["verdict"], found["environment"]["measured"]) == ("warn", "not a setting: PENSTOCK_PROT")
 
 
 @pytest.mark.parametrize(("skew", "verdict"), [(0.4, CheckVerdict.OK), (-30.0, CheckVerdict.WARN), (400.0, CheckVerdict.FAIL)])
-def test_the_clock_is_judged_by_its_distance(skew: float, verdict: CheckVerdict) -> None:
+def test_clock_check_warns_or_fails_by_skew(skew: float, verdict: CheckVerdict) -> None:
     assert checks.clock(skew).verdict is verdict
 
 
-def test_workers_that_are_lost_are_a_warning() -> None:
+def test_dead_or_suspect_workers_are_a_warning() -> None:
     assert checks.workers({"workers": {"ready": 1, "dead": 2}}).measured == "2 dead, 1 ready"
     assert checks.workers({"workers": {"ready": 1, "dead": 2}}).verdict is CheckVerdict.WARN
 
 
-def test_a_folder_that_cannot_be_written_to() -> None:
+def test_unwritable_data_directory_fails() -> None:
     assert checks.disk(Path("/proc/penstock")).verdict is CheckVerdict.FAIL
 
 
-def test_something_else_at_that_address(cli: Cli, gateway: Gateway, free_port: str) -> None:
+def test_server_that_is_not_penstock_fails_the_gateway_check(cli: Cli, gateway: Gateway, free_port: str) -> None:
     found = findings(cli.run("doctor", "--port", free_port, "--base-url", f"{gateway.root}/else", "--api-key", "psk_admin", "--json").json)
     assert found["gateway"]["verdict"] == "fail"
 
 
-def test_a_broken_or_incomplete_profile_file(cli: Cli, free_port: str) -> None:
+def test_broken_profile_file_fails_and_missing_default_warns(cli: Cli, free_port: str) -> None:
     path = Path(cli.environment["PENSTOCK_PROFILE"])
     path.touch(0o600)
     path.write_text('default = "gone"\n')

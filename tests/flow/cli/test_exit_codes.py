@@ -6,16 +6,16 @@ from tests.flow.cli.conftest import Cli
 from tests.flow.cli.gateway_double import WEAK_KEY
 
 
-def test_ok(cli: Cli) -> None:
+def test_success_is_exit_code_0(cli: Cli) -> None:
     assert cli.run("keys", "list").code == 0
 
 
-def test_a_proxy_is_not_the_way_to_this_machine(cli: Cli) -> None:
+def test_loopback_is_reached_without_the_proxy_of_the_environment(cli: Cli) -> None:
     assert cli.run("keys", "list", HTTP_PROXY="http://127.0.0.1:1", ALL_PROXY="http://127.0.0.1:1", NO_PROXY="").code == 0
     assert cli.run("bench", "-n", "1", HTTP_PROXY="http://127.0.0.1:1", NO_PROXY="").code == 0
 
 
-def test_failure_when_the_gateway_cannot_be_reached(cli: Cli) -> None:
+def test_unreachable_gateway_is_exit_code_1(cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed_soon:
         port = closed_soon.getsockname()[1]
     result = cli.run("keys", "list", PENSTOCK_BASE_URL=f"http://127.0.0.1:{port}/v1")
@@ -23,7 +23,7 @@ def test_failure_when_the_gateway_cannot_be_reached(cli: Cli) -> None:
     assert "penstock up" in result.stderr
 
 
-def test_usage_for_a_bad_command_line_and_for_a_refused_content(cli: Cli) -> None:
+def test_bad_command_line_and_refused_content_are_exit_code_2(cli: Cli) -> None:
     assert cli.run("nonsense").code == 2
     assert cli.run("keys", "create").code == 2
     assert cli.run("keys", "create", "a", "--expires", "soon").code == 2
@@ -33,13 +33,13 @@ def test_usage_for_a_bad_command_line_and_for_a_refused_content(cli: Cli) -> Non
     assert refused.stderr == "penstock: name: that one is not allowed. (HTTP 422, validation_error, parameter name, request req_double)\n"
 
 
-def test_not_found(cli: Cli) -> None:
+def test_unknown_object_is_exit_code_3(cli: Cli) -> None:
     result = cli.run("keys", "show", "key_none")
     assert (result.code, result.stdout) == (3, "")
     assert "request req_double" in result.stderr
 
 
-def test_auth_for_a_wrong_key_and_for_a_weak_one(cli: Cli) -> None:
+def test_wrong_key_and_missing_scope_are_exit_code_4(cli: Cli) -> None:
     wrong = cli.run("keys", "list", "--api-key", "psk_wrong")
     assert wrong.code == 4
     assert "PENSTOCK_API_KEY" in wrong.stderr
@@ -47,7 +47,7 @@ def test_auth_for_a_wrong_key_and_for_a_weak_one(cli: Cli) -> None:
     assert cli.run("chat", "hello", "--model", "sim-small", "--api-key", "psk_wrong").code == 4
 
 
-def test_limited(cli: Cli) -> None:
+def test_rate_limit_is_exit_code_5(cli: Cli) -> None:
     result = cli.run("chat", "hello", "--model", "limited", "--no-wait")
     assert (result.code, result.stdout) == (5, "")
     assert "Too many requests." in result.stderr

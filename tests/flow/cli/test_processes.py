@@ -32,7 +32,7 @@ def up(bare: Cli) -> Iterator[dict[str, Any]]:
         assert (process.returncode, rest) == (0, ""), errors
 
 
-def test_what_up_prints_and_remembers_is_enough_for_every_command(bare: Cli, up: dict[str, Any]) -> None:
+def test_up_prints_and_saves_what_every_command_needs(bare: Cli, up: dict[str, Any]) -> None:
     assert set(up) == {"base_url", "dashboard_url", "api_key", "join_token", "admin_email", "admin_password"}
     answer = bare.run("chat", "hello", "--model", "sim-small", "--max-tokens", "4", "--json")
     assert (answer.code, answer.json["usage"]["completion_tokens"]) == (0, 4), answer.stderr
@@ -59,7 +59,7 @@ def test_gateway_started_with_sigint_ignored_keeps_ignoring_it_and_stops_on_sigt
     assert (process.returncode, "press Ctrl-C again" in errors) == (0, False), errors
 
 
-def test_migrate_makes_a_store(bare: Cli) -> None:
+def test_migrate_creates_a_store(bare: Cli) -> None:
     assert bare.run("migrate").code == 0
     assert bare.run("migrate").code == 0
     assert Path(bare.environment["PENSTOCK_DATA_DIR"], "penstock.db").is_file()
@@ -79,7 +79,7 @@ def test_a_gateway_without_a_migrated_store_names_the_command(bare: Cli) -> None
     assert "penstock migrate" in errors
 
 
-def test_a_worker_without_its_engine_says_so(bare: Cli) -> None:
+def test_worker_with_unknown_engine_lists_the_engines(bare: Cli) -> None:
     process = bare.start("worker", "--engine", "steam", "--join", "http://127.0.0.1:1", "--token", "pjt-x")
     _, errors = process.communicate(timeout=60)
     there_are = ", ".join(ENGINES.names())

@@ -9,7 +9,7 @@ def save(cli: Cli, name: str, gateway: Gateway, *more: str) -> None:
     assert cli.run("profiles", "save", name, "--base-url", gateway.base_url, "--api-key", gateway.api_key, *more).code == 0
 
 
-def test_the_file_is_for_its_user_alone(cli: Cli, gateway: Gateway) -> None:
+def test_profile_file_is_readable_by_its_owner_only(cli: Cli, gateway: Gateway) -> None:
     save(cli, "local", gateway)
     assert Path(cli.environment["PENSTOCK_PROFILE"]).stat().st_mode & 0o777 == 0o600
 

@@ -27,7 +27,7 @@ def test_the_last_line_is_json_and_the_report_has_plots(tmp_path: Path) -> None:
     assert f"rehearsals/{plot.name}" in page
 
 
-def test_an_unknown_scenario_is_a_mistake_of_the_caller() -> None:
+def test_unknown_scenario_is_a_usage_error() -> None:
     found = simulate("--suite", "nonsense")
     assert found.returncode == 2
     assert "there are: all, mixed_lengths" in found.stderr
@@ -53,7 +53,7 @@ def test_recorded_traffic_under_another_policy(tmp_path: Path, log: Path) -> Non
     assert document["policy.toml"]["premium shed"] > document["default policy"]["premium shed"]
 
 
-def test_a_log_that_is_none_names_the_line(tmp_path: Path) -> None:
+def test_invalid_log_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "usage.jsonl"
     path.write_text('{"started_at": 1}\n')
     found = simulate("--from-log", str(path))
@@ -61,7 +61,7 @@ def test_a_log_that_is_none_names_the_line(tmp_path: Path) -> None:
     assert "line 1" in found.stderr
 
 
-def test_a_policy_alone_is_nothing_to_replay(tmp_path: Path) -> None:
+def test_policy_without_traffic_is_a_usage_error(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text("")
     assert "needs traffic" in simulate("--policy", str(path)).stderr

@@ -34,13 +34,13 @@ KAFKA = ("--broker", "kafka", "--server", "127.0.0.1:1")
         (("--broker", "rabbit", "--results", "out"), "there is no 'rabbit' in brokers; there are: kafka, memory, nats"),
     ],
 )
-def test_what_cannot_work(cli: Cli, arguments: tuple[str, ...], words: str) -> None:
+def test_stream_settings_that_cannot_work_are_usage_errors(cli: Cli, arguments: tuple[str, ...], words: str) -> None:
     result = cli.run("stream", *arguments)
     assert (result.code, result.stdout) == (2, "")
     assert words in result.stderr
 
 
-def test_a_library_that_is_not_there_is_named(cli: Cli, tmp_path: Path) -> None:
+def test_missing_broker_client_is_named_with_its_extra(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "nats.py").write_text("raise ModuleNotFoundError('no', name='nats')")
     process = cli.start("stream", *NATS, "--results", "out", PYTHONPATH=str(tmp_path))
     _, errors = process.communicate(timeout=60)
@@ -63,12 +63,12 @@ def ended(cli: Cli, *arguments: str) -> tuple[int, str]:
     return process.returncode, errors
 
 
-def test_an_option_that_only_the_client_knows(cli: Cli) -> None:
+def test_unknown_client_option_is_reported(cli: Cli) -> None:
     code, errors = ended(cli, *KAFKA, "--results", "out", "--option", "colour=red")
     assert (code, 'No such configuration property: "colour"' in errors) == (2, True)
 
 
-def test_a_port_for_metrics_that_is_taken(cli: Cli, tmp_path: Path) -> None:
+def test_taken_metrics_port_is_reported(cli: Cli, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, errors = ended(cli, *NATS, "--results", "out", "--metrics-port", port, "--state-dir", str(tmp_path / "state"))

@@ -28,12 +28,14 @@ from penstock.domain.ports import StoreLocked
         (KeyboardInterrupt(), ExitCode.INTERRUPTED, ""),
     ],
 )
-def test_an_error_is_a_sentence_and_a_code(error: BaseException, code: ExitCode, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_become_a_sentence_and_an_exit_code(
+    error: BaseException, code: ExitCode, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(typer.Exit) as ended, errors_to_exit_codes():
         raise error
     assert (ended.value.exit_code, capsys.readouterr().err) == (code, said)
 
 
-def test_a_mistake_of_ours_is_not_hidden() -> None:
+def test_unexpected_errors_keep_their_traceback() -> None:
     with pytest.raises(ModuleNotFoundError), errors_to_exit_codes():
         raise ModuleNotFoundError("No module named 'penstok'", name="penstok")

@@ -9,7 +9,7 @@ from penstock.cli import main
 
 
 @pytest.mark.parametrize("name", [*main.COMMANDS, *main.HIDDEN])
-def test_every_command_explains_itself(name: str) -> None:
+def test_every_command_has_a_help_text(name: str) -> None:
     result = CliRunner().invoke(main.app, [name, "--help"])
     assert result.exit_code == 0
     assert f"{name} [OPTIONS]" in result.stdout
@@ -21,7 +21,7 @@ def test_every_file_with_a_command_is_on_the_list() -> None:
     assert with_app - {"main"} == {*main.COMMANDS, *main.HIDDEN}
 
 
-def test_the_version() -> None:
+def test_version_flag_prints_the_version() -> None:
     assert CliRunner().invoke(main.app, ["--version"]).stdout.startswith("penstock ")
 
 

@@ -30,7 +30,7 @@ def chosen(path: Path, wish: ConnectionFlags = NOTHING, /, **environment: str) -
     return connection.root, connection.api_key
 
 
-def test_each_source_in_its_turn(path: Path, tmp_path: Path) -> None:
+def test_address_and_key_sources_have_their_precedence(path: Path, tmp_path: Path) -> None:
     assert chosen(path, ConnectionFlags(base_url="http://flag", api_key="k-flag"), **OURS, **OPENAI) == ("http://flag", "k-flag")
     assert chosen(path, NOTHING, **OURS, **OPENAI) == ("http://env", "k-env")
     assert chosen(path, NOTHING, **OPENAI) == ("http://local", "k-local")
@@ -39,7 +39,7 @@ def test_each_source_in_its_turn(path: Path, tmp_path: Path) -> None:
     assert chosen(tmp_path / "none") == ("http://127.0.0.1:8080", "")
 
 
-def test_a_key_stays_with_its_own_server(path: Path, tmp_path: Path) -> None:
+def test_a_key_is_sent_only_to_its_own_server(path: Path, tmp_path: Path) -> None:
     assert chosen(path, ConnectionFlags(base_url="http://elsewhere/v1")) == ("http://elsewhere", "")
     assert chosen(path, PENSTOCK_BASE_URL="http://elsewhere/v1") == ("http://elsewhere", "")
     assert chosen(tmp_path / "none", ConnectionFlags(base_url="http://elsewhere/v1"), **OPENAI) == ("http://elsewhere", "")
@@ -47,26 +47,26 @@ def test_a_key_stays_with_its_own_server(path: Path, tmp_path: Path) -> None:
     assert chosen(path, ConnectionFlags(base_url="http://local/v1/")) == ("http://local", "k-local")
 
 
-def test_a_key_of_ours_without_an_address_goes_where_the_address_says(path: Path) -> None:
+def test_penstock_api_key_without_address_uses_the_chosen_address(path: Path) -> None:
     assert chosen(path, ConnectionFlags(api_key="k-flag")) == ("http://local", "k-flag")
     assert chosen(path, ConnectionFlags(profile="other", api_key="k-flag")) == ("http://other", "k-flag")
     assert chosen(path, PENSTOCK_API_KEY="k-env") == ("http://local", "k-env")
 
 
-def test_a_profile_that_is_not_there(path: Path) -> None:
+def test_unknown_profile_lists_the_known_ones(path: Path) -> None:
     with pytest.raises(Failed, match="there are: local, other") as raised:
         resolve(ConnectionFlags(profile="work"), {}, path)
     assert raised.value.exit_code is ExitCode.NOT_FOUND
 
 
-def test_what_is_no_address() -> None:
+def test_address_without_http_scheme_is_a_usage_error() -> None:
     with pytest.raises(Failed) as raised:
         root_of("localhost:8080")
     assert raised.value.exit_code is ExitCode.USAGE
 
 
 @pytest.mark.parametrize("text", ["default = [", "default = 1\n", "profiles = 1\n", "[profiles.a]\n", "[profiles.a]\nbase_url = 1\n"])
-def test_a_broken_profile_file(tmp_path: Path, text: str) -> None:
+def test_broken_profile_file_is_reported(tmp_path: Path, text: str) -> None:
     path = tmp_path / "profiles.toml"
     path.write_text(text)
     with pytest.raises(ProfileProblem, match=r"profiles\.toml"):
@@ -83,6 +83,6 @@ def test_what_up_remembers_does_not_change_the_chosen_default(tmp_path: Path) ->
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
-def test_a_key_is_not_in_a_repr() -> None:
+def test_repr_hides_the_key() -> None:
     assert "hush" not in repr(ProfileBook().with_profile("a", Profile("http://a/v1", "hush")))
     assert "hush" not in repr(resolve(ConnectionFlags(api_key="hush"), {}, Path("none")))

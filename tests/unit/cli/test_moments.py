@@ -11,12 +11,12 @@ NOW = 1_767_225_600.0
 @pytest.mark.parametrize(
     ("text", "seconds"), [("45s", 45), ("30m", 1800), ("12h", 43200), ("90d", 7776000), ("2w", 1209600), ("1d12h", 129600), ("1.5h", 5400)]
 )
-def test_durations(text: str, seconds: int) -> None:
+def test_duration_seconds_reads_units_and_sums(text: str, seconds: int) -> None:
     assert duration_seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1 d", "0s", "1y", "7dd", "99999999w", "1d,2h"])
-def test_what_is_no_duration(text: str) -> None:
+def test_invalid_duration_is_a_usage_error(text: str) -> None:
     with pytest.raises(Failed) as raised:
         duration_seconds(text)
     assert raised.value.exit_code is ExitCode.USAGE
@@ -32,12 +32,12 @@ def test_what_is_no_duration(text: str) -> None:
         ("2026-01-01 00:00", NOW),
     ],
 )
-def test_moments(text: str, seconds: float) -> None:
+def test_moment_reads_dates_times_and_ages(text: str, seconds: float) -> None:
     assert moment(text, NOW) == seconds
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", ""])
-def test_what_is_no_moment(text: str) -> None:
+def test_invalid_moment_is_a_usage_error(text: str) -> None:
     with pytest.raises(Failed):
         moment(text, NOW)
 
@@ -45,7 +45,7 @@ def test_what_is_no_moment(text: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.25, "0.2 s"), (1, "1 s"), (365, "6 m 5 s"), (7200, "2 h"), (90061, "1 d 1 h"), (-3, "0.0 s")]
 )
-def test_spoken(seconds: float, words: str) -> None:
+def test_spoken_uses_two_units_at_most(seconds: float, words: str) -> None:
     assert spoken(seconds) == words
 
 

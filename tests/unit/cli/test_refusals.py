@@ -47,7 +47,7 @@ def test_both_shapes_become_typed_errors(status: int, body: Any, kind: type[erro
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"[1]", b"\xff", b'{"error": "text"}'])
-def test_an_answer_of_something_else_is_still_a_sentence(content: bytes) -> None:
+def test_unknown_error_body_becomes_a_sentence(content: bytes) -> None:
     assert "HTTP 502" in str(refusal(502, {"x-request-id": "req_2"}, content))
 
 
@@ -56,14 +56,14 @@ def test_an_error_event_has_the_status_of_its_code() -> None:
     assert (type(refused.error), refused.status) == (errors.DeadlineExceeded, 504)
 
 
-def test_when_to_come_back() -> None:
+def test_retry_after_is_read_from_either_header() -> None:
     assert retry_after_seconds({"retry-after-ms": "1500", "retry-after": "9"}) == 1.5
     assert retry_after_seconds({"retry-after": "9"}) == 9.0
     assert retry_after_seconds({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}) is None
     assert retry_after_seconds({}) is None
 
 
-def test_names_in_paths() -> None:
+def test_segment_quotes_names_and_keeps_slashes_of_models() -> None:
     assert segment("../a b", slashes=False) == "..%2Fa%20b"
     assert segment("meta/llama:8b?", slashes=True) == "meta/llama:8b%3F"
 
@@ -72,20 +72,20 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     assert safe("a\x1b[31m\x07\r\tb\nc\x9b") == "a\ufffd[31m\ufffd\tb\nc\ufffd"
 
 
-def test_cells() -> None:
+def test_cell_formats_values_for_tables() -> None:
     assert [cell(value) for value in (None, True, 12345, ["a", 1], 1.5)] == ["", "yes", "12,345", "a, 1", "1.5"]
 
 
 @pytest.mark.parametrize(
     ("micros", "text"), [(None, ""), (0, "0.00"), (150_000, "0.15"), (42, "0.000042"), (1_234_500_000, "1,234.50"), (-500_000, "-0.50")]
 )
-def test_amounts(micros: int | None, text: str) -> None:
+def test_currency_units_formats_micros(micros: int | None, text: str) -> None:
     assert currency_units(micros) == text
 
 
-def test_when_enter_begins_a_new_line() -> None:
+def test_open_input_continues_on_enter() -> None:
     assert [is_open(text) for text in ("hi", "hi\\", '"""', '"""a"""', 'a """ b')] == [False, True, True, False, True]
 
 
-def test_what_was_meant() -> None:
+def test_typed_removes_continuations_and_fences() -> None:
     assert [typed(text) for text in (" hi ", "a\\\nb", '"""\na\n\nb\n"""', '"""', '""""""')] == ["hi", "a\nb", "a\n\nb", '"""', ""]

@@ -19,17 +19,17 @@ STREAM = b"".join(
 EVENTS = ['{"a": 1}', "one\ntwo", "café \u2028 more", "[DONE]"]
 
 
-def test_events_of_a_whole_stream() -> None:
+def test_parser_returns_the_events_of_a_stream() -> None:
     assert EventParser().feed(STREAM) == EVENTS
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
-def test_where_the_bytes_are_cut_does_not_matter(cuts: list[int]) -> None:
+def test_parser_result_does_not_depend_on_chunk_boundaries(cuts: list[int]) -> None:
     parser, marks = EventParser(), [0, *sorted(cuts), len(STREAM)]
     pieces = [STREAM[start:end] for start, end in pairwise(marks)]
     assert [event for piece in pieces for event in parser.feed(piece)] == EVENTS
 
 
-def test_an_event_without_end_is_given_up() -> None:
+def test_parser_refuses_an_event_beyond_its_size_limit() -> None:
     with pytest.raises(Failed, match="too large"):
         EventParser().feed(b"data: " + b"x" * (MAX_EVENT_BYTES + 1))

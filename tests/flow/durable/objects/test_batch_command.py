@@ -78,7 +78,7 @@ async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
         yield Terminal(office, tmp_path, gate)
 
 
-async def test_a_file_is_run_and_fetched(terminal: Terminal) -> None:
+async def test_batch_run_waits_and_downloads_the_answers(terminal: Terminal) -> None:
     terminal.open.set()
     file = terminal.file(5)
     code, shown, _ = await terminal.run("run", str(file), "--wait")
@@ -91,14 +91,14 @@ async def test_a_file_is_run_and_fetched(terminal: Terminal) -> None:
     assert (await terminal.run("show", shown["id"]))[1]["id"] == shown["id"]
 
 
-async def test_lines_that_fail_are_an_exit_code(terminal: Terminal) -> None:
+async def test_failed_lines_give_exit_code_1(terminal: Terminal) -> None:
     terminal.open.set()
     code, shown, _ = await terminal.run("run", str(terminal.file(2, bad=1)), "--wait", "--errors", str(terminal.directory / "bad"))
     assert (code, shown["files"]["errors"]) == (1, str(terminal.directory / "bad"))
     assert names(terminal.directory / "bad") == ["2"]
 
 
-async def test_interrupted_and_run_again(terminal: Terminal) -> None:
+async def test_interrupted_run_follows_the_same_batch_when_repeated(terminal: Terminal) -> None:
     """Ctrl-C ends the waiting, not the batch; the same command follows the same batch."""
     file = terminal.file(3)
     command = [sys.executable, "-m", "penstock", "batch", "run", str(file), "--wait"]
@@ -118,7 +118,7 @@ async def test_interrupted_and_run_again(terminal: Terminal) -> None:
     assert len((await terminal.run("list"))[1]["data"]) == 1
 
 
-async def test_an_answer_that_never_arrived(terminal: Terminal) -> None:
+async def test_lost_answer_of_the_start_does_not_start_a_second_batch(terminal: Terminal) -> None:
     """The batch was made and its id was lost: it is found by what the run had noted before."""
     terminal.open.set()
     file = terminal.file(1)
@@ -128,7 +128,7 @@ async def test_an_answer_that_never_arrived(terminal: Terminal) -> None:
     assert (code, again["id"]) == (0, shown["id"])
 
 
-async def test_another_content_is_another_batch(terminal: Terminal) -> None:
+async def test_changed_file_starts_another_batch(terminal: Terminal) -> None:
     terminal.open.set()
     _, first, _ = await terminal.run("run", str(terminal.file(1)))
     _, same, _ = await terminal.run("run", str(terminal.file(1)))
@@ -138,7 +138,7 @@ async def test_another_content_is_another_batch(terminal: Terminal) -> None:
     assert len({first["id"], second["id"], again["id"]}) == 3
 
 
-async def test_cancelled_and_fetched(terminal: Terminal) -> None:
+async def test_results_of_a_cancelled_batch_are_downloaded(terminal: Terminal) -> None:
     _, shown, _ = await terminal.run("run", str(terminal.file(2)))
     code, _, said = await terminal.run("results", shown["id"])
     assert code == 1
@@ -160,7 +160,7 @@ async def test_cancelled_and_fetched(terminal: Terminal) -> None:
 @pytest.mark.parametrize(
     ("content", "said"), [("", "is not a request"), ("{", "is not a request"), ('{"url": 5}', "is not a text"), (None, "cannot read")]
 )
-async def test_files_that_are_none(terminal: Terminal, content: str | None, said: str) -> None:
+async def test_invalid_first_line_is_a_usage_error(terminal: Terminal, content: str | None, said: str) -> None:
     file = terminal.directory / "bad.jsonl"
     if content is not None:
         file.write_text(content)
@@ -169,7 +169,7 @@ async def test_files_that_are_none(terminal: Terminal, content: str | None, said
     assert said in errors
 
 
-async def test_a_file_that_fails_validation(terminal: Terminal) -> None:
+async def test_file_that_fails_validation_is_reported(terminal: Terminal) -> None:
     file = terminal.file(1)
     file.write_text(file.read_text() + "\nnonsense\n")
     code, shown, _ = await terminal.run("run", str(file), "--wait")

@@ -29,7 +29,7 @@ def run(platform: Platform, *arguments: str) -> "subprocess.CompletedProcess[str
     return platform.run(*(str(here / word) if word == "tasks.json" else word for word in arguments))
 
 
-def test_the_example_runs(platform: Platform) -> None:
+def test_tasks_of_the_tutorial_succeed(platform: Platform) -> None:
     payload = '{"text": "a task is on disk before it is acknowledged"}'
     for command in (["word_count", "--payload", payload, "--wait"], ["--file", "tasks.json", "--wait"]):
         done = run(platform, "tasks", "submit", *command)
@@ -46,7 +46,7 @@ def export(platform: Platform, *filters: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_the_other_commands(platform: Platform) -> None:
+def test_task_and_queue_commands_change_what_they_name(platform: Platform) -> None:
     made = run(platform, "tasks", "submit", "word_count", "--payload", '{"text": 5}', "--max-attempts", "1", "--json")
     task_id = json.loads(made.stdout)["id"]
     watched = run(platform, "tasks", "watch", task_id)
@@ -78,6 +78,6 @@ def test_the_other_commands(platform: Platform) -> None:
         (["runner", "--store", "sqlite:///x.db"], 2, "belongs to its gateway"),
     ],
 )
-def test_how_commands_end_that_cannot_work(platform: Platform, arguments: list[str], code: int, words: str) -> None:
+def test_commands_that_cannot_work_end_with_an_exit_code(platform: Platform, arguments: list[str], code: int, words: str) -> None:
     done = run(platform, *arguments)
     assert (done.returncode, words in done.stderr) == (code, True), done.stderr
