@@ -98,7 +98,7 @@ class Lane:
         self._gateway = await open_gateway(self._settings, migrate=True)
         first = self._gateway.first
         assert first is not None
-        self._gateway.fleet.put(_WORKER)
+        self._gateway.workers.put(_WORKER)
         self._requests = {stream: _request(first.api_key, stream=stream) for stream in (False, True)}
         configuration = uvicorn.Config(_no_asgi, http="httptools", log_config=None)
         configuration.load()
@@ -109,7 +109,7 @@ class Lane:
 
     async def _first(self) -> None:
         """The first request looks its key up in the store and dials the upstream; later ones need neither."""
-        self._gateway.fleet.alive(_WORKER.id)
+        self._gateway.workers.alive(_WORKER.id)
         self._client.protocol.data_received(self._requests[False])
         loop = asyncio.get_running_loop()
         assert isinstance(loop, Loop)
@@ -139,7 +139,7 @@ class Lane:
     async def settle(self) -> None:
         """What goes on beside requests, outside of every sample."""
         await self._gateway.journal.flush()
-        self._gateway.fleet.alive(_WORKER.id)
+        self._gateway.workers.alive(_WORKER.id)
 
     async def close(self) -> None:
         await self._gateway.close()

@@ -97,7 +97,7 @@ def effect(name: str, policy: Mapping[str, Any], seeds: int, load: float) -> Eff
     for seed in range(seeds):
         # The slots are as many as are given: here only the queue is looked at.
         fleet = RoutingRules(limits=None, slow_start_seconds=0.0)
-        world = World(Setup((MachineSpec("w", _SPEED, _SLOTS, news_seconds=0.25),), policy=parse(policy), fleet=fleet), seed)
+        world = World(Setup((MachineSpec("w", _SPEED, _SLOTS, news_seconds=0.25),), policy=parse(policy), routing=fleet), seed)
         results += world.play(traffic(seed, load), _SECONDS + _REST_SECONDS)
         for counters in world.queue.class_counters:
             total.add(counters)
@@ -124,7 +124,7 @@ def tier_effect(name: str, load: float, policy: Mapping[str, Any], changed: Mapp
     for seed in range(seeds):
         fleet = RoutingRules(limits=None, slow_start_seconds=0.0)
         plans = partial(_plan, {"spill": False, **changed})
-        world = World(Setup(machines, policy=parse(policy), fleet=fleet, plans=plans), seed)
+        world = World(Setup(machines, policy=parse(policy), routing=fleet, plans=plans), seed)
         random = Random(seed)
         given = asks(poisson(random, load * _CAPACITY, _SECONDS), lambda: _SIZES.draw(random), timeout_seconds=30.0)  # noqa: B023
         asked = random.choices(list(_TIERS), list(_TIERS.values()), k=len(given))

@@ -58,10 +58,10 @@ class Platform:
 
     def member(self, name: str = "") -> Member:
         """The worker of that name, or the only one."""
-        return next(member for member in self.gateway.fleet.members() if not name or member.record.name == name)
+        return next(member for member in self.gateway.workers.members() if not name or member.record.name == name)
 
     async def until_ready(self, count: int) -> None:
-        await until(lambda: sum(member.state is WorkerState.READY for member in self.gateway.fleet.members()) >= count)
+        await until(lambda: sum(member.state is WorkerState.READY for member in self.gateway.workers.members()) >= count)
 
     async def records(self) -> list[UsageRecord]:
         """The ledger, once the journal has written everything; newest first."""
@@ -76,12 +76,12 @@ class Platform:
         """What a request that is over should have given back."""
         rooms = self.gateway.deps
         found: dict[str, object] = {"active": rooms.retries.active, "retrying": rooms.retries.retrying}
-        for member in self.gateway.fleet.members():
+        for member in self.gateway.workers.members():
             found |= {f"{member.id} in flight": member.in_flight, f"{member.id} tokens": member.outstanding_tokens}
         for line in rooms.queues.values():
             found[f"{id(line)} waiting"] = len(line)
         found["idempotency"] = len(rooms.answers._running)
-        for serving in self.gateway.fleet._models.values():
+        for serving in self.gateway.workers._models.values():
             found[f"{serving.model} busy"] = serving._busy
         return {name: value for name, value in found.items() if value}
 
@@ -143,7 +143,7 @@ async def sim_worker(running: Platform, directory: Path, engine: str = "sim", **
         allow_faults=True,
     )
     worker = Worker(plan)
-    before = len(running.gateway.fleet.members())
+    before = len(running.gateway.workers.members())
     await worker.open()
     try:
         await running.until_ready(before + 1)

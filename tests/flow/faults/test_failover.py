@@ -53,7 +53,7 @@ async def test_a_busy_worker_is_not_a_bad_one(tmp_path: Path) -> None:
         for _ in range(30):
             assert (await gate.chat()).status_code == 200
         assert len(full.requests) > 5
-        assert [member.ejected_until for member in gate.gateway.fleet.members()] == [0.0, 0.0]
+        assert [member.ejected_until for member in gate.gateway.workers.members()] == [0.0, 0.0]
 
 
 @pytest.mark.fault("Worker fails again and again", "ejected after five failures in a row, for a while; never the last one")
@@ -64,7 +64,7 @@ async def test_five_failures_in_a_row_eject_a_worker_for_a_while(tmp_path: Path)
         assert len(bad.requests) == 5
         assert gate.gateway.metrics.ejections == 1
         bad.script = well
-        await until(lambda: all(not member.ejected_until for member in gate.gateway.fleet.members()), EJECT_SECONDS + 3)
+        await until(lambda: all(not member.ejected_until for member in gate.gateway.workers.members()), EJECT_SECONDS + 3)
         for _ in range(20):
             assert (await gate.chat()).status_code == 200
         assert len(bad.requests) > 5
@@ -108,7 +108,7 @@ async def test_our_own_worker_dies_in_mid_stream(tmp_path: Path) -> None:
             received = b""
             while received.count(b'"content"') < 10:
                 received += await client.reader.readuntil(b"\n\n")
-            for member in gate.gateway.fleet.members():
+            for member in gate.gateway.workers.members():
                 for connection in list(gate.gateway.transport._routes[member.id].dialer._open):
                     connection.fail("reset", "as if the process were gone")
             rest = await client.reader.readuntil(b"0\r\n\r\n")

@@ -42,7 +42,7 @@ async def test_what_one_engine_lacks_another_does(tmp_path: Path) -> None:
 
 
 def ollama_name(gate: Platform, worker_id: str) -> str:
-    return next(member.record.name for member in gate.gateway.fleet.members() if member.id == worker_id)
+    return next(member.record.name for member in gate.gateway.workers.members() if member.id == worker_id)
 
 
 async def test_what_no_engine_can_is_refused_with_its_name(tmp_path: Path) -> None:

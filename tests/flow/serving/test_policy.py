@@ -135,7 +135,7 @@ async def test_a_tier_leads_to_other_pools(tmp_path: Path) -> None:
 
 async def test_a_model_is_routed_by_another_policy_and_shadowed(tmp_path: Path) -> None:
     async with scripted(hold, hold) as servers, platform(tmp_path, [server.url for server in servers]) as one:
-        (serving,) = one.gateway.fleet.servings()
+        (serving,) = one.gateway.workers.servings()
         assert serving.choice.name == "power_of_two"
         await put(one, {"routing": {"shadow": "least_requests"}, "models": {"scripted": {"policy": "round_robin"}}})
         await until_followed(1, one)

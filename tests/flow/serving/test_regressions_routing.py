@@ -44,12 +44,12 @@ async def test_gpustack_5935_a_mass_of_silent_workers_is_our_own_fault(tmp_path:
     """All vanish together: none is declared dead, and all serve again at once and in full when they answer."""
     several = scripted(well, well, well, well)
     async with several as servers, platform(tmp_path, [each.url for each in servers], upstream=QUICK, routing=SOON) as gate:
-        members = gate.gateway.fleet.members()
+        members = gate.gateway.workers.members()
         for server in servers:
             server.answers_probes = False
         await until(lambda: all(member.state is WorkerState.SUSPECT for member in members))
         await until(lambda: all(gate.gateway.clock.monotonic() - member.last_sign > 1.3 for member in members))
-        gate.gateway.fleet.sweep()
+        gate.gateway.workers.sweep()
         assert {member.state for member in members} == {WorkerState.SUSPECT}
         for server in servers:
             server.answers_probes = True
@@ -61,7 +61,7 @@ async def test_gpustack_5935_a_mass_of_silent_workers_is_our_own_fault(tmp_path:
 async def test_production_stack_420_a_dead_replica_gets_no_traffic(tmp_path: Path) -> None:
     async with scripted(well, well) as (dying, good), platform(tmp_path, [dying.url, good.url], upstream=QUICK, routing=SOON) as gate:
         await dying.close()
-        await until(lambda: sum(member.state is WorkerState.READY for member in gate.gateway.fleet.members()) == 1)
+        await until(lambda: sum(member.state is WorkerState.READY for member in gate.gateway.workers.members()) == 1)
         seen = len(dying.requests)
         assert await statuses(gate, 20) == {200: 20}
         assert (len(dying.requests), len(good.requests) >= 20) == (seen, True)
@@ -184,7 +184,7 @@ async def test_a_worker_of_ours_that_restarts_starts_clean(tmp_path: Path) -> No
         await again.open()
         try:
             await until(lambda: member.state is WorkerState.READY)
-            assert gate.gateway.fleet.members() == [member]
+            assert gate.gateway.workers.members() == [member]
             assert member.incarnation > before
             assert (await gate.chat(model="sim-small", max_tokens=2)).status_code == 200
             await gate.until_quiet()
@@ -201,7 +201,7 @@ async def test_xorbits_2402_a_restart_of_the_gateway_loses_no_running_model(tmp_
             engine, worker_id = worker.engine, gate.member().id
         async with platform(tmp_path / "gate", port=port) as again:
             await again.until_ready(1)
-            assert [member.id for member in again.gateway.fleet.members()] == [worker_id]
+            assert [member.id for member in again.gateway.workers.members()] == [worker_id]
             assert worker.engine is engine
             models = await again.http.get("/v1/models", headers=authorization)
             assert "sim-small" in [model["id"] for model in models.json()["data"]]

@@ -20,7 +20,7 @@ from penstock.app.gateway import decisions
 from penstock.app.gateway.changes import ChangePoll
 from penstock.app.gateway.chores import Chore, Chores, forget_workers
 from penstock.app.gateway.objects import StoredObjects
-from penstock.app.gateway.rules import connection_limits, fleet_rules, pipeline_rules, policy_names
+from penstock.app.gateway.rules import connection_limits, pipeline_options
 from penstock.app.gateway.server import GatewayServer, bind
 from penstock.app.gateway.tasks import start_sweeping, task_services
 from penstock.app.gateway.upstreams import Discovery, configured
@@ -44,16 +44,11 @@ from penstock.net.outbox import Outbox
 from penstock.observe import logs
 from penstock.observe.metrics import GatewayMetrics, MetricsObserver
 from penstock.serving.admission.addresses import AddressLimiter
-from penstock.serving.admission.gate import Gate
-from penstock.serving.admission.idempotency import IdempotentAnswers
 from penstock.serving.admission.keyring import KEY_PARTS, KeyRing
-from penstock.serving.explain.ring import DecisionRing
 from penstock.serving.explain.view import RingView
-from penstock.serving.pipeline import Collaborators, Pipeline
+from penstock.serving.pipeline import Surroundings, assemble
 from penstock.serving.pipeline.policy import apply
-from penstock.serving.routing.choice import RoutingPolicies
-from penstock.serving.routing.retry_budget import RetryBudget
-from penstock.serving.routing.worker_set import WorkerEvent, WorkerSet
+from penstock.serving.routing.worker_set import WorkerEvent
 from penstock.serving.usage.pricing import repriced
 from penstock.storage.journal.journal import Journal
 from penstock.storage.state import memory
@@ -126,27 +121,21 @@ class Gateway:
         self.transport = HttpTransport(
             timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker, outbox
         )
-        self.fleet = WorkerSet(RoutingPolicies(random.Random(), policy_names(settings)), fleet_rules(settings), clock)
-        self.fleet.on_event = self._worker_event
-        self.deps = Collaborators(
-            gate=Gate(memory.MEMBER(clock)),
-            workers=self.fleet,
-            catalogue=Catalogue(),
+        around = Surroundings(
             transport=self.transport,
             journal=self.journal,
-            answers=IdempotentAnswers(settings.admission.idempotency_ttl_seconds, settings.admission.idempotency_bytes),
             observer=MetricsObserver(self.metrics),
+            quotas=memory.MEMBER(clock),
             clock=clock,
-            rules=pipeline_rules(settings),
-            retries=RetryBudget(settings.routing.retry_share, settings.routing.retry_floor),
-            decisions=DecisionRing(settings.explain.memory_bytes),
+            random=random.Random(),
             chance=random.random,
         )
-        self.deps.adopt(opened.models)
-        self.pipeline = Pipeline(self.deps)
+        self.pipeline, self.deps = assemble(around, pipeline_options(settings), opened.models)
+        self.workers = self.deps.workers
+        self.workers.on_event = self._worker_event
         self.metrics.queue_status = self.pipeline.queue_status
-        self.metrics.shadows = self.fleet.shadows
-        self.watch = WorkerWatch(self.fleet, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
+        self.metrics.shadows = self.workers.shadows
+        self.watch = WorkerWatch(self.workers, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
         self.changes = ChangePoll(self.store.changes, clock, settings.admission.change_poll_seconds, self.keys.confirm)
         self._subscribe()
         self.objects = StoredObjects(settings, self.store, clock)
@@ -242,7 +231,7 @@ class Gateway:
     async def _forget_workers(self) -> None:
         if self.clock.monotonic() - self._started < _SETTLED_SECONDS:
             return  # after a long rest of the whole platform its workers are on their way back
-        alive = {member.id for member in self.fleet.members() if member.state is not WorkerState.DEAD}
+        alive = {member.id for member in self.workers.members() if member.state is not WorkerState.DEAD}
         await forget_workers(self.store.workers, self.clock.time() - self.settings.routing.forget_seconds, alive)
 
     def _reprice(self, record: UsageRecord) -> UsageRecord:

@@ -3,10 +3,12 @@
 from penstock.app.settings import Settings, SettingsError
 from penstock.base.family import UnknownMember
 from penstock.edge.inference.connection import ConnectionLimits
-from penstock.serving.pipeline import PipelineRules
+from penstock.serving.admission.idempotency import IdempotentAnswers
+from penstock.serving.pipeline import PipelineOptions, PipelineRules
 from penstock.serving.routing.adaptive_limit import LimitRules
 from penstock.serving.routing.choice import PolicyNames
 from penstock.serving.routing.health import HealthRules
+from penstock.serving.routing.retry_budget import RetryBudget
 from penstock.serving.routing.worker_set import RoutingRules
 
 
@@ -17,7 +19,19 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
     )
 
 
-def fleet_rules(settings: Settings) -> RoutingRules:
+def pipeline_options(settings: Settings) -> PipelineOptions:
+    """Raises SettingsError when a routing policy that they name does not exist."""
+    return PipelineOptions(
+        rules=pipeline_rules(settings),
+        routing=routing_rules(settings),
+        policy_names=policy_names(settings),
+        answers=IdempotentAnswers(settings.admission.idempotency_ttl_seconds, settings.admission.idempotency_bytes),
+        retries=RetryBudget(settings.routing.retry_share, settings.routing.retry_floor),
+        decision_bytes=settings.explain.memory_bytes,
+    )
+
+
+def routing_rules(settings: Settings) -> RoutingRules:
     routing, scheduling = settings.routing, settings.scheduling
     health = HealthRules(
         routing.suspect_seconds, routing.dead_seconds, routing.hold_share, routing.eject_after, routing.eject_seconds, routing.eject_share

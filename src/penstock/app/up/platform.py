@@ -84,7 +84,7 @@ async def _chaos(gateway: Gateway, children: WorkerProcesses) -> AsyncIterator[N
         running = children.running
         return [
             Victim(record.name, running[record.name], record.base_url, record.secret)
-            for record in (member.record for member in gateway.fleet.members() if member.state is WorkerState.READY)
+            for record in (member.record for member in gateway.workers.members() if member.state is WorkerState.READY)
             if record.name in running
         ]
 
@@ -141,7 +141,7 @@ async def _until_workers_are_ready(gateway: Gateway, children: WorkerProcesses, 
             one.tell(process.say)
         if lost := next((name for name in children.given_up if name in news), None):
             return f"{settings.models[int(lost.removeprefix('model-')) - 1]} cannot be served: {news[lost].last_words}"
-        ready = [member for member in gateway.fleet.members() if member.state is WorkerState.READY]
+        ready = [member for member in gateway.workers.members() if member.state is WorkerState.READY]
         sims, models = (sum(member.record.engine == engine for member in ready) for engine in ("sim", _MODEL_ENGINE))
         late = asyncio.get_running_loop().time() > patience
         if gateway.is_serving and (late or sims >= settings.simulated_workers) and models >= len(settings.models):
@@ -177,7 +177,7 @@ def _remember(path: Path, facts: dict[str, str]) -> None:
 
 
 def _welcome(gateway: Gateway, facts: dict[str, str]) -> str:
-    models = ", ".join(sorted(gateway.fleet.offers(None))) or "none yet"
+    models = ", ".join(sorted(gateway.workers.offers(None))) or "none yet"
     lines = ["", f"  Penstock is ready at {facts['base_url']}", f"  Models: {models}", f"  Page:   {facts['dashboard_url']}", ""]
     if "api_key" in facts:
         lines += [

@@ -42,7 +42,7 @@ class Deployment:
         self.drained = 0
         self.cut_off = 0
         """Requests that a replica still had when it went."""
-        world.fleet.set_elastic(MODEL)
+        world.workers.set_elastic(MODEL)
         for _ in range(spec.first):
             self._serve(self._begin())
         world.agenda.every(DECIDE_SECONDS, self._decide)
@@ -79,7 +79,7 @@ class Deployment:
             self._leave(name)
 
     def _observed(self) -> Observation:
-        fleet = self._world.fleet
+        fleet = self._world.workers
         replicas = []
         for name, state in self._states.items():
             member = fleet.member(name)
@@ -113,7 +113,7 @@ class Deployment:
         self._world.drain(name)
 
     def _stop_if_idle(self, name: str) -> None:
-        member = self._world.fleet.member(name)
+        member = self._world.workers.member(name)
         if member is not None and member.in_flight:
             return
         self.cut_off += not self._world.machines[name].idle

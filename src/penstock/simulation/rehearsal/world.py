@@ -6,21 +6,17 @@ from random import Random
 
 from structlog.testing import capture_logs
 
-from penstock.catalog.models import Catalogue
 from penstock.domain.call import Call
 from penstock.domain.inference import Operation
 from penstock.domain.policy import Policy
 from penstock.domain.principal import KeyActor, Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.domain.workers import WorkerState
-from penstock.serving.admission.gate import Gate
-from penstock.serving.admission.idempotency import IdempotentAnswers
-from penstock.serving.pipeline import Collaborators, Pipeline, PipelineRules
+from penstock.serving.pipeline import PipelineOptions, PipelineRules, Surroundings, assemble
 from penstock.serving.pipeline.pipeline import TICK_SECONDS
 from penstock.serving.pipeline.policy import apply
-from penstock.serving.routing.choice import PolicyNames, RoutingPolicies
-from penstock.serving.routing.retry_budget import RetryBudget
+from penstock.serving.routing.choice import PolicyNames
 from penstock.serving.routing.serving import Serving
-from penstock.serving.routing.worker_set import RoutingRules, WorkerSet
+from penstock.serving.routing.worker_set import RoutingRules
 from penstock.serving.scheduling.request_queue import RequestQueue
 from penstock.simulation.rehearsal.agenda import Agenda
 from penstock.simulation.rehearsal.bodies import MODEL, body
@@ -42,7 +38,7 @@ class Setup:
     choose_by: str = "power_of_two"
     """A member of the family `routing/policies`, where the policy names none."""
     policy: Policy = field(default_factory=Policy)
-    fleet: RoutingRules = field(default_factory=RoutingRules)
+    routing: RoutingRules = field(default_factory=RoutingRules)
     pipeline: PipelineRules = field(default_factory=PipelineRules)
     plans: Callable[[ServiceClass], Plan] = field(default=lambda each: plan(each))
     one_queue: bool = False
@@ -73,26 +69,23 @@ class World:
         self._principals: dict[tuple[str, ServiceClass], Principal] = {}
         self.transport = Machines(lambda request_id: self._by_id[request_id].ask)
         self.machines = {spec.name: Machine(spec, agenda) for spec in setup.machines}
-        self.fleet = WorkerSet(RoutingPolicies(Random(seed + 1), PolicyNames(setup.choose_by)), setup.fleet, agenda)
-        self.deps = Collaborators(
-            gate=Gate(MemoryQuotas(agenda)),
-            workers=self.fleet,
-            catalogue=Catalogue(),
+        around = Surroundings(
             transport=self.transport,
             journal=NotedJournal(self._by_id),
-            answers=IdempotentAnswers(),
             observer=Unobserved(),
+            quotas=MemoryQuotas(agenda),
             clock=agenda,
-            rules=setup.pipeline,
-            retries=RetryBudget(),
+            random=Random(seed + 1),
             chance=Random(seed + 2).random,
         )
+        options = PipelineOptions(setup.pipeline, setup.routing, PolicyNames(setup.choose_by))
+        self.pipeline, self.deps = assemble(around, options)
+        self.workers = self.deps.workers
         apply(setup.policy, self.deps)
-        self.pipeline = Pipeline(self.deps)
         for machine in self.machines.values():
             self.join(machine)
         agenda.every(TICK_SECONDS, self.pipeline.expire_and_keep_alive)
-        agenda.every(SWEEP_SECONDS, self.fleet.sweep)
+        agenda.every(SWEEP_SECONDS, self.workers.sweep)
         agenda.every(HEARTBEAT_SECONDS, self._heartbeats)
 
     # workers
@@ -100,35 +93,35 @@ class World:
     def join(self, machine: Machine) -> None:
         self.machines[machine.name] = machine
         self.transport.add(machine)
-        self.fleet.put(machine.spec.record())
-        self.fleet.alive(machine.name)
+        self.workers.put(machine.spec.record())
+        self.workers.alive(machine.name)
 
     def drain(self, name: str) -> None:
         """It gets nothing new, and finishes what it has."""
         self.machines[name].draining = True
-        self.fleet.alive(name, draining=True)
+        self.workers.alive(name, draining=True)
 
     def leave(self, name: str) -> None:
         """Its process ends; what it still had is cut off."""
         machine = self.machines.pop(name)
         self.transport.remove(machine)
         machine.crash()
-        self.fleet.remove(name)
+        self.workers.remove(name)
 
     def crash(self, name: str) -> None:
         machine = self.machines[name]
         if self.setup.watched:
-            self.fleet.lost(name)
+            self.workers.lost(name)
         machine.crash()
 
     def restart(self, name: str) -> None:
         self.machines[name].restart()
-        self.fleet.alive(name)
+        self.workers.alive(name)
 
     def _heartbeats(self) -> None:
         for machine in self.machines.values():
             if not machine.down:
-                self.fleet.alive(machine.name, draining=machine.draining)
+                self.workers.alive(machine.name, draining=machine.draining)
 
     # traffic
 
@@ -165,7 +158,7 @@ class World:
 
     @property
     def serving(self) -> Serving:
-        serving = self.fleet.serving(MODEL, None)
+        serving = self.workers.serving(MODEL, None)
         assert serving is not None
         return serving
 
@@ -174,14 +167,14 @@ class World:
         return self.deps.queue(self.serving)
 
     def state(self, name: str) -> WorkerState:
-        member = self.fleet.member(name)
+        member = self.workers.member(name)
         assert member is not None
         return member.state
 
     def leaks(self) -> dict[str, float]:
         """What should be 0 when all is over, and is not."""
         found: dict[str, float] = {"active": self.deps.retries.active, "waiting": len(self.queue)}
-        for member in self.fleet.members():
+        for member in self.workers.members():
             found |= {f"in flight at {member.id}": member.in_flight, f"tokens at {member.id}": member.outstanding_tokens}
         for each in ServiceClass:
             found |= {f"{each.name} of {org}": count for org, count in self.queue.counters(each).items()}

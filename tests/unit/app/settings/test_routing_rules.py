@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.app.gateway.rules import fleet_rules, policy_names
+from penstock.app.gateway.rules import policy_names, routing_rules
 from penstock.app.settings import SettingsError, load
 from penstock.serving.routing.choice import PolicyNames
 
@@ -25,5 +25,5 @@ def test_an_unknown_policy_is_refused_before_anything_starts(tmp_path: Path, fla
 
 
 def test_limits_and_slow_start_can_be_switched_off(tmp_path: Path) -> None:
-    rules = fleet_rules(load({"routing": {"adaptive_limits": False, "slow_start_seconds": 0}, "data_dir": tmp_path}))
+    rules = routing_rules(load({"routing": {"adaptive_limits": False, "slow_start_seconds": 0}, "data_dir": tmp_path}))
     assert (rules.limits, rules.slow_start_seconds) == (None, 0)

@@ -146,7 +146,7 @@ def test_every_try_failed() -> None:
 
 def test_the_shadow_is_asked_and_not_followed() -> None:
     bench = Bench(a=4, b=4)
-    bench.fleet.set_policy("m", "least_requests", "round_robin")
+    bench.workers.set_policy("m", "least_requests", "round_robin")
     for _ in range(4):
         bench.ask()
         bench.sent[-1].answer()
@@ -156,12 +156,12 @@ def test_the_shadow_is_asked_and_not_followed() -> None:
         assert each.shadow is not None
         differs = [advice for advice in each.advice if advice.setting == "routing.policy"]
         assert each.shadow.agreed is not bool(differs)
-    assert sum(bench.fleet.shadows()["m"]) == 4
+    assert sum(bench.workers.shadows()["m"]) == 4
 
 
 def test_prompts_that_begin_alike_go_to_the_same_worker() -> None:
     bench = Bench(a=8, b=8, c=8)
-    bench.fleet.set_policy("m", "prefix_affinity")
+    bench.workers.set_policy("m", "prefix_affinity")
     text = "a system prompt of some length " * 40
     for number in range(6):
         bench.ask(messages=[{"role": "system", "content": text}, {"role": "user", "content": f"question {number}"}])
@@ -195,7 +195,7 @@ def test_a_decision_takes_no_more_memory_than_is_reckoned_for_it() -> None:
     count, names = 300, {f"worker{number}": 64 for number in range(12)}
     bench = Bench(rules=PipelineRules(), **names)
     bench.deps.decisions = DecisionRing(count * BYTES_PER_DECISION)
-    bench.fleet.set_policy("m", "prefix_affinity", "least_requests")
+    bench.workers.set_policy("m", "prefix_affinity", "least_requests")
 
     def ask() -> None:
         flight, _ = bench.ask(messages=[{"role": "user", "content": "long " * 500}], stream=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from penstock.catalog.models import Catalogue
 from penstock.domain.call import Call
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import PenstockError
@@ -16,13 +15,9 @@ from penstock.domain.ports import InflightRequest, ResponseSink, TransportFailur
 from penstock.domain.principal import KeyActor, Plan, Principal, Scope, ServiceClass, ServiceTier
 from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerRecord
-from penstock.serving.admission.gate import Gate
-from penstock.serving.admission.idempotency import IdempotentAnswers
-from penstock.serving.pipeline import Collaborators, Pipeline, PipelineRules
-from penstock.serving.routing.choice import RoutingPolicies
+from penstock.serving.pipeline import PipelineOptions, PipelineRules, Surroundings, assemble
 from penstock.serving.routing.health import HealthRules
-from penstock.serving.routing.retry_budget import RetryBudget
-from penstock.serving.routing.worker_set import RoutingRules, WorkerSet
+from penstock.serving.routing.worker_set import RoutingRules
 from penstock.storage.state import memory
 from tests.unit.serving.routing.members import worker
 
@@ -178,30 +173,25 @@ class Bench:
         self.journal = MemoryJournal()
         self.observed = Observed()
         health = HealthRules(eject_after=1000)
-        self.fleet = WorkerSet(
-            RoutingPolicies(Random(1)), RoutingRules(health, priority_reserve=_reserve, overflow_reserve=_reserve), self.clock
-        )
-        self.deps = Collaborators(
-            gate=Gate(memory.MEMBER(self.clock)),
-            workers=self.fleet,
-            catalogue=Catalogue(),
+        routing = RoutingRules(health, priority_reserve=_reserve, overflow_reserve=_reserve)
+        around = Surroundings(
             transport=self.transport,
             journal=self.journal,
-            answers=IdempotentAnswers(),
             observer=self.observed,
+            quotas=memory.MEMBER(self.clock),
             clock=self.clock,
-            rules=rules or PipelineRules(),
-            retries=RetryBudget(),
+            random=Random(1),
         )
-        self.pipeline = Pipeline(self.deps)
+        self.pipeline, self.deps = assemble(around, PipelineOptions(rules or PipelineRules(), routing))
+        self.workers = self.deps.workers
         self.principal = Principal("org", KeyActor("key"), PLAN, frozenset({Scope.INFERENCE}))
         self._number = 0
         for name, count in slots.items():
             self.join(name, count)
 
     def join(self, name: str, slots: int, pool: str | None = None) -> None:
-        self.fleet.put(worker(name, slots, pool=pool))
-        self.fleet.alive(name)
+        self.workers.put(worker(name, slots, pool=pool))
+        self.workers.alive(name)
 
     def ask(
         self,
@@ -235,8 +225,8 @@ class Bench:
         for queue in self.deps.queues.values():
             found |= {f"counters of {each.name}": queue.counters(each) for each in ServiceClass}
             found |= {f"deficit of {each.name}": deficit for each, deficit in queue.deficits.items()}
-        for member in self.fleet.members():
+        for member in self.workers.members():
             found |= {f"in flight at {member.id}": member.in_flight, f"tokens at {member.id}": member.outstanding_tokens}
-        for serving in self.fleet._models.values():
+        for serving in self.workers._models.values():
             found["busy"] = serving._busy
         return {name: value for name, value in found.items() if value}

@@ -281,7 +281,7 @@ def test_a_slow_reader_pauses_its_worker_even_when_it_was_slow_before() -> None:
 def test_nobody_serves_it() -> None:
     bench = Bench(a=1)
     _, unknown = bench.ask(model="nothing")
-    bench.fleet.lost("a")
+    bench.workers.lost("a")
     _, away = bench.ask()
     assert [(reply.status, code(reply)) for reply in (unknown, away)] == [(404, "model_not_found"), (503, "server_overloaded")]
     assert bench.leaks() == {}
@@ -375,11 +375,11 @@ def test_any_history_leaves_nothing_behind(seed: int) -> None:
         elif step == "time":
             bench.pass_time(random.choice([0.1, 2.5, 16.0]))
         elif step in ("lost", "alive"):
-            getattr(bench.fleet, step)(random.choice("abc"))
+            getattr(bench.workers, step)(random.choice("abc"))
         elif open_ones:
             _act(random.choice(open_ones), step)
     for name in "abc":
-        bench.fleet.alive(name)
+        bench.workers.alive(name)
     for _ in range(200):
         for one in still_open():
             _act(one, random.choice(["fail", "answer", "end"]))

@@ -36,7 +36,7 @@ def test_a_request_that_finds_no_replica_waits_for_the_one_that_it_wakes() -> No
 
 def test_without_a_deployment_it_is_refused_as_before() -> None:
     world, _ = deployed(first=0)
-    world.fleet.set_elastic(MODEL, elastic=False)
+    world.workers.set_elastic(MODEL, elastic=False)
     (result,) = world.play([PlannedRequest(5.0, 200, 20, 32)], 30.0)
     assert (result.status, result.code) == (404, "model_not_found")
 
@@ -57,7 +57,7 @@ def test_a_draining_replica_gets_nothing_new_and_is_gone_when_it_is_idle() -> No
     seen: dict[str, set[int]] = {}
 
     def look() -> None:
-        for member in world.fleet.members():
+        for member in world.workers.members():
             if member.state is WorkerState.DRAINING:
                 seen.setdefault(member.id, set()).add(world.machines[member.id].requests)
 
@@ -66,7 +66,7 @@ def test_a_draining_replica_gets_nothing_new_and_is_gone_when_it_is_idle() -> No
     assert all(one.completed for one in results)
     assert len(seen) == 2
     assert all(len(counts) == 1 for counts in seen.values())
-    assert [member.id for member in world.fleet.members()] == list(world.machines)
+    assert [member.id for member in world.workers.members()] == list(world.machines)
     assert deployment.size == 1
 
 

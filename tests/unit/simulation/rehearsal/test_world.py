@@ -95,7 +95,7 @@ def test_a_policy_is_the_policy() -> None:
     """A class whose bound is one refuses the second that would wait."""
     classes = dict.fromkeys(ServiceClass, ClassPolicy(1, 1, 5.0))
     fleet = RoutingRules(limits=None, priority_reserve=0.0, overflow_reserve=0.0)
-    world = World(Setup((MachineSpec("a", GPU, 1),), policy=Policy(classes=classes), fleet=fleet), 1)
+    world = World(Setup((MachineSpec("a", GPU, 1),), policy=Policy(classes=classes), routing=fleet), 1)
     results = world.play([PlannedRequest(0.1 * number, 100, 200, 200) for number in range(3)], 60.0)
     assert [one.code for one in results] == ["", "", "rate_limit_exceeded"]
 

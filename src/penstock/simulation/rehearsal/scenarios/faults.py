@@ -35,7 +35,7 @@ def _measure_crash(seed: int, brief: bool) -> dict[str, float]:
     seen: dict[str, float] = {}
 
     def crash() -> None:
-        member = world.fleet.member("w0")
+        member = world.workers.member("w0")
         seen["in flight"] = float(member.in_flight) if member is not None else 0.0
         seen["before"] = float(machine.requests)
         world.crash("w0")
@@ -70,7 +70,7 @@ def _measure_flapping(seed: int, brief: bool) -> dict[str, float]:
     for cycle in range(int(seconds / 20)):
         world.agenda.at(world.started + 20.0 * cycle + 10.0, machine.crash)
         world.agenda.at(world.started + 20.0 * cycle + 20.0, machine.restart)
-    world.agenda.every(1.0, lambda: world.fleet.alive("w0"))
+    world.agenda.every(1.0, lambda: world.workers.alive("w0"))
     results = world.play(_given(seed, seconds, rate=20.0), seconds + 60.0)
     return {
         "its share of the attempts": machine.requests / world.transport.sent,
@@ -92,7 +92,7 @@ FLAPPING = Scenario(
 def _measure_down(seed: int, brief: bool) -> dict[str, float]:
     world = World(Setup(_fleet(5), watched=False), seed)
     for name in world.machines:
-        world.agenda.every(1.0, lambda name=name: world.fleet.alive(name))  # type: ignore[misc]  # bound now
+        world.agenda.every(1.0, lambda name=name: world.workers.alive(name))  # type: ignore[misc]  # bound now
     for machine in world.machines.values():
         world.agenda.at(world.started + 10.0, machine.crash)
         world.agenda.at(world.started + 50.0, machine.restart)
@@ -129,7 +129,7 @@ def _measure_slowdown(seed: int, brief: bool) -> dict[str, float]:
     slowed, limits = 60.0, dict[float, int]()
 
     def note(at: float) -> None:
-        member = world.fleet.member("w0")
+        member = world.workers.member("w0")
         limits[at] = member.limit if member is not None else 0
 
     world.agenda.at(world.started + slowed - 0.01, lambda: note(0.0))
@@ -160,7 +160,7 @@ def _measure_zero(seed: int, brief: bool) -> dict[str, float]:
     """Clients come back when they are told to; both workers are ready after twenty seconds."""
     world = World(Setup(_fleet(2), come_back=True), seed)
     for name, machine in world.machines.items():
-        world.fleet.lost(name)
+        world.workers.lost(name)
         machine.down = True
         world.agenda.at(world.started + 20.0, lambda name=name: world.restart(name))  # type: ignore[misc]
     given = _given(seed, 30.0, rate=10.0)

@@ -20,7 +20,7 @@ _FIXED = (4, 8, 16, 24, 48, 64)
 def _good(seed: int, seconds: float, slots: int, rules: RoutingRules) -> float:
     random = Random(seed)
     given = waiting_for(of_classes(random, asks(poisson(random, _RATE, seconds), lambda: _SIZES.draw(random))))
-    world = World(Setup(tuple(MachineSpec(f"w{n}", _GPU, slots) for n in range(2)), fleet=rules), seed)
+    world = World(Setup(tuple(MachineSpec(f"w{n}", _GPU, slots) for n in range(2)), routing=rules), seed)
     return figures.goodput(world.play(given, seconds + 60.0), 20.0, seconds)
 
 

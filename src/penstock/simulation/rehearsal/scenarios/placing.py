@@ -39,7 +39,7 @@ def _first_tokens(
 ) -> tuple[float, World]:
     """The p99, warm-up left out."""
     machines = tuple(MachineSpec(f"w{n}", _GPU, 64) for n in range(_WORKERS))
-    world = World(Setup(machines, policy, fleet=_FLEET), seed)
+    world = World(Setup(machines, policy, routing=_FLEET), seed)
     if stale_seconds:
         make_stale(world, stale_seconds)
     results = world.play(given, seconds + 120.0)
@@ -127,7 +127,7 @@ def _chat(seed: int, seconds: float, *, shared: bool) -> list[PlannedRequest]:
 def _played(policy: str, seed: int, given: Sequence[PlannedRequest], seconds: float) -> tuple[World, float]:
     """The world afterwards, and how much of the bound its fullest worker ever took when one was chosen: (most - 1) / mean."""
     machines = tuple(MachineSpec(f"w{n}", _GPU, 64, prefix_cache_tokens=_CACHE_TOKENS) for n in range(_WORKERS))
-    world = World(Setup(machines, policy, fleet=_FLEET), seed)
+    world = World(Setup(machines, policy, routing=_FLEET), seed)
     worst = 0.0
 
     def see(chosen: Member, candidates: Sequence[Member]) -> None:

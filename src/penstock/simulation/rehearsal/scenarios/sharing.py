@@ -29,7 +29,7 @@ def _measure_turns(seed: int, brief: bool) -> dict[str, float]:
     premium = [PlannedRequest(0.001 * random.random(), 32, 32, 32, ServiceClass.PREMIUM, "premium") for _ in range(300)]
     at_once = [PlannedRequest(0.001 * random.random(), 32, 32, 32, ServiceClass.ENTERPRISE, "enterprise") for _ in range(200)]
     later = [PlannedRequest(at, 32, 32, 32, ServiceClass.ENTERPRISE, "enterprise") for at in poisson(random, 130.0, 6.0)]
-    world = World(Setup((MachineSpec("w", _FAST, 1),), fleet=_FIXED), seed)
+    world = World(Setup((MachineSpec("w", _FAST, 1),), routing=_FIXED), seed)
     world.play(sorted([*premium, *at_once, *later]), 4.0)
     done = sorted((one for one in world.results if one.completed), key=lambda one: one.ask.at + (one.seconds or 0.0))
     enterprise = sum(one.ask.service_class is ServiceClass.ENTERPRISE for one in done[:_FIRST])
@@ -87,7 +87,7 @@ def _measure_tenants(seed: int, brief: bool) -> dict[str, float]:
     seconds = 30.0 if brief else 60.0
     given = _tenants(seed, seconds)
     org_ids = sorted({ask.org_id for ask in given})
-    world = World(Setup((MachineSpec("w", _GPU, _SLOTS, news_seconds=0.25),), fleet=_FIXED), seed)
+    world = World(Setup((MachineSpec("w", _GPU, _SLOTS, news_seconds=0.25),), routing=_FIXED), seed)
     samples: list[list[float]] = []
     for second in range(2, int(seconds), 2):
         world.agenda.at(world.started + second, lambda: samples.append(_service(world, org_ids)))
@@ -141,7 +141,7 @@ def _measure_noise(seed: int, brief: bool) -> dict[str, float]:
     machines = tuple(MachineSpec(f"w{n}", _STEADY_GPU, _SLOTS) for n in range(4))
     found: dict[str, float] = {}
     for name, factor, one_queue in (("calm", 1, False), ("noisy", _NOISY_RATE, False), ("noisy, one queue for all", _NOISY_RATE, True)):
-        world = World(Setup(machines, fleet=_FIXED, one_queue=one_queue), seed)
+        world = World(Setup(machines, routing=_FIXED, one_queue=one_queue), seed)
         others = _others(world.play(_noise(seed, seconds, factor), seconds + 60.0), 10.0)
         found |= {
             f"others' TTFT p99 s, {name}": figures.first_token(others, 0.99),
@@ -172,7 +172,7 @@ def _measure_waits(seed: int, brief: bool) -> dict[str, float]:
     random = Random(seed)
     sizes = Sizes(300, 0.6, 80, 0.6, 2_000, 300)
     given = of_classes(random, asks(poisson(random, 26.0, seconds), lambda: sizes.draw(random)))
-    world = World(Setup((MachineSpec("w", _GPU, _SLOTS),), fleet=_FIXED), seed)
+    world = World(Setup((MachineSpec("w", _GPU, _SLOTS),), routing=_FIXED), seed)
     results = world.play(given, seconds + 180.0)
     waits = {each: max((one.queue_seconds for one in figures.of_class(results, each)), default=0.0) for each in _PATIENCE}
     return {
