@@ -15,7 +15,11 @@ from penstock.serving.routing.worker_set import RoutingRules
 def connection_limits(settings: Settings) -> ConnectionLimits:
     http = settings.http
     return ConnectionLimits(
-        http.max_header_bytes, http.header_timeout_seconds, http.body_timeout_seconds, http.idle_timeout_seconds, http.write_buffer_bytes
+        max_header_bytes=http.max_header_bytes,
+        header_seconds=http.header_timeout_seconds,
+        body_seconds=http.body_timeout_seconds,
+        idle_seconds=http.idle_timeout_seconds,
+        write_buffer_bytes=http.write_buffer_bytes,
     )
 
 
@@ -34,7 +38,12 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
 def routing_rules(settings: Settings) -> RoutingRules:
     routing, scheduling = settings.routing, settings.scheduling
     health = HealthRules(
-        routing.suspect_seconds, routing.dead_seconds, routing.hold_share, routing.eject_after, routing.eject_seconds, routing.eject_share
+        suspect_seconds=routing.suspect_seconds,
+        dead_seconds=routing.dead_seconds,
+        hold_share=routing.hold_share,
+        eject_after=routing.eject_after,
+        eject_seconds=routing.eject_seconds,
+        eject_share=routing.eject_share,
     )
     limits = LimitRules() if routing.adaptive_limits else None
     return RoutingRules(health, scheduling.priority_reserve, scheduling.overflow_reserve, limits, routing.slow_start_seconds)
