@@ -69,7 +69,8 @@ def records(count: int, organisations: int, started_at: float) -> list[UsageReco
 
 def journal_cost(directory: Path, size: int, rounds: int) -> Cost:
     """Appending to the file; the gateway does it before the last bytes of an answer leave."""
-    segments, batch, best = Segments(directory), records(size, 1, time.time()), float("inf")
+    segments, batch, best = Segments(), records(size, 1, time.time()), float("inf")
+    segments.open(directory)
     for _ in range(rounds):
         began = time.process_time()
         for record in batch:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from penstock.app.gateway.rules import connection_limits, fleet_rules, pipeline_rules
+from penstock.app.gateway.rules import connection_limits, pipeline_rules, routing_rules
 from penstock.app.settings import Settings, load
 from penstock.edge.inference.connection import ConnectionLimits
 from penstock.serving.pipeline import PipelineRules
 from penstock.serving.routing.adaptive_limit import LimitRules
-from penstock.serving.routing.fleet import FleetRules
 from penstock.serving.routing.health import HealthRules
+from penstock.serving.routing.worker_set import RoutingRules
 
 
 def settings(directory: Path, **sections: dict[str, object]) -> Settings:
@@ -38,8 +38,8 @@ def test_routing_settings_become_the_rules_of_workers(tmp_path: Path) -> None:
     }
     scheduling: dict[str, object] = {"priority_reserve": 0.18, "overflow_reserve": 0.29}
     health = HealthRules(suspect_seconds=11, dead_seconds=22, hold_share=0.33, eject_after=4, eject_seconds=55, eject_share=0.66)
-    found = fleet_rules(settings(tmp_path, routing=routing, scheduling=scheduling))
-    assert found == FleetRules(health, priority_reserve=0.18, overflow_reserve=0.29, limits=LimitRules(), slow_start_seconds=7)
+    found = routing_rules(settings(tmp_path, routing=routing, scheduling=scheduling))
+    assert found == RoutingRules(health, priority_reserve=0.18, overflow_reserve=0.29, limits=LimitRules(), slow_start_seconds=7)
 
 
 def test_settings_of_five_sections_become_the_rules_of_the_pipeline(tmp_path: Path) -> None:

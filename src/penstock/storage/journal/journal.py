@@ -16,8 +16,8 @@ from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import UsageIntake
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.storage.journal import segments, slots
-from penstock.storage.journal.segments import Batch, Segments
-from penstock.storage.journal.slots import Slot, Slots
+from penstock.storage.journal.segments import Segments, UsageBatch
+from penstock.storage.journal.slots import Slot, StreamSlots
 
 _MOST_RECORDS_IN_MEMORY = 200_000
 _RETRY_SECONDS = 1.0
@@ -34,16 +34,18 @@ class Journal:
     ) -> None:
         self._root = directory
         self._ledger = ledger
-        self._slots_per_file = slots_per_file
         self._flush_seconds = flush_seconds
-        self._segment_bytes = segment_bytes
-        self._waiting: deque[Batch] = deque()
+        self._waiting: deque[UsageBatch] = deque()
         self._lock: int | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._enough = asyncio.Event()
         """There is a batch for the ledger, before its time."""
         self._flushing = asyncio.Lock()
+        self._segments = Segments(segment_bytes, _BATCH_RECORDS, self._enough.set)
+        self._slots = StreamSlots(slots_per_file)
+        self.finish: Callable[[UsageRecord], None] = self._segments.append
+        """Before the last bytes leave. The caller then clears its slot."""
         self.written = 0
         """Records that have reached the ledger since the start."""
         self.flushed = Moment()
@@ -63,13 +65,10 @@ class Journal:
         for batch in reversed(self._waiting):
             for record in segments.read(batch.path) if cut and batch.path else ():
                 cut.pop(record.request_id, None)
-        self._segments = Segments(directory, self._segment_bytes, _BATCH_RECORDS, self._enough.set)
-        self.finish: Callable[[UsageRecord], None] = self._segments.append
-        """Before the last bytes leave. The caller then clears its slot."""
+        self._segments.open(directory)
         for record in cut.values():
             self._segments.append(reprice(replace(record, outcome=Outcome.RECOVERED)))
-        self._slots = Slots(directory, self._slots_per_file)
-        self._slots.open()
+        self._slots.open(directory)
         return len(cut)
 
     def start(self) -> None:
@@ -83,11 +82,13 @@ class Journal:
         self._enough.set()
         if self._task is not None:
             await self._task
+        if self._lock is None:
+            return  # it was never opened
         await self.flush()
         self._segments.close()
         self._slots.close()
-        if self._lock is not None:
-            os.close(self._lock)
+        os.close(self._lock)
+        self._lock = None
 
     def _claim(self) -> Path:
         """The first directory that no living process owns: gateways that share a data directory each get one."""
@@ -149,7 +150,7 @@ class Journal:
         self.flushed.tell()
         return True
 
-    async def _hand_over(self, batch: Batch) -> bool:
+    async def _hand_over(self, batch: UsageBatch) -> bool:
         """False: the ledger is away, so that it cannot be known whether it has the batch."""
         records = await batch.load()
         try:
@@ -158,12 +159,12 @@ class Journal:
         except PortUnavailable as error:
             log.warning("ledger_unreachable", reason=str(error), batches=len(self._waiting))
             for each in self._waiting:
-                each.settle()
+                each.close_file()
             return False
         except Exception:
             # What the ledger refuses must not hold up what comes after it. The file stays, for the next start.
             log.exception("ledger_refused_batch", batch=batch.id, records=len(records))
-            batch.settle()
+            batch.close_file()
             return True
         self._segments.discard(batch)
         return True

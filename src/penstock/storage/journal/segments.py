@@ -26,7 +26,7 @@ _decoder: Final = msgspec.json.Decoder(UsageRecord)
 
 
 @dataclass(slots=True)
-class Batch:
+class UsageBatch:
     """Records on their way to the ledger: in a file, and in memory too while there is room."""
 
     id: str
@@ -47,7 +47,7 @@ class Batch:
                 await asyncio.sleep(0)  # others have their turn
         return found
 
-    def settle(self) -> None:
+    def close_file(self) -> None:
         """It will take a while: close the file, and give back what it does not need."""
         if self.memory is None or self.path is None:
             return
@@ -68,22 +68,24 @@ class Batch:
 class Segments:
     """The file being filled, and those that were filled since the last cut."""
 
-    def __init__(
-        self, directory: Path, segment_bytes: int = SEGMENT_BYTES, enough: int = 0, on_enough: Callable[[], object] | None = None
-    ) -> None:
+    def __init__(self, segment_bytes: int = SEGMENT_BYTES, enough: int = 0, on_enough: Callable[[], object] | None = None) -> None:
         """`on_enough` is called when so many records have come since the last cut, or since a file was full."""
-        self._directory = directory
+        self._directory = Path()
         self._enough = enough
         self._on_enough = on_enough
         self._segment_bytes = segment_bytes
         self._memory: mmap.mmap | None = None
         self._used = 0
         self._batch = _unwritten()
-        self._full: list[Batch] = []
-        self._spare: Batch | None = None
+        self._full: list[UsageBatch] = []
+        self._spare: UsageBatch | None = None
         self._refused = False
         self.failing = False
         """The disk takes no more: records are kept in memory alone until it does."""
+
+    def open(self, directory: Path) -> None:
+        """Keep the files there from now on."""
+        self._directory = directory
 
     def append(self, record: UsageRecord) -> None:
         """A full disk is remembered, not raised: the client's answer does not depend on it."""
@@ -101,9 +103,9 @@ class Segments:
         if len(records) == self._enough and self._on_enough is not None:
             self._on_enough()
 
-    def cut(self) -> list[Batch]:
+    def cut(self) -> list[UsageBatch]:
         """What was appended since the last cut, a batch for each file; the next record begins a new one."""
-        self._finish_batch()
+        self._end_batch()
         batches, self._full = self._full, []
         self._refused = False
         if self.failing and self._spare is None:
@@ -120,10 +122,10 @@ class Segments:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
             return
-        self._spare = Batch(name, path, memory=memory)
+        self._spare = UsageBatch(name, path, memory=memory)
         self.failing = False
 
-    def discard(self, batch: Batch) -> None:
+    def discard(self, batch: UsageBatch) -> None:
         """The ledger has them. One file is kept, empty, to become the next: its pages are there already, which costs most of a new one."""
         if self._spare is not None or batch.memory is None:
             batch.discard()
@@ -134,9 +136,9 @@ class Segments:
         self._spare = batch
 
     def close(self) -> None:
-        self._finish_batch()
+        self._end_batch()
         for batch in self._full:
-            batch.settle()
+            batch.close_file()
         if self._spare is not None:
             self._spare.discard()
             self._spare = None
@@ -145,7 +147,7 @@ class Segments:
         """The next file; None when the disk has no room for it, which is asked once a cut."""
         if self._refused:
             return None
-        self._finish_batch()
+        self._end_batch()
         name = new_id("seg")
         path = self._directory / (name + _SUFFIX)
         try:
@@ -155,7 +157,7 @@ class Segments:
                 path.unlink(missing_ok=True)
             self.failing = self._refused = True
             return None
-        self._batch = Batch(name, path)
+        self._batch = UsageBatch(name, path)
         self.failing = False
         return self._memory
 
@@ -166,7 +168,7 @@ class Segments:
         spare.path.rename(path)
         return spare.memory
 
-    def _finish_batch(self) -> None:
+    def _end_batch(self) -> None:
         batch = self._batch
         if batch.records:
             batch.memory, batch.used = self._memory, self._used
@@ -176,8 +178,8 @@ class Segments:
         self._batch = _unwritten()
 
 
-def _unwritten() -> Batch:
-    return Batch(new_id("mem"), None)
+def _unwritten() -> UsageBatch:
+    return UsageBatch(new_id("mem"), None)
 
 
 def _create(path: Path, size: int) -> mmap.mmap:
@@ -199,6 +201,6 @@ def read(path: Path) -> Iterator[UsageRecord]:
             continue
 
 
-def left_behind(directory: Path) -> list[Batch]:
+def left_behind(directory: Path) -> list[UsageBatch]:
     """The oldest first."""
-    return [Batch(path.name.removesuffix(_SUFFIX), path) for path in sorted(directory.glob(f"seg_*{_SUFFIX}"))]
+    return [UsageBatch(path.name.removesuffix(_SUFFIX), path) for path in sorted(directory.glob(f"seg_*{_SUFFIX}"))]

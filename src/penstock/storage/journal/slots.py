@@ -26,7 +26,7 @@ class Slot:
 
     __slots__ = ("_map", "_offset", "_pool")
 
-    def __init__(self, pool: "Slots", memory: mmap.mmap, offset: int) -> None:
+    def __init__(self, pool: "StreamSlots", memory: mmap.mmap, offset: int) -> None:
         self._pool = pool
         self._map = memory
         self._offset = offset
@@ -50,20 +50,21 @@ class Slot:
     def clear(self) -> None:
         """After the record of the finished stream was appended."""
         self._map[self._offset] = _FREE
-        self._pool.give_back(self)
+        self._pool.release(self)
 
 
-class Slots:
+class StreamSlots:
     """All slots of one process; another file is added when they run out."""
 
-    def __init__(self, directory: Path, per_file: int) -> None:
-        self._directory = directory
+    def __init__(self, per_file: int) -> None:
+        self._directory = Path()
         self._per_file = per_file
         self._maps: list[mmap.mmap] = []
         self._free: list[Slot] = []
 
-    def open(self) -> None:
-        """Begin with all slots free, also those of files that the last owner had added."""
+    def open(self, directory: Path) -> None:
+        """Keep the files there from now on. Begin with all slots free, also those of files that the last owner had added."""
+        self._directory = directory
         self._grow()
         for path in _files(self._directory)[1:]:
             path.unlink()
@@ -74,7 +75,7 @@ class Slots:
             self._grow()
         return self._free.pop()
 
-    def give_back(self, slot: Slot) -> None:
+    def release(self, slot: Slot) -> None:
         self._free.append(slot)
 
     def close(self) -> None:

@@ -76,7 +76,8 @@ async def test_a_quiet_journal_writes_nothing(journal: Journal, ledger: MemoryLe
 
 
 def test_each_file_is_a_batch_of_its_own(tmp_path: Path) -> None:
-    made = Segments(tmp_path, segment_bytes=1000)
+    made = Segments(segment_bytes=1000)
+    made.open(tmp_path)
     many = [record(f"req_{number}") for number in range(10)]
     for one in many:
         made.append(one)
@@ -87,7 +88,7 @@ def test_each_file_is_a_batch_of_its_own(tmp_path: Path) -> None:
     for batch in batches:
         assert batch.path is not None
         assert (batch.path.stem, list(segments.read(batch.path))) == (batch.id, batch.records)
-        batch.settle()
+        batch.close_file()
         assert batch.path.stat().st_size == batch.used, "what a file does not need is given back"
     assert [batch.id for batch in segments.left_behind(tmp_path)] == sorted(batch.id for batch in batches)
 
@@ -153,13 +154,14 @@ async def test_a_disk_with_room_again_is_used_again(journal: Journal, tmp_path: 
 
 
 async def test_a_torn_line_is_left_out(tmp_path: Path, ledger: MemoryLedger) -> None:
-    made = Segments(tmp_path / "0", segment_bytes=10_000)
+    made = Segments(segment_bytes=10_000)
+    made.open(tmp_path / "0")
     (tmp_path / "0").mkdir()
     made.append(record("req_1"))
     made.append(record("req_2"))
     (batch,) = made.cut()
     assert batch.path is not None
-    batch.settle()
+    batch.close_file()
     batch.path.write_bytes(batch.path.read_bytes()[:-40] + bytes(100))
     journal = Journal(tmp_path, ledger, slots_per_file=4, flush_seconds=60)
     journal.open(same)
