@@ -53,6 +53,8 @@ def test_nothing_changes_when_chunks_are_known(events: list[bytes], per_read: in
 
 
 @given(events=STREAMS, cut=st.integers(1, 200))
+@example([b"data: " + PLAIN.replace("%s", "a").encode() + b"\n\n", b"\n\n", b"data: [DONE]\n\n"], 2)
+@example([b"data: " + PLAIN.replace("%s", "a").encode() + b"\n\n", b"\n", b"data: " + PLAIN.encode() + b"\n\n"], 200)
 def test_nothing_changes_wherever_the_reads_end(events: list[bytes], cut: int) -> None:
     stream = b"".join(events)
     reads = [stream[at : at + cut] for at in range(0, len(stream), cut)]

@@ -153,7 +153,8 @@ class Relay:
             chunks = decode_all(b"[%b]" % text[6:-2].replace(b'\n\ndata: {"', b',{"'))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        return chunks if len(chunks) == text.count(b"\n\n") else None
+        # A third newline would be read as white space of the JSON, and sent on.
+        return chunks if len(chunks) == text.count(b"\n\n") and text.find(b"\n\n\n") < 0 else None
 
     def _odd(self, text: bytes) -> tuple[bytes, list[Chunk]]:
         """Event by event: comments dropped, each rewritten in the plain form. Raises GarbledStream."""
