@@ -27,7 +27,7 @@ class CallListener(Protocol):
     def failed(self, reason: TransportFailure) -> None: ...
 
 
-class Home(Protocol):
+class ConnectionOwner(Protocol):
     """Where a connection belongs."""
 
     def keep(self, connection: "ClientConnection") -> None:
@@ -40,8 +40,8 @@ class Home(Protocol):
 class ClientConnection(asyncio.Protocol):
     """At most one exchange at a time."""
 
-    def __init__(self, home: Home, largest_head: int, outbox: Outbox) -> None:
-        self._home = home
+    def __init__(self, owner: ConnectionOwner, largest_head: int, outbox: Outbox) -> None:
+        self._owner = owner
         self._outbox = outbox
         self._largest_head = largest_head
         self._transport: asyncio.Transport | None = None
@@ -130,7 +130,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport = None
         self._outlet.close()
         self.open = False
-        self._home.gone(self)
+        self._owner.gone(self)
         call = self._call
         self._sink = self._call = None
         if call is None:
@@ -156,7 +156,7 @@ class ClientConnection(asyncio.Protocol):
                 self._sink = self._call = None
                 if self.paused:
                     self.resume()
-                self._home.keep(self)
+                self._owner.keep(self)
                 call.answered(200, self._known_headers, body)
                 return
             self._untouched = False
@@ -190,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
         if self.paused:
             self.resume()
         if self._keep_alive and self._framed:
-            self._home.keep(self)
+            self._owner.keep(self)
         else:
             self.open = False
             if self._transport is not None:

@@ -64,7 +64,7 @@ async def test_our_own_worker_stops_generating(tmp_path: Path) -> None:
                 received += await client.reader.readuntil(b"\n\n")
         assert worker.slots is not None
         async with asyncio.timeout(1.0):
-            await worker.slots.idle()
+            await worker.slots.until_idle()
         await gate.until_quiet(1.0)
         await until(lambda: len(asyncio.all_tasks()) <= before, 2.0, asyncio.all_tasks)
         (record,) = await gate.records()

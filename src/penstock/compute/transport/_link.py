@@ -65,7 +65,7 @@ class WorkerLink:
         if self._dialer is not None:
             self._dialer.check(self._silence, self._silence)
 
-    def _again(self) -> None:
+    def _reconnect_later(self) -> None:
         self._on_lost()
         self._timer = asyncio.get_running_loop().call_later(self._delay, self._connect)
         self._delay = min(self._delay * 2, _LAST_RETRY_SECONDS)
@@ -87,9 +87,9 @@ class WorkerLink:
         if len(self._rest) > _LONGEST_LINE_BYTES:
             self._rest = b""
         for line in lines:
-            self._hear(line)
+            self._read_line(line)
 
-    def _hear(self, text: bytes) -> None:
+    def _read_line(self, text: bytes) -> None:
         line = decode_line(text)
         if line is None:
             return
@@ -97,7 +97,7 @@ class WorkerLink:
         self._on_sign(line.load(), line.draining)
 
     def end(self) -> None:
-        self._again()
+        self._reconnect_later()
 
     def failed(self, reason: TransportFailure) -> None:
-        self._again()
+        self._reconnect_later()

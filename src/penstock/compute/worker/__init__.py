@@ -34,7 +34,7 @@ async def _opened(worker: Worker, stop: asyncio.Event) -> bool:
     await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     if not opening.done():
-        structlog.get_logger().info("stopped before the start was over")
+        structlog.get_logger().info("stopped during the start")
         opening.cancel()
         await asyncio.wait({opening})
     if opening.cancelled():

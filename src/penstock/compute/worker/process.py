@@ -98,26 +98,26 @@ class Worker:
     async def drain(self) -> None:
         """Say that this worker stops, let what runs finish (30 s at most), leave."""
         self.presence.change(stopping=True)
-        await self._tell_gateway()
+        await self._announce_drain()
         self.presence.change(refusing=True)
         if self.slots is not None:
             try:
                 async with asyncio.timeout(DRAIN_SECONDS):
-                    await self.slots.idle()
+                    await self.slots.until_idle()
             except TimeoutError:
                 _log.warning("some requests did not finish in time", running=self.slots.running)
         await self._stop_agent()
         if self._agent is not None:
             await self._agent.leave()
 
-    async def _tell_gateway(self) -> None:
+    async def _announce_drain(self) -> None:
         """Until it knows, it may still send requests, which are served."""
         if self._agent is None or not self.presence.worker_id:
             return
         try:
-            await self._agent.tell()
+            await self._agent.send_heartbeat()
         except httpx.HTTPError as error:
-            _log.info("the gateway was not told of the drain", reason=str(error))
+            _log.info("could not tell the gateway of the drain", reason=str(error))
 
     async def close(self) -> None:
         """End whatever is left."""

@@ -98,7 +98,7 @@ class WorkerApp:
 
     async def _answer(self, operation: Operation, body: bytes, send: Send) -> None:
         status = 499  # the client left before there was an answer
-        await self._slots.take()
+        await self._slots.acquire()
         try:
             answer = await self._make(operation, body)
             status = answer.status
@@ -111,7 +111,7 @@ class WorkerApp:
             _log.exception("the engine failed", operation=operation)
             raise Internal("The engine failed.") from error
         finally:
-            self._slots.give()
+            self._slots.release()
             self._answered[operation, status] += 1
 
     async def _make(self, operation: Operation, body: bytes) -> Answer:
@@ -176,9 +176,9 @@ class WorkerApp:
 
     async def _link(self, _scope: Scope, receive: Receive, send: Send) -> None:
         await _read(receive)
-        await _while_connected(receive, self._talk(send))
+        await _while_connected(receive, self._stream_load(send))
 
-    async def _talk(self, send: Send) -> None:
+    async def _stream_load(self, send: Send) -> None:
         """The link: who this is, then its load every second and at once when it starts to drain. Its end is news too."""
         presence = self._presence
         models = [offer.id for offer in await self._engine.models()]

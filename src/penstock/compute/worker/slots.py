@@ -7,7 +7,7 @@ from penstock.domain.errors import Overloaded
 
 
 class WorkerSlots:
-    """First come, first served. Every `take` that returns is followed by one `give`."""
+    """First come, first served. Every `acquire` that returns is followed by one `release`."""
 
     def __init__(self, limit: int, queue_limit: int) -> None:
         self.limit = limit
@@ -21,7 +21,7 @@ class WorkerSlots:
     def waiting(self) -> int:
         return sum(not turn.done() for turn in self._queue)
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         """Returns when a slot is ours. Raises Overloaded when too many wait already."""
         if self.running < self.limit:
             self.running += 1
@@ -35,10 +35,10 @@ class WorkerSlots:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.give()  # the slot was handed over while its taker left
+                self.release()  # the slot was handed over while its taker left
             raise
 
-    def give(self) -> None:
+    def release(self) -> None:
         """Hand the slot to whoever waits longest, or free it."""
         while self._queue:
             turn = self._queue.popleft()
@@ -49,6 +49,6 @@ class WorkerSlots:
         if not self.running:
             self._idle.set()
 
-    async def idle(self) -> None:
+    async def until_idle(self) -> None:
         """Returns when nothing runs (and so nothing waits)."""
         await self._idle.wait()

@@ -45,7 +45,7 @@ class Envelope:
         try:
             await self.app(scope, receive, sender)
         except ClientDisconnect:
-            log.info("client_left", request_id=request_id, method=scope["method"])
+            log.info("client_disconnected", request_id=request_id, method=scope["method"])
         except Exception as exception:
             await self._refuse(exception, scope, receive, sender)
         finally:

@@ -64,7 +64,7 @@ class _Asked:
         try:
             await self.services.responses.keep(self.caller, document, self.items)
         except PortUnavailable as error:
-            log.warning("answer_not_kept", response=document["id"], reason=str(error))
+            log.warning("response_not_stored", response=document["id"], reason=str(error))
             if self.body.store:
                 return StoreUnavailable("The answer cannot be stored at the moment.", retry_after_seconds=2.0)
             document["store"] = False

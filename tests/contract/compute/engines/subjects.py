@@ -63,7 +63,7 @@ class Subject:
         """Returns when no worker runs anything."""
         for worker in self.workers:
             assert worker.slots is not None
-            await worker.slots.idle()
+            await worker.slots.until_idle()
 
 
 def chunks(text: str) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ async def asked(respond: Callable[[], Answer]) -> AsyncIterator[tuple[httpx.Resp
     app = WorkerApp(Failing(respond), "s", slots, Presence(WorkerLoad))
     async with running(app) as port, httpx.AsyncClient(trust_env=False, headers={"authorization": "Bearer s"}) as http:
         yield await http.post(f"http://127.0.0.1:{port}/v1/chat/completions", content=b"{}"), slots
-        await within(1, slots.idle())
+        await within(1, slots.until_idle())
 
 
 def breaks() -> Answer:

@@ -81,7 +81,7 @@ async def test_request_beyond_slots_and_queue_is_refused_as_busy(tmp_path: Path)
         await first.aclose()
         assert (await waiting).status_code == 200
         assert worker.slots is not None
-        await within(1, worker.slots.idle())
+        await within(1, worker.slots.until_idle())
 
 
 async def test_a_worker_that_stops_refuses_what_is_new_and_finishes_the_rest(tmp_path: Path) -> None:
@@ -128,4 +128,4 @@ async def test_faults_strike_the_next_requests(tmp_path: Path) -> None:
         with pytest.raises(httpx.ReadTimeout):
             await http.post("/v1/chat/completions", json=SHORT, timeout=0.2)
         assert worker.slots is not None
-        await within(1, worker.slots.idle())
+        await within(1, worker.slots.until_idle())
