@@ -95,7 +95,7 @@ async def test_a_foreign_organisation_and_its_keys_do_not_exist(
     assert await store.accounts.key(foreign.id) == foreign
 
 
-async def test_revoking_is_for_good(service: AccountService, store: Store, clock: ManualClock, caller: Caller) -> None:
+async def test_revoked_key_stays_revoked(service: AccountService, store: Store, clock: ManualClock, caller: Caller) -> None:
     writer = caller(Scope.KEYS_WRITE, Scope.INFERENCE)
     record, _ = await service.create_key(writer, name="x")
     first = clock.time()

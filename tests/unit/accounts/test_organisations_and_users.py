@@ -26,13 +26,13 @@ async def test_an_administrator_makes_and_changes_organisations(
     assert await store.accounts.organisation(made.id) == changed
 
 
-async def test_a_change_of_nothing_is_not_told(service: AccountService, store: Store, admin: Principal) -> None:
+async def test_unchanged_organisation_writes_no_change(service: AccountService, store: Store, admin: Principal) -> None:
     before = (await store.changes.since(0)).version
     await service.update_organisation(admin, "org_a", name="a", plan="free", disabled=False)
     assert (await store.changes.since(0)).version == before
 
 
-async def test_what_an_organisation_cannot_be(service: AccountService, admin: Principal) -> None:
+async def test_invalid_name_or_plan_of_an_organisation_is_refused(service: AccountService, admin: Principal) -> None:
     for name, plan, param in (("", "free", "name"), ("x", "platinum", "plan")):
         with pytest.raises(BadRequest) as refused:
             await service.create_organisation(admin, name, plan)
@@ -41,7 +41,7 @@ async def test_what_an_organisation_cannot_be(service: AccountService, admin: Pr
         await service.update_organisation(admin, "org_none", name="x")
 
 
-async def test_nobody_else_touches_organisations_and_users(service: AccountService, caller: Caller) -> None:
+async def test_caller_without_admin_cannot_change_organisations_or_users(service: AccountService, caller: Caller) -> None:
     mighty = caller(*(scope for scope in Scope if scope is not Scope.ADMIN))
     for attempt in (
         service.create_organisation(mighty, "x", "enterprise"),
@@ -72,7 +72,7 @@ async def test_a_typing_error_in_an_address_is_noticed(service: AccountService, 
 
 
 @pytest.mark.parametrize("password", ["too short!!", "x" * 1025])
-async def test_a_password_has_a_length(service: AccountService, admin: Principal, password: str) -> None:
+async def test_password_outside_the_length_limits_is_refused(service: AccountService, admin: Principal, password: str) -> None:
     with pytest.raises(BadRequest) as refused:
         await service.create_user(admin, email="ada@example.org", password=password)
     assert refused.value.param == "password"

@@ -119,7 +119,7 @@ def test_a_replica_that_nobody_knows_the_load_of_starts_and_stops_none() -> None
         assert (plan.wanted, plan.start, plan.drain) == (3, 0, ())
 
 
-def test_least_and_most_are_held() -> None:
+def test_replica_bounds_are_kept() -> None:
     assert Deployment(ScaleRules(TARGET, min_replicas=3, max_replicas=5), count=3).run(0.0, 600.0).wanted == 3
     assert Deployment(ScaleRules(TARGET, min_replicas=3, max_replicas=5), count=3).run(300.0, 600.0, queued=10_000).wanted == 5
     one = Deployment(count=6)
@@ -183,7 +183,7 @@ def test_nothing_is_stopped_in_a_panic() -> None:
             assert plan.wanted >= before
 
 
-def test_whoever_begins_to_decide_stops_nothing_for_five_minutes() -> None:
+def test_new_autoscaler_stops_nothing_for_five_minutes() -> None:
     """A gateway that has just started, or has taken over, has seen nothing of what the replicas are there for."""
     one = Deployment(count=10)
     one.run(100.0, 298.0)
@@ -305,6 +305,6 @@ def test_memory_does_not_grow_with_time() -> None:
         ({"down_after_seconds": -1.0}, "down_after_seconds"),
     ],
 )
-def test_rules_that_make_no_sense_are_named(fields: dict[str, float], told: str) -> None:
+def test_invalid_rules_are_refused_by_field(fields: dict[str, float], told: str) -> None:
     with pytest.raises(InvalidRules, match=told):
         ScaleRules(**{"target_tokens": 100.0, **fields})  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ def model(model_id: str, *aliases: str, created_at: float = 0.0) -> ModelRecord:
     return ModelRecord(model_id, PRICE, aliases, created_at=created_at)
 
 
-def test_names_lead_to_ids() -> None:
+def test_alias_and_id_resolve_to_the_id() -> None:
     catalogue = Catalogue([model("org/large", "gpt-4", "best"), model("small")])
     assert [catalogue.resolve(name) for name in ("org/large", "gpt-4", "best", "small")] == ["org/large"] * 3 + ["small"]
 

@@ -83,7 +83,7 @@ def values(records: list[StreamRecord]) -> list[bytes]:
     return sorted(record.value or b"" for record in records)
 
 
-async def test_what_is_published_is_read_and_settled_once(place: Place) -> None:
+async def test_published_message_is_read_and_acknowledged_once(place: Place) -> None:
     assert await place.publish(*messages(20)) == [None] * 20
     source = await place.source()
     records = await taken(source, 20)
@@ -101,7 +101,7 @@ async def test_what_is_published_is_read_and_settled_once(place: Place) -> None:
     assert await (await place.source()).fetch(10, 6.0 if place.name == "kafka" else 0.5) == []
 
 
-async def test_what_was_not_settled_comes_again_under_its_name(place: Place) -> None:
+async def test_unacknowledged_record_is_delivered_again_at_the_same_position(place: Place) -> None:
     await place.publish(*messages(10))
     first = await place.source()
     before = await taken(first, 10)
@@ -144,7 +144,7 @@ async def test_two_readers_of_a_group_share(place: Place) -> None:
     assert values(found)[0] >= b'{"n": 10}'
 
 
-async def test_what_is_too_large_is_told_and_the_rest_is_there(place: Place) -> None:
+async def test_message_that_is_too_large_is_reported_and_the_rest_is_published(place: Place) -> None:
     small = messages(2)
     outcomes = await place.publish(small[0], StreamMessage("large", "k", b"x" * 2_000_000), small[1])
     assert [outcome is None for outcome in outcomes] == [True, False, True]
@@ -156,7 +156,7 @@ def values_of(given: list[StreamMessage]) -> list[bytes]:
     return sorted(message.value for message in given)
 
 
-async def test_nothing_to_read_is_no_error(place: Place) -> None:
+async def test_fetch_without_records_returns_empty(place: Place) -> None:
     await place.publish(*messages(1))
     source = await place.source()
     await source.acknowledge(await taken(source, 1))
@@ -167,7 +167,7 @@ async def test_nothing_to_read_is_no_error(place: Place) -> None:
 
 
 @pytest.mark.parametrize(("name", "server"), [("kafka", "127.0.0.1:{}"), ("nats", "nats://127.0.0.1:{}")])
-async def test_nobody_is_there(name: str, server: str) -> None:
+async def test_unreachable_broker_raises_stream_unreachable(name: str, server: str) -> None:
     options = {"log_level": "0"} if name == "kafka" else {}
     broker = make_broker(name, [server.format(brokers.free_port())], options)
     source, sink = broker.source("in", "readers"), broker.sink("out")
@@ -194,7 +194,7 @@ async def test_bad_options_are_refused(name: str, servers: list[str], options: M
         await make_broker(name, servers, options).source("in", "readers").open()
 
 
-async def test_a_subject_without_a_stream_says_so() -> None:
+async def test_subject_without_a_stream_is_unreachable() -> None:
     broker = make_broker("nats", [brokers.nats_url()], {})
     source, sink = broker.source("streams.nobody.has.this", "readers"), broker.sink("streams.nobody.has.this")
     with pytest.raises(StreamUnreachable, match="no JetStream stream has the subject"):

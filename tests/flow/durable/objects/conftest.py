@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from penstock.observe import logs
-from tests.flow.durable.objects.desk import Desk, desk
+from tests.support.gateway_with_runner import GatewayWithRunner, gateway_with_runner
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -13,6 +13,6 @@ def plain_logs() -> None:
 
 
 @pytest.fixture
-async def office(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with desk(tmp_path) as made:
+async def running_gateway(tmp_path: Path) -> AsyncIterator[GatewayWithRunner]:
+    async with gateway_with_runner(tmp_path) as made:
         yield made

@@ -15,20 +15,20 @@ from typer.testing import CliRunner
 
 from penstock.cli.main import app
 from penstock.observe import logs
-from tests.flow.durable.objects.desk import Desk, desk
 from tests.support.gateway import MODEL, Client, well
+from tests.support.gateway_with_runner import GatewayWithRunner, gateway_with_runner
 from tests.support.interrupts import interrupts_reach_children
 
 
 @dataclass
 class Terminal:
-    office: Desk
+    running_gateway: GatewayWithRunner
     directory: Path
     open: asyncio.Event
 
     @property
     def environment(self) -> dict[str, str]:
-        platform = self.office.platform
+        platform = self.running_gateway.platform
         return {
             "PENSTOCK_BASE_URL": f"{platform.gateway.base_url}/v1",
             "PENSTOCK_API_KEY": platform.first.api_key,
@@ -74,8 +74,8 @@ async def terminal(tmp_path: Path) -> AsyncIterator[Terminal]:
         await gate.wait()
         await well(client)
 
-    async with desk(tmp_path / "data", when_open) as office:
-        yield Terminal(office, tmp_path, gate)
+    async with gateway_with_runner(tmp_path / "data", when_open) as running_gateway:
+        yield Terminal(running_gateway, tmp_path, gate)
 
 
 async def test_batch_run_waits_and_downloads_the_answers(terminal: Terminal) -> None:
@@ -105,7 +105,7 @@ async def test_interrupted_run_follows_the_same_batch_when_repeated(terminal: Te
     environment = {**os.environ, **terminal.environment}
     with interrupts_reach_children():
         waiting = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE, env=environment)
-    await terminal.office.server.arrived.until(lambda: terminal.office.server.requests, 30)
+    await terminal.running_gateway.server.arrived.until(lambda: terminal.running_gateway.server.requests, 30)
     waiting.send_signal(signal.SIGINT)
     _, said = await asyncio.wait_for(waiting.communicate(), 20)
     assert waiting.returncode == 130
@@ -148,10 +148,10 @@ async def test_results_of_a_cancelled_batch_are_downloaded(terminal: Terminal) -
         found: str = (await terminal.run("show", shown["id"]))[1]["status"]
         return found
 
-    await terminal.office.until(status, lambda found: found == "in_progress")
+    await terminal.running_gateway.until(status, lambda found: found == "in_progress")
     assert (await terminal.run("cancel", shown["id"]))[1]["status"] == "cancelling"
     terminal.open.set()
-    await terminal.office.until(status, lambda found: found == "cancelled")
+    await terminal.running_gateway.until(status, lambda found: found == "cancelled")
     place = terminal.directory / "errors"
     code, fetched, _ = await terminal.run("results", shown["id"], "--errors", str(place), "--output", str(terminal.directory / "out"))
     assert (code, fetched["request_counts"]["total"]) == (1, 2)

@@ -11,17 +11,17 @@ import pytest
 from penstock.domain.durable.responses import StoredResponse
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import Store
-from tests.flow.durable.objects.desk import Desk, desk
 from tests.support.gateway import MODEL, Client, event, reply, request, token_event, well
+from tests.support.gateway_with_runner import GatewayWithRunner, gateway_with_runner
 from tests.support.waiting import until
 
 
-async def test_an_answer_is_metered_as_a_chat_completion(office: Desk) -> None:
-    raw = await office.client.responses.with_raw_response.create(model=MODEL, input="hello", max_output_tokens=9)
+async def test_an_answer_is_metered_as_a_chat_completion(running_gateway: GatewayWithRunner) -> None:
+    raw = await running_gateway.client.responses.with_raw_response.create(model=MODEL, input="hello", max_output_tokens=9)
     answer = raw.parse()
     assert (answer.output_text, answer.status, answer.service_tier) == ("well", "completed", "default")
-    assert office.server.requests[-1].json == {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 9}
-    (record,) = await office.platform.records()
+    assert running_gateway.server.requests[-1].json == {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 9}
+    (record,) = await running_gateway.platform.records()
     assert (record.operation, record.prompt_tokens, record.completion_tokens, record.request_id) == (
         "chat",
         3,
@@ -34,12 +34,12 @@ async def test_an_answer_is_metered_as_a_chat_completion(office: Desk) -> None:
     assert raw.headers["x-penstock-decision"].startswith(record.request_id)
 
 
-async def test_a_conversation_goes_on(office: Desk) -> None:
-    responses = office.client.responses
+async def test_previous_response_continues_the_conversation(running_gateway: GatewayWithRunner) -> None:
+    responses = running_gateway.client.responses
     first = await responses.create(model=MODEL, input="one", instructions="be kind")
     second = await responses.create(model=MODEL, input=[{"role": "user", "content": "two"}], previous_response_id=first.id)
     await responses.create(model=MODEL, input="three", previous_response_id=second.id, instructions="be brief", store=False)
-    assert [(message["role"], message["content"]) for message in office.server.requests[-1].json["messages"]] == [
+    assert [(message["role"], message["content"]) for message in running_gateway.server.requests[-1].json["messages"]] == [
         ("system", "be brief"),
         ("user", "one"),
         ("assistant", "well"),
@@ -53,8 +53,8 @@ async def test_a_conversation_goes_on(office: Desk) -> None:
     assert raised.value.param == "previous_response_id"
 
 
-async def test_what_is_kept_can_be_read_and_deleted(office: Desk) -> None:
-    responses = office.client.responses
+async def test_stored_response_can_be_read_and_deleted(running_gateway: GatewayWithRunner) -> None:
+    responses = running_gateway.client.responses
     made = await responses.create(model=MODEL, input=[{"role": "user", "content": f"{number}"} for number in range(5)], metadata={"a": "b"})
     assert await responses.retrieve(made.id) == made
     pages = responses.input_items.list(made.id, limit=2, order="asc")
@@ -70,21 +70,21 @@ async def test_what_is_kept_can_be_read_and_deleted(office: Desk) -> None:
             await gone
 
 
-async def test_what_is_not_to_be_kept_is_not(office: Desk) -> None:
-    made = await office.client.responses.create(model=MODEL, input="hello", store=False)
+async def test_response_with_store_false_is_not_kept(running_gateway: GatewayWithRunner) -> None:
+    made = await running_gateway.client.responses.create(model=MODEL, input="hello", store=False)
     with pytest.raises(openai.NotFoundError):
-        await office.client.responses.retrieve(made.id)
+        await running_gateway.client.responses.retrieve(made.id)
 
 
-async def test_a_stream(office: Desk) -> None:
-    async with office.client.responses.stream(model=MODEL, input="hello") as stream:
+async def test_streamed_response_has_every_event_and_is_kept(running_gateway: GatewayWithRunner) -> None:
+    async with running_gateway.client.responses.stream(model=MODEL, input="hello") as stream:
         kinds = [each.type async for each in stream]
         final = await stream.get_final_response()
     assert (kinds[0], kinds[-1], kinds.count("response.output_text.delta")) == ("response.created", "response.completed", 5)
     assert final.output_text == "t0 t1 t2 t3 t4 "
-    kept = await office.client.responses.retrieve(final.id)
+    kept = await running_gateway.client.responses.retrieve(final.id)
     assert (kept.output_text, kept.usage) == (final.output_text, final.usage)
-    (record,) = await office.platform.records()
+    (record,) = await running_gateway.platform.records()
     assert (record.prompt_tokens, record.completion_tokens) == (3, 5)
 
 
@@ -105,16 +105,16 @@ async def tools_and_thought(client: Client) -> None:
 
 async def test_a_tool_is_called_and_its_result_comes_back(tmp_path: Path) -> None:
     tool: Any = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}
-    async with desk(tmp_path, tools_and_thought, runs=False) as office:
-        async with office.client.responses.stream(model=MODEL, input="what is up?", tools=[tool]) as stream:
+    async with gateway_with_runner(tmp_path, tools_and_thought, runs=False) as running_gateway:
+        async with running_gateway.client.responses.stream(model=MODEL, input="what is up?", tools=[tool]) as stream:
             answer = await stream.get_final_response()
         assert [item.type for item in answer.output] == ["reasoning", "function_call"]
         call: Any = answer.output[1]
         assert (call.name, json.loads(call.arguments)) == ("look", {"at": "sky"})
-        office.server.script = well
+        running_gateway.server.script = well
         result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "clouds"}
-        await office.client.responses.create(model=MODEL, previous_response_id=answer.id, input=[result], tools=[tool])
-        assert office.server.requests[-1].json["messages"] == [
+        await running_gateway.client.responses.create(model=MODEL, previous_response_id=answer.id, input=[result], tools=[tool])
+        assert running_gateway.server.requests[-1].json["messages"] == [
             {"role": "user", "content": "what is up?"},
             {
                 "role": "assistant",
@@ -126,19 +126,19 @@ async def test_a_tool_is_called_and_its_result_comes_back(tmp_path: Path) -> Non
         ]
         # The same, held by the client: what an answer gave is accepted as input.
         own: Any = [{"role": "user", "content": "what is up?"}, *answer.output, result]
-        await office.client.responses.create(model=MODEL, input=own, tools=[tool])
-        assert office.server.requests[-1].json["messages"] == office.server.requests[-2].json["messages"]
+        await running_gateway.client.responses.create(model=MODEL, input=own, tools=[tool])
+        assert running_gateway.server.requests[-1].json["messages"] == running_gateway.server.requests[-2].json["messages"]
 
 
-async def test_refusals_are_those_of_chat(office: Desk) -> None:
+async def test_refusals_are_those_of_chat(running_gateway: GatewayWithRunner) -> None:
     with pytest.raises(openai.NotFoundError) as raised:
-        await office.client.responses.create(model="nobody/has-it", input="hello")
+        await running_gateway.client.responses.create(model="nobody/has-it", input="hello")
     assert raised.value.code == "model_not_found"
     assert raised.value.response.headers["x-request-id"]
     with pytest.raises(openai.BadRequestError) as bad:
-        await office.client.responses.create(model=MODEL, input="hello", tools=[{"type": "web_search"}])
+        await running_gateway.client.responses.create(model=MODEL, input="hello", tools=[{"type": "web_search"}])
     assert (bad.value.code, bad.value.param) == ("unsupported_parameter", "tools[0].type")
-    assert await office.platform.records() == []
+    assert await running_gateway.platform.records() == []
 
 
 async def broken(client: Client) -> None:
@@ -150,18 +150,18 @@ async def broken(client: Client) -> None:
     client.reset()
 
 
-async def test_a_worker_that_fails(tmp_path: Path) -> None:
-    async with desk(tmp_path, broken, runs=False) as office:
+async def test_failing_worker_fails_the_response(tmp_path: Path) -> None:
+    async with gateway_with_runner(tmp_path, broken, runs=False) as running_gateway:
         with pytest.raises(openai.InternalServerError) as raised:
-            await office.client.responses.create(model=MODEL, input="hello")
+            await running_gateway.client.responses.create(model=MODEL, input="hello")
         assert raised.value.code == "upstream_error"
-        events = [each async for each in await office.client.responses.create(model=MODEL, input="hello", stream=True)]
+        events = [each async for each in await running_gateway.client.responses.create(model=MODEL, input="hello", stream=True)]
         last: Any = events[-1]
         assert (last.type, last.response.error.code, last.response.output_text) == ("response.failed", "server_error", "half")
         assert sum(each.type in ("response.completed", "response.failed") for each in events) == 1
         with pytest.raises(openai.NotFoundError):
-            await office.client.responses.retrieve(last.response.id)
-        await office.platform.until_quiet()
+            await running_gateway.client.responses.retrieve(last.response.id)
+        await running_gateway.platform.until_quiet()
 
 
 async def slowly(client: Client) -> None:
@@ -179,57 +179,57 @@ async def test_a_client_that_leaves_stops_the_generation(tmp_path: Path, stream:
         client.go.set()
         await client.until_gone()
 
-    async with desk(tmp_path, slowly if stream else hang, runs=False) as office:
+    async with gateway_with_runner(tmp_path, slowly if stream else hang, runs=False) as running_gateway:
         if stream:
-            events = await office.client.responses.create(model=MODEL, input="hello", stream=True)
+            events = await running_gateway.client.responses.create(model=MODEL, input="hello", stream=True)
             async for each in events:
                 if each.type == "response.output_text.delta":
                     break
             await events.close()
         else:
-            asking = asyncio.create_task(office.client.responses.create(model=MODEL, input="hello"))
-            await office.server.arrived.until(lambda: office.server.requests)
-            await office.server.requests[0].go.wait()
+            asking = asyncio.create_task(running_gateway.client.responses.create(model=MODEL, input="hello"))
+            await running_gateway.server.arrived.until(lambda: running_gateway.server.requests)
+            await running_gateway.server.requests[0].go.wait()
             asking.cancel()
-        await office.platform.until_quiet()
-        await asyncio.wait_for(office.server.requests[0].gone.wait(), 5)
+        await running_gateway.platform.until_quiet()
+        await asyncio.wait_for(running_gateway.server.requests[0].gone.wait(), 5)
 
 
 async def test_a_slow_reader_is_waited_for(tmp_path: Path) -> None:
     """What the worker makes piles up nowhere."""
-    async with desk(tmp_path, slowly, runs=False) as office:
+    async with gateway_with_runner(tmp_path, slowly, runs=False) as running_gateway:
         body = json.dumps({"model": MODEL, "input": "hello", "stream": True}).encode()
-        host, port = "127.0.0.1", office.platform.port
+        host, port = "127.0.0.1", running_gateway.platform.port
         reader, writer = await asyncio.open_connection(host, port, limit=1 << 16)
-        writer.write(request("/v1/responses", body, f"authorization: Bearer {office.platform.first.api_key}"))
+        writer.write(request("/v1/responses", body, f"authorization: Bearer {running_gateway.platform.first.api_key}"))
         await reader.readuntil(b"\r\n\r\n")
-        await office.server.arrived.until(lambda: office.server.requests)
+        await running_gateway.server.arrived.until(lambda: running_gateway.server.requests)
         seen: list[int] = []
 
         def stands_still() -> bool:
-            seen.append(office.server.requests[0].sent)
+            seen.append(running_gateway.server.requests[0].sent)
             return seen[-50:].count(seen[-1]) == 50  # a quarter of a second
 
         await until(stands_still, 20)
         assert seen[-1] < 40 << 20
         writer.close()
-        await office.platform.until_quiet()
+        await running_gateway.platform.until_quiet()
 
 
-async def test_a_queued_stream_hears_that_we_are_there(tmp_path: Path) -> None:
+async def test_queued_stream_gets_comments(tmp_path: Path) -> None:
     async def wait(client: Client) -> None:
         await client.go.wait()
         await well(client)
 
     upstream: dict[str, Any] = {"scheduling": {"keepalive_after_seconds": 0.2, "keepalive_every_seconds": 0.2}}
-    async with desk(tmp_path, wait, runs=False, **upstream) as office:
-        asking = asyncio.create_task(office.client.responses.create(model=MODEL, input="hello", stream=True))
+    async with gateway_with_runner(tmp_path, wait, runs=False, **upstream) as running_gateway:
+        asking = asyncio.create_task(running_gateway.client.responses.create(model=MODEL, input="hello", stream=True))
         events = await asking  # has its status line although no worker has answered
         kinds: list[str] = []
         async for each in events:
             kinds.append(each.type)
             if each.type == "response.in_progress":
-                office.server.requests[0].go.set()
+                running_gateway.server.requests[0].go.set()
         assert kinds[-1] == "response.completed"
 
 
@@ -243,16 +243,16 @@ def without_responses(store: Store) -> Store:
     return store
 
 
-async def test_an_answer_that_cannot_be_kept(tmp_path: Path) -> None:
+async def test_response_that_cannot_be_stored_is_an_error(tmp_path: Path) -> None:
     """Said to who asked for it to be kept; who did not say gets the answer, and reads in it that it is not."""
-    async with desk(tmp_path, store=without_responses, runs=False) as office:
+    async with gateway_with_runner(tmp_path, store=without_responses, runs=False) as running_gateway:
         with pytest.raises(openai.InternalServerError) as raised:
-            await office.client.responses.create(model=MODEL, input="hello", store=True)
+            await running_gateway.client.responses.create(model=MODEL, input="hello", store=True)
         assert (raised.value.status_code, raised.value.code) == (503, "store_unavailable")
-        answer = await office.client.responses.create(model=MODEL, input="hello")
+        answer = await running_gateway.client.responses.create(model=MODEL, input="hello")
         assert (answer.output_text, answer.model_extra and answer.model_extra["store"]) == ("well", False)
         events: list[Any] = [
-            each async for each in await office.client.responses.create(model=MODEL, input="hello", stream=True, store=True)
+            each async for each in await running_gateway.client.responses.create(model=MODEL, input="hello", stream=True, store=True)
         ]
         assert (events[-1].type, events[-1].response.error.code) == ("response.failed", "server_error")
 
@@ -260,34 +260,34 @@ async def test_an_answer_that_cannot_be_kept(tmp_path: Path) -> None:
 # --- in the background ---
 
 
-async def test_in_the_background(office: Desk) -> None:
-    responses = office.client.responses
+async def test_background_response_completes(running_gateway: GatewayWithRunner) -> None:
+    responses = running_gateway.client.responses
     asked = await responses.create(model=MODEL, input="hello", background=True, metadata={"a": "b"})
     assert (asked.status, asked.background, asked.output) == ("queued", True, [])
-    done = await office.until(lambda: responses.retrieve(asked.id), lambda each: each.status not in ("queued", "in_progress"))
+    done = await running_gateway.until(lambda: responses.retrieve(asked.id), lambda each: each.status not in ("queued", "in_progress"))
     assert (done.status, done.output_text, done.metadata) == ("completed", "well", {"a": "b"})
     assert await responses.cancel(asked.id) == done
     after = await responses.create(model=MODEL, input="and?", previous_response_id=asked.id)
     assert after.output_text == "well"
-    records = await office.platform.records()
+    records = await running_gateway.platform.records()
     assert {record.service_class for record in records} == {"enterprise"}  # its owner's own, not that of batches
 
 
-async def test_in_the_background_and_refused(office: Desk) -> None:
-    responses = office.client.responses
+async def test_refused_background_response_fails(running_gateway: GatewayWithRunner) -> None:
+    responses = running_gateway.client.responses
     asked = await responses.create(model="nobody/has-it", input="hello", background=True)
-    done = await office.until(lambda: responses.retrieve(asked.id), lambda each: each.status not in ("queued", "in_progress"))
+    done = await running_gateway.until(lambda: responses.retrieve(asked.id), lambda each: each.status not in ("queued", "in_progress"))
     assert (done.status, done.error is not None and done.error.code) == ("failed", "invalid_prompt")
 
 
-async def test_in_the_background_and_cancelled(tmp_path: Path) -> None:
+async def test_cancelled_background_response_stops_the_generation(tmp_path: Path) -> None:
     async def hang(client: Client) -> None:
         await client.until_gone()
 
-    async with desk(tmp_path, hang) as office:
-        responses = office.client.responses
+    async with gateway_with_runner(tmp_path, hang) as running_gateway:
+        responses = running_gateway.client.responses
         asked = await responses.create(model=MODEL, input="hello", background=True)
-        await office.server.arrived.until(lambda: office.server.requests)
+        await running_gateway.server.arrived.until(lambda: running_gateway.server.requests)
         running = await responses.retrieve(asked.id)
         assert running.status == "in_progress"
         with pytest.raises(openai.BadRequestError):
@@ -295,21 +295,21 @@ async def test_in_the_background_and_cancelled(tmp_path: Path) -> None:
         assert (await responses.cancel(asked.id)).status == "cancelled"
         assert (await responses.cancel(asked.id)).status == "cancelled"
         assert (await responses.retrieve(asked.id)).status == "cancelled"
-        await asyncio.wait_for(office.server.requests[0].gone.wait(), 5)
+        await asyncio.wait_for(running_gateway.server.requests[0].gone.wait(), 5)
 
 
 async def test_an_answer_whose_task_was_never_made_fails(tmp_path: Path) -> None:
     """The gateway died between the two writes."""
-    async with desk(tmp_path, runs=False) as office:
-        asked = await office.client.responses.create(model=MODEL, input="hello", background=True)
-        gateway = office.platform.gateway
+    async with gateway_with_runner(tmp_path, runs=False) as running_gateway:
+        asked = await running_gateway.client.responses.create(model=MODEL, input="hello", background=True)
+        gateway = running_gateway.platform.gateway
         (found,) = await gateway.store.responses.unfinished(10)
         await gateway.store.tasks.cancel(found.org_id, [str(found.task_id)])
         await gateway.store.tasks.delete(found.org_id, [str(found.task_id)])
-        assert (await office.client.responses.retrieve(asked.id)).status == "queued"
+        assert (await running_gateway.client.responses.retrieve(asked.id)).status == "queued"
         gateway.objects.responses._clock = Later(120.0)
         assert await gateway.objects.responses.refresh_unfinished() == 1
-        assert (await office.client.responses.retrieve(asked.id)).status == "failed"
+        assert (await running_gateway.client.responses.retrieve(asked.id)).status == "failed"
 
 
 class Later:
@@ -321,12 +321,12 @@ class Later:
         self.time = lambda: clock.time() + seconds
 
 
-async def test_whole_answers_keep_what_the_engine_said(tmp_path: Path) -> None:
+async def test_non_stream_responses_keep_the_fields_of_the_engine(tmp_path: Path) -> None:
     async def cut(client: Client) -> None:
         body = json.loads(reply("and so on and"))
         body["choices"][0]["finish_reason"] = "length"
         await client.answer(200, json.dumps(body).encode())
 
-    async with desk(tmp_path, cut, runs=False) as office:
-        answer = await office.client.responses.create(model=MODEL, input="hello")
+    async with gateway_with_runner(tmp_path, cut, runs=False) as running_gateway:
+        answer = await running_gateway.client.responses.create(model=MODEL, input="hello")
         assert (answer.status, answer.incomplete_details and answer.incomplete_details.reason) == ("incomplete", "max_output_tokens")

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from penstock.observe import logs
-from tests.flow.durable.tasks.office import Office, office
+from tests.support.task_api_client import TaskApiClient, task_api_client
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,7 +15,7 @@ def plain_logs() -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Office]:
+async def tasks_api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TaskApiClient]:
     settings = {"runner": {"processes": 2, "webhook_networks": ("127.0.0.0/8",), "drain_seconds": 2}}
-    async with office(tmp_path_factory.mktemp("office"), **settings) as running:
+    async with task_api_client(tmp_path_factory.mktemp("task_api_client"), **settings) as running:
         yield running

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.flow.durable.tasks.office import Office
+from tests.support.task_api_client import TaskApiClient
 from tests.support.waiting import until, until_answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_a_result_comes_back(desk: Office) -> None:
-    task = await desk.outcome("add", {"a": 2, "b": 3})
+async def test_function_result_is_returned(tasks_api: TaskApiClient) -> None:
+    task = await tasks_api.outcome("add", {"a": 2, "b": 3})
     assert (task["status"], task["result"], task["attempt"], task["error"]) == ("succeeded", 5, 1, None)
-    events = (await desk.platform.http.get(f"/api/tasks/{task['id']}/events")).json()["data"]
+    events = (await tasks_api.platform.http.get(f"/api/tasks/{task['id']}/events")).json()["data"]
     assert [event["type"] for event in events] == ["created", "claimed", "succeeded"]
     assert events[1]["runner"] == task["runner"]
 
@@ -31,101 +31,101 @@ async def test_a_result_comes_back(desk: Office) -> None:
         ("large", None, "result_too_large", "1000000 bytes"),
     ],
 )
-async def test_why_a_function_failed(desk: Office, name: str, payload: Any, code: str, words: str) -> None:
+async def test_failed_function_has_a_code_and_a_message(tasks_api: TaskApiClient, name: str, payload: Any, code: str, words: str) -> None:
     """What another attempt would not change is not tried again."""
-    task = await desk.outcome(name, payload)
+    task = await tasks_api.outcome(name, payload)
     assert (task["status"], task["attempt"], task["error"]["code"]) == ("failed", 1, code)
     assert words in task["error"]["message"]
 
 
-async def test_the_users_code_is_named_and_ours_is_not(desk: Office) -> None:
-    message = (await desk.outcome("fail"))["error"]["message"]
+async def test_traceback_has_the_users_code_only(tasks_api: TaskApiClient) -> None:
+    message = (await tasks_api.outcome("fail"))["error"]["message"]
     assert "functions_of_users.py" in message
     assert "child.py" not in message
 
 
-async def test_a_function_asks_for_more_time_before_its_next_attempt(desk: Office) -> None:
-    task = await desk.outcome("later")
+async def test_a_function_asks_for_more_time_before_its_next_attempt(tasks_api: TaskApiClient) -> None:
+    task = await tasks_api.outcome("later")
     assert (task["status"], task["result"], task["attempt"]) == ("succeeded", 3, 3)
     assert [attempt["outcome"] for attempt in task["attempts"]] == ["retried", "retried", "succeeded"]
     assert task["attempts"][0]["error"] == {"code": "retry_later", "message": "the file is not there yet"}
 
 
-async def test_defaults_come_from_the_decorator_and_the_submission_goes_before_them(desk: Office) -> None:
-    task = await desk.show(await desk.submit("chatty"))
+async def test_defaults_come_from_the_decorator_and_the_submission_goes_before_them(tasks_api: TaskApiClient) -> None:
+    task = await tasks_api.show(await tasks_api.submit("chatty"))
     assert (task["queue"], task["priority"], task["max_attempts"], task["timeout_seconds"]) == ("high", 9, 7, 12)
-    task = await desk.show(await desk.submit("chatty", queue="low", max_attempts=1))
+    task = await tasks_api.show(await tasks_api.submit("chatty", queue="low", max_attempts=1))
     assert (task["queue"], task["priority"], task["max_attempts"]) == ("low", 9, 1)
 
 
-async def test_a_function_that_takes_too_long_is_killed(desk: Office, tmp_path: Path) -> None:
-    task = await desk.outcome("hang", str(tmp_path / "started"), timeout_seconds=0.5, max_attempts=1)
+async def test_a_function_that_takes_too_long_is_killed(tasks_api: TaskApiClient, tmp_path: Path) -> None:
+    task = await tasks_api.outcome("hang", str(tmp_path / "started"), timeout_seconds=0.5, max_attempts=1)
     assert (task["status"], task["error"]["code"]) == ("failed", "timeout")
-    assert (await desk.outcome("add", [1, 1]))["result"] == 2, "the slot is free again"
+    assert (await tasks_api.outcome("add", [1, 1]))["result"] == 2, "the slot is free again"
 
 
-async def test_progress_and_cancelling_while_it_runs(desk: Office, tmp_path: Path) -> None:
-    task_id = await desk.submit("report", [str(tmp_path / "started"), str(tmp_path / "go")])
+async def test_progress_and_cancelling_while_it_runs(tasks_api: TaskApiClient, tmp_path: Path) -> None:
+    task_id = await tasks_api.submit("report", [str(tmp_path / "started"), str(tmp_path / "go")])
     await until((tmp_path / "started").exists, 10)
-    task = await until_answer(lambda: desk.show(task_id), lambda shown: shown["progress"] is not None)
+    task = await until_answer(lambda: tasks_api.show(task_id), lambda shown: shown["progress"] is not None)
     assert task["progress"] == {"percent": 50}
-    answer = await desk.platform.http.post(f"/api/tasks/{task_id}/cancel")
+    answer = await tasks_api.platform.http.post(f"/api/tasks/{task_id}/cancel")
     assert answer.json() == {"id": task_id, "status": "running"}
     started = asyncio.get_running_loop().time()
-    task = await desk.over(task_id)
+    task = await tasks_api.until_terminal(task_id)
     assert task["status"] == "cancelled"
     assert asyncio.get_running_loop().time() - started < 3, "no heartbeat was waited for"
 
 
-async def test_cancelling_before_it_starts(desk: Office) -> None:
-    task_id = await desk.submit("add", [1, 2], delay_seconds=3600)
-    answer = await desk.platform.http.post(f"/api/tasks/{task_id}/cancel")
+async def test_cancelling_before_it_starts(tasks_api: TaskApiClient) -> None:
+    task_id = await tasks_api.submit("add", [1, 2], delay_seconds=3600)
+    answer = await tasks_api.platform.http.post(f"/api/tasks/{task_id}/cancel")
     assert answer.json()["status"] == "cancelled"
-    task = await desk.show(task_id)
+    task = await tasks_api.show(task_id)
     assert (task["status"], task["attempt"], task["result"]) == ("cancelled", 0, None)
-    again = await desk.platform.http.post(f"/api/tasks/{task_id}/cancel")
+    again = await tasks_api.platform.http.post(f"/api/tasks/{task_id}/cancel")
     assert again.json()["status"] == "cancelled"
 
 
-async def test_a_fan_out_and_in(desk: Office) -> None:
+async def test_fan_out_and_in_passes_results_to_the_child(tasks_api: TaskApiClient) -> None:
     """1 -> 100 -> 1, the results handed on by reference."""
     fan = [{"name": "add", "ref": f"leaf {n}", "payload": {"a": n, "b": {"$result": "root"}}, "parents": ["root"]} for n in range(100)]
-    ids = await desk.submit_many(
+    ids = await tasks_api.submit_many(
         {"name": "total", "parents": [leaf["ref"] for leaf in fan], "payload": {"values": {"$result": "*"}}},
         {"name": "add", "ref": "root", "payload": [1000, 0]},
         *fan,
     )
-    task = await desk.over(ids[0])
+    task = await tasks_api.until_terminal(ids[0])
     assert (task["status"], task["result"]) == ("succeeded", 100 * 1000 + sum(range(100)))
-    dag = (await desk.platform.http.get(f"/api/dags/{task['dag_id']}")).json()
+    dag = (await tasks_api.platform.http.get(f"/api/dags/{task['dag_id']}")).json()
     assert (dag["counts"], len(dag["data"]), len(dag["edges"])) == ({"succeeded": 102}, 102, 200)
 
 
 @pytest.mark.parametrize(("rule", "status"), [("fail", "failed"), ("skip", "skipped"), ("run", "succeeded")])
-async def test_what_a_child_does_when_its_parent_fails(desk: Office, rule: str, status: str) -> None:
-    ids = await desk.submit_many(
+async def test_what_a_child_does_when_its_parent_fails(tasks_api: TaskApiClient, rule: str, status: str) -> None:
+    ids = await tasks_api.submit_many(
         {"name": "fail", "ref": "first"}, {"name": "add", "payload": [1, 1], "parents": ["first"], "on_parent_failure": rule}
     )
-    task = await desk.over(ids[1])
+    task = await tasks_api.until_terminal(ids[1])
     assert task["status"] == status
     assert [(parent["id"], parent["status"]) for parent in task["parents"]] == [(ids[0], "failed")]
 
 
-async def test_a_failed_task_is_run_again_and_cloned(desk: Office) -> None:
-    task = await desk.outcome("fail")
-    http = desk.platform.http
+async def test_a_failed_task_is_run_again_and_cloned(tasks_api: TaskApiClient) -> None:
+    task = await tasks_api.outcome("fail")
+    http = tasks_api.platform.http
     assert (await http.post(f"/api/tasks/{task['id']}/retry")).json()["status"] == "ready"
-    again = await desk.until(task["id"], {"failed"})
+    again = await tasks_api.until(task["id"], {"failed"})
     assert [attempt["outcome"] for attempt in again["attempts"]] == ["failed", "failed"]
     copy = (await http.post(f"/api/tasks/{task['id']}/clone")).json()
     assert copy["created"]
-    assert (await desk.over(copy["id"]))["error"]["code"] == "raised"
-    waiting = await desk.submit("add", [1, 1], delay_seconds=3600)
+    assert (await tasks_api.until_terminal(copy["id"]))["error"]["code"] == "raised"
+    waiting = await tasks_api.submit("add", [1, 1], delay_seconds=3600)
     assert (await http.post(f"/api/tasks/{waiting}/retry")).status_code == 409
 
 
-async def test_a_function_that_nobody_has_waits_for_somebody_who_does(desk: Office) -> None:
-    task_id = await desk.submit("unheard of")
-    assert (await desk.outcome("add", [1, 1]))["result"] == 2
-    assert (await desk.show(task_id))["status"] == "ready"
-    await desk.platform.http.post(f"/api/tasks/{task_id}/cancel")
+async def test_task_of_an_unknown_function_waits_for_a_runner_that_has_it(tasks_api: TaskApiClient) -> None:
+    task_id = await tasks_api.submit("unheard of")
+    assert (await tasks_api.outcome("add", [1, 1]))["result"] == 2
+    assert (await tasks_api.show(task_id))["status"] == "ready"
+    await tasks_api.platform.http.post(f"/api/tasks/{task_id}/cancel")

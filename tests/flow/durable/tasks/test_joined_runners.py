@@ -25,10 +25,10 @@ from penstock.processes.runner.link import DirectLink
 from penstock.processes.runner.remote import RemoteLink
 from penstock.processes.runner.runner import Runner
 from penstock.storage.stores import open_store
-from tests.flow.durable.tasks.office import ANSWER_SECONDS, MODULE, OVER
 from tests.flow.edge.gateway import NoInference
 from tests.support.gateway import MODEL, Client, Platform, ScriptedServer, platform, scripted, well
 from tests.support.postgres import database
+from tests.support.task_api_client import ANSWER_SECONDS, MODULE, TERMINAL
 from tests.support.waiting import until, until_answer
 
 CHAT = {"url": "/v1/chat/completions", "body": {"model": MODEL, "messages": [{"role": "user", "content": "hello"}]}}
@@ -68,7 +68,7 @@ async def submit(gate: Platform, **body: Any) -> str:
     return str(answer.json()["id"])
 
 
-async def over(gate: Platform, task_id: str, statuses: frozenset[str] | set[str] = OVER) -> dict[str, Any]:
+async def over(gate: Platform, task_id: str, statuses: frozenset[str] | set[str] = TERMINAL) -> dict[str, Any]:
     async def show() -> dict[str, Any]:
         shown: dict[str, Any] = (await gate.http.get(f"/api/tasks/{task_id}")).json()
         return shown
@@ -88,7 +88,7 @@ async def gate(server: ScriptedServer, tmp_path: Path) -> AsyncIterator[Platform
         yield started
 
 
-async def test_functions_and_inferences_over_http(gate: Platform, tmp_path: Path) -> None:
+async def test_remote_runner_runs_functions_and_inferences(gate: Platform, tmp_path: Path) -> None:
     async with remote(gate, tmp_path):
         assert (await over(gate, await submit(gate, name="add", payload=[2, 3])))["result"] == 5
         task = await over(gate, await submit(gate, kind="inference", payload=CHAT))
@@ -143,7 +143,7 @@ async def test_a_drained_runner_takes_nothing_until_it_is_resumed(gate: Platform
             assert (await over(gate, task_id))["runner"] != runner.id
 
 
-async def test_only_its_queues_are_served(gate: Platform, tmp_path: Path) -> None:
+async def test_runner_with_queues_serves_only_them(gate: Platform, tmp_path: Path) -> None:
     async with remote(gate, tmp_path, queues=("urgent=1", "low")):
         waiting = await submit(gate, name="add", payload=[1, 1])
         for queue in ("urgent", "low"):

@@ -9,7 +9,7 @@ import pytest
 from penstock.domain.durable.batches import MOST_LINES, LineFault
 from penstock.durable.batches.input_file import MOST_FAULTS, requests, validate
 from penstock.wire.batch_lines import LARGEST_LINE_BYTES, RequestLine
-from tests.unit.durable.batches.workshop import CHAT, line, text
+from tests.support.batch_harness import CHAT, line, text
 
 EMBEDDINGS = "/v1/embeddings"
 
@@ -21,7 +21,7 @@ async def pieces(content: bytes, size: int = 1 << 16) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("size", [1, 7, 1 << 20])
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n\r\n  \n"])
-async def test_a_good_file(size: int, end: bytes) -> None:
+async def test_valid_file_is_reported_without_faults(size: int, end: bytes) -> None:
     content = b"\xef\xbb\xbf" + text([line("ä"), line("b"), b"", line("c", extra=1)]) + end
     verdict = await validate(pieces(content, size), CHAT)
     assert (verdict.total, verdict.faults, verdict.model) == (3, (), "m")
@@ -52,23 +52,23 @@ async def test_a_good_file(size: int, end: bytes) -> None:
         (json.dumps(line("b", body={"x": "y" * LARGEST_LINE_BYTES})).encode(), "line_too_large", None),
     ],
 )
-async def test_a_bad_line_is_named(bad: bytes, code: str, param: str | None) -> None:
+async def test_bad_line_is_reported_with_code_and_line_number(bad: bytes, code: str, param: str | None) -> None:
     verdict = await validate(pieces(text([line("a"), bad, line("c")])), CHAT)
     assert [(fault.code, fault.line, fault.param) for fault in verdict.faults] == [(code, 2, param)]
 
 
-async def test_every_bad_line_is_named_up_to_a_number() -> None:
+async def test_bad_lines_are_reported_up_to_a_limit() -> None:
     verdict = await validate(pieces(text([line("a"), b"x", line("b"), b"y"])), CHAT)
     assert [fault.line for fault in verdict.faults] == [2, 4]
     assert len((await validate(pieces(b"x\n" * 5000), CHAT)).faults) == MOST_FAULTS
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\n"])
-async def test_a_file_without_requests(content: bytes) -> None:
+async def test_file_without_requests_is_refused(content: bytes) -> None:
     assert (await validate(pieces(content), CHAT)).faults == (LineFault("empty_file", "The file has no requests."),)
 
 
-async def test_too_many_lines() -> None:
+async def test_file_with_too_many_lines_is_refused() -> None:
     lines = [json.dumps(line(str(number), body={})).encode() for number in range(MOST_LINES + 1)]
     assert (await validate(pieces(b"\n".join(lines[:-1])), CHAT)).faults == ()
     assert [fault.code for fault in (await validate(pieces(b"\n".join(lines)), CHAT)).faults] == ["too_many_lines"]

@@ -11,18 +11,18 @@ from penstock.domain.durable.files import MONTH_SECONDS, FileRecord, Purpose
 from penstock.domain.durable.leases import Lease, LeaseCompletion
 from penstock.domain.durable.task_search import TaskFilter, TaskQuery
 from penstock.domain.errors import BadRequest, Conflict, NotFound, PortUnavailable
-from tests.unit.durable.batches.workshop import CALLER, CHAT, Workshop, broken, line, refused, succeeded, well, workshop
+from tests.support.batch_harness import CALLER, CHAT, BatchHarness, batch_harness, broken, line, refused, succeeded, well
 
 NAMES = [f"line-{number}" for number in range(7)]
 
 
 @pytest.fixture
-async def shop() -> AsyncIterator[Workshop]:
-    async with workshop() as made:
+async def shop() -> AsyncIterator[BatchHarness]:
+    async with batch_harness() as made:
         yield made
 
 
-async def files_of(shop: Workshop, batch: Batch) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+async def files_of(shop: BatchHarness, batch: Batch) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return await shop.read(batch.output_file_id), await shop.read(batch.error_file_id)
 
 
@@ -30,7 +30,7 @@ def named(lines: list[dict[str, Any]]) -> list[str]:
     return [each["custom_id"] for each in lines]
 
 
-async def test_a_batch_from_its_file_to_its_answers(shop: Workshop) -> None:
+async def test_batch_runs_from_input_file_to_result_files(shop: BatchHarness) -> None:
     new = await shop.started(*map(line, NAMES), metadata={"why": "because"}, output_expires_seconds=7200.0)
     assert (new.status, new.total) == (BatchStatus.VALIDATING, 0)
     await shop.step()
@@ -66,7 +66,7 @@ async def test_a_batch_from_its_file_to_its_answers(shop: Workshop) -> None:
     assert record.expires_at == record.created_at + 7200
 
 
-async def test_lines_become_tasks_of_their_owner_at_the_class_batch(shop: Workshop) -> None:
+async def test_lines_become_tasks_of_their_owner_at_the_class_batch(shop: BatchHarness) -> None:
     await shop.started(line("a", body={"model": "m", "x": [1, 2.50]}))
     await shop.step()
     (lease,) = await shop.claim()
@@ -74,7 +74,7 @@ async def test_lines_become_tasks_of_their_owner_at_the_class_batch(shop: Worksh
     assert json.loads(lease.payload) == {"url": CHAT, "class": "batch", "body": {"model": "m", "x": [1, 2.5]}}
 
 
-async def test_no_file_for_nothing(shop: Workshop) -> None:
+async def test_no_result_file_is_written_without_lines(shop: BatchHarness) -> None:
     good = await shop.started(line("a"))
     await shop.step()
     await shop.answer_all()
@@ -87,7 +87,7 @@ async def test_no_file_for_nothing(shop: Workshop) -> None:
     assert len(await shop.files._blobs.names(0.0)) == 4  # two inputs, and nothing that nobody knows
 
 
-async def test_an_answer_of_many_lines_stays_on_one(shop: Workshop) -> None:
+async def test_an_answer_of_many_lines_stays_on_one(shop: BatchHarness) -> None:
     batch = await shop.started(line("a"))
     await shop.step()
     await shop.answer_all(lambda lease: succeeded(lease, {"text": "one\ntwo", "more": [1]}))
@@ -95,7 +95,7 @@ async def test_an_answer_of_many_lines_stays_on_one(shop: Workshop) -> None:
     assert answers[0]["response"]["body"] == {"text": "one\ntwo", "more": [1]}
 
 
-async def test_a_gateway_that_dies_after_every_step(shop: Workshop) -> None:
+async def test_batch_completes_although_its_gateway_dies_after_every_step(shop: BatchHarness) -> None:
     """Each step is made by a new one, and each is made twice."""
     batch = await shop.started(*map(line, NAMES))
     for number in range(8):
@@ -110,7 +110,7 @@ async def test_a_gateway_that_dies_after_every_step(shop: Workshop) -> None:
     assert sorted(named(answers) + named(errors)) == NAMES
 
 
-async def test_lines_that_are_tasks_already_stay_what_they_are(shop: Workshop) -> None:
+async def test_lines_that_are_tasks_already_stay_what_they_are(shop: BatchHarness) -> None:
     """As after a crash in the middle of a large file."""
     batch = await shop.started(*map(line, NAMES))
     await shop.step()
@@ -119,7 +119,9 @@ async def test_lines_that_are_tasks_already_stay_what_they_are(shop: Workshop) -
     assert len(await shop.claim()) == 7
 
 
-async def test_a_crash_between_the_files_and_the_batch(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_crash_after_writing_the_files_writes_them_once_more_and_counts_once(
+    shop: BatchHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The files lie there, and the batch does not say so: the next gateway writes the same ones again."""
     batch = await shop.started(*map(line, NAMES))
     await shop.step()
@@ -145,7 +147,7 @@ async def test_a_crash_between_the_files_and_the_batch(shop: Workshop, monkeypat
     assert sorted(named(await shop.read(over.output_file_id))) == NAMES
 
 
-async def test_one_gateway_at_a_time(shop: Workshop) -> None:
+async def test_batch_is_processed_by_one_gateway_at_a_time(shop: BatchHarness) -> None:
     batch = await shop.started(*map(line, NAMES))
     await shop.step("gw_1")
     await shop.answer_all()
@@ -156,7 +158,7 @@ async def test_one_gateway_at_a_time(shop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("running", [0, 3])
-async def test_cancelled_in_the_middle(shop: Workshop, running: int) -> None:
+async def test_batch_cancelled_while_running_keeps_finished_lines(shop: BatchHarness, running: int) -> None:
     batch = await shop.started(*map(line, NAMES))
     await shop.step()
     await shop.answer_all(well, 2)
@@ -177,7 +179,7 @@ async def test_cancelled_in_the_middle(shop: Workshop, running: int) -> None:
         await shop.batches.cancel(batch.org_id, batch.id)
 
 
-async def test_cancelled_before_it_began(shop: Workshop) -> None:
+async def test_batch_cancelled_before_it_started_runs_nothing(shop: BatchHarness) -> None:
     batch = await shop.started(*map(line, NAMES))
     await shop.batches.cancel(batch.org_id, batch.id)
     over = await shop.moved_to(batch, BatchStatus.CANCELLED)
@@ -185,7 +187,7 @@ async def test_cancelled_before_it_began(shop: Workshop) -> None:
     assert await shop.claim() == []
 
 
-async def test_cancelled_while_its_lines_become_tasks(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_batch_cancelled_during_enqueue_stops_enqueueing(shop: BatchHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("penstock.durable.batches.processor.LINES_AT_ONCE", 2)
     batch = await shop.started(*map(line, NAMES))
     enqueue = shop.store.tasks.enqueue
@@ -201,7 +203,7 @@ async def test_cancelled_while_its_lines_become_tasks(shop: Workshop, monkeypatc
     assert over.failed == over.total == 7
 
 
-async def test_expired(shop: Workshop) -> None:
+async def test_expired_batch_keeps_finished_lines_and_reports_the_rest(shop: BatchHarness) -> None:
     batch = await shop.started(*map(line, NAMES))
     await shop.step()
     await shop.answer_all(well, 2)
@@ -218,14 +220,14 @@ async def test_expired(shop: Workshop) -> None:
     assert sum(each["error"] is not None and each["error"]["code"] == "batch_expired" for each in errors) == 4
 
 
-async def test_the_input_is_deleted_too_early(shop: Workshop) -> None:
+async def test_batch_fails_when_its_input_file_is_deleted(shop: BatchHarness) -> None:
     batch = await shop.started(line("a"))
     await shop.files.delete(batch.org_id, batch.input_file_id)
     over = await shop.moved_to(batch, BatchStatus.FAILED)
     assert [fault.code for fault in over.faults] == ["input_file_gone"]
 
 
-async def test_tasks_go_with_time_and_files_later(shop: Workshop) -> None:
+async def test_tasks_of_a_batch_are_deleted_before_its_files(shop: BatchHarness) -> None:
     batch = await shop.started(line("a"))
     await shop.step()
     await shop.answer_all()
@@ -238,7 +240,7 @@ async def test_tasks_go_with_time_and_files_later(shop: Workshop) -> None:
         await shop.read(over.output_file_id)
 
 
-async def test_what_is_no_file_for_a_batch(shop: Workshop) -> None:
+async def test_missing_file_or_file_with_another_purpose_is_refused(shop: BatchHarness) -> None:
     with pytest.raises(NotFound):
         await shop.batches.create(CALLER, "file-nothing", CHAT, {}, None)
     upload = await shop.files.begin(CALLER.org_id)
@@ -248,7 +250,7 @@ async def test_what_is_no_file_for_a_batch(shop: Workshop) -> None:
         await shop.batches.create(CALLER, other.id, CHAT, {}, None)
 
 
-async def test_a_line_that_somebody_else_cancels(shop: Workshop) -> None:
+async def test_line_whose_task_is_cancelled_is_reported_as_cancelled(shop: BatchHarness) -> None:
     """As a task it can be cancelled by itself; the batch goes on."""
     batch = await shop.started(line("a"), line("b"))
     await shop.step()

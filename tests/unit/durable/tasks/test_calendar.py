@@ -33,12 +33,12 @@ def test_missed_runs_are_skipped_when_none_is_due_now() -> None:
     assert runs_due(schedule(MissedRuns.SKIP, NOON - 3 * HOUR), NOON + 1800.0) == ([], NOON + HOUR)
 
 
-def test_in_time_every_policy_makes_the_one_run() -> None:
+def test_run_in_time_is_made_once_under_every_missed_policy() -> None:
     for missed in MissedRuns:
         assert runs_due(schedule(missed, NOON), NOON + 0.2) == ([NOON], NOON + HOUR)
 
 
-def test_what_is_made_up_for_has_a_bound() -> None:
+def test_missed_runs_are_made_up_for_at_most_to_a_limit() -> None:
     runs, next_at = runs_due(schedule(MissedRuns.ALL, NOON - 30 * 86_400, "* * * * *"), NOON)
     assert len(runs) == MOST_MADE_UP
     assert next_at == NOON + 60

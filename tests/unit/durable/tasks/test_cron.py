@@ -33,7 +33,7 @@ def fires(expression: str, after: str, count: int, zone: ZoneInfo = BERLIN) -> l
         ("@hourly", "2026-01-01T00:30", ["2026-01-01T01:00"]),
     ],
 )
-def test_when_it_fires(expression: str, after: str, expected: list[str]) -> None:
+def test_expression_fires_at_the_expected_times(expression: str, after: str, expected: list[str]) -> None:
     assert fires(expression, after, len(expected)) == [f"{at}:00+01:00" if at[5:7] in ("01", "02") else fires_at(at) for at in expected]
 
 
@@ -103,12 +103,12 @@ def test_a_daily_time_fires_once_a_day(minute: int, hour: int, zone: str, offset
         ("*" * 300, "at most 256"),
     ],
 )
-def test_what_is_refused(expression: str, words: str) -> None:
+def test_invalid_expression_is_refused(expression: str, words: str) -> None:
     with pytest.raises(BadSchedule, match=words):
         cron.parse(expression)
 
 
 @pytest.mark.parametrize("name", ["Europe/Atlantis", "", "../etc/passwd", "a" * 200])
-def test_zones_that_are_none(name: str) -> None:
+def test_unknown_time_zone_is_refused(name: str) -> None:
     with pytest.raises(BadSchedule, match="time zone"):
         cron.zone(name)

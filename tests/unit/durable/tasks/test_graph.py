@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from penstock.durable.tasks import graph
 
 
-def test_parents_come_first() -> None:
+def test_topological_order_puts_parents_before_children() -> None:
     order = graph.topological_order({0: [2], 1: [0, 2], 3: []}, 4, [None] * 4)
     assert order.index(2) < order.index(0) < order.index(1)
     assert sorted(order) == [0, 1, 2, 3]
@@ -24,12 +24,12 @@ def test_parents_come_first() -> None:
         ({0: [1], 1: [2], 2: [1]}, "b -> c -> b"),
     ],
 )
-def test_a_cycle_is_shown(parents: dict[int, list[int]], shown: str) -> None:
+def test_cycle_is_named_in_the_error(parents: dict[int, list[int]], shown: str) -> None:
     with pytest.raises(graph.DependencyCycle, match=f": {shown}\\."):
         graph.topological_order(parents, 4, ["a", "b", "c", "d"])
 
 
-def test_a_long_cycle_is_shown_in_part() -> None:
+def test_long_cycle_is_shortened_in_the_error() -> None:
     count = 500
     with pytest.raises(graph.DependencyCycle, match=r"task 0 -> .* -> \.\.\. \(500 in all\) -> task 0"):
         graph.topological_order({index: [(index + 1) % count] for index in range(count)}, count, [None] * count)
@@ -40,7 +40,7 @@ def test_a_long_cycle_is_shown_in_part() -> None:
         lambda n: st.tuples(st.just(n), st.dictionaries(st.integers(0, n - 1), st.lists(st.integers(0, n - 1), max_size=4)))
     )
 )
-def test_an_order_or_a_true_cycle(given_graph: tuple[int, dict[int, list[int]]]) -> None:
+def test_any_graph_has_an_order_or_a_true_cycle(given_graph: tuple[int, dict[int, list[int]]]) -> None:
     count, parents = given_graph
     try:
         order = graph.topological_order(parents, count, [f"t{index}" for index in range(count)])
@@ -54,6 +54,6 @@ def test_an_order_or_a_true_cycle(given_graph: tuple[int, dict[int, list[int]]])
     assert all(where[parent] < where[child] for child, its in parents.items() for parent in its)
 
 
-def test_two_of_one_name() -> None:
+def test_duplicate_ref_is_refused() -> None:
     with pytest.raises(graph.DuplicateName, match="'a': tasks 0 and 2"):
         graph.index_by_ref(["a", None, "a"])

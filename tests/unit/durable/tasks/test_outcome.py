@@ -55,7 +55,7 @@ ERROR = TaskError("raised", "no")
         (2, AttemptFailed("raised", "no", retry_seconds=30.0), ended(CompletionKind.RETRIED, error=ERROR, retry_at=NOW + 30)),
     ],
 )
-def test_what_is_said_of_a_lease(attempt: int, how: TaskOutcome, expected: LeaseCompletion) -> None:
+def test_completion_follows_from_outcome_and_attempt(attempt: int, how: TaskOutcome, expected: LeaseCompletion) -> None:
     assert completion_of(lease(attempt), how, NOW, Random(1)) == expected
 
 
@@ -66,14 +66,14 @@ def test_a_result_that_is_too_large_fails_without_another_attempt() -> None:
     assert finish.error.code == "result_too_large"
 
 
-def test_the_rest_is_drawn_from_zero_to_a_bound_that_doubles() -> None:
+def test_retry_delay_is_drawn_between_zero_and_a_bound_that_doubles() -> None:
     rests = [completion_of(lease(2, 9), AttemptFailed("raised", "no"), NOW, Random(seed)).retry_at - NOW for seed in range(500)]
     assert 0 <= min(rests) < 0.1
     assert 3.9 < max(rests) <= 4.0
     assert 1.8 < sum(rests) / len(rests) < 2.2
 
 
-def test_bounds_of_the_backoff() -> None:
+def test_backoff_bound_doubles_up_to_its_cap() -> None:
     backoff = Backoff(2.0, 10.0)
     assert [backoff.bound(attempt) for attempt in (1, 2, 3, 4, 1_000)] == [2.0, 4.0, 8.0, 10.0, 10.0]
 

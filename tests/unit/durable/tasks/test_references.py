@@ -28,16 +28,16 @@ PARENTS = [
         ({"$result": 5}, {"$result": 5}),
     ],
 )
-def test_ids_become_results(payload: Any, resolved: Any) -> None:
+def test_references_are_replaced_by_parent_results(payload: Any, resolved: Any) -> None:
     assert json.loads(references.resolve(json.dumps(payload), PARENTS)) == resolved
 
 
-def test_names_become_ids() -> None:
+def test_local_names_are_replaced_by_task_ids() -> None:
     bound = references.bind('{"x": {"$result": "left"}, "y": {"$result": "*"}}', {"left": "task_a"})
     assert json.loads(bound) == {"x": {"$result": "task_a"}, "y": {"$result": "*"}}
 
 
-def test_only_parents_may_be_named() -> None:
+def test_reference_to_a_task_that_is_not_a_parent_is_refused() -> None:
     with pytest.raises(UnknownResult, match="'right', which is not a parent"):
         references.bind('{"$result": "right"}', {"left": "task_a"})
 

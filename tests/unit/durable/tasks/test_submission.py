@@ -35,7 +35,7 @@ def spec(name: str = "f", payload: Any = None, **fields: Any) -> TaskSpec:
     return TaskSpec(name=name, payload=msgspec.Raw(msgspec.json.encode(payload)), parents=parents, **fields)
 
 
-def test_what_is_not_said_is_the_kinds_own(submit: Callable[..., list[NewTask]]) -> None:
+def test_missing_fields_get_the_defaults_of_the_kind(submit: Callable[..., list[NewTask]]) -> None:
     function, webhook = submit(spec(), spec("", kind="webhook", queue="low", max_attempts=1))
     assert (function.max_attempts, function.timeout_seconds, function.queue) == (FUNCTION.max_attempts, FUNCTION.timeout_seconds, "medium")
     assert (webhook.max_attempts, webhook.timeout_seconds, webhook.queue) == (1, WEBHOOK.timeout_seconds, "low")
@@ -85,7 +85,9 @@ def test_an_idempotency_key_comes_with_a_fingerprint_of_the_request(submit: Call
         ([spec(run_at=NOW * 1e9)], PenstockError, "run_at"),
     ],
 )
-def test_what_is_refused(submit: Callable[..., list[NewTask]], specs: list[TaskSpec], error: type[Exception], param: str) -> None:
+def test_invalid_submission_is_refused_with_the_field(
+    submit: Callable[..., list[NewTask]], specs: list[TaskSpec], error: type[Exception], param: str
+) -> None:
     with pytest.raises(error) as caught:
         submit(*specs)
     assert isinstance(caught.value, PenstockError)

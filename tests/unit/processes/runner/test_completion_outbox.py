@@ -40,7 +40,7 @@ def outbox(post: Post) -> tuple[CompletionOutbox, list[str]]:
     return CompletionOutbox(link, lambda task_id, lease_seq: acknowledged.append(task_id), Random(1)), acknowledged
 
 
-async def test_a_single_end_is_told_at_once_and_many_gather() -> None:
+async def test_single_completion_is_sent_at_once_and_many_are_batched() -> None:
     post = Post()
     box, acknowledged = outbox(post)
     sending = asyncio.create_task(box.send())
@@ -60,7 +60,7 @@ async def test_a_single_end_is_told_at_once_and_many_gather() -> None:
     sending.cancel()
 
 
-async def test_a_full_call_does_not_wait_and_neither_does_the_end() -> None:
+async def test_full_batch_and_flush_do_not_wait() -> None:
     post = Post()
     box, _ = outbox(post)
     sending = asyncio.create_task(box.send())

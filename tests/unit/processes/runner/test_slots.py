@@ -25,7 +25,7 @@ def test_short_tasks_are_fetched_for_a_tenth_of_a_second(seconds: float, prefetc
     assert group.prefetch == pytest.approx(prefetch, abs=1)
 
 
-def test_a_call_waits_until_it_is_worth_it() -> None:
+def test_claim_waits_until_enough_slots_are_free() -> None:
     group = slots()
     for _ in range(200):
         group.record_duration(0.01)

@@ -47,7 +47,7 @@ class Deaf:
             raise PortUnavailable("the connection was lost while the call was cancelled") from None
 
 
-async def test_a_cancellation_that_is_lost_is_said_again() -> None:
+async def test_runner_stops_although_its_link_swallows_a_cancellation() -> None:
     deaf = Deaf()
     link: Link = deaf  # type: ignore[assignment] # the part of it that is asked here
     runner = Runner(link, {}, [SlotPlan((), (), 4, 0)], "deaf", "1", SystemClock(), Random(1))

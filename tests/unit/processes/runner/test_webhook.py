@@ -11,7 +11,7 @@ from penstock.processes.runner.kinds.webhook import WebhookRefused, checked_url,
 
 
 @pytest.mark.parametrize("url", ["https://example.org/hook", "http://198.51.100.1:8080/a?b=c", "https://[2001:db8::1]/x"])
-def test_urls_that_may_be_called(url: str) -> None:
+def test_public_url_is_accepted(url: str) -> None:
     assert checked_url(url).geturl() == url
 
 
@@ -19,18 +19,18 @@ def test_urls_that_may_be_called(url: str) -> None:
     "url",
     ["", "example.org", "ftp://example.org", "https://", "https://u:p@example.org", "http://a:99999/", "http://a:0/", "http://ä.org/"],
 )
-def test_urls_that_may_not(url: str) -> None:
+def test_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(WebhookRefused):
         checked_url(url)
 
 
 @pytest.mark.parametrize("headers", [{"Host": "x"}, {"webhook-id": "x"}, {"content-length": "1"}, {"x y": "1"}, {"x": "a\r\nb: c"}])
-def test_headers_that_may_not_be_set(headers: dict[str, str]) -> None:
+def test_reserved_or_invalid_header_is_refused(headers: dict[str, str]) -> None:
     with pytest.raises(WebhookRefused):
         own_headers(headers)
 
 
-def test_too_many_headers() -> None:
+def test_too_many_headers_are_refused() -> None:
     with pytest.raises(WebhookRefused):
         own_headers({f"x-{number}": "1" for number in range(21)})
 

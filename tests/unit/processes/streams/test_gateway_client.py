@@ -14,14 +14,14 @@ PROBLEM = '{"code": "payload_too_large", "detail": "A sentence.", "status": 413}
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
-def test_refused_for_good(status: int) -> None:
+def test_content_errors_reject_the_submission(status: int) -> None:
     error = answer(status, PROBLEM)
     assert isinstance(error, SubmissionRejected)
     assert (error.code, str(error)) == ("payload_too_large", "A sentence.")
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_not_for_this_key(status: int) -> None:
+def test_status_401_and_403_mean_not_allowed(status: int) -> None:
     assert isinstance(answer(status, PROBLEM), NotAllowed)
 
 
@@ -35,12 +35,12 @@ def test_not_for_this_key(status: int) -> None:
         (408, {}, None),
     ],
 )
-def test_to_be_asked_again(status: int, headers: dict[str, str], seconds: float | None) -> None:
+def test_overload_and_server_errors_are_retried(status: int, headers: dict[str, str], seconds: float | None) -> None:
     error = answer(status, PROBLEM, **headers)
     assert isinstance(error, GatewayUnavailable)
     assert error.retry_after_seconds == seconds
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 502])
-def test_a_page_of_somebody_else_says_nothing_about_tasks(status: int) -> None:
+def test_answer_of_a_proxy_is_retried(status: int) -> None:
     assert isinstance(answer(status, "<html>no such page</html>"), GatewayUnavailable)

@@ -15,7 +15,7 @@ def opened(directory: Path) -> PublicationLog:
     return publication_log
 
 
-def test_it_is_read_again(tmp_path: Path) -> None:
+def test_log_is_read_again_after_a_restart(tmp_path: Path) -> None:
     first = opened(tmp_path / "state")
     first.append([(1000.25, "a"), (1001.5, "b")])
     first.append((), position=1200.0)
@@ -27,7 +27,7 @@ def test_it_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 14))
-def test_a_line_that_was_cut_short_is_none(tmp_path: Path, cut: int) -> None:
+def test_truncated_line_is_ignored(tmp_path: Path, cut: int) -> None:
     first = opened(tmp_path)
     first.append([(1000.0, "a")])
     first.append([(1001.0, "second")])
@@ -44,7 +44,7 @@ def test_a_line_that_was_cut_short_is_none(tmp_path: Path, cut: int) -> None:
     last.close()
 
 
-def test_it_does_not_grow_for_ever(tmp_path: Path) -> None:
+def test_log_is_compacted_when_it_has_grown(tmp_path: Path) -> None:
     publication_log = opened(tmp_path)
     for second in range(300):
         publication_log.append([(float(second), f"{second}-{n}") for n in range(200)])
@@ -56,7 +56,7 @@ def test_it_does_not_grow_for_ever(tmp_path: Path) -> None:
     again.close()
 
 
-def test_a_place_may_go_back(tmp_path: Path) -> None:
+def test_position_may_go_back(tmp_path: Path) -> None:
     publication_log = opened(tmp_path)
     publication_log.append([(5000.0, "before the clock was set")])
     publication_log.append((), position=1000.0)
@@ -66,7 +66,7 @@ def test_a_place_may_go_back(tmp_path: Path) -> None:
     again.close()
 
 
-def test_two_processes_do_not_share_it(tmp_path: Path) -> None:
+def test_second_process_is_refused_the_directory(tmp_path: Path) -> None:
     publication_log = opened(tmp_path)
     with pytest.raises(PublicationLogInUse, match="of its own"):
         opened(tmp_path)

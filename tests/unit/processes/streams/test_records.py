@@ -17,7 +17,7 @@ def task(template: TaskTemplate, value: bytes | None, position: str = "kafka:in:
     return json.loads(bytes(template.task(StreamRecord(position, value))))
 
 
-def test_a_payload() -> None:
+def test_record_becomes_the_payload_of_a_task() -> None:
     assert task(PAYLOADS, b'{"text": "a"}') == {
         "kind": "function",
         "name": "count",
@@ -27,7 +27,7 @@ def test_a_payload() -> None:
     }
 
 
-def test_a_whole_task() -> None:
+def test_record_becomes_a_task_with_all_its_fields() -> None:
     assert task(WHOLE, b'{"name": "count", "payload": [1], "tags": ["a"], "queue": "high"}') == {
         "kind": "function",
         "queue": "high",
@@ -50,14 +50,14 @@ def test_a_whole_task() -> None:
         (b'"' + b"x" * 1_000_000 + b'"', "payload_too_large"),
     ],
 )
-def test_what_can_never_be_a_payload(value: bytes | None, code: str) -> None:
+def test_record_that_is_no_valid_payload_is_refused(value: bytes | None, code: str) -> None:
     with pytest.raises(InvalidRecord) as refused:
         task(PAYLOADS, value)
     assert refused.value.code == code
 
 
 @pytest.mark.parametrize("value", [b"[]", b'"text"', b"null", b'{"idempotency_key": "mine"}', b'{"ref": "a"}', b'{"tasks": []}'])
-def test_what_can_never_be_a_task(value: bytes) -> None:
+def test_record_that_is_no_valid_task_is_refused(value: bytes) -> None:
     with pytest.raises(InvalidRecord) as refused:
         task(WHOLE, value)
     assert refused.value.code == "no_task"

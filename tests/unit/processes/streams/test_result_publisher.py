@@ -14,14 +14,14 @@ from penstock.processes.streams.brokers.memory import LARGEST_BYTES, MemoryBroke
 from penstock.processes.streams.gateway_client import GatewayUnavailable
 from penstock.processes.streams.publication_log import PublicationLog
 from penstock.processes.streams.result_publisher import PollTiming, ResultPublisher
-from tests.unit.processes.streams.office import NOW, Office, retrier
+from tests.support.stream_harness import NOW, MemoryTaskApi, retrier
 
 OVERLAP_SECONDS = 60.0
 
 
 class Scene:
     def __init__(self, directory: Path) -> None:
-        self.office = Office()
+        self.task_api = MemoryTaskApi()
         self.broker = MemoryBroker()
         self._directory = directory
         self.publication_log = self._publication_log()
@@ -37,7 +37,7 @@ class Scene:
         self.publication_log.close()
         self.publication_log = self._publication_log()
         timing = PollTiming(poll_seconds=0.01, overlap_seconds=OVERLAP_SECONDS)
-        self.results = ResultPublisher(self.broker.sink("out"), self.office, "s", self.publication_log, retrier(), timing)
+        self.results = ResultPublisher(self.broker.sink("out"), self.task_api, "s", self.publication_log, retrier(), timing)
 
     @property
     def published(self) -> list[StreamMessage]:
@@ -55,8 +55,8 @@ def scene(tmp_path: Path) -> Any:
     scene.publication_log.close()
 
 
-async def test_what_is_published(scene: Scene) -> None:
-    scene.office.end(1, NOW - 2, result=b'{"words": 3}')
+async def test_published_message_has_the_outcome_of_the_task(scene: Scene) -> None:
+    scene.task_api.end(1, NOW - 2, result=b'{"words": 3}')
     assert await scene.results.poll() == 1
     (message,) = scene.published
     assert (message.id, message.key) == ("task_1.1.succeeded", "task_1")
@@ -76,20 +76,20 @@ async def test_what_is_published(scene: Scene) -> None:
     }
 
 
-async def test_each_once_over_pages_looks_and_restarts(scene: Scene) -> None:
+async def test_each_completion_is_published_once_over_pages_polls_and_restarts(scene: Scene) -> None:
     for number in range(250):
-        scene.office.end(number, NOW - 30 + number * 0.1)
+        scene.task_api.end(number, NOW - 30 + number * 0.1)
     assert await scene.results.poll() == 250
     assert await scene.results.poll() == 0
     scene.start()
     assert await scene.results.poll() == 0
-    scene.office.end(300, NOW)
+    scene.task_api.end(300, NOW)
     assert await scene.results.poll() == 1
     assert len(set(scene.ids)) == len(scene.ids) == 251
 
 
-async def test_cut_off_between_publishing_and_noting_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene.office.end(1, NOW)
+async def test_crash_after_publishing_publishes_again_under_the_same_id(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.task_api.end(1, NOW)
 
     def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -102,10 +102,10 @@ async def test_cut_off_between_publishing_and_noting_it(scene: Scene, monkeypatc
     assert scene.ids == ["task_1.1.succeeded"] * 2, "at least once, under the same id"
 
 
-async def test_an_end_that_becomes_visible_late(scene: Scene) -> None:
-    scene.office.end(1, NOW)
+async def test_completion_that_becomes_visible_late_is_published(scene: Scene) -> None:
+    scene.task_api.end(1, NOW)
     await scene.results.poll()
-    scene.office.end(2, NOW - 50)
+    scene.task_api.end(2, NOW - 50)
     await scene.results.poll()
     assert scene.ids == ["task_1.1.succeeded"], "not looked at again at once"
     scene.start()
@@ -113,17 +113,17 @@ async def test_an_end_that_becomes_visible_late(scene: Scene) -> None:
     assert scene.ids == ["task_1.1.succeeded", "task_2.1.succeeded"]
 
 
-async def test_another_run_is_another_end(scene: Scene) -> None:
-    scene.office.end(1, NOW - 1, TaskStatus.FAILED, attempt=3)
+async def test_another_run_of_a_task_is_published_again(scene: Scene) -> None:
+    scene.task_api.end(1, NOW - 1, TaskStatus.FAILED, attempt=3)
     await scene.results.poll()
-    scene.office.end(1, NOW, TaskStatus.SUCCEEDED, attempt=4)
+    scene.task_api.end(1, NOW, TaskStatus.SUCCEEDED, attempt=4)
     await scene.results.poll()
     assert scene.ids == ["task_1.3.failed", "task_1.4.succeeded"]
 
 
 async def test_a_result_that_the_broker_does_not_take_is_left_out(scene: Scene) -> None:
-    scene.office.end(1, NOW, result=b'"' + b"x" * LARGEST_BYTES + b'"')
-    scene.office.end(2, NOW)
+    scene.task_api.end(1, NOW, result=b'"' + b"x" * LARGEST_BYTES + b'"')
+    scene.task_api.end(2, NOW)
     await scene.results.poll()
     assert sorted(scene.ids) == ["task_1.1.succeeded", "task_2.1.succeeded"]
     outcomes = {outcome["task_id"]: outcome for outcome in (json.loads(message.value) for message in scene.published)}
@@ -131,11 +131,11 @@ async def test_a_result_that_the_broker_does_not_take_is_left_out(scene: Scene) 
     assert outcomes["task_2"]["result"] == 1
 
 
-async def test_the_place_moves_on_without_results_and_back_with_the_clock(scene: Scene) -> None:
+async def test_position_advances_without_results_and_follows_the_clock_back(scene: Scene) -> None:
     await scene.results.poll()
     assert scene.publication_log.position == NOW - OVERLAP_SECONDS
-    scene.office.now = NOW - 5_000
-    scene.office.end(1, NOW - 5_010)
+    scene.task_api.now = NOW - 5_000
+    scene.task_api.end(1, NOW - 5_010)
     scene.start()
     await scene.results.poll()
     scene.start()
@@ -143,14 +143,14 @@ async def test_the_place_moves_on_without_results_and_back_with_the_clock(scene:
     assert scene.ids == ["task_1.1.succeeded"]
 
 
-async def test_stopping_does_not_wait_for_a_time_that_somebody_asked_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stop_does_not_wait_for_the_retry_after(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = asyncio.Event()
 
     async def busy(*_: Any) -> Any:
         asked.set()
         raise GatewayUnavailable("HTTP 503", 300.0)
 
-    monkeypatch.setattr(scene.office, "finished_tasks", busy)
+    monkeypatch.setattr(scene.task_api, "finished_tasks", busy)
     running = asyncio.create_task(scene.results.run())
     await asyncio.wait_for(asked.wait(), 10)
     scene.results.stop()
@@ -158,7 +158,7 @@ async def test_stopping_does_not_wait_for_a_time_that_somebody_asked_for(scene: 
     assert scene.published == []
 
 
-async def test_a_broker_that_is_away_is_waited_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_broker_that_is_unreachable_is_retried(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = scene.results._sink
     publish, calls = sink.publish, list[int]()
 
@@ -170,6 +170,6 @@ async def test_a_broker_that_is_away_is_waited_for(scene: Scene, monkeypatch: py
         return await publish(messages)
 
     monkeypatch.setattr(sink, "publish", away)
-    scene.office.end(1, NOW)
+    scene.task_api.end(1, NOW)
     await scene.results.run()
     assert (scene.ids, len(calls)) == (["task_1.1.succeeded"], 4)

@@ -18,7 +18,7 @@ SECONDS = 20.0
 
 
 @dataclass
-class Desk:
+class GatewayWithRunner:
     platform: Platform
     server: ScriptedServer
     client: AsyncOpenAI
@@ -29,9 +29,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(
+async def gateway_with_runner(
     directory: Path, script: Script = well, *, store: Callable[[Store], Store] | None = None, runs: bool = True, **settings: Any
-) -> AsyncIterator[Desk]:
+) -> AsyncIterator[GatewayWithRunner]:
     """`runs`: with a runner for tasks."""
     async with scripted(script) as (server,), platform(directory, [server.url], store=store, **settings) as running:
         runner = OwnRunner(running.gateway.settings, running.gateway.task_services) if runs else None
@@ -40,7 +40,7 @@ async def desk(
             runner.start()
         try:
             async with AsyncOpenAI(base_url=f"{running.gateway.base_url}/v1", api_key=running.first.api_key, max_retries=0) as client:
-                yield Desk(running, server, client)
+                yield GatewayWithRunner(running, server, client)
         finally:
             if runner is not None:
                 await runner.close()

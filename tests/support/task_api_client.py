@@ -12,12 +12,12 @@ from tests.support.gateway import Platform, ScriptedServer, platform, scripted, 
 from tests.support.waiting import until_answer
 
 MODULE = "tests.flow.durable.tasks.functions_of_users"
-OVER = {"succeeded", "failed", "cancelled", "skipped"}
+TERMINAL = {"succeeded", "failed", "cancelled", "skipped"}
 ANSWER_SECONDS = 20.0
 
 
 @dataclass
-class Office:
+class TaskApiClient:
     """Tasks as a client of the API sees them."""
 
     platform: Platform
@@ -38,19 +38,19 @@ class Office:
         shown: dict[str, Any] = answer.json()
         return shown
 
-    async def over(self, task_id: str) -> dict[str, Any]:
-        """The task, when it is over."""
-        return await self.until(task_id, OVER)
+    async def until_terminal(self, task_id: str) -> dict[str, Any]:
+        """The task, when it has ended."""
+        return await self.until(task_id, TERMINAL)
 
     async def until(self, task_id: str, statuses: set[str]) -> dict[str, Any]:
         return await until_answer(lambda: self.show(task_id), lambda task: task["status"] in statuses, ANSWER_SECONDS)
 
     async def outcome(self, name: str, payload: Any = None, **fields: Any) -> dict[str, Any]:
-        return await self.over(await self.submit(name, payload, **fields))
+        return await self.until_terminal(await self.submit(name, payload, **fields))
 
 
 @asynccontextmanager
-async def office(directory: Path, **settings: Any) -> AsyncIterator[Office]:
+async def task_api_client(directory: Path, **settings: Any) -> AsyncIterator[TaskApiClient]:
     """`settings` are sections or fields of the settings tree."""
     assert MODULE not in sys.modules, "users' code belongs into child processes"
     async with scripted(well) as (server,), platform(directory, [server.url], imports=(MODULE,), **settings) as running:
@@ -58,6 +58,6 @@ async def office(directory: Path, **settings: Any) -> AsyncIterator[Office]:
         await runner.open()
         runner.start()
         try:
-            yield Office(running, runner, server)
+            yield TaskApiClient(running, runner, server)
         finally:
             await runner.close()

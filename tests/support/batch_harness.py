@@ -35,7 +35,7 @@ def text(lines: Iterable[Json | bytes]) -> bytes:
 
 
 @dataclass
-class Workshop:
+class BatchHarness:
     store: Store
     files: FileService
     clock: ManualClock
@@ -114,13 +114,13 @@ def broken(lease: Lease) -> LeaseCompletion:
 
 
 @asynccontextmanager
-async def workshop() -> AsyncIterator[Workshop]:
+async def batch_harness() -> AsyncIterator[BatchHarness]:
     clock = ManualClock()
     store = await open_store("sqlite://", clock=clock, migrate=True)
     try:
         await store.accounts.save_plan(PLAN)
         await store.accounts.create_organisation(Organisation("org_a", "a", "free", clock.time()))
         files = FileService(store.files, MemoryBlobs(), clock)
-        yield Workshop(store, files, clock, BatchService(store.batches, files, clock))
+        yield BatchHarness(store, files, clock, BatchService(store.batches, files, clock))
     finally:
         await store.close()

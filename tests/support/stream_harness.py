@@ -21,7 +21,7 @@ PAGE = 100
 
 
 @dataclass
-class Office:
+class MemoryTaskApi:
     """Implements gateway.TaskApi: tasks by idempotency key, taken or refused as a whole."""
 
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -82,10 +82,10 @@ def retrier() -> Retrier:
 
 
 @dataclass
-class Desk:
+class StreamHarness:
     """A source of records and everything that they can become."""
 
-    office: Office = field(default_factory=Office)
+    task_api: MemoryTaskApi = field(default_factory=MemoryTaskApi)
     broker: MemoryBroker = field(default_factory=MemoryBroker)
     template: TaskTemplate = TEMPLATE
 
@@ -97,7 +97,9 @@ class Desk:
     def intake(self, limits: IntakeLimits | None = None, *, dead: bool = True) -> Intake:
         letters = DeadLetters(self.broker.sink("dead") if dead else None, retrier())
         source = self.broker.source("in", "s")
-        return Intake(source, self.office, self.template, letters, retrier(), limits or IntakeLimits(workers=3, batch=10, drain_seconds=5))
+        return Intake(
+            source, self.task_api, self.template, letters, retrier(), limits or IntakeLimits(workers=3, batch=10, drain_seconds=5)
+        )
 
     @property
     def settled(self) -> set[int]:
@@ -113,4 +115,4 @@ class Desk:
 
     @property
     def payloads(self) -> list[Any]:
-        return sorted(task["payload"] for task in self.office.tasks.values())
+        return sorted(task["payload"] for task in self.task_api.tasks.values())
