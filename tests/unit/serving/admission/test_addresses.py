@@ -61,6 +61,7 @@ def test_an_ipv6_client_counts_as_its_64(clock: ManualClock) -> None:
     ],
 )
 def test_whom_an_address_stands_for(address: str, whom: str) -> None:
+    subject.cache_clear()
     assert subject(address) == whom
 
 
@@ -135,3 +136,10 @@ def test_network_remembers_256_answers_and_forgets_the_oldest() -> None:
     assert "192.0.2.1" not in networks
     assert (len(networks._known), "10.0.0.0" in networks._known, networks._known["192.0.2.1"]) == (256, False, False)
     assert "10.0.0.1" in networks._known
+
+
+def test_address_that_comes_again_stays_remembered_before_quieter_ones(clock: ManualClock) -> None:
+    limiter = AddressLimiter(clock, unauthenticated_per_minute=3, capacity=2)
+    for address in ("192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.3"):
+        limiter.check(address, False)
+    assert allowed(limiter, "192.0.2.1") == 1

@@ -176,3 +176,9 @@ def test_fingerprint_has_16_bytes() -> None:
     answers = IdempotentAnswers()
     ticket(answers)
     assert [len(fingerprint) for fingerprint in answers._running.values()] == [16]
+
+
+def test_answer_that_expires_at_once_is_not_kept() -> None:
+    answers = IdempotentAnswers(ttl_seconds=0.0)
+    ticket(answers).finish(200, HEADERS, b"answer", 1.0)
+    assert (len(answers), answers.stored_bytes, isinstance(begin(answers, now=1.0), Ticket)) == (0, 0, True)
