@@ -52,7 +52,7 @@ def test_comments_and_diff_of_the_hook_file_are_left_out() -> None:
     assert commit_message.problems(commit_message.without_comments(file)) == []
 
 
-def test_hook_reads_its_file_and_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hook_reads_its_file_and_names_each_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "COMMIT_EDITMSG"
     file.write_text("wip\n")
     assert commit_message.main([str(file)]) == 1
@@ -61,7 +61,7 @@ def test_hook_reads_its_file_and_names_what_is_wrong(tmp_path: Path, capsys: pyt
     assert commit_message.main([str(file)]) == 0
 
 
-def test_call_without_arguments_says_how_it_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+def test_call_without_arguments_prints_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert commit_message.main([]) == 2
     assert "--since REVISION" in capsys.readouterr().err
 

@@ -23,7 +23,7 @@ LONG = "\n".join(f"    x = {number}" for number in range(16))
         ("def run():\n    raise AssertionError('x')\n", []),
     ],
 )
-def test_finding_names_what_is_missing(source: str, missing: list[str]) -> None:
+def test_finding_names_each_missing_docstring(source: str, missing: list[str]) -> None:
     assert [what for _, _, what in docstrings.findings(source)] == missing
 
 

@@ -30,7 +30,7 @@ def test_every_feature_of_the_suite_has_a_row_in_each(cells: dict[str, dict[str,
         assert set(row.values()) <= WORDS
 
 
-def test_what_the_suite_knows_to_be_refused_or_absent_is_so(cells: dict[str, dict[str, str]]) -> None:
+def test_features_refused_or_absent_in_the_suite_are_so_in_the_matrix(cells: dict[str, dict[str, str]]) -> None:
     for engine, features in REFUSED.items():
         assert {cells[engine][feature] for feature in features} <= {"refused"}, engine
     for engine, lacking in LACKING.items():

@@ -11,7 +11,7 @@ def test_the_file_is_up_to_date() -> None:
     assert (ROOT / ".env.example").read_text(encoding="utf-8") == document(), "run `penstock env-example > .env.example`"
 
 
-def test_every_line_can_be_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_line_uncommented_gives_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uncommented, the whole file gives the defaults."""
     settings = {}
     for line in document().splitlines():

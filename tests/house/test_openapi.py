@@ -39,7 +39,7 @@ def test_operation_ids_are_unique(document: dict[str, Any]) -> None:
     assert len(names) == len(set(names))
 
 
-def test_every_operation_says_what_it_is_and_who_may(document: dict[str, Any]) -> None:
+def test_every_operation_has_a_summary_and_names_who_may_call(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         assert operation["summary"], name
         assert operation["tags"], name

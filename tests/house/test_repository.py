@@ -72,7 +72,7 @@ def test_every_locked_python_package_has_hashes() -> None:
         assert [pin for pin in pins if not pin.endswith("\\")] == [], f"{lock.name}: a pin without a hash"
 
 
-def test_what_is_wanted_with_an_extra_is_locked_with_it() -> None:
+def test_requirement_with_an_extra_is_locked_with_the_extra() -> None:
     """Else pip 23, which comes with Debian 12, takes the newest release for it, whose hashes no lock has."""
     pins = re.findall(r"^([\w.-]+)(?:\[(.*)\])?==", text(ROOT / "requirements" / "dev.lock"), re.MULTILINE)
     locked = {name: set(extras.replace(" ", "").split(",")) for name, extras in pins}

@@ -7,7 +7,7 @@ import pytest
 from tests.support.together import Together, group
 
 
-def test_groups() -> None:
+def test_tests_that_share_what_is_slow_to_start_are_one_group() -> None:
     groups = {
         "tests/contract/compute/engines/test_cancel.py::test_one[vllm]": "engine vllm",
         "tests/contract/compute/engines/test_errors.py::test_two[sim-/nowhere-]": "engine sim",

@@ -48,7 +48,7 @@ def test_missing_broker_client_is_named_with_its_extra(cli: Cli, tmp_path: Path)
     assert "pip install 'penstock[nats]'" in errors
 
 
-def test_no_library_is_imported_unless_it_is_chosen(cli: Cli, tmp_path: Path) -> None:
+def test_broker_library_is_imported_only_for_its_broker(cli: Cli, tmp_path: Path) -> None:
     for name in ("nats", "confluent_kafka"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(77)")
     process = cli.start("stream", "--broker", "memory", "--results", "out", "--api-key", "psk_wrong", PYTHONPATH=str(tmp_path))

@@ -142,7 +142,7 @@ async def test_the_control_api_refuses_in_its_own_shape(roomy: Platform, lines: 
     ],
     ids=["tls", "http2", "http3", "http0.9", "no host", "unknown method", "lower case", "bytes in the path", "no authority", "nul", "json"],
 )
-async def test_something_else_than_http(roomy: Platform, data: bytes) -> None:
+async def test_bytes_that_are_not_http_are_refused(roomy: Platform, data: bytes) -> None:
     in_shape(await ask(roomy, data), 400, "bad_http_request")
 
 
@@ -215,7 +215,7 @@ async def test_ten_megabytes_are_fine(roomy: Platform) -> None:
     assert answer.status == 200
 
 
-async def test_packed_bodies(roomy: Platform, server: ScriptedServer) -> None:
+async def test_compressed_bodies_are_unpacked_before_they_are_sent_on(roomy: Platform, server: ScriptedServer) -> None:
     body = json.dumps(roomy.body()).encode()
     key = f"authorization: Bearer {roomy.first.api_key}"
     for encoding, packed in (("gzip", gzip.compress(body)), ("deflate", zlib.compress(body)), ("identity", body)):
@@ -299,7 +299,7 @@ async def test_an_offered_upgrade_is_ignored(roomy: Platform, path: str) -> None
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])
-async def test_another_method(roomy: Platform, method: str) -> None:
+async def test_wrong_method_is_refused_with_405(roomy: Platform, method: str) -> None:
     in_shape(await ask(roomy, request(CHAT, b"", f"authorization: Bearer {roomy.first.api_key}", method=method)), 405, "method_not_allowed")
 
 
@@ -357,7 +357,7 @@ async def test_a_bad_field(
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"nonsense", b'{"model":"scripted"}{', b'{"a":"\xff"}', b"[" * 100_000, b"\xef\xbb\xbf{}"])
-async def test_something_else_than_json(roomy: Platform, body: bytes) -> None:
+async def test_body_that_is_not_json_is_refused(roomy: Platform, body: bytes) -> None:
     in_shape(await ask(roomy, request(CHAT, body, f"authorization: Bearer {roomy.first.api_key}")), 400, "invalid_json")
 
 
@@ -367,7 +367,7 @@ async def test_a_name_that_is_not_utf_8_takes_no_slot(roomy: Platform) -> None:
     assert roomy.leaks() == {}
 
 
-async def test_a_given_request_id_is_echoed_only_when_it_is_harmless(roomy: Platform) -> None:
+async def test_request_id_of_a_client_is_echoed_only_when_harmless(roomy: Platform) -> None:
     good = await ask(roomy, roomy.request("x-request-id: mine-1.2_3"))
     bad = await ask(roomy, roomy.request("x-request-id: <script>"))
     refused = await ask(roomy, roomy.request("x-request-id: mine-2", model="unknown"))

@@ -36,7 +36,7 @@ async def html(client: Client) -> None:
 
 @pytest.mark.parametrize("script", [resets, errs, busy, unavailable, html], ids=lambda script: script.__name__)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-async def test_another_answers(tmp_path: Path, script: Script, stream: bool) -> None:
+async def test_failed_request_is_answered_by_another_worker(tmp_path: Path, script: Script, stream: bool) -> None:
     async with scripted(script, well) as (bad, good), platform(tmp_path, [bad.url, good.url], routing={"eject_after": 1000}) as gate:
         for _ in range(20):
             response = await gate.chat(stream=stream)

@@ -179,7 +179,7 @@ async def test_a_batch_whose_answer_was_lost_is_not_counted_twice(server: Script
         assert (report["totals"]["requests"], report["totals"]["completion_tokens"]) == (6, 6)
 
 
-async def test_a_revocation_that_was_written_while_nobody_could_read_it_counts_at_once(server: ScriptedServer, tmp_path: Path) -> None:
+async def test_revocation_written_while_the_store_was_unreachable_counts_at_once(server: ScriptedServer, tmp_path: Path) -> None:
     async with platform(tmp_path, [server.url], admission=ADMISSION, store=unplugged) as gate:
         made = (await gate.http.post("/api/keys", json={"name": "short"})).json()
         short = {"authorization": f"Bearer {made['secret']}"}

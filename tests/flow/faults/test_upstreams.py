@@ -209,7 +209,7 @@ async def test_a_half_open_connection(gate: Platform, server: ScriptedServer) ->
 
 
 @pytest.mark.fault("No process listens at the worker's address", "502 at once")
-async def test_nobody_listens_any_more(gate: Platform, server: ScriptedServer) -> None:
+async def test_upstream_that_stopped_listening_fails_the_request(gate: Platform, server: ScriptedServer) -> None:
     await server.close()
     try:
         await failed(gate)
@@ -324,7 +324,7 @@ async def test_the_connection_to_a_broken_stream_is_closed(gate: Platform, serve
     await asyncio.wait_for(server.requests[0].gone.wait(), 1.0)
 
 
-async def test_the_sdk_raises_what_broke_the_stream(gate: Platform, server: ScriptedServer) -> None:
+async def test_sdk_raises_the_error_that_broke_the_stream(gate: Platform, server: ScriptedServer) -> None:
     """What came with the same read as the rubbish is lost, what came before it is not."""
     server.script = GARBAGE["not json"]
     async with openai.AsyncOpenAI(base_url=f"{gate.gateway.base_url}/v1", api_key=gate.first.api_key, max_retries=0) as sdk:

@@ -20,7 +20,7 @@ ADD: dict[str, Any] = {
 }
 
 
-async def test_what_one_engine_lacks_another_does(tmp_path: Path) -> None:
+async def test_parameter_that_one_engine_lacks_goes_to_another_engine(tmp_path: Path) -> None:
     server = OllamaServer(FAST)
     async with (
         platform(tmp_path) as gate,
@@ -45,7 +45,7 @@ def ollama_name(gate: Platform, worker_id: str) -> str:
     return next(member.record.name for member in gate.gateway.workers.members() if member.id == worker_id)
 
 
-async def test_what_no_engine_can_is_refused_with_its_name(tmp_path: Path) -> None:
+async def test_parameter_that_no_engine_supports_is_refused_by_name(tmp_path: Path) -> None:
     async with (
         platform(tmp_path) as gate,
         OllamaServer(FAST).serving() as base_url,
@@ -106,7 +106,9 @@ async def test_tensors_pass_the_gateway_and_are_counted(tmp_path: Path, transpor
         ("/v1/infer", ADD, 404, "not_found"),
     ],
 )
-async def test_tensors_that_nobody_takes(tmp_path: Path, path: str, body: object, status: int, code: str) -> None:
+async def test_tensors_that_no_engine_takes_are_refused_and_not_recorded(
+    tmp_path: Path, path: str, body: object, status: int, code: str
+) -> None:
     async with platform(tmp_path) as gate, sim_worker(gate, tmp_path / "sim", models="sim-small"):
         answer = await gate.http.post(path, json=body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text

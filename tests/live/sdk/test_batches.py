@@ -45,7 +45,7 @@ def lines_of(client: OpenAI, file_id: str | None) -> dict[str, Any]:
     return named
 
 
-def test_a_batch(client: OpenAI, target: Target) -> None:
+def test_batch_of_mixed_lines_completes_with_output_and_errors(client: OpenAI, target: Target) -> None:
     def hello(number: int) -> Any:
         return {"model": target.model, "max_tokens": 3, "messages": [{"role": "user", "content": f"hello {number}"}]}
 
@@ -103,7 +103,7 @@ def test_a_batch_is_cancelled(client: OpenAI, target: Target) -> None:
     assert raised.value.status_code == 409
 
 
-def test_what_is_no_batch(client: OpenAI) -> None:
+def test_request_for_a_batch_that_cannot_be_made_is_refused(client: OpenAI) -> None:
     with pytest.raises(NotFoundError):
         client.batches.retrieve("batch_nothing")
     with pytest.raises(NotFoundError) as raised:

@@ -27,7 +27,7 @@ class Place(BaseModel):
     rivers: list[str]
 
 
-def test_an_answer(client: OpenAI, target: Target) -> None:
+def test_chat_completion_has_text_and_usage(client: OpenAI, target: Target) -> None:
     answer = client.chat.completions.create(model=target.model, messages=ASK, max_completion_tokens=12)
     assert answer.id.startswith("chatcmpl-")
     assert (answer.object, answer.model, answer.service_tier) == ("chat.completion", target.model, "default")
@@ -41,7 +41,7 @@ def test_an_answer(client: OpenAI, target: Target) -> None:
     assert answer.usage.completion_tokens_details is not None
 
 
-def test_a_stream_has_the_same_text_and_no_usage_that_nobody_asked_for(client: OpenAI, target: Target) -> None:
+def test_stream_has_the_same_text_and_usage_only_on_request(client: OpenAI, target: Target) -> None:
     whole = client.chat.completions.create(model=target.model, messages=ASK, seed=1)
     chunks = list(client.chat.completions.create(model=target.model, messages=ASK, seed=1, stream=True))
     assert _text(chunks) == whole.choices[0].message.content
@@ -64,7 +64,7 @@ def test_a_stream_reports_usage_when_asked(client: OpenAI, target: Target) -> No
     assert len(before) == 1 + 9 + 1
 
 
-def test_several_choices(client: OpenAI, target: Target) -> None:
+def test_request_for_several_choices_gets_several(client: OpenAI, target: Target) -> None:
     answer = client.chat.completions.create(model=target.model, messages=ASK, n=3, max_tokens=6)
     assert [choice.index for choice in answer.choices] == [0, 1, 2]
     assert len({choice.message.content for choice in answer.choices}) == 3
@@ -91,7 +91,7 @@ def test_a_seed_decides_the_answer(client: OpenAI, target: Target) -> None:
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_logprobs(client: OpenAI, target: Target) -> None:
+def test_logprobs_come_with_each_token(client: OpenAI, target: Target) -> None:
     answer = client.chat.completions.create(model=target.model, messages=ASK, logprobs=True, top_logprobs=3, max_tokens=5).choices[0]
     assert answer.logprobs is not None
     tokens = answer.logprobs.content or []
@@ -159,7 +159,7 @@ def test_parse_gives_a_value_of_the_schema(client: OpenAI, target: Target) -> No
     assert isinstance(answer.choices[0].message.parsed, Place)
 
 
-def test_json_object(client: OpenAI, target: Target) -> None:
+def test_json_object_format_gives_an_object(client: OpenAI, target: Target) -> None:
     answer = client.chat.completions.create(model=target.model, messages=ASK, response_format={"type": "json_object"})
     assert isinstance(json.loads(answer.choices[0].message.content or ""), dict)
 

@@ -10,7 +10,7 @@ from openai import NotFoundError, OpenAI
 from tests.live.sdk.target import Target
 
 
-def test_a_completion(client: OpenAI, target: Target) -> None:
+def test_legacy_completion_has_text_and_usage(client: OpenAI, target: Target) -> None:
     answer = client.completions.create(model=target.model, prompt="The river", max_tokens=5, echo=True, logprobs=2)
     assert answer.id.startswith("cmpl-")
     assert (answer.object, answer.model) == ("text_completion", target.model)
@@ -64,7 +64,7 @@ def test_embeddings_of_token_ids(client: OpenAI, target: Target) -> None:
     assert answer.usage.prompt_tokens == 4
 
 
-def test_models(client: OpenAI, target: Target) -> None:
+def test_models_are_listed_and_retrieved(client: OpenAI, target: Target) -> None:
     listed = {model.id: model for model in client.models.list()}
     assert target.model in listed
     one = client.models.retrieve(target.model)

@@ -18,7 +18,7 @@ TOOL: Any = {
 }
 
 
-def test_an_answer(client: OpenAI, target: Target) -> None:
+def test_response_has_text_and_usage(client: OpenAI, target: Target) -> None:
     answer = client.responses.create(model=target.model, input="The river", instructions="Be brief.", max_output_tokens=12)
     assert answer.id.startswith("resp_")
     assert (answer.object, answer.model, answer.instructions) == ("response", target.model, "Be brief.")
@@ -50,7 +50,7 @@ def test_the_sdks_own_streaming_helper(client: OpenAI, target: Target) -> None:
         assert stream.get_final_response().output_text == text
 
 
-def test_a_conversation(client: OpenAI, target: Target) -> None:
+def test_conversation_continues_from_the_previous_response(client: OpenAI, target: Target) -> None:
     first = client.responses.create(model=target.model, input="The river", max_output_tokens=8)
     second = client.responses.create(model=target.model, input="and the sea", previous_response_id=first.id, max_output_tokens=8)
     assert second.previous_response_id == first.id
@@ -111,7 +111,7 @@ def test_in_the_background(client: OpenAI, target: Target) -> None:
         ({"previous_response_id": "resp_nothing"}, 400, "invalid_request_error"),
     ],
 )
-def test_refusals(client: OpenAI, target: Target, fields: dict[str, Any], status: int, code: str) -> None:
+def test_wrong_requests_are_refused(client: OpenAI, target: Target, fields: dict[str, Any], status: int, code: str) -> None:
     asked: Any = {"model": target.model, "input": "hi", **fields}
     with pytest.raises(APIStatusError) as raised:
         client.responses.create(**asked)

@@ -32,7 +32,7 @@ def test_a_contender_at_its_own_limit_is_measured() -> None:
     assert void_reason(bad=0, own_cores=0.5, upstream_cores=0.7, generator_cores=0.7) == ""
 
 
-def test_a_busy_helper_beside_an_idle_contender_is_what_was_measured() -> None:
+def test_busy_helper_beside_an_idle_contender_voids_the_figure() -> None:
     assert "the upstream was the limit (0.97 cores, the contender 0.60)" in void_reason(0, 0.6, 0.97, 0.2)
     assert "the load generator was the limit" in void_reason(0, 0.6, 0.2, 0.97)
 

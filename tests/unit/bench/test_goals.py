@@ -6,7 +6,7 @@ def section(**figures: float | None) -> Section:
     return Section("some", "Some", (), (), figures)
 
 
-def test_only_what_was_tried_is_judged_in_the_order_of_the_goals() -> None:
+def test_only_measured_goals_are_judged_in_their_order() -> None:
     checks = judge([section(help_s=0.1), section(unary_vs_nginx=0.7, unary_cpu_us=60.0, unary_vs_vllm_router=None)])
     assert [(check.goal.name, check.verdict) for check in checks] == [
         ("requests/s ÷ nginx", Verdict.PASSED),

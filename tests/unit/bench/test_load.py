@@ -36,7 +36,7 @@ def test_bodies_differ_in_the_stream_alone() -> None:
     assert json.loads(body(stream=True)) == json.loads(body(stream=False)) | {"stream": True}
 
 
-def test_the_script_quotes_what_it_sends() -> None:
+def test_script_quotes_the_body_that_wrk_sends() -> None:
     script = lua(Target(1, {"x-odd": 'a"b\\c'}), stream=False).splitlines()
     assert script[0] == "wrk.method = 'POST'"
     assert script[1].startswith('wrk.body = "{\\"model\\":\\"m\\",')

@@ -42,7 +42,7 @@ def test_the_trace_begins_again_at_its_end() -> None:
     assert all(1 <= answer_tokens(ask) <= 40 for ask in given)
 
 
-def test_goodput_counts_what_came_in_time() -> None:
+def test_goodput_counts_answers_within_their_deadline() -> None:
     hits = [hit(1.0), hit(2.0, first=5.1), hit(3.0, tokens=2), hit(4.0, refused=True), hit(99.0)]
     assert figures.goodput(hits, 0.0, 10.0) == 0.1
     assert figures.success(hits) == 0.8
@@ -52,7 +52,7 @@ def test_goodput_counts_what_came_in_time() -> None:
 
 
 @pytest.mark.parametrize(("late", "settled"), [(0.0, 0.0), (0.5, 0.5), (2.0, 2.0)])
-def test_refusals_have_settled_when_they_stay_what_they_will_be(late: float, settled: float) -> None:
+def test_refusals_have_settled_when_their_share_stays_level(late: float, settled: float) -> None:
     hits = [hit(at / 50, refused=at % 5 > 0 and at / 50 >= 10.0 + late) for at in range(1_000)]
     series = figures.refused_over_time([hits, hits], 20.0, 0.5)
     assert len(series) == 40
@@ -61,7 +61,7 @@ def test_refusals_have_settled_when_they_stay_what_they_will_be(late: float, set
     assert (found.before, found.seconds) == (0.0, settled)
 
 
-def test_what_leaves_its_level_again_has_not_settled() -> None:
+def test_share_that_leaves_its_level_has_not_settled() -> None:
     series = [(second + 0.5, 100.0 if second >= 2 else 0.0) for second in range(12)]
     assert figures.settling(series, 2.0, 12.0, 1.0).seconds == 0.0
     assert figures.settling([*series[:5], (5.5, 80.0), *series[6:]], 2.0, 12.0, 1.0).seconds == 4.0

@@ -33,7 +33,7 @@ def test_void_rounds_and_a_heavy_generator_are_told_of() -> None:
     assert "built-in generator" in found.notes[1]
 
 
-def test_latency_is_what_was_added_in_the_same_round() -> None:
+def test_latency_is_the_difference_within_the_same_round() -> None:
     direct = [Measurement(1, p50_ms=0.1, p99_ms=1, cpu_us=1), Measurement(1, p50_ms=0.3, p99_ms=1, cpu_us=1)]
     slower = [Measurement(1, p50_ms=0.25, p99_ms=1, cpu_us=1), Measurement(1, p50_ms=0.45, p99_ms=1, cpu_us=1)]
     found = latency_section({"direct": direct, "penstock": slower})

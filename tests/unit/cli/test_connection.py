@@ -73,7 +73,7 @@ def test_broken_profile_file_is_reported(tmp_path: Path, text: str) -> None:
         profiles.read(path)
 
 
-def test_what_up_remembers_does_not_change_the_chosen_default(tmp_path: Path) -> None:
+def test_profile_of_up_does_not_change_the_chosen_default(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "profiles.toml"
     profiles.remember(path, "local", Profile("http://a/v1", "k1"))
     profiles.remember(path, "second", Profile("http://b/v1", "k2"))

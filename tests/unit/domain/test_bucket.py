@@ -21,7 +21,7 @@ def test_new_bucket_is_full_and_not_forgotten() -> None:
     assert made.forgotten is False
 
 
-def test_amount_is_taken_when_it_is_left_to_the_last_unit() -> None:
+def test_amount_equal_to_the_rest_is_taken() -> None:
     made = bucket(used=50)
     assert made.reserve(10, START) == 0.0
     assert made.remaining(START) == 0
@@ -115,7 +115,7 @@ def test_negative_limit_is_a_limit_of_zero() -> None:
     assert Bucket(-5, START).limit == 0
 
 
-def test_lower_limit_makes_nobody_wait_longer_than_a_minute() -> None:
+def test_lower_limit_makes_no_caller_wait_longer_than_a_minute() -> None:
     made = bucket(used=60)
     made.resize(6)
     assert (made.limit, made.remaining(START), made.reset_seconds(START)) == (6, 0, 60.0)
@@ -123,7 +123,7 @@ def test_lower_limit_makes_nobody_wait_longer_than_a_minute() -> None:
     assert made.remaining(START) == 54
 
 
-def test_higher_limit_keeps_what_was_used() -> None:
+def test_higher_limit_keeps_the_amount_used() -> None:
     made = bucket(used=30)
     made.resize(600)
     assert (made.remaining(START), made.reset_seconds(START)) == (570, 3.0)
@@ -132,7 +132,7 @@ def test_higher_limit_keeps_what_was_used() -> None:
 @pytest.mark.parametrize(
     ("used", "after", "idle"), [(0, 59.9, False), (0, 60.0, True), (1, 60.0, True), (60, 60.0, True), (60, 59.0, False)]
 )
-def test_bucket_is_idle_when_it_is_full_and_untouched_for_a_minute(used: int, after: float, idle: bool) -> None:
+def test_bucket_is_idle_when_full_and_untouched_for_a_minute(used: int, after: float, idle: bool) -> None:
     assert bucket(used=used).idle(START + after) is idle
 
 

@@ -21,7 +21,7 @@ def test_a_secret_has_at_least_160_random_bits() -> None:
     assert random_chars * math.log2(62) >= 160
 
 
-def test_secrets_differ() -> None:
+def test_new_secrets_differ_from_each_other() -> None:
     assert len({new_secret(API_KEY) for _ in range(1000)}) == 1000
 
 

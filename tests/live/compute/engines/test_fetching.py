@@ -70,7 +70,9 @@ def test_a_worker_that_still_fetches_its_model_can_be_stopped(tmp_path: Path) ->
     ("model", "problem"),
     [("acme/nothing", "there is no model 'acme/nothing'"), ("acme/gated", "accepted its terms"), ("acme/tiny", "hub is not reached")],
 )
-async def test_what_cannot_be_fetched_is_said(tmp_path: Path, model: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_model_that_cannot_be_fetched_is_named_in_the_error(
+    tmp_path: Path, model: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny = tiny_model()
     with small_hub("acme/tiny", tiny) as hub:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub if "not reached" not in problem else "http://127.0.0.1:9")

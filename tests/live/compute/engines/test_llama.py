@@ -68,7 +68,7 @@ async def stream(one: ServedEngine, **body: Any) -> str:
     return "".join(choice["delta"].get("content") or "" for choice in choices)
 
 
-async def test_it_is_started_and_answers(server: str) -> None:
+async def test_server_is_started_and_answers(server: str) -> None:
     async with engine(server) as one:
         [offer] = await one.models()
         assert offer.id == "tiny"
@@ -81,7 +81,7 @@ async def test_it_is_started_and_answers(server: str) -> None:
             await ask(one, model="another")
 
 
-async def test_it_is_started_again_after_a_crash(server: str) -> None:
+async def test_server_is_started_again_after_a_crash(server: str) -> None:
     async with engine(server) as one:
         supervisor = one.supervisor
         assert supervisor is not None
@@ -92,7 +92,7 @@ async def test_it_is_started_again_after_a_crash(server: str) -> None:
         assert (await ask(one, max_tokens=4))["choices"]
 
 
-async def test_what_the_library_s_server_would_drop_is_refused() -> None:
+async def test_parameter_that_the_server_would_drop_is_refused() -> None:
     if not THERE["llama_cpp.server"]:
         pytest.skip("llama_cpp.server is not installed here")
     require("torch", "gguf")

@@ -64,7 +64,7 @@ def generated(model: Path, prompt: str | None = None, seed: int | None = None, *
     return str(tokenizer.decode(made, skip_special_tokens=True))
 
 
-async def test_greedy_text_is_what_generate_says(model: Path) -> None:
+async def test_greedy_text_equals_that_of_generate(model: Path) -> None:
     expected = generated(model, max_new_tokens=40)
     async with engine(model) as one:
         assert await ask(one, temperature=0, max_tokens=40, stream=True) == expected
@@ -72,20 +72,20 @@ async def test_greedy_text_is_what_generate_says(model: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", [{}, {"temperature": 1.7}, {"top_p": 0.6}, {"temperature": 0.7, "top_p": 0.9}])
-async def test_sampled_text_is_what_generate_says_with_that_seed(model: Path, asked: dict[str, Any]) -> None:
+async def test_sampled_text_equals_that_of_generate_with_the_same_seed(model: Path, asked: dict[str, Any]) -> None:
     async with engine(model) as one:
         for seed in (1, 2):
             assert await ask(one, seed=seed, max_tokens=40, stream=True, **asked) == generated(model, seed=seed, max_new_tokens=40, **asked)
 
 
-async def test_a_seed_says_the_same_whoever_is_generated_beside_it(model: Path) -> None:
+async def test_seed_gives_the_same_text_alone_and_in_a_batch(model: Path) -> None:
     async with engine(model) as one:
         alone = [await ask(one, seed=seed, temperature=1.2) for seed in range(12)]
         together = await asyncio.gather(*(ask(one, seed=seed, temperature=1.2) for seed in range(12)))
     assert [answer["choices"] for answer in together] == [answer["choices"] for answer in alone]
 
 
-async def test_without_a_seed_it_says_something_else_each_time(model: Path) -> None:
+async def test_without_a_seed_answers_differ(model: Path) -> None:
     async with engine(model) as one:
         assert len({(await ask(one))["choices"][0]["message"]["content"] for _ in range(4)}) > 1
 
@@ -118,7 +118,7 @@ async def test_when_the_cache_is_full_sequences_take_turns_and_lose_nothing(mode
     assert [answer["choices"] for answer in answers] == expected
 
 
-async def test_penalties_and_bias_change_what_is_said(model: Path) -> None:
+async def test_penalties_and_bias_change_the_text(model: Path) -> None:
     async with engine(model) as one:
         plain = (await ask(one, temperature=0, max_tokens=30, ignore_eos=True))["choices"][0]["message"]["content"]
         for name in ("frequency_penalty", "presence_penalty"):
@@ -180,7 +180,7 @@ def random_model(kind: str, folder: Path, tokenizer_of: Path) -> Path:
 
 
 @pytest.mark.parametrize(("kind", "together"), [("mistral", True), ("gemma2", True), ("gpt2", True), ("mamba", False)])
-async def test_other_architectures_say_what_generate_says_also_in_a_batch(model: Path, tmp_path: Path, kind: str, together: bool) -> None:
+async def test_other_architectures_equal_generate_also_in_a_batch(model: Path, tmp_path: Path, kind: str, together: bool) -> None:
     other = random_model(kind, tmp_path, model)
     prompts = ["One two three four five six seven", "Water", "A stone in the river and a cloud in the sky above it"]
     end = json.loads((other / "config.json").read_text())["eos_token_id"]
@@ -242,7 +242,7 @@ def test_no_model_and_wrong_options_are_said() -> None:
 @pytest.mark.parametrize(
     ("options", "problem"), [({"device": "cuda:9"}, "torch sees no such device"), ({"dtype": "int3"}, "dtype must be")]
 )
-async def test_what_this_machine_has_not_is_said(model: Path, options: dict[str, str], problem: str) -> None:
+async def test_missing_device_is_named_in_the_error(model: Path, options: dict[str, str], problem: str) -> None:
     import torch
 
     if torch.cuda.is_available():
@@ -262,7 +262,7 @@ async def test_broken_files_are_said(model: Path, tmp_path: Path) -> None:
         await TransformersEngine({"model": str(tmp_path)}).open()
 
 
-async def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(model: Path, tmp_path: Path) -> None:
+async def test_model_too_large_for_memory_is_refused_before_loading(model: Path, tmp_path: Path) -> None:
     """The header promises a hundred billion weights, the file holds none of them."""
     (tmp_path / "config.json").write_text((model / "config.json").read_text())
     header = json.dumps({"a": {"dtype": "BF16", "shape": [100_000, 1_000_000], "data_offsets": [0, 200_000_000_000]}}).encode()

@@ -175,7 +175,7 @@ def test_the_platform_is_killed_in_the_middle(scenes: dict[str, Future[Any]]) ->
     scenes["restarted"].result()
 
 
-def test_a_drained_runner_gives_back_what_it_has_not_begun(platform: Platform, tmp_path: Path) -> None:
+def test_drained_runner_gives_back_leases_not_begun(platform: Platform, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
     runner = Runner(platform, tmp_path, "draining", "drained")
     runner.open("--processes", "1")

@@ -96,7 +96,7 @@ def beyond(platform: Platform, name: str, share: int) -> bool:
     return made(platform.control, name) > share
 
 
-def test_what_can_never_be_a_task_goes_to_the_dead_letters(platform: Platform, side: Side, tmp_path: Path) -> None:
+def test_record_that_can_never_be_a_task_goes_to_the_dead_letters(platform: Platform, side: Side, tmp_path: Path) -> None:
     name, port = f"dead-{side.name}", brokers.free_port()
     bad = [b"{", b"NaN", b'{"n": "' + b"x" * 900_000 + b'\\ud800"}', b"[" * 200 + b"]" * 200, b'{"$result": "nobody"}']
     side.put(side.topic("in"), [*records(50), *bad, *records(50, start=50)])
@@ -124,7 +124,7 @@ def test_two_processes_share_a_stream(platform: Platform, side: Side, tmp_path: 
     assert_each_once(platform.control, 600, name)
 
 
-def test_whole_tasks(platform: Platform, side: Side, tmp_path: Path) -> None:
+def test_records_that_are_whole_tasks_become_those_tasks(platform: Platform, side: Side, tmp_path: Path) -> None:
     name = f"whole-{side.name}"
     given = [{"name": "number_of", "payload": {"n": n}, "queue": "high", "tags": ["mine"], "priority": 7} for n in range(20)]
     side.put(side.topic("in"), [json.dumps(task).encode() for task in [*given, {"name": "number_of", "priority": 70}]])

@@ -114,7 +114,7 @@ def test_a_gateway_that_limits_is_asked_slowly(server: brokers.NatsServer, tmp_p
         assert counts["dead"] == 0
 
 
-def test_stopping_while_nobody_is_there(platform: Platform, server: brokers.NatsServer, tmp_path: Path) -> None:
+def test_stop_ends_the_bridge_while_the_gateway_is_away(platform: Platform, server: brokers.NatsServer, tmp_path: Path) -> None:
     stream = Stream(platform, tmp_path, *both_ways(NatsSide(server.url, STREAM)), name="stopping")
     with ended(stream):
         stream.open(ready=False)
@@ -122,7 +122,7 @@ def test_stopping_while_nobody_is_there(platform: Platform, server: brokers.Nats
         assert stream.close() == 0
 
 
-def test_what_was_not_finished_is_given_back(platform: Platform, server: brokers.NatsServer, tmp_path: Path) -> None:
+def test_records_not_finished_are_given_back(platform: Platform, server: brokers.NatsServer, tmp_path: Path) -> None:
     server.open()
     in_own_loop(make_stream(server.url))
     side = NatsSide(server.url, STREAM)
