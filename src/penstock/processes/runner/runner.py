@@ -19,7 +19,7 @@ from penstock.net.join_client import JoinRefused
 from penstock.processes.runner.completion_outbox import CompletionOutbox
 from penstock.processes.runner.held_leases import HeldLease, HeldLeases, StopReason
 from penstock.processes.runner.link import Link, RunnerInfo
-from penstock.processes.runner.slots import SlotGroup, SlotPlan
+from penstock.processes.runner.slots import SlotPlan, TaskSlots
 from penstock.processes.runner.task_kind import TaskKind
 
 log = structlog.get_logger("penstock.runner")
@@ -46,8 +46,8 @@ class Runner:
     ) -> None:
         self._link = link
         self._kinds = kinds
-        self._groups = [SlotGroup(plan) for plan in plans]
-        self._queued: dict[SlotGroup, deque[HeldLease]] = {group: deque() for group in self._groups}
+        self._groups = [TaskSlots(plan) for plan in plans]
+        self._queued: dict[TaskSlots, deque[HeldLease]] = {group: deque() for group in self._groups}
         self._name = name
         self._version = version
         self._clock = clock
@@ -147,7 +147,7 @@ class Runner:
 
     # claiming
 
-    async def _claim_repeatedly(self, group: SlotGroup) -> None:
+    async def _claim_repeatedly(self, group: TaskSlots) -> None:
         freed, pause = self._freed[group], 0.1
         abilities = self._abilities(group.plan.kinds)
         while not self._stopping.is_set():
@@ -169,7 +169,7 @@ class Runner:
                 log.exception("claim_failed")
                 await self._pause(_LONGEST_PAUSE_SECONDS)
 
-    def _take(self, group: SlotGroup, lease: Lease) -> None:
+    def _take(self, group: TaskSlots, lease: Lease) -> None:
         held_lease = self._held_leases.add(lease)
         if group.has_free_slot:
             self._start(group, held_lease)
@@ -179,11 +179,11 @@ class Runner:
 
     # running
 
-    def _start(self, group: SlotGroup, held_lease: HeldLease) -> None:
+    def _start(self, group: TaskSlots, held_lease: HeldLease) -> None:
         group.running += 1
         held_lease.running = asyncio.get_running_loop().create_task(self._work(group, held_lease))
 
-    async def _work(self, group: SlotGroup, held_lease: HeldLease) -> None:
+    async def _work(self, group: TaskSlots, held_lease: HeldLease) -> None:
         lease, started = held_lease.lease, self._clock.monotonic()
         outcome: TaskOutcome
         try:
@@ -218,7 +218,7 @@ class Runner:
                 raise
             return AttemptFailed("timeout", f"The attempt took longer than {lease.timeout_seconds:g} s.")
 
-    def _next(self, group: SlotGroup) -> None:
+    def _next(self, group: TaskSlots) -> None:
         queued = self._queued[group]
         while queued and group.has_free_slot and not self._stopping.is_set():
             held_lease = queued.popleft()

@@ -18,7 +18,7 @@ class SlotPlan:
     max_prefetched: int
 
 
-class SlotGroup:
+class TaskSlots:
     """One group. What is fetched ahead is bound to about a tenth of a second of work: more of it would wait here while others idle."""
 
     def __init__(self, plan: SlotPlan) -> None:

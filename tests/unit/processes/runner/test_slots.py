@@ -2,11 +2,11 @@
 
 import pytest
 
-from penstock.processes.runner.slots import SlotGroup, SlotPlan
+from penstock.processes.runner.slots import SlotPlan, TaskSlots
 
 
-def slots(number: int = 4, max_prefetched: int = 100) -> SlotGroup:
-    return SlotGroup(SlotPlan(("function",), (), number, max_prefetched))
+def slots(number: int = 4, max_prefetched: int = 100) -> TaskSlots:
+    return TaskSlots(SlotPlan(("function",), (), number, max_prefetched))
 
 
 def test_nothing_is_fetched_ahead_of_tasks_that_take_long() -> None:
