@@ -28,7 +28,7 @@ from penstock.storage.stores import open_store
 from tests.contract.compute.engines.subjects import chunks, serving
 from tests.contract.extending.page import EXAMPLES, imported, write
 from tests.flow.cli.gateway_double import ADMIN_KEY, State, running
-from tests.flow.edge.gateway import gateway
+from tests.flow.edge.control_api import gateway
 from tests.support.sources import ROOT
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.observe import logs
-from tests.flow.edge.gateway import Gateway, gateway
+from tests.flow.edge.control_api import Gateway, gateway
 
 
 @pytest.fixture(scope="session", autouse=True)

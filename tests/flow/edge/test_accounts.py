@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from penstock.domain.principal import User
-from tests.flow.edge.gateway import PLAN, Gateway
+from tests.flow.edge.control_api import PLAN, Gateway
 
 
 async def made_key(gate: Gateway, **fields: Any) -> dict[str, Any]:

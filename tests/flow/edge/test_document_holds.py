@@ -17,7 +17,7 @@ from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
 from penstock.edge.application import openapi_document
-from tests.flow.edge.gateway import gateway
+from tests.flow.edge.control_api import gateway
 from tests.flow.edge.routes import FAST_LANE
 
 

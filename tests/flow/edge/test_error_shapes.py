@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from penstock.domain.clock import ManualClock
 from penstock.serving.admission.addresses import AddressLimiter
-from tests.flow.edge.gateway import Gateway, gateway
+from tests.flow.edge.control_api import Gateway, gateway
 from tests.flow.edge.routes import BODIED, BODIED_V1, FAST_LANE, GUARDED, routes
 
 CANARY = "/srv/penstock/canary: SELECT secret"

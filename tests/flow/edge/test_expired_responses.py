@@ -6,7 +6,7 @@ import pytest
 
 from penstock.domain.durable.responses import KEPT_SECONDS
 from penstock.domain.principal import KeyActor, Principal
-from tests.flow.edge.gateway import PLAN, Gateway
+from tests.flow.edge.control_api import PLAN, Gateway
 
 RESPONSE = "resp_" + "1" * 24
 

@@ -9,7 +9,7 @@ import pytest
 from penstock.domain.durable.files import MONTH_SECONDS
 from penstock.durable.files.service import FileService
 from penstock.storage.blobs.memory import MemoryBlobs
-from tests.flow.edge.gateway import Gateway, gateway
+from tests.flow.edge.control_api import Gateway, gateway
 
 FILE = ("file", "lines.jsonl", b'{"a": 1}\n')
 

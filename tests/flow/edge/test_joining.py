@@ -7,7 +7,7 @@ import pytest
 from penstock.domain.clock import ManualClock
 from penstock.domain.workers import WorkerLoad, WorkerState
 from penstock.serving.admission.addresses import AddressLimiter
-from tests.flow.edge.gateway import Gateway, Organised, SigningWorker, gateway
+from tests.flow.edge.control_api import Gateway, Organised, SigningWorker, gateway
 
 JOIN = "/api/workers/join"
 

@@ -11,7 +11,7 @@ from penstock.domain.models import ModelRecord, Price
 from penstock.edge.application import openapi_document
 from penstock.edge.layers.services import ServedModel
 from penstock.edge.pages.docs_page import render
-from tests.flow.edge.gateway import Gateway, gateway
+from tests.flow.edge.control_api import Gateway, gateway
 
 
 async def test_livez_answers_without_a_store(gate: Gateway) -> None:

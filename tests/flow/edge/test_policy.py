@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from tests.flow.edge.gateway import PLAN, Gateway
+from tests.flow.edge.control_api import PLAN, Gateway
 
 
 async def put(gate: Gateway, policy: dict[str, Any], comment: str = "", **options: Any) -> httpx.Response:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.flow.edge.gateway import Gateway, SigningWorker
+from tests.flow.edge.control_api import Gateway, SigningWorker
 
 JOIN = "/api/runners/join"
 CHAT = {"url": "/v1/chat/completions", "body": {"model": "m", "messages": []}}

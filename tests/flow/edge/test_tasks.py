@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.flow.edge.gateway import Gateway
+from tests.flow.edge.control_api import Gateway
 
 TASKS = "/api/tasks"
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from penstock.domain.durable.leases import RunnerRecord
 from penstock.domain.models import ModelRecord, Price
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerRecord
-from tests.flow.edge.gateway import ROLES, Gateway, usage_record
+from tests.flow.edge.control_api import ROLES, Gateway, usage_record
 from tests.flow.edge.routes import GUARDED, NOWHERE, Route
 from tests.support.explanations import FULL
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from penstock.domain.workers import ModelOffer
-from tests.flow.edge.gateway import Gateway
+from tests.flow.edge.control_api import Gateway
 
 
 async def add(gate: Gateway, **fields: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from penstock.domain.models import ModelRecord, Price
 from penstock.domain.workers import WorkerLoad, WorkerState
 from penstock.edge.layers.services import LiveWorker, ServedModel
-from tests.flow.edge.gateway import Gateway, usage_record
+from tests.flow.edge.control_api import Gateway, usage_record
 
 DAY = 86_400.0
 START = 1_700_006_400.0  # 2023-11-15 00:00 UTC

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from tests.unit.net.memory import Heard, connected
+from tests.unit.net.memory_transport import Heard, connected
 from tests.unit.wire.mutations import COUNTS, mutations, pieces
 
 REQUEST = b"POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"

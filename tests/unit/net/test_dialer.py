@@ -9,7 +9,7 @@ import pytest
 from penstock.net.dialer import Dialer
 from tests.support.gateway import Client, Script, ScriptedServer
 from tests.support.waiting import until
-from tests.unit.net.memory import Heard
+from tests.unit.net.memory_transport import Heard
 
 POST = b"POST /v1/x HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"
 

@@ -4,7 +4,7 @@ import httptools
 import pytest
 
 from penstock.net.known_head import KnownHead
-from tests.unit.net.memory import Heard, connected
+from tests.unit.net.memory_transport import Heard, connected
 from tests.unit.wire.mutations import COUNTS, mutations
 
 LINES = [(b"Host", b"a"), (b"Content-Length", b"5"), (b"Authorization", b"Bearer sk")]

@@ -32,7 +32,7 @@ from penstock.domain.ports.engine import (
     ToolCallArguments,
     ToolCallStarted,
 )
-from tests.flow.compute.worker.gateway import running
+from tests.flow.compute.worker.fake_gateway import running
 
 Body = dict[str, Any]
 CUT_BYTES = 37

@@ -24,7 +24,7 @@ from penstock.domain.inference import Operation, TokenCount
 from penstock.domain.ports.engine import Finished, GenerationRequest, Started, Token
 from penstock.wire import tensors
 from penstock.wire.tensors import InferRequest, Tensor, TensorSpec
-from tests.flow.compute.worker.gateway import running
+from tests.flow.compute.worker.fake_gateway import running
 
 Body = dict[str, Any]
 

@@ -12,7 +12,7 @@ from penstock.domain.ports import Transport
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord
 from tests.support.gateway import CHAT, MODEL, Client, ScriptedServer, full_stream, reply, token_event, well
 from tests.support.waiting import until
-from tests.unit.net.memory import Heard
+from tests.unit.net.memory_transport import Heard
 
 MEMBERS = TRANSPORTS.names()
 SILENCE = 0.4

@@ -14,7 +14,7 @@ from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import Answer
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from tests.contract.compute.engines.subjects import within
-from tests.flow.compute.worker.gateway import running
+from tests.flow.compute.worker.fake_gateway import running
 
 
 class Failing:

@@ -10,7 +10,7 @@ import pytest
 from penstock.compute.worker import Worker, WorkerPlan
 from penstock.net.join_client import JoinRefused
 from tests.contract.compute.engines.subjects import within
-from tests.flow.compute.worker.gateway import Gateway, free_port, gateway
+from tests.flow.compute.worker.fake_gateway import Gateway, free_port, gateway
 
 FAST = {"speed": "1000"}
 

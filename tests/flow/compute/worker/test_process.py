@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from penstock.compute.worker.faults import CRASH_STATUS
-from tests.flow.compute.worker.gateway import gateway
+from tests.flow.compute.worker.fake_gateway import gateway
 from tests.support.interrupts import interrupts_reach_children
 
 MAIN = """

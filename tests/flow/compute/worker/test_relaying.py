@@ -13,7 +13,7 @@ from penstock.compute.engines.openai import OpenAiEngine
 from penstock.domain.errors import DeadlineExceeded, InvalidJson, ModelNotFound, UnsupportedParameter, UpstreamFailed
 from penstock.domain.inference import Operation
 from penstock.domain.workers import ModelOffer, WorkerLoad
-from tests.flow.compute.worker.gateway import free_port, running
+from tests.flow.compute.worker.fake_gateway import free_port, running
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 Send = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]

@@ -25,7 +25,7 @@ from penstock.processes.runner.link import DirectLink
 from penstock.processes.runner.remote import RemoteLink
 from penstock.processes.runner.runner import Runner
 from penstock.storage.stores import open_store
-from tests.flow.edge.gateway import NoInference
+from tests.flow.edge.control_api import NoInference
 from tests.support.gateway import MODEL, Client, Platform, ScriptedServer, platform, scripted, well
 from tests.support.postgres import database
 from tests.support.task_api_client import ANSWER_SECONDS, MODULE, TERMINAL

@@ -16,7 +16,7 @@ from penstock.edge.inference.connection import ConnectionLimits, PenstockConnect
 from penstock.edge.inference.fastlane import FastLane
 from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.keyring import KeyRing
-from tests.unit.net.memory import Wire
+from tests.unit.net.memory_transport import Wire
 from tests.unit.serving.admission.people import SECRET_KEY, People
 
 CHAT = "/v1/chat/completions"
