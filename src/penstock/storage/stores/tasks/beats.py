@@ -13,15 +13,15 @@ from penstock.domain.durable.leases import (
 )
 from penstock.domain.ids import task_id
 from penstock.storage.stores.tasks import schema
-from penstock.storage.stores.tasks.db import Db
 from penstock.storage.stores.tasks.finish import give_back, held_by
 from penstock.storage.stores.tasks.rows import RUNNER, number_of, runner_of, texts
+from penstock.storage.stores.tasks.transaction import TaskTransaction
 
 _GRACE_SECONDS = 10.0
 """Beyond its own time-out, for a runner that ends its task itself and says so."""
 
 
-def register(db: Db, runner: RunnerRecord, now: float) -> None:
+def register(db: TaskTransaction, runner: RunnerRecord, now: float) -> None:
     """Insert the runner, or replace the one of that id; its last beat is now."""
     db.run("DELETE FROM runner WHERE id = ?", runner.id)
     row = {
@@ -41,20 +41,20 @@ def register(db: Db, runner: RunnerRecord, now: float) -> None:
     db.insert(schema.runner, [row])
 
 
-def beat(db: Db, runner_id: str, held: Sequence[LeaseRef], now: float) -> tuple[HeartbeatReply, set[str]]:
+def beat(db: TaskTransaction, runner_id: str, held: Sequence[LeaseRef], now: float) -> tuple[HeartbeatReply, set[str]]:
     """The answer, and the queues in which something is ready again."""
     found = db.rows("UPDATE runner SET last_beat_at = ? WHERE id = ? RETURNING draining", now, runner_id)
     if not found:
         return HeartbeatReply(False, False, (), tuple(held)), set()
     leases = {(task_id(lease.task), lease.lease_seq): lease for lease in held_by(db, runner_id)}
-    said = {(one.task_id, one.lease_seq) for one in held}
+    named = {(one.task_id, one.lease_seq) for one in held}
     cancelled = tuple(one for one in held if (lease := leases.get((one.task_id, one.lease_seq))) is not None and lease.cancel)
     lost = tuple(one for one in held if (one.task_id, one.lease_seq) not in leases)
-    unclaimed = [lease for key, lease in leases.items() if key not in said and lease.started_at <= now - LOST_CLAIM_SECONDS]
+    unclaimed = [lease for key, lease in leases.items() if key not in named and lease.started_at <= now - LOST_CLAIM_SECONDS]
     return HeartbeatReply(True, bool(found[0][0]), cancelled, lost), give_back(db, unclaimed, now)
 
 
-def report(db: Db, runner_id: str, reports: Sequence[ProgressReport]) -> None:
+def report(db: TaskTransaction, runner_id: str, reports: Sequence[ProgressReport]) -> None:
     for one in sorted(reports, key=lambda one: one.task_id):
         db.run(
             "UPDATE task_hot SET progress = ? WHERE task = ? AND lease_seq = ? AND runner_id = ? AND state = 2",
@@ -65,7 +65,7 @@ def report(db: Db, runner_id: str, reports: Sequence[ProgressReport]) -> None:
         )
 
 
-def forget(db: Db, runner_id: str, now: float) -> tuple[int, set[str]]:
+def forget(db: TaskTransaction, runner_id: str, now: float) -> tuple[int, set[str]]:
     """How many leases it still held, and the queues in which something is ready again."""
     leases = held_by(db, runner_id)
     ready = give_back(db, leases, now)
@@ -73,12 +73,12 @@ def forget(db: Db, runner_id: str, now: float) -> tuple[int, set[str]]:
     return len(leases), ready
 
 
-def forget_silent(db: Db, before: float) -> int:
+def forget_silent(db: TaskTransaction, before: float) -> int:
     held = "EXISTS (SELECT 1 FROM task_hot h WHERE h.state = 2 AND h.runner_id = runner.id)"
     return db.run(f"DELETE FROM runner WHERE last_beat_at < ? AND NOT {held}", before)
 
 
-def expired(db: Db, limit: int, now: float) -> list[ExpiredLease]:
+def expired(db: TaskTransaction, limit: int, now: float) -> list[ExpiredLease]:
     """Leases whose runner is silent or unknown, or whose time is up and whose runner did not end them."""
     silent = "(r.id IS NULL OR r.last_beat_at < ?)"
     rows = db.rows(
@@ -107,12 +107,12 @@ def expired(db: Db, limit: int, now: float) -> list[ExpiredLease]:
     ]
 
 
-def runners(db: Db) -> list[RunnerRecord]:
+def runners(db: TaskTransaction) -> list[RunnerRecord]:
     held = {row[0]: row[1] for row in db.rows("SELECT runner_id, count(*) FROM task_hot WHERE state = 2 GROUP BY runner_id")}
     return [runner_of(row, held.get(row[0], 0)) for row in db.rows(f"SELECT {RUNNER} FROM runner ORDER BY id")]
 
 
-def runner(db: Db, runner_id: str) -> RunnerRecord | None:
+def runner(db: TaskTransaction, runner_id: str) -> RunnerRecord | None:
     row = db.row(f"SELECT {RUNNER} FROM runner WHERE id = ?", runner_id)
     if row is None:
         return None

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from penstock.domain.durable.tasks import OnParentFailure, TaskError, TaskStatus
 from penstock.storage.stores.tasks import schema
-from penstock.storage.stores.tasks.db import Db, Given
 from penstock.storage.stores.tasks.minutes import Ended
 from penstock.storage.stores.tasks.rows import HOT, given_hot
+from penstock.storage.stores.tasks.transaction import Given, TaskTransaction
 
 PARENT_FAILED = TaskError("parent_failed", "A task that this one waits for did not succeed.")
 _COLUMNS = (
@@ -33,7 +33,7 @@ def fate(parent: TaskStatus, policy: OnParentFailure) -> TaskStatus | None:
     return TaskStatus.FAILED if policy is OnParentFailure.FAIL else TaskStatus.SKIPPED
 
 
-def settle(db: Db, parents: Mapping[int, TaskStatus], now: float) -> Settled:
+def settle(db: TaskTransaction, parents: Mapping[int, TaskStatus], now: float) -> Settled:
     """Tell the children of tasks that have just ended."""
     settled, ended = Settled(), dict(parents)
     while ended:
@@ -41,7 +41,7 @@ def settle(db: Db, parents: Mapping[int, TaskStatus], now: float) -> Settled:
     return settled
 
 
-def _generation(db: Db, parents: Mapping[int, TaskStatus], settled: Settled, now: float) -> dict[int, TaskStatus]:
+def _generation(db: TaskTransaction, parents: Mapping[int, TaskStatus], settled: Settled, now: float) -> dict[int, TaskStatus]:
     """Settle the children; those that ended are the parents of the next generation, as far as they have children."""
     unsettled = f"{db.any_of('parent')} AND settled = 0"
     deps = db.rows(f"SELECT parent, child, on_failure FROM task_dep WHERE {unsettled}", db.listed(parents))
@@ -61,14 +61,14 @@ def _generation(db: Db, parents: Mapping[int, TaskStatus], settled: Settled, now
     return {row["number"]: decided for row, decided in rows if decided is not None and row["has_children"]}
 
 
-def _waiting(db: Db, children: list[int]) -> dict[int, Given]:
+def _waiting(db: TaskTransaction, children: list[int]) -> dict[int, Given]:
     if not children:
         return {}
     query = f"SELECT {', '.join(_COLUMNS)} FROM task WHERE {db.any_of('number')} AND status = 'blocked' ORDER BY number{db.lock}"
     return {row[0]: dict(zip(_COLUMNS, row, strict=True)) for row in db.rows(query, db.listed(children))}
 
 
-def _end(db: Db, children: list[tuple[Given, TaskStatus]], now: float) -> None:
+def _end(db: TaskTransaction, children: list[tuple[Given, TaskStatus]], now: float) -> None:
     updates = [
         {
             "number": row["number"],
@@ -84,7 +84,7 @@ def _end(db: Db, children: list[tuple[Given, TaskStatus]], now: float) -> None:
     db.update(schema.task, "number", updates)
 
 
-def _go_on(db: Db, children: list[tuple[Given, int]], settled: Settled, now: float) -> None:
+def _go_on(db: TaskTransaction, children: list[tuple[Given, int]], settled: Settled, now: float) -> None:
     """One parent fewer, or a few; without any left a child waits for a runner, or for its time."""
     free = [row for row, over in children if row["pending_parents"] <= over]
     still = [(row, over) for row, over in children if row["pending_parents"] > over]

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from penstock.domain.durable.leases import Lease
-from penstock.storage.stores.tasks.db import Db, Row
 from penstock.storage.stores.tasks.rows import lease_of
 from penstock.storage.stores.tasks.shares import Lane, Place, Turns
+from penstock.storage.stores.tasks.transaction import Row, TaskTransaction
 
 
-class _Queue(NamedTuple):
-    """What an operator said about a queue of an organisation."""
+class _QueueLimits(NamedTuple):
+    """The limits that an operator has set on a queue of an organisation."""
 
     paused: int
     max_running: int | None
@@ -20,7 +20,7 @@ class _Queue(NamedTuple):
     next_start_at: float
 
 
-_Limits = dict[tuple[str, str], _Queue]
+_Limits = dict[tuple[str, str], _QueueLimits]
 _Waiting = dict[Place, list[tuple[int, int]]]
 
 
@@ -43,36 +43,36 @@ class Claims(ABC):
     def __init__(self) -> None:
         self._turns = Turns()
 
-    def claim(self, db: Db, runner_id: str, wanted: Wanted, now: float) -> list[Lease]:
+    def claim(self, db: TaskTransaction, runner_id: str, wanted: Wanted, now: float) -> list[Lease]:
         if wanted.limit < 1:
             return []
-        said, lanes = self.waiting(db, runner_id, wanted)
+        queue_limits, lanes = self.waiting(db, runner_id, wanted)
         allowed = {place[:2]: 0 for place in lanes}
         for queue in sorted(allowed):
-            allowed[queue] = _allowance(db, *queue, said, wanted.limit, now)
+            allowed[queue] = _allowance(db, *queue, queue_limits, wanted.limit, now)
         open_ = [Lane(*place, keys) for place, keys in lanes.items() if allowed[place[:2]] > 0]
         takes = self._turns.shares(open_, allowed, wanted.limit)
         if not takes:
             return []
         leases = [lease_of(row) for row in self.take(db, [(*place, most) for place, most in takes.items()], runner_id, now)]
-        _spend(db, leases, said, now)
+        _spend(db, leases, queue_limits, now)
         return leases
 
     @abstractmethod
-    def waiting(self, db: Db, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
-        """What operators said of queues, and where something is ready that is wanted: sort key and number of what is next there.
+    def waiting(self, db: TaskTransaction, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
+        """The limits that operators have set on queues, and where something wanted is ready: sort key and number of what is next there.
 
         Nothing for a runner that is unknown or drains.
         """
 
     @abstractmethod
-    def take(self, db: Db, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
+    def take(self, db: TaskTransaction, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
         """Lease up to so many of each place; rows as `lease_of` takes them, by sort key."""
 
 
 KEYS = "SELECT sort_key, task FROM task_hot WHERE state = 1 AND org_id = ? AND queue = ? AND ability = ? ORDER BY sort_key, task LIMIT ?"
 _ACTIVE = "SELECT 1 FROM runner WHERE id = ? AND draining = 0"
-_SAID = "org_id, queue, paused, max_running, rate_per_second, next_start_at"
+_LIMIT_COLUMNS = "org_id, queue, paused, max_running, rate_per_second, next_start_at"
 _LEASED = (
     "h.task, h.lease_seq, t.org_id, t.key_id, t.queue, t.kind, t.name, t.priority, t.payload, h.attempt, t.max_attempts, "
     "t.timeout_seconds, t.backoff_seconds, t.backoff_cap_seconds, t.parents, h.ready_at, h.started_at, t.traceparent"
@@ -94,7 +94,7 @@ class SqliteClaims(Claims):
         "AND state = 1 RETURNING task"
     )
 
-    def waiting(self, db: Db, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
+    def waiting(self, db: TaskTransaction, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
         found: _Waiting = {}
         if db.row(_ACTIVE, runner_id) is None:
             return {}, found
@@ -104,9 +104,9 @@ class SqliteClaims(Claims):
             place = (row[0], row[1], row[2])
             if wanted.has(place):
                 found[place] = [(key, number) for key, number in db.rows(KEYS, *place, wanted.limit)]
-        return _said(db.rows(f"SELECT {_SAID} FROM task_queue")), found
+        return _limits_by_queue(db.rows(f"SELECT {_LIMIT_COLUMNS} FROM task_queue")), found
 
-    def take(self, db: Db, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
+    def take(self, db: TaskTransaction, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
         numbers = [row[0] for given in takes for row in db.rows(self.LEASE, runner_id, now, *given)]
         return db.rows(
             f"SELECT {_LEASED} FROM task_hot h JOIN task t ON t.number = h.task WHERE {db.any_of('h.task')} ORDER BY h.sort_key, h.task",
@@ -144,24 +144,24 @@ class PostgresClaims(Claims):
     )
     _LAST = "\U0010ffff"
 
-    def waiting(self, db: Db, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
+    def waiting(self, db: TaskTransaction, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
         first, last = ("", self._LAST) if wanted.org_id is None else (wanted.org_id, wanted.org_id)
         rows = db.rows(self.WAITING, first, last, runner_id, last, wanted.limit)
-        said = _said((org_id, queue, *limits) for org_id, queue, _, _, *limits in rows if limits[0] is not None)
+        queue_limits = _limits_by_queue((org_id, queue, *limits) for org_id, queue, _, _, *limits in rows if limits[0] is not None)
         places = ((place, keys) for *place, keys, _, _, _, _ in rows)
-        return said, {(o, q, a): [(key, number) for key, number in keys] for (o, q, a), keys in places if wanted.has((o, q, a))}
+        return queue_limits, {(o, q, a): [(key, number) for key, number in keys] for (o, q, a), keys in places if wanted.has((o, q, a))}
 
-    def take(self, db: Db, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
+    def take(self, db: TaskTransaction, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
         return db.rows(self.TAKE, *map(list, zip(*takes, strict=True)), runner_id, now)
 
 
-def _said(rows: Iterable[Row]) -> _Limits:
-    return {(org_id, queue): _Queue(*said) for org_id, queue, *said in rows}
+def _limits_by_queue(rows: Iterable[Row]) -> _Limits:
+    return {(org_id, queue): _QueueLimits(*limits) for org_id, queue, *limits in rows}
 
 
-def _allowance(db: Db, org_id: str, queue: str, said: _Limits, limit: int, now: float) -> int:
+def _allowance(db: TaskTransaction, org_id: str, queue: str, queue_limits: _Limits, limit: int, now: float) -> int:
     """How many more may start there now."""
-    found = said.get((org_id, queue))
+    found = queue_limits.get((org_id, queue))
     if found is None:
         return limit
     if found.paused:
@@ -172,7 +172,7 @@ def _allowance(db: Db, org_id: str, queue: str, said: _Limits, limit: int, now: 
     locked = db.row(
         f"SELECT paused, max_running, rate_per_second, next_start_at FROM task_queue WHERE org_id = ? AND queue = ?{db.lock}", org_id, queue
     )
-    said[org_id, queue] = found = _Queue(*locked) if locked else found
+    queue_limits[org_id, queue] = found = _QueueLimits(*locked) if locked else found
     most: float = limit
     if found.max_running is not None:
         running = db.row("SELECT count(*) FROM task_hot WHERE state = 2 AND org_id = ? AND queue = ?", org_id, queue)
@@ -184,10 +184,10 @@ def _allowance(db: Db, org_id: str, queue: str, said: _Limits, limit: int, now: 
     return int(most)
 
 
-def _spend(db: Db, leases: Sequence[Lease], said: _Limits, now: float) -> None:
+def _spend(db: TaskTransaction, leases: Sequence[Lease], queue_limits: _Limits, now: float) -> None:
     """Note the starts in queues with a rate (GCRA)."""
     for (org_id, queue), count in Counter((lease.org_id, lease.queue) for lease in leases).items():
-        found = said.get((org_id, queue))
+        found = queue_limits.get((org_id, queue))
         if found is None or found.rate_per_second is None:
             continue
         spent = max(found.next_start_at, now - max(1.0, 1.0 / found.rate_per_second)) + count / found.rate_per_second

@@ -8,10 +8,10 @@ from penstock.domain.errors import IdempotencyConflict, NotFound
 from penstock.domain.ids import task_id
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.children import PARENT_FAILED, fate
-from penstock.storage.stores.tasks.db import Db, Given
 from penstock.storage.stores.tasks.minutes import Ended, note
 from penstock.storage.stores.tasks.rows import HOT, given_hot, given_task, number_of
 from penstock.storage.stores.tasks.search.words import called, of_json, org_word
+from penstock.storage.stores.tasks.transaction import Given, TaskTransaction
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class _Batch:
     words: list[tuple[int, str, str]] = field(default_factory=list)
 
 
-def enqueue(db: Db, tasks: Sequence[NewTask], now: float) -> tuple[list[Enqueued], set[str]]:
+def enqueue(db: TaskTransaction, tasks: Sequence[NewTask], now: float) -> tuple[list[Enqueued], set[str]]:
     """What became of each, and the queues in which something is ready now."""
     numbers = {task.id: number_of(task.id) for task in tasks}
     known = _known(db, tasks)
@@ -46,7 +46,7 @@ def _key(task: NewTask) -> tuple[str, str | None]:
     return task.org_id, task.idempotency_key
 
 
-def _known(db: Db, tasks: Sequence[NewTask]) -> dict[tuple[str, str | None], int]:
+def _known(db: TaskTransaction, tasks: Sequence[NewTask]) -> dict[tuple[str, str | None], int]:
     """The tasks that are there already, by organisation and key. Raises IdempotencyConflict."""
     keyed = {_key(task): task for task in tasks if task.idempotency_key is not None}
     found: dict[tuple[str, str | None], int] = {}
@@ -78,7 +78,7 @@ def _repeated(tasks: Sequence[NewTask], same: dict[str, int]) -> dict[str, int]:
     return repeated
 
 
-def _parents(db: Db, tasks: Sequence[NewTask], numbers: dict[str, int], same: dict[str, int]) -> dict[int, str]:
+def _parents(db: TaskTransaction, tasks: Sequence[NewTask], numbers: dict[str, int], same: dict[str, int]) -> dict[int, str]:
     """The status of each parent that is in the store already; locked, and marked as one. Raises NotFound, ValueError."""
     seen: set[str] = set()
     outside: dict[int, NewTask] = {}
@@ -141,7 +141,7 @@ def _behind(row: Given, named: dict[int, OnParentFailure], outside: dict[int, st
     return pending
 
 
-def _write(db: Db, batch: _Batch) -> None:
+def _write(db: TaskTransaction, batch: _Batch) -> None:
     db.insert(schema.task, list(batch.tasks.values()))
     db.insert(schema.task_hot, batch.hot)
     db.insert(schema.task_dep, batch.deps)

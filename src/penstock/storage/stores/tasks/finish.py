@@ -9,10 +9,10 @@ from penstock.domain.durable.tasks import CompletionKind, TaskError, TaskStatus
 from penstock.domain.ids import task_number
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.children import settle
-from penstock.storage.stores.tasks.db import Db, Given
 from penstock.storage.stores.tasks.minutes import Ended, note
 from penstock.storage.stores.tasks.rows import READY, SCHEDULED
 from penstock.storage.stores.tasks.search.words import normalised, of_json
+from penstock.storage.stores.tasks.transaction import Given, TaskTransaction
 
 _ENDS = {
     CompletionKind.SUCCEEDED: TaskStatus.SUCCEEDED,
@@ -59,7 +59,9 @@ class _Ends:
     ready: set[str] = field(default_factory=set)
 
 
-def finish(db: Db, runner_id: str, finishes: Sequence[LeaseCompletion], now: float) -> tuple[list[TaskStatus | None], set[str]]:
+def finish(
+    db: TaskTransaction, runner_id: str, finishes: Sequence[LeaseCompletion], now: float
+) -> tuple[list[TaskStatus | None], set[str]]:
     """The new status of each, None for a stale one; and the queues in which something is ready now."""
     numbers = [task_number(given.task_id) for given in finishes]
     held = _held(db, runner_id, [number for number in numbers if number is not None])
@@ -75,7 +77,7 @@ def finish(db: Db, runner_id: str, finishes: Sequence[LeaseCompletion], now: flo
     return found, ends.ready
 
 
-def give_back(db: Db, leases: Sequence[_Held], now: float) -> set[str]:
+def give_back(db: TaskTransaction, leases: Sequence[_Held], now: float) -> set[str]:
     """Leases that were never used: ready again, and not counted as an attempt. The queues that they are ready in."""
     ends = _Ends()
     for lease in leases:
@@ -84,17 +86,17 @@ def give_back(db: Db, leases: Sequence[_Held], now: float) -> set[str]:
     return ends.ready
 
 
-def held_by(db: Db, runner_id: str) -> list[_Held]:
+def held_by(db: TaskTransaction, runner_id: str) -> list[_Held]:
     """The leases of a runner, locked."""
     return [_Held(*row) for row in db.rows(f"{_HELD} h.runner_id = ? ORDER BY h.task{_lock(db)}", runner_id)]
 
 
-def _held(db: Db, runner_id: str, numbers: Sequence[int]) -> dict[int | None, _Held]:
+def _held(db: TaskTransaction, runner_id: str, numbers: Sequence[int]) -> dict[int | None, _Held]:
     statement = f"{_HELD} {db.any_of('h.task')} AND h.runner_id = ? ORDER BY h.task{_lock(db)}"
     return {row[0]: _Held(*row) for row in db.rows(statement, db.listed(numbers), runner_id)}
 
 
-def _lock(db: Db) -> str:
+def _lock(db: TaskTransaction) -> str:
     # The task, too: whoever adds a child to it now waits until it is over, and then sees that it is.
     return f"{db.lock} OF h, t" if db.lock else ""
 
@@ -171,7 +173,7 @@ def _remember_words(ends: _Ends, number: int, result: str | None, error: TaskErr
         ends.words.append((number, words))
 
 
-def _write(db: Db, ends: _Ends, now: float) -> None:
+def _write(db: TaskTransaction, ends: _Ends, now: float) -> None:
     if ends.over:
         db.run(f"DELETE FROM task_hot WHERE {db.any_of('task')}", db.listed(row["number"] for row in ends.over))
         db.update(schema.task, "number", ends.over)

@@ -6,15 +6,15 @@ from penstock.domain.durable.queues import PRIORITY_HEAD_START_SECONDS
 from penstock.domain.durable.tasks import TERMINAL, CompletionKind, TaskStatus
 from penstock.domain.ids import task_id
 from penstock.storage.stores.tasks import schema
-from penstock.storage.stores.tasks.db import Db, Given, Row
 from penstock.storage.stores.tasks.finish import CANCELLED
 from penstock.storage.stores.tasks.rows import HOT, HOT_STATUSES, RUNNING, given_hot, listed_numbers
 from penstock.storage.stores.tasks.sweep import end_unstarted, forget
+from penstock.storage.stores.tasks.transaction import Given, Row, TaskTransaction
 
 _OVER = frozenset(status.value for status in TERMINAL)
 
 
-def cancel(db: Db, org_id: str, ids: Sequence[str], now: float) -> tuple[dict[str, TaskStatus], set[str], bool]:
+def cancel(db: TaskTransaction, org_id: str, ids: Sequence[str], now: float) -> tuple[dict[str, TaskStatus], set[str], bool]:
     """The status of each now, the queues in which a child is ready now, and whether a runner must be told."""
     found = _locked(db, org_id, ids, "number, status")
     states = _states(db, [row[0] for row in found if row[1] == HOT])
@@ -27,7 +27,7 @@ def cancel(db: Db, org_id: str, ids: Sequence[str], now: float) -> tuple[dict[st
     return statuses | {task_id(number): TaskStatus.CANCELLED for number in waiting}, ready, bool(running)
 
 
-def retry(db: Db, org_id: str, ids: Sequence[str], now: float) -> tuple[list[str], set[str]]:
+def retry(db: TaskTransaction, org_id: str, ids: Sequence[str], now: float) -> tuple[list[str], set[str]]:
     """Those that run again, and the queues in which they are ready."""
     columns = (
         "number", "status", "org_id", "queue", "kind", "name", "priority", "timeout_seconds", "attempt", "lease_seq",
@@ -45,14 +45,14 @@ def retry(db: Db, org_id: str, ids: Sequence[str], now: float) -> tuple[list[str
     return [task_id(row["number"]) for row in over], {row["queue"] for row in over}
 
 
-def delete(db: Db, org_id: str, ids: Sequence[str]) -> list[str]:
+def delete(db: TaskTransaction, org_id: str, ids: Sequence[str]) -> list[str]:
     numbers = [number for number, status in _locked(db, org_id, ids, "number, status") if status in _OVER]
     if numbers:
         forget(db, numbers)
     return [task_id(number) for number in numbers]
 
 
-def reprioritise(db: Db, org_id: str, ids: Sequence[str], priority: int) -> list[str]:
+def reprioritise(db: TaskTransaction, org_id: str, ids: Sequence[str], priority: int) -> list[str]:
     found = _locked(db, org_id, ids, "number, status, priority")
     states = _states(db, [row[0] for row in found if row[1] == HOT])
     waiting = [(n, old) for n, status, old in found if status == TaskStatus.BLOCKED or states.get(n, RUNNING) != RUNNING]
@@ -69,7 +69,7 @@ def reprioritise(db: Db, org_id: str, ids: Sequence[str], priority: int) -> list
     return [task_id(number) for number, _ in waiting]
 
 
-def _locked(db: Db, org_id: str, ids: Sequence[str], columns: str) -> list[Row]:
+def _locked(db: TaskTransaction, org_id: str, ids: Sequence[str], columns: str) -> list[Row]:
     # The hot row first, then the task: in the order in which leases are ended.
     numbers = listed_numbers(ids)
     if db.lock:
@@ -78,7 +78,7 @@ def _locked(db: Db, org_id: str, ids: Sequence[str], columns: str) -> list[Row]:
     return db.rows(query, db.listed(numbers), org_id)
 
 
-def _states(db: Db, numbers: Sequence[int]) -> dict[int, int]:
+def _states(db: TaskTransaction, numbers: Sequence[int]) -> dict[int, int]:
     if not numbers:
         return {}
     rows = db.rows(f"SELECT task, state FROM task_hot WHERE {db.any_of('task')}", db.listed(numbers))

@@ -8,7 +8,7 @@ import msgspec
 from penstock.domain.durable.queues import HISTOGRAM_BUCKETS, MinuteStats, bucket
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.storage.stores.tasks import schema
-from penstock.storage.stores.tasks.db import Db, Row
+from penstock.storage.stores.tasks.transaction import Row, TaskTransaction
 
 RETRIED = "retried"
 _NOTES_AT_ONCE = 1000
@@ -39,7 +39,7 @@ class _Sums(msgspec.Struct, array_like=True):
 _encode, _decode = msgspec.json.encode, msgspec.json.Decoder(_Sums).decode
 
 
-def note(db: Db, ended: Iterable[Ended], now: float) -> None:
+def note(db: TaskTransaction, ended: Iterable[Ended], now: float) -> None:
     minute = int(now // 60)
     sums: dict[_Place, _Sums] = {}
     for one in ended:
@@ -51,7 +51,7 @@ def note(db: Db, ended: Iterable[Ended], now: float) -> None:
     db.insert(schema.task_minute_note, rows)
 
 
-def roll_up(db: Db) -> int:
+def roll_up(db: TaskTransaction) -> int:
     """Add up to 1,000 notes to their minutes; how many that were. Nobody else may do it at the same time."""
     notes = db.rows("SELECT id, minute, org_id, queue, stats FROM task_minute_note ORDER BY id LIMIT ?", _NOTES_AT_ONCE)
     if not notes:
@@ -70,7 +70,7 @@ def roll_up(db: Db) -> int:
     return db.run(f"DELETE FROM task_minute_note WHERE {db.any_of('id')}", db.listed(note[0] for note in notes))
 
 
-def minutes(db: Db, org_id: str | None, since: float, until: float) -> list[MinuteStats]:
+def minutes(db: TaskTransaction, org_id: str | None, since: float, until: float) -> list[MinuteStats]:
     sums: dict[_Place, _Sums] = {}
     condition = "minute >= ? AND minute < ?" + ("" if org_id is None else " AND org_id = ?")
     values = [int(since // 60), -int(-until // 60), *([] if org_id is None else [org_id])]

@@ -14,10 +14,10 @@ from penstock.domain.errors import PortUnavailable
 from penstock.storage.stores.sql.database import Database
 from penstock.storage.stores.tasks import minutes
 from penstock.storage.stores.tasks.claim import PostgresClaims
-from penstock.storage.stores.tasks.db import Db, PostgresDb
 from penstock.storage.stores.tasks.search.listing import PostgresListing
 from penstock.storage.stores.tasks.store import SqlTasks, T
 from penstock.storage.stores.tasks.time import StoreTime
+from penstock.storage.stores.tasks.transaction import PostgresTransaction, TaskTransaction
 from penstock.storage.stores.tasks.wakeups import ANY
 
 CHANNEL = "penstock_tasks"
@@ -79,25 +79,25 @@ class PostgresTasks(SqlTasks):
         return found
 
     async def roll_up(self) -> int:
-        def alone(db: Db) -> int:
+        def alone(db: TaskTransaction) -> int:
             free = db.row("SELECT pg_try_advisory_xact_lock(?)", _ROLL_UP_LOCK)
             return minutes.roll_up(db) if free and free[0] else 0
 
         return await self._write(alone)
 
-    async def _write(self, work: Callable[[Db], T]) -> T:
+    async def _write(self, work: Callable[[TaskTransaction], T]) -> T:
         try:
-            return await self._database.transact(lambda cursor: work(self._timed(PostgresDb(cursor))))
+            return await self._database.transact(lambda cursor: work(self._timed(PostgresTransaction(cursor))))
         except PortUnavailable as error:
             if not isinstance(error.__cause__, psycopg.errors.DeadlockDetected):
                 raise
         # Of two that waited for each other the server has let the other one go first.
-        return await self._database.transact(lambda cursor: work(self._timed(PostgresDb(cursor))))
+        return await self._database.transact(lambda cursor: work(self._timed(PostgresTransaction(cursor))))
 
-    async def _read(self, work: Callable[[Db], T]) -> T:
-        return await self._database.query(lambda cursor: work(self._timed(PostgresDb(cursor))))
+    async def _read(self, work: Callable[[TaskTransaction], T]) -> T:
+        return await self._database.query(lambda cursor: work(self._timed(PostgresTransaction(cursor))))
 
-    def _timed(self, db: Db) -> Db:
+    def _timed(self, db: TaskTransaction) -> TaskTransaction:
         """What is written and compared has the server's time: of many processes, each on a machine with a clock of its own."""
         if not self._learned or self._time.stale:
             row = db.row(_CLOCK)
@@ -136,7 +136,7 @@ class PostgresTasks(SqlTasks):
                 told = [ANY]
             try:
                 await self._database.transact(
-                    lambda cursor: PostgresDb(cursor).rows(_NOTIFY, CHANNEL, msgspec.json.encode(told).decode())  # noqa: B023
+                    lambda cursor: PostgresTransaction(cursor).rows(_NOTIFY, CHANNEL, msgspec.json.encode(told).decode())  # noqa: B023
                 )
             except PortUnavailable:
                 pass  # whoever waits looks by itself now and then

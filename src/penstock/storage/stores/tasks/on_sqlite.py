@@ -5,10 +5,10 @@ from collections.abc import Callable
 from penstock.domain.clock import Clock, SystemClock
 from penstock.storage.stores.sql.database import Database
 from penstock.storage.stores.tasks.claim import SqliteClaims
-from penstock.storage.stores.tasks.db import Db, SqliteDb
 from penstock.storage.stores.tasks.search.listing import SqliteListing
 from penstock.storage.stores.tasks.store import SqlTasks, T
 from penstock.storage.stores.tasks.time import StoreTime
+from penstock.storage.stores.tasks.transaction import SqliteTransaction, TaskTransaction
 
 
 class SqliteTasks(SqlTasks):
@@ -19,8 +19,8 @@ class SqliteTasks(SqlTasks):
     async def close(self) -> None:
         """Nothing runs beside the calls."""
 
-    async def _write(self, work: Callable[[Db], T]) -> T:
-        return await self._database.transact(lambda cursor: work(SqliteDb(cursor)))
+    async def _write(self, work: Callable[[TaskTransaction], T]) -> T:
+        return await self._database.transact(lambda cursor: work(SqliteTransaction(cursor)))
 
-    async def _read(self, work: Callable[[Db], T]) -> T:
-        return await self._database.query(lambda cursor: work(SqliteDb(cursor)))
+    async def _read(self, work: Callable[[TaskTransaction], T]) -> T:
+        return await self._database.query(lambda cursor: work(SqliteTransaction(cursor)))

@@ -4,11 +4,11 @@ from penstock.domain.durable.queues import QUEUE_HEAD_START_SECONDS, QueueLimits
 from penstock.domain.durable.schedules import Schedule
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.storage.stores.tasks import schema
-from penstock.storage.stores.tasks.db import Db
 from penstock.storage.stores.tasks.rows import HOT_STATUSES, SCHEDULE, schedule_of
+from penstock.storage.stores.tasks.transaction import TaskTransaction
 
 
-def limit(db: Db, org_id: str, queue: str, limits: QueueLimits) -> None:
+def limit(db: TaskTransaction, org_id: str, queue: str, limits: QueueLimits) -> None:
     db.run("DELETE FROM task_queue WHERE org_id = ? AND queue = ?", org_id, queue)
     if limits == QueueLimits():
         return
@@ -23,7 +23,7 @@ def limit(db: Db, org_id: str, queue: str, limits: QueueLimits) -> None:
     db.insert(schema.task_queue, [row])
 
 
-def states(db: Db, org_id: str) -> list[QueueState]:
+def states(db: TaskTransaction, org_id: str) -> list[QueueState]:
     """The queues of an organisation with the number of their tasks in each state; those with limits but no tasks too."""
     limits = {
         queue: QueueLimits(bool(paused), max_running, rate)
@@ -55,7 +55,7 @@ def states(db: Db, org_id: str) -> list[QueueState]:
     ]
 
 
-def save_schedule(db: Db, schedule: Schedule) -> None:
+def save_schedule(db: TaskTransaction, schedule: Schedule) -> None:
     """Insert, or replace the one of that id."""
     db.run("DELETE FROM schedule WHERE id = ?", schedule.id)
     row = {
@@ -75,14 +75,14 @@ def save_schedule(db: Db, schedule: Schedule) -> None:
     db.insert(schema.schedule, [row])
 
 
-def schedule(db: Db, org_id: str, schedule_id: str) -> Schedule | None:
+def schedule(db: TaskTransaction, org_id: str, schedule_id: str) -> Schedule | None:
     row = db.row(f"SELECT {SCHEDULE} FROM schedule WHERE id = ? AND org_id = ?", schedule_id, org_id)
     return None if row is None else schedule_of(row)
 
 
-def schedules(db: Db, org_id: str) -> list[Schedule]:
+def schedules(db: TaskTransaction, org_id: str) -> list[Schedule]:
     return [schedule_of(row) for row in db.rows(f"SELECT {SCHEDULE} FROM schedule WHERE org_id = ? ORDER BY name", org_id)]
 
 
-def remove_schedule(db: Db, org_id: str, schedule_id: str) -> bool:
+def remove_schedule(db: TaskTransaction, org_id: str, schedule_id: str) -> bool:
     return db.run("DELETE FROM schedule WHERE id = ? AND org_id = ?", schedule_id, org_id) > 0

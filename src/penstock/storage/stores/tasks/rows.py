@@ -10,7 +10,7 @@ from penstock.domain.durable.queues import PRIORITY_HEAD_START_SECONDS, QUEUE_HE
 from penstock.domain.durable.schedules import MissedRuns, Schedule
 from penstock.domain.durable.tasks import CompletionKind, NewTask, Task, TaskAttempt, TaskError, TaskStatus, ability
 from penstock.domain.ids import task_id, task_number
-from penstock.storage.stores.tasks.db import Given, Row
+from penstock.storage.stores.tasks.transaction import Given, Row
 
 SCHEDULED, READY, RUNNING = 0, 1, 2
 """`task_hot.state`."""

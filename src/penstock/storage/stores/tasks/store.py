@@ -23,12 +23,12 @@ from penstock.domain.durable.tasks import Dag, Enqueued, NewTask, ParentResult, 
 from penstock.domain.errors import Conflict
 from penstock.storage.stores.tasks import beats, lifecycle, minutes, queues, sweep
 from penstock.storage.stores.tasks.claim import Claims, Wanted
-from penstock.storage.stores.tasks.db import Db
 from penstock.storage.stores.tasks.enqueue import enqueue
 from penstock.storage.stores.tasks.finish import finish
 from penstock.storage.stores.tasks.search import detail
 from penstock.storage.stores.tasks.search.listing import Listing
 from penstock.storage.stores.tasks.time import StoreTime
+from penstock.storage.stores.tasks.transaction import TaskTransaction
 from penstock.storage.stores.tasks.wakeups import Wakeups
 
 T = TypeVar("T")
@@ -48,11 +48,11 @@ class SqlTasks(ABC):
         """End what runs beside the calls, before the database closes."""
 
     @abstractmethod
-    async def _write(self, work: Callable[[Db], T]) -> T:
+    async def _write(self, work: Callable[[TaskTransaction], T]) -> T:
         """Run it in a transaction, which is durable when this returns. Raises PortUnavailable, Conflict."""
 
     @abstractmethod
-    async def _read(self, work: Callable[[Db], T]) -> T:
+    async def _read(self, work: Callable[[TaskTransaction], T]) -> T:
         """Raises PortUnavailable."""
 
     def _tell(self, ready: Iterable[str]) -> None:
@@ -180,8 +180,8 @@ class SqlTasks(ABC):
         return await self._read(lambda db: beats.runner(db, runner_id))
 
     async def drain_runner(self, runner_id: str, *, draining: bool = True) -> bool:
-        said = int(draining)
-        return await self._write(lambda db: db.run("UPDATE runner SET draining = ? WHERE id = ?", said, runner_id)) > 0
+        flag = int(draining)
+        return await self._write(lambda db: db.run("UPDATE runner SET draining = ? WHERE id = ?", flag, runner_id)) > 0
 
     async def minutes(self, org_id: str | None, since: float, until: float) -> list[MinuteStats]:
         return await self._read(partial(minutes.minutes, org_id=org_id, since=since, until=until))
@@ -204,7 +204,7 @@ class SqlTasks(ABC):
         return await self._read(lambda db: sweep.due_schedules(db, limit, self.now()))
 
     async def fire(self, schedule: Schedule, next_at: float | None, tasks: Sequence[NewTask]) -> bool:
-        def fired(db: Db) -> set[str] | None:
+        def fired(db: TaskTransaction) -> set[str] | None:
             return enqueue(db, tasks, self.now())[1] if sweep.move_on(db, schedule, next_at) else None
 
         ready = await self._write(fired)

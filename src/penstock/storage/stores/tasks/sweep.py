@@ -7,15 +7,15 @@ from penstock.domain.durable.schedules import Schedule
 from penstock.domain.durable.tasks import TaskError, TaskStatus
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.children import settle
-from penstock.storage.stores.tasks.db import Db
 from penstock.storage.stores.tasks.minutes import Ended, note
 from penstock.storage.stores.tasks.rows import SCHEDULE, schedule_of
+from penstock.storage.stores.tasks.transaction import TaskTransaction
 
 _AT_ONCE = 1000
 EXPIRED = TaskError("expired", "Nobody started the task before its time was over.")
 
 
-def promote(db: Db, now: float) -> tuple[PromotionResult, set[str]]:
+def promote(db: TaskTransaction, now: float) -> tuple[PromotionResult, set[str]]:
     """At most 1,000 of each at once: `next_at` is in the past when there are more. And the queues in which something is ready now."""
     lost, ready = _expire(db, now)
     skip = f"{db.lock} SKIP LOCKED" if db.lock else ""
@@ -29,7 +29,7 @@ def promote(db: Db, now: float) -> tuple[PromotionResult, set[str]]:
     return PromotionResult(len(due), lost, following[0] if following else None), ready | {row[0] for row in due}
 
 
-def _expire(db: Db, now: float) -> tuple[int, set[str]]:
+def _expire(db: TaskTransaction, now: float) -> tuple[int, set[str]]:
     skip = f"{db.lock} SKIP LOCKED" if db.lock else ""
     waiting = db.rows(
         f"SELECT task FROM task_hot WHERE state < 2 AND expires_at IS NOT NULL AND expires_at <= ? AND attempt = 0 "
@@ -47,7 +47,7 @@ def _expire(db: Db, now: float) -> tuple[int, set[str]]:
     return len(numbers), end_unstarted(db, numbers, TaskStatus.FAILED, EXPIRED, now) if numbers else set()
 
 
-def end_unstarted(db: Db, numbers: Sequence[int], status: TaskStatus, error: TaskError, now: float) -> set[str]:
+def end_unstarted(db: TaskTransaction, numbers: Sequence[int], status: TaskStatus, error: TaskError, now: float) -> set[str]:
     """End tasks that wait, whose rows are locked; the queues in which a child of theirs is ready now."""
     listed = db.listed(numbers)
     attempts = {row[0]: row[1:] for row in db.rows(f"SELECT task, attempt, lease_seq FROM task_hot WHERE {db.any_of('task')}", listed)}
@@ -69,7 +69,7 @@ def end_unstarted(db: Db, numbers: Sequence[int], status: TaskStatus, error: Tas
     return settled.ready
 
 
-def forget(db: Db, numbers: Sequence[int]) -> None:
+def forget(db: TaskTransaction, numbers: Sequence[int]) -> None:
     """Delete tasks that are over, and every trace of them."""
     listed = db.listed(numbers)
     db.forget_words(numbers)
@@ -79,7 +79,7 @@ def forget(db: Db, numbers: Sequence[int]) -> None:
     db.run(f"DELETE FROM task WHERE {db.any_of('number')}", listed)
 
 
-def delete_kept(db: Db, limit: int, now: float) -> int:
+def delete_kept(db: TaskTransaction, limit: int, now: float) -> int:
     skip = f"{db.lock} SKIP LOCKED" if db.lock else ""
     rows = db.rows(f"SELECT number FROM task WHERE delete_at IS NOT NULL AND delete_at <= ? ORDER BY delete_at LIMIT ?{skip}", now, limit)
     if rows:
@@ -87,12 +87,12 @@ def delete_kept(db: Db, limit: int, now: float) -> int:
     return len(rows)
 
 
-def due_schedules(db: Db, limit: int, now: float) -> list[Schedule]:
+def due_schedules(db: TaskTransaction, limit: int, now: float) -> list[Schedule]:
     query = f"SELECT {SCHEDULE} FROM schedule WHERE next_at IS NOT NULL AND next_at <= ? AND paused = 0 ORDER BY next_at LIMIT ?"
     return [schedule_of(row) for row in db.rows(query, now, limit)]
 
 
-def move_on(db: Db, schedule: Schedule, next_at: float | None) -> bool:
+def move_on(db: TaskTransaction, schedule: Schedule, next_at: float | None) -> bool:
     """Whoever moves it from its `next_at` fires it; nobody else does."""
     return (
         db.run(

@@ -15,8 +15,8 @@ from penstock.domain.durable.task_search import TaskFilter, TaskQuery, TaskSort
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.storage.stores import open_store
 from penstock.storage.stores.tasks import claim, on_postgres
-from penstock.storage.stores.tasks.db import Db, PostgresDb, SqliteDb
 from penstock.storage.stores.tasks.search.listing import Listing, PostgresListing, SqliteListing
+from penstock.storage.stores.tasks.transaction import PostgresTransaction, SqliteTransaction, TaskTransaction
 from tests.contract.storage.stores.conftest import EMPTY, SECRET_KEY
 from tests.contract.storage.stores.tasks.desk import ORG, START, Desk
 from tests.support.waiting import until
@@ -73,7 +73,7 @@ def postgres_plan(server: "psycopg.Connection[tuple[str]]", statement: str, valu
     return "\n".join(row[0] for row in server.execute(f"EXPLAIN {statement}", values))
 
 
-def listed(db: type[Db], listing: Listing, query: TaskQuery) -> tuple[str, list[Any]]:
+def listed(db: type[TaskTransaction], listing: Listing, query: TaskQuery) -> tuple[str, list[Any]]:
     statement, values = listing.statement(listing.wanted(db(None), ORG, query), query)  # type: ignore[arg-type]
     return statement, [*values, query.limit]
 
@@ -137,7 +137,7 @@ def test_a_claim_on_postgres_does_not_read_the_line_behind_it(long_line: "psycop
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_on_sqlite_walk_an_index_in_their_order(sqlite_file: Path, page: str) -> None:
     query, index = PAGES[page]
-    plan = sqlite_plan(sqlite_file, *listed(SqliteDb, SqliteListing(), query))
+    plan = sqlite_plan(sqlite_file, *listed(SqliteTransaction, SqliteListing(), query))
     assert f"USING INDEX {index}" in plan, plan
     assert "SCAN t" not in plan, plan
     assert page == "failed" or "TEMP B-TREE" not in plan, plan
@@ -146,13 +146,13 @@ def test_pages_on_sqlite_walk_an_index_in_their_order(sqlite_file: Path, page: s
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_on_postgres_walk_an_index_in_their_order(server: "psycopg.Connection[tuple[str]]", page: str) -> None:
     query, index = PAGES[page]
-    plan = postgres_plan(server, *listed(PostgresDb, PostgresListing(), query))
+    plan = postgres_plan(server, *listed(PostgresTransaction, PostgresListing(), query))
     assert index in plan or (page == "newest" and "task_pkey" in plan), plan
     assert "Seq Scan on task " not in plan, plan
 
 
 def test_a_search_on_sqlite_asks_the_index_of_words(sqlite_file: Path) -> None:
-    plan = sqlite_plan(sqlite_file, *listed(SqliteDb, SqliteListing(), SEARCH))
+    plan = sqlite_plan(sqlite_file, *listed(SqliteTransaction, SqliteListing(), SEARCH))
     assert plan.startswith("SCAN s VIRTUAL TABLE INDEX"), plan
     assert "SEARCH t USING INTEGER PRIMARY KEY" in plan, plan
     assert "TEMP B-TREE" not in plan, plan  # it comes in the order of the page, and ends with it
@@ -160,7 +160,7 @@ def test_a_search_on_sqlite_asks_the_index_of_words(sqlite_file: Path) -> None:
 
 def test_a_search_on_postgres_looks_at_the_newest_and_then_asks_the_index_of_words(server: "psycopg.Connection[tuple[str]]") -> None:
     listing = PostgresListing()
-    some, more, all_ = listing.hits(listing.wanted(PostgresDb(None), ORG, SEARCH), SEARCH)  # type: ignore[arg-type]
+    some, more, all_ = listing.hits(listing.wanted(PostgresTransaction(None), ORG, SEARCH), SEARCH)  # type: ignore[arg-type]
     for newest in (some, more):
         plan = postgres_plan(server, newest, [50])
         assert "Index Scan Backward using task_search_pkey" in plan, plan
@@ -170,7 +170,7 @@ def test_a_search_on_postgres_looks_at_the_newest_and_then_asks_the_index_of_wor
 
 
 def test_a_search_with_conditions_on_postgres_asks_the_index_of_words(server: "psycopg.Connection[tuple[str]]") -> None:
-    plan = postgres_plan(server, *listed(PostgresDb, PostgresListing(), TaskQuery(TaskFilter(text="needle", queue="low"))))
+    plan = postgres_plan(server, *listed(PostgresTransaction, PostgresListing(), TaskQuery(TaskFilter(text="needle", queue="low"))))
     assert "task_search_document" in plan, plan
     assert "Seq Scan" not in plan, plan
 

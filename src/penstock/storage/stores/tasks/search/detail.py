@@ -12,8 +12,8 @@ from penstock.domain.durable.tasks import (
     TaskStatus,
 )
 from penstock.domain.ids import task_id
-from penstock.storage.stores.tasks.db import Db, Row
 from penstock.storage.stores.tasks.rows import BODIES, FROM, HOT, HOT_STATUSES, TASK, attempt_of, number_of, task_of
+from penstock.storage.stores.tasks.transaction import Row, TaskTransaction
 
 _MOST_CHILDREN = 1000
 _MOST_OF_DAG = 10_000
@@ -25,7 +25,7 @@ _OUTCOMES = {
 }
 
 
-def detail(db: Db, org_id: str, id_: str) -> TaskDetail | None:
+def detail(db: TaskTransaction, org_id: str, id_: str) -> TaskDetail | None:
     number = number_of(id_)
     row = db.row(f"SELECT {TASK}, {BODIES} {FROM} WHERE t.number = ? AND t.org_id = ?", number, org_id)
     if row is None:
@@ -37,7 +37,7 @@ def detail(db: Db, org_id: str, id_: str) -> TaskDetail | None:
     return TaskDetail(task, tuple(map(_relative, parents)), tuple(map(_relative, children)), (*_past(db, number), *_last(task)))
 
 
-def parent_results(db: Db, id_: str) -> list[ParentResult]:
+def parent_results(db: TaskTransaction, id_: str) -> list[ParentResult]:
     rows = db.rows(
         "SELECT t.number, t.name, t.status, h.state, t.result FROM task_dep d JOIN task t ON t.number = d.parent "
         "LEFT JOIN task_hot h ON h.task = t.number WHERE d.child = ? ORDER BY d.place",
@@ -46,7 +46,7 @@ def parent_results(db: Db, id_: str) -> list[ParentResult]:
     return [ParentResult(task_id(number), name, _status(status, state), result) for number, name, status, state, result in rows]
 
 
-def dag(db: Db, org_id: str, id_: str) -> Dag | None:
+def dag(db: TaskTransaction, org_id: str, id_: str) -> Dag | None:
     number = number_of(id_)
     where = "t.dag = ? AND t.org_id = ?"
     rows = db.rows(f"SELECT {TASK} {FROM} WHERE {where} ORDER BY t.number LIMIT ?", number, org_id, _MOST_OF_DAG)
@@ -61,14 +61,14 @@ def dag(db: Db, org_id: str, id_: str) -> Dag | None:
     return Dag(task_id(number), tuple(map(task_of, rows)), told)
 
 
-def dag_counts(db: Db, org_id: str, id_: str) -> dict[TaskStatus, int]:
+def dag_counts(db: TaskTransaction, org_id: str, id_: str) -> dict[TaskStatus, int]:
     rows = db.rows(
         f"SELECT t.status, h.state, count(*) {FROM} WHERE t.dag = ? AND t.org_id = ? GROUP BY t.status, h.state", number_of(id_), org_id
     )
     return {_status(status, state): count for status, state, count in rows}
 
 
-def _past(db: Db, number: int) -> list[TaskAttempt]:
+def _past(db: TaskTransaction, number: int) -> list[TaskAttempt]:
     rows = db.rows(
         "SELECT number, runner_id, started_at, finished_at, outcome, error_code, error_message FROM task_attempt "
         "WHERE task = ? ORDER BY lease_seq",

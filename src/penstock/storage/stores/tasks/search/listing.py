@@ -9,9 +9,9 @@ import msgspec
 from penstock.domain.durable.task_search import TaskFilter, TaskPage, TaskQuery, TaskSort
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.errors import BadRequest
-from penstock.storage.stores.tasks.db import Db, Row
 from penstock.storage.stores.tasks.rows import BODIES, FROM, HOT, HOT_STATUSES, TASK, listed_numbers, number_of, task_of
 from penstock.storage.stores.tasks.search.words import Term, asked, for_postgres, for_sqlite
+from penstock.storage.stores.tasks.transaction import Row, TaskTransaction
 
 _LOOKED_THROUGH = (1_000, 10_000)
 """The newest tasks, in which a search on PostgreSQL looks first."""
@@ -56,7 +56,7 @@ class Conditions:
 class Listing(ABC):
     """What the dialects say differently: words, tags, and guesses."""
 
-    def page(self, db: Db, org_id: str, query: TaskQuery) -> TaskPage:
+    def page(self, db: TaskTransaction, org_id: str, query: TaskQuery) -> TaskPage:
         where = self.wanted(db, org_id, query)
         total, exact = self.total(db, org_id, query.filter, where) if query.with_total else (None, True)
         rows = self.rows(db, where, query)
@@ -64,12 +64,12 @@ class Listing(ABC):
         more = len(rows) > query.limit
         return TaskPage(tasks, _mark(rows[query.limit - 1], query.sort) if more else None, total, exact)
 
-    def rows(self, db: Db, where: Conditions, query: TaskQuery) -> list[Row]:
+    def rows(self, db: TaskTransaction, where: Conditions, query: TaskQuery) -> list[Row]:
         """Those of the page and one more."""
         statement, values = self.statement(where, query)
         return db.rows(statement, *values, query.limit + 1)
 
-    def wanted(self, db: Db, org_id: str, query: TaskQuery) -> Conditions:
+    def wanted(self, db: TaskTransaction, org_id: str, query: TaskQuery) -> Conditions:
         where = self.conditions(db, org_id, query.filter)
         if query.sort is TaskSort.FINISHED:
             where.add("t.finished_at IS NOT NULL")
@@ -87,12 +87,12 @@ class Listing(ABC):
         order = f"{column} {way}, t.number {way}"
         return f"{selected} {where.source} WHERE {where}{after} ORDER BY {order} LIMIT ?", [*where.values, *(place or ())]
 
-    def count(self, db: Db, org_id: str, wanted: TaskFilter) -> int:
+    def count(self, db: TaskTransaction, org_id: str, wanted: TaskFilter) -> int:
         where = self.conditions(db, org_id, wanted)
         row = db.row(f"SELECT count(*) {where.source} WHERE {where}", *where.values)
         return int(row[0]) if row else 0
 
-    def total(self, db: Db, org_id: str, wanted: TaskFilter, where: Conditions) -> tuple[int, bool]:
+    def total(self, db: TaskTransaction, org_id: str, wanted: TaskFilter, where: Conditions) -> tuple[int, bool]:
         """How many there are, and whether that is exact."""
         found, values = f"{where.source} WHERE {where}", where.values
         if where.words_only:
@@ -101,7 +101,7 @@ class Listing(ABC):
         counted = int(row[0]) if row else 0
         return (counted, True) if counted <= COUNTED_AT_MOST else (self.guess(db, org_id, where), False)
 
-    def conditions(self, db: Db, org_id: str, wanted: TaskFilter) -> Conditions:
+    def conditions(self, db: TaskTransaction, org_id: str, wanted: TaskFilter) -> Conditions:
         where = Conditions()
         where.add("t.org_id = ?", org_id)
         if wanted.ids:
@@ -129,16 +129,16 @@ class Listing(ABC):
     def tagged(self, where: Conditions, tag: str) -> None: ...
 
     @abstractmethod
-    def guess(self, db: Db, org_id: str, where: Conditions) -> int:
+    def guess(self, db: TaskTransaction, org_id: str, where: Conditions) -> int:
         """About how many there are, when there are too many to count."""
 
 
 class SqliteListing(Listing):
-    def rows(self, db: Db, where: Conditions, query: TaskQuery) -> list[Row]:
+    def rows(self, db: TaskTransaction, where: Conditions, query: TaskQuery) -> list[Row]:
         found = self._whoevers(db, where, query) if where.words_only and where.anybodys and query.sort is TaskSort.CREATED else None
         return super().rows(db, where, query) if found is None else found
 
-    def _whoevers(self, db: Db, where: Conditions, query: TaskQuery) -> list[Row] | None:
+    def _whoevers(self, db: TaskTransaction, where: Conditions, query: TaskQuery) -> list[Row] | None:
         """The page, if the first tasks with these words are all of this organisation, or all that there are: the index of words needs a
         millisecond to find those of an organisation that has a million. None: there may be more."""
         way, than = ("ASC", ">") if query.ascending else ("DESC", "<")
@@ -162,12 +162,12 @@ class SqliteListing(Listing):
     def tagged(self, where: Conditions, tag: str) -> None:
         where.add("EXISTS (SELECT 1 FROM json_each(t.tags) WHERE value = ?)", tag)
 
-    def guess(self, db: Db, org_id: str, where: Conditions) -> int:
+    def guess(self, db: TaskTransaction, org_id: str, where: Conditions) -> int:
         return COUNTED_AT_MOST
 
 
 class PostgresListing(Listing):
-    def rows(self, db: Db, where: Conditions, query: TaskQuery) -> list[Row]:
+    def rows(self, db: TaskTransaction, where: Conditions, query: TaskQuery) -> list[Row]:
         if not where.words_only or query.sort is not TaskSort.CREATED:
             return super().rows(db, where, query)
         # What is common is found among the newest; only for what is rare is everything asked, of which there is little then.
@@ -208,7 +208,7 @@ class PostgresListing(Listing):
     def tagged(self, where: Conditions, tag: str) -> None:
         where.add("t.tags::jsonb @> ?::jsonb", msgspec.json.encode([tag]).decode())
 
-    def guess(self, db: Db, org_id: str, where: Conditions) -> int:
+    def guess(self, db: TaskTransaction, org_id: str, where: Conditions) -> int:
         row = db.row(f"EXPLAIN (FORMAT JSON) SELECT 1 {where.source} WHERE {where}", *where.values)
         plan = row[0] if row else []
         plan = msgspec.json.decode(plan) if isinstance(plan, str) else plan

@@ -31,7 +31,7 @@ _TYPES = {
 }
 
 
-class Db(ABC):
+class TaskTransaction(ABC):
     """One open transaction."""
 
     lock: str
@@ -86,7 +86,7 @@ class Db(ABC):
         """The statement with the driver's own marks for values."""
 
 
-class SqliteDb(Db):
+class SqliteTransaction(TaskTransaction):
     lock = ""
 
     def any_of(self, column: str) -> str:
@@ -122,7 +122,7 @@ class SqliteDb(Db):
         return statement
 
 
-class PostgresDb(Db):
+class PostgresTransaction(TaskTransaction):
     lock = " FOR UPDATE"
 
     def any_of(self, column: str) -> str:
@@ -133,13 +133,13 @@ class PostgresDb(Db):
 
     def insert(self, table: Table, rows: Sequence[Given]) -> None:
         for part in _parts(rows):
-            said = spread(part)
-            self.run(_insert(table, tuple(said.once), said.each), *said.values)
+            columns = spread(part)
+            self.run(_insert(table, tuple(columns.once), columns.each), *columns.values)
 
     def update(self, table: Table, key: str, rows: Sequence[Given]) -> None:
         for part in _parts(rows):
-            said = spread(part, never_once=key)
-            self.run(_update(table, key, tuple(said.once), said.each), *said.values)
+            columns = spread(part, never_once=key)
+            self.run(_update(table, key, tuple(columns.once), columns.each), *columns.values)
 
     def words(self, rows: Sequence[tuple[int, str, str]]) -> None:
         for part in _parts(rows):
@@ -193,7 +193,7 @@ def _type(table: Table, name: str) -> str:
     return _TYPES[type(table.c[name].type).__name__]
 
 
-class Said(NamedTuple):
+class SharedColumns(NamedTuple):
     """Rows for one statement: what all of them have in common is given once, the rest as a JSON list of objects."""
 
     once: Given
@@ -205,7 +205,7 @@ class Said(NamedTuple):
         return (*self.once.values(), self.rows) if self.each else tuple(self.once.values())
 
 
-def spread(rows: Sequence[Given], *, never_once: str = "") -> Said:
+def spread(rows: Sequence[Given], *, never_once: str = "") -> SharedColumns:
     """Most columns of a large submission say the same in every row, and a server reads each of them only once then."""
     first, last, count = rows[0], rows[-1], len(rows)
     once = {
@@ -214,7 +214,7 @@ def spread(rows: Sequence[Given], *, never_once: str = "") -> Said:
         if name != never_once and value == last[name] and list(map(itemgetter(name), rows)).count(value) == count
     }
     each = tuple(name for name in first if name not in once)
-    return Said(once, each, _json([{name: row[name] for name in each} for row in rows]) if each else "")
+    return SharedColumns(once, each, _json([{name: row[name] for name in each} for row in rows]) if each else "")
 
 
 def tsvector(words: str) -> str:
