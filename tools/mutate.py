@@ -47,7 +47,7 @@ SHORTEST_LIMIT_SECONDS = 10.0
 SPOILED = 71
 """Exit code of a child: a mutant left something behind that makes tests fail after it."""
 MOST_SECONDS = 10.0
-"""Of tests for one mutant, as long as they took without a fault."""
+"""Of tests for one mutant, in the processor's time that they took without a fault."""
 _WARM = ("sqlalchemy.ext.asyncio", "aiosqlite", "alembic", "httpx", "fastapi", "msgspec", "argon2", "cryptography", "structlog")
 """Libraries that are imported once, before the processes are forked."""
 _OPTIONS = (
@@ -136,7 +136,7 @@ class Baseline:
         return chosen
 
     def limit(self, tests: Sequence[str]) -> float:
-        return SHORTEST_LIMIT_SECONDS + 10 * sum(self.seconds[test] for test in tests)
+        return SHORTEST_LIMIT_SECONDS + 30 * sum(self.seconds[test] for test in tests)
 
 
 class Runs:
@@ -171,10 +171,10 @@ class Runs:
         wanted = {str(ROOT / target.path): target.path for target in self._targets}
         for item, following in zip(items, [*items[1:], None], strict=True):
             self._report.clear()
-            started = time.perf_counter()
+            started = time.process_time()
             with calls_of(wanted) as called:
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            baseline.seconds[item.nodeid] = time.perf_counter() - started
+            baseline.seconds[item.nodeid] = time.process_time() - started
             for path, function in called:
                 tests = baseline.calls.setdefault(path, {}).setdefault(function, [])
                 tests.append(item.nodeid)
@@ -206,18 +206,20 @@ class Runs:
         killers: set[str] = set()
         for name in names:
             mutant = mutants[name]
-            functions = self._functions.get((path, mutant.where, mutant.first_line), [])
             code = code_of(mutant, mutant.compiled(target.tree, path))
             tests = baseline.tests_of(target.path, mutant.where)
-            if code is None or any(code.co_freevars != each.__code__.co_freevars for each in functions):
+            # With the functions inside it that exist already, such as what a decorator has made at import.
+            codes = [] if code is None else [code, *_codes(code)]
+            changed = [(each, new) for new in codes for each in self._functions.get((path, new.co_qualname, new.co_firstlineno), [])]
+            if code is None or any(new.co_freevars != each.__code__.co_freevars for each, new in changed):
                 _append(done, name, "at import")
                 continue
-            originals = [each.__code__ for each in functions]
-            for each in functions:
-                each.__code__ = code
+            originals = [each.__code__ for each, _ in changed]
+            for each, new in changed:
+                each.__code__ = new
             likely = sorted(killers.intersection(tests), key=tests.index)
             killer = next((test for test in dict.fromkeys([*likely, *tests]) if self._fails(items[test])), None)
-            for each, original in zip(functions, originals, strict=True):
+            for (each, _), original in zip(changed, originals, strict=True):
                 each.__code__ = original
             _append(done, name, "survived" if killer is None else "killed")
             if killer is not None:

@@ -13,16 +13,19 @@ from penstock.durable.tasks.grants import Grant, Grants, webhook_secret
 SECRET = b"of the installation"
 NOW = 1_700_000_000.0
 DAY_SECONDS = 86_400.0
-GRANTS = Grants(SECRET)
+
+
+def grants() -> Grants:
+    return Grants(SECRET)
 
 
 def issued() -> str:
-    return GRANTS.issue("task_1", "run_1", "org_1", "key_1", NOW)
+    return grants().issue("task_1", "run_1", "org_1", "key_1", NOW)
 
 
 def refusal(text: str, runner_id: str = "run_1", now: float = NOW) -> tuple[str | None, str]:
     with pytest.raises(PermissionDenied) as raised:
-        GRANTS.check(text, runner_id, now)
+        grants().check(text, runner_id, now)
     return raised.value.param, str(raised.value)
 
 
@@ -31,8 +34,8 @@ REFUSED = ("grant", "This grant is not good for this runner's call.")
 
 def test_grant_is_read_as_it_was_issued_until_its_day_is_over() -> None:
     expected = Grant("task_1", "run_1", "org_1", "key_1", NOW + DAY_SECONDS)
-    assert GRANTS.check(issued(), "run_1", NOW) == expected
-    assert GRANTS.check(issued(), "run_1", NOW + DAY_SECONDS) == expected
+    assert grants().check(issued(), "run_1", NOW) == expected
+    assert grants().check(issued(), "run_1", NOW + DAY_SECONDS) == expected
 
 
 def test_expired_grant_is_refused() -> None:

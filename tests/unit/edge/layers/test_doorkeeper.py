@@ -136,3 +136,10 @@ async def test_caller_without_an_address_is_counted_under_the_empty_one() -> Non
     door = Door()
     await call(door.app, http_scope(headers=KEY, client=None))
     assert door.counted == [("", True)]
+
+
+async def test_scope_without_a_request_passes_unasked() -> None:
+    """The server's start and end are told to the application; there is nobody to ask for a key."""
+    door = Door()
+    await call(door.app, {"type": "lifespan", "state": {}})
+    assert ([scope["type"] for scope in door.behind.scopes], door.asked) == (["lifespan"], [])

@@ -90,3 +90,18 @@ async def test_every_other_header_is_for_the_key_ring(authorization: str | None)
     directory = Directory()
     assert await sign_in(directory, authorization) is KEY_OWNER
     assert directory.headers == [(authorization.encode() if authorization else None, "127.0.0.1")]
+
+
+async def test_credentials_of_1024_characters_are_read_and_longer_ones_refused() -> None:
+    directory = Directory()
+    assert isinstance(await sign_in(directory, basic("a:" + "p" * 1022)), Principal)
+    with pytest.raises(Unauthenticated):
+        await sign_in(directory, basic("a:" + "p" * 1023))
+    assert [len(password) for _, password in directory.passwords] == [1022]
+
+
+async def test_credentials_with_a_character_outside_base64_are_refused() -> None:
+    directory = Directory()
+    with pytest.raises(Unauthenticated):
+        await sign_in(directory, basic("a:password").replace("Basic ", "Basic !"))
+    assert directory.passwords == []

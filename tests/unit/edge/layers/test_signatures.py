@@ -150,3 +150,19 @@ def test_public_key_that_is_not_32_bytes_is_none(text: str) -> None:
 
 def test_public_key_is_read_from_base64() -> None:
     assert decode_public_key(base64.b64encode(WORKER.public_key).decode()) == WORKER.public_key
+
+
+def test_signature_with_a_character_outside_base64_is_refused() -> None:
+    """Such a character would be skipped by a lenient decoder: the same signature in many spellings."""
+    headers = signed()
+    with pytest.raises(Unauthenticated):
+        check(headers | {SIGNATURE_HEADER: f"!{headers[SIGNATURE_HEADER]}"})
+
+
+def test_used_signatures_are_remembered_up_to_a_capacity_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signatures, "_MOST_REMEMBERED", 2)
+    used = UsedSignatures()
+    assert [used.use(name, NOW) for name in (b"a", b"b")] == [True, True]
+    assert list(used._until) == [b"a", b"b"]
+    assert used.use(b"c", NOW)
+    assert list(used._until) == [b"b", b"c"]
