@@ -92,14 +92,12 @@ async def platform(
 ) -> AsyncIterator[Platform]:
     """`upstreams` are base URLs that serve `MODEL`; `settings` are sections or fields of the settings tree; `store` wraps the store.
 
-    On a PostgreSQL database of its own where the run is on PostgreSQL and the test names no store.
+    On a PostgreSQL database of the directory's own where the run is on PostgreSQL.
     """
-    with contextlib.ExitStack() as stack:
-        if postgres.chosen_store() == "postgresql" and "store" not in settings:
-            # Dropped after the gateway has closed.
-            settings["store"] = stack.enter_context(postgres.database())
-        async with _platform(directory, upstreams, store, settings) as running:
-            yield running
+    if postgres.chosen_store() == "postgresql":
+        settings = {"store": postgres.database_of(directory), **settings}
+    async with _platform(directory, upstreams, store, settings) as running:
+        yield running
 
 
 @contextlib.asynccontextmanager

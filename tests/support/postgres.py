@@ -3,7 +3,8 @@
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import psycopg
@@ -11,6 +12,8 @@ import pytest
 from psycopg import sql
 
 _USERS = ("postgres", "root")
+_databases: dict[Path, str] = {}
+_kept = ExitStack()
 
 
 @contextmanager
@@ -36,6 +39,25 @@ def chosen_store() -> str:
     if chosen not in ("", "sqlite", "postgresql"):
         raise ValueError(f"PENSTOCK_TEST_STORE is sqlite or postgresql, not {chosen}")
     return chosen
+
+
+def database_of(directory: Path) -> str:
+    """The URL of the database that belongs to a data directory: a gateway that starts there again finds what was there."""
+    if directory not in _databases:
+        _databases[directory] = _kept.enter_context(database())
+    return _databases[directory]
+
+
+def drop_databases() -> None:
+    """At the end of the run, or of the test that needed them."""
+    _databases.clear()
+    _kept.close()
+
+
+def sqlite_only(reason: str) -> None:
+    """Skip a test that copies or edits the store's file in a run on PostgreSQL."""
+    if chosen_store() == "postgresql":
+        pytest.skip(reason)
 
 
 def absent(reason: str) -> NoReturn:

@@ -15,6 +15,7 @@ import httpx
 
 from penstock.app.runner import OwnRunner
 from tests.support.gateway import CHAT, Platform, platform, sim_worker
+from tests.support.postgres import sqlite_only
 from tests.support.waiting import until_answer
 
 MODEL = "sim-small"
@@ -70,7 +71,7 @@ async def tokens_of(running: Platform, body: dict[str, Any]) -> tuple[int, int]:
     return told["prompt_tokens"], told["completion_tokens"]
 
 
-async def test_every_tier_and_the_class_batch_cost_in_the_report_what_their_tokens_cost_by_hand(tmp_path: Path) -> None:
+async def test_cost_of_every_tier_and_of_batch_in_the_report_equals_the_cost_by_hand(tmp_path: Path) -> None:
     async with priced_platform(tmp_path, speed="inf") as running:
         expected: dict[tuple[str, str], int] = {}
         for number, (tier, percent) in enumerate(PERCENT.items(), start=1):
@@ -106,8 +107,9 @@ async def in_a_batch(running: Platform, body: dict[str, Any]) -> tuple[int, int,
     return answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"], answer["service_tier"]
 
 
-async def test_streams_that_a_crash_cut_off_cost_what_was_delivered_at_the_tier_that_served_them(tmp_path: Path) -> None:
+async def test_streams_cut_off_by_a_crash_cost_their_delivered_tokens_at_the_tier_served(tmp_path: Path) -> None:
     """A second gateway starts from the data directory, copied in mid-stream: it is what a `kill -9` leaves."""
+    sqlite_only("the store is copied with the directory")
     async with priced_platform(tmp_path, speed="20") as running, contextlib.AsyncExitStack() as stack:
         delivered = {tier: await stack.enter_async_context(cut_stream(running, tier)) for tier in ("default", "priority", "flex")}
         await running.gateway.journal.flush()
