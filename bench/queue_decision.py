@@ -15,7 +15,7 @@ from random import Random
 
 from penstock.domain.errors import PenstockError
 from penstock.domain.principal import Pool, ServiceClass
-from penstock.serving.scheduling.queue_entry import Debt, QueuedRequest
+from penstock.serving.scheduling.queue_entry import Debt
 from penstock.serving.scheduling.request_queue import RequestQueue
 
 _WAITING = (10, 100, 1000)
@@ -26,8 +26,17 @@ _SHARES = (2, 4, 4)
 _POOLS: tuple[tuple[Pool, ...], ...] = ((Pool.STANDARD,), (Pool.PRIORITY, Pool.STANDARD), (Pool.STANDARD, Pool.OVERFLOW))
 
 
+class Slot:
+    """Becomes free once."""
+
+    taken: "Request | None" = None
+
+
 class Request:
     """Stands in line; nothing else."""
+
+    slot = Slot()
+    """The one that is offered to all of them."""
 
     def __init__(self, random: Random, tenants: int) -> None:
         self.service_class = random.choices(_CLASSES, _SHARES)[0]
@@ -40,6 +49,15 @@ class Request:
         self.queued_at = 0.0
         self.give_up_at = random.uniform(1e6, 2e6)
         self.debt: Debt | None = None
+
+    def find_slot(self) -> bool:
+        return self.slot.taken is None
+
+    def has_capacity(self) -> bool:
+        return self.slot.taken is None
+
+    def dispatch(self) -> None:
+        self.slot.taken = self
 
     def refuse(self, error: PenstockError) -> None:
         raise AssertionError from error
@@ -54,22 +72,6 @@ class Cost:
     decision: float
     settle: float
     best_decision: float
-
-
-class Slot:
-    """Becomes free once."""
-
-    def __init__(self) -> None:
-        self.taken: QueuedRequest | None = None
-
-    def place(self, entry: QueuedRequest) -> bool:
-        if self.taken is not None:
-            return False
-        self.taken = entry
-        return True
-
-    def room(self, entry: QueuedRequest) -> bool:
-        return self.taken is None
 
 
 def cost(waiting: int, samples: int) -> Cost:
@@ -94,16 +96,17 @@ def _sample(queue: RequestQueue, requests: list[Request], now: float) -> tuple[f
     joining = deciding = settling = 0.0
     gone = requests[0].service_class
     for request in requests:
-        slot, request.service_class = Slot(), gone
+        Request.slot, request.service_class = Slot(), gone
         began = clock()
         queue.enqueue(request, now)
         joined = clock()
-        queue.serve(slot.place, now, slot.room)
+        queue.serve(now)
         decided = clock()
-        assert slot.taken is not None
-        queue.settle_debt(slot.taken, 100, 100)
+        taken = Request.slot.taken
+        assert taken is not None
+        queue.settle_debt(taken, 100, 100)
         settled = clock()
-        gone = slot.taken.service_class
+        gone = taken.service_class
         joining += joined - began
         deciding += decided - joined
         settling += settled - decided

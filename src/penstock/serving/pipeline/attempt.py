@@ -1,5 +1,6 @@
 """One worker's answer to one request: read as a whole or relayed as a stream, and judged."""
 
+import re
 from typing import Protocol
 
 from penstock.domain.errors import PenstockError
@@ -7,6 +8,8 @@ from penstock.domain.inference import TokenCount
 from penstock.domain.ports import TransportFailure
 from penstock.serving.routing.attempt_load import AttemptLoad
 from penstock.serving.routing.member import Member
+from penstock.wire.chat import replies
+from penstock.wire.chat.bodies import AnyBody, EmbeddingBody
 from penstock.wire.chat.relay import EngineReportedError, GarbledStream, Relay
 from penstock.wire.chat.replies import GarbledReply
 from penstock.wire.refusals import callers_mistake
@@ -142,10 +145,23 @@ class WorkerAttempt:
         self._listener.on_failure(detail, busy=busy)
 
 
+def edited_reply(
+    body: bytes, request: AnyBody, prompt_estimate: int, tier: str, rename: tuple[re.Pattern[bytes], bytes] | None
+) -> tuple[bytes, TokenCount]:
+    """A whole reply as the client gets it, and its tokens. Raises GarbledReply."""
+    reply = replies.read(body)
+    count = replies.token_count(reply, prompt_estimate)
+    if isinstance(request, EmbeddingBody):
+        body = replies.embeddings_as(body, request.encoding_format)
+    return replies.edited(body, reply, tier, rename, count), count
+
+
 def settled_count(attempt: WorkerAttempt, prompt_estimate: int) -> TokenCount:
-    """The tokens of a stream that ended or was cut: the engine's own report, or what passed through our hands."""
+    """The tokens of an answer that ended or was cut: the engine's own report, or what passed through our hands."""
     relay = attempt.relay
-    assert relay is not None
+    if relay is None:
+        # The engine has worked on a whole reply, but how far cannot be told: the prompt, as we estimate it.
+        return TokenCount(prompt_estimate, 0, estimated=True)
     if relay.usage is not None:
         return relay.usage
     if attempt.prompt_tokens is not None:

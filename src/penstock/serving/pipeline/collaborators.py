@@ -137,6 +137,12 @@ class Collaborators:
             if not running:
                 del self.batch[serving]
 
+    def displace_batch(self, serving: Serving, pools: tuple[Pool, ...], excluded: frozenset[str], now: float) -> None:
+        """Of the batch requests that have not answered yet and are where one of these pools could be, the newest goes back to the queue."""
+        for other in reversed(list(self.batch.get(serving, ()))):
+            if other.preempt_for(pools, excluded, now):
+                return
+
     def adopt(self, catalogue: Catalogue) -> None:
         """Models were edited."""
         self.catalogue = catalogue

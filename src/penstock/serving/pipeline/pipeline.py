@@ -5,16 +5,31 @@ from collections.abc import Mapping
 
 from penstock.domain.call import Call
 from penstock.domain.errors import DeadlineExceeded, Internal, Overloaded, PenstockError
-from penstock.domain.ports import Reply
+from penstock.domain.ports import InflightRequest, Reply
 from penstock.domain.principal import Principal, ServiceClass
-from penstock.serving.pipeline.collaborators import Collaborators
+from penstock.serving.pipeline.arrival import arrive, turn_away
+from penstock.serving.pipeline.collaborators import Collaborators, PipelineRules
 from penstock.serving.pipeline.flight import Flight, log
 from penstock.serving.pipeline.phase import OVER
-from penstock.serving.pipeline.queued import place, room
+from penstock.serving.pipeline.record import RequestRecord
 from penstock.serving.routing.worker_set import ServingKey
 from penstock.serving.scheduling.counters import ClassQueueStatus
+from penstock.wire.sse import KEEPALIVE
 
 TICK_SECONDS = 0.25
+
+
+class EndedRequest:
+    """Implements `domain.ports.InflightRequest` for a request that was answered when it arrived: there is nothing left to do."""
+
+    def cancel(self) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+ENDED = EndedRequest()
 
 
 class Pipeline:
@@ -28,19 +43,30 @@ class Pipeline:
         self.draining = False
         deps.workers.on_change = self._fleet_changed
 
-    def run(self, principal: Principal, call: Call, reply: Reply) -> Flight:
-        flight = Flight(self._deps, principal, call, reply)
+    def run(self, principal: Principal, call: Call, reply: Reply) -> InflightRequest:
+        deps, flight = self._deps, None
+        record = RequestRecord(principal, call, deps.monotonic())
         try:
+            flight = arrive(deps, record, reply)
+            if flight is None:
+                return ENDED
             flight.begin()
         except PenstockError as error:
-            flight.refuse(error)
+            self._refuse(record, reply, flight, error)
         except Exception:
             log.exception("request_failed", request_id=call.request_id)
-            flight.refuse(Internal("The server had an error while processing your request."))
-        else:
-            if flight.phase is not OVER and flight.demand.stream:
-                self._streams.append(flight)
+            self._refuse(record, reply, flight, Internal("The server had an error while processing your request."))
+        if flight is None:
+            return ENDED
+        if flight.phase is not OVER and flight.demand.stream:
+            self._streams.append(flight)
         return flight
+
+    def _refuse(self, record: RequestRecord, reply: Reply, flight: Flight | None, error: PenstockError) -> None:
+        if flight is None:
+            turn_away(self._deps, record, reply, error)
+        else:
+            flight.refuse(error)
 
     # time
 
@@ -61,14 +87,12 @@ class Pipeline:
         now = self._deps.monotonic()
         for queue in self._deps.queues.values():
             for entry in queue.drop_expired(now):
-                assert isinstance(entry, Flight)
                 entry.refuse(DeadlineExceeded("The request waited in the queue until its deadline.", retry_after_seconds=2.0))
             for entry, error in queue.drop_unreachable_deadlines(now):
-                assert isinstance(entry, Flight)
                 entry.refuse(error)
         self._streams = [flight for flight in self._streams if flight.phase is not OVER]
         for flight in self._streams:
-            flight.keep_alive(now)
+            _keep_alive(flight, now, self._deps.rules)
 
     def _fleet_changed(self, keys: frozenset[ServingKey]) -> None:
         self._deps.routes.clear()
@@ -77,7 +101,7 @@ class Pipeline:
             serving = self._deps.workers.serving(*key)
             queue = None if serving is None else self._deps.queues.get(serving)
             if queue:
-                queue.serve(place, now, room)
+                queue.serve(now)
 
     # what an operator sees, and how it ends
 
@@ -107,5 +131,14 @@ class Pipeline:
         self.draining = True
         for queue in self._deps.queues.values():
             for entry in queue.drain():
-                assert isinstance(entry, Flight)
                 entry.refuse(Overloaded("The gateway is restarting.", retry_after_seconds=1.0))
+
+
+def _keep_alive(flight: Flight, now: float, rules: PipelineRules) -> None:
+    """Show a client that waits for its stream that we are there."""
+    if flight.paused or now - flight.last_write < (rules.keepalive_every_seconds if flight.streaming else rules.keepalive_after_seconds):
+        return
+    flight.last_write = now
+    if not flight.streaming:
+        flight.start_stream(b"", now)
+    flight.reply.write(KEEPALIVE)

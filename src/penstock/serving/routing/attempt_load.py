@@ -18,26 +18,33 @@ class AttemptLoad:
     _first_token_at: float | None = None
 
     def __init__(
-        self, fleet: WorkerSet, serving: Serving, member: Member, prompt_tokens: int, max_tokens: int, prefix: Prefix, now: float
+        self, workers: WorkerSet, serving: Serving, member: Member, prompt_tokens: int, max_tokens: int, prefix: Prefix, now: float
     ) -> None:
-        """The request is about to be sent to `member`, which is taken to hold its prefix from now on. The tokens are estimates."""
-        self._fleet = fleet
+        """Of a request that is about to be sent to `member`. The tokens are estimates; `now`: monotonic seconds."""
+        self._workers = workers
         self._serving = serving
         self._member = member
+        self._prefix = prefix
         self._incarnation = member.incarnation
         self._sent_at = now
-        self.uncached_tokens = prompt_tokens = serving.uncached_at(member, prompt_tokens, prefix) if prefix else prompt_tokens
+        self.uncached_tokens = prompt_tokens
         # Its own limit, or what the model's requests have made of late.
         average = serving.average_output
-        self._expected = expected = max_tokens if average is None or average > max_tokens else int(average)
-        self._left = prompt_tokens + expected
-        serving.took(member, self._left)
+        self._expected = max_tokens if average is None or average > max_tokens else int(average)
+        self._left = 0
+
+    def start(self) -> None:
+        """Count it; from here on the worker is taken to hold the request's prefix."""
+        if self._prefix:
+            self.uncached_tokens = self._serving.uncached_at(self._member, self.uncached_tokens, self._prefix)
+        self._left = self.uncached_tokens + self._expected
+        self._serving.took(self._member, self._left)
 
     def first_token(self, now: float) -> None:
         """The prompt has been read."""
         self._first_token_at = now
         # A prompt shorter than a block counts as one: its time is not spent on reading.
-        self._fleet.record_latency(self._member, LatencyKind.FIRST_TOKEN, now - self._sent_at, max(BLOCK_TOKENS, self.uncached_tokens))
+        self._workers.record_latency(self._member, LatencyKind.FIRST_TOKEN, now - self._sent_at, max(BLOCK_TOKENS, self.uncached_tokens))
         self._fall(self._expected)
 
     def progress(self, tokens: int) -> None:
@@ -48,14 +55,14 @@ class AttemptLoad:
 
     def complete(self, tokens: int, now: float) -> None:
         """The worker did all of it, and made so many tokens."""
-        fleet, member = self._fleet, self._member
+        workers, member = self._workers, self._member
         if member.failures_in_a_row or member.ejections:
-            fleet.succeeded(member)
+            workers.succeeded(member)
         if member.in_flight * 2 >= member.limit:
             if self._first_token_at is not None:
-                fleet.record_latency(member, LatencyKind.OUTPUT_TOKEN, now - self._first_token_at, tokens - 1)
+                workers.record_latency(member, LatencyKind.OUTPUT_TOKEN, now - self._first_token_at, tokens - 1)
             else:
-                fleet.record_latency(member, LatencyKind.WHOLE, now - self._sent_at, tokens or self.uncached_tokens)
+                workers.record_latency(member, LatencyKind.WHOLE, now - self._sent_at, tokens or self.uncached_tokens)
         self._serving.made(tokens)
 
     def release(self) -> None:

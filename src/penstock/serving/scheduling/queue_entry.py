@@ -39,8 +39,20 @@ class QueuedRequest(Protocol):
     debt: Debt | None
     """Set by the line when it lets the request go."""
 
+    def find_slot(self) -> bool:
+        """Choose a worker with a free slot for it and remember which; False: there is none. Changes nothing else."""
+        ...
+
+    def has_capacity(self) -> bool:
+        """Whether there may be a slot for it, and for all of its group, without choosing one; cheaper than `find_slot`."""
+        ...
+
+    def dispatch(self) -> None:
+        """Go to the worker that `find_slot` chose: it has left the queue."""
+        ...
+
     def refuse(self, error: PenstockError) -> None:
-        """It lost its place to somebody else and is out of the line."""
+        """It has left the queue without being served."""
         ...
 
 

@@ -25,8 +25,6 @@ _BY_FAR = 2.0
 """Of the time that is left: a pace is an estimate, and who was let in should not go for its noise."""
 _NEVER = float("inf")
 
-Place = Callable[[QueuedRequest], bool]
-
 
 class RequestQueue:
     """A request that could be placed at once never comes here."""
@@ -61,10 +59,8 @@ class RequestQueue:
         self._arrivals = 0
         self._turns_since_rescue = _TURNS_BETWEEN_RESCUES
         self._none_too_long_before = _NEVER
-        self._placing: QueueEntry | None = None
-        """Being offered to `place`; still noted everywhere, as often there is no slot for it."""
         self._turn: Turn | None = None
-        """How the classes' turns led to whom is being offered; None: it has waited too long."""
+        """How the classes' turns led to the entry that was chosen; None: it has waited too long."""
         self._costs = [0] * len(ServiceClass)
         self._serving = self._again = False
         self.adopt(rules)
@@ -74,7 +70,6 @@ class RequestQueue:
 
     def adopt(self, rules: QueueRules) -> None:
         """Another policy: weights hold from the next decision on, bounds and patience for who comes next; who waits stays in line."""
-        self._confirm()
         self.rules = rules
         self._bounds = [min(self._limit, rules.bounds[each]) for each in ServiceClass]
         self._patience = [rules.patience_seconds[each] for each in ServiceClass]
@@ -90,7 +85,6 @@ class RequestQueue:
         A full class still takes a request of a tenant that has fewer in line than another, and refuses the latest of that one instead.
         Batch is refused at random before that, the likelier the fuller the fullest class is.
         """
-        self._confirm()
         service_class = request.service_class
         self._give_back(request)
         if service_class is _BATCH and self._chance() < self.rules.batch_shed_probability(self.saturation):
@@ -113,21 +107,18 @@ class RequestQueue:
 
     def requeue(self, request: QueuedRequest) -> None:
         """Back in line after its slot was taken away: it was let in once, so no bound and no deadline refuses it; it owes nothing."""
-        self._confirm()
         self._give_back(request)
         self.class_counters[request.service_class].preempted += 1
         self._add(self._new_entry(request))
 
     def withdraw(self, request: QueuedRequest) -> None:
         """Nobody waits for it any more (the client left, the deadline passed)."""
-        self._confirm()
         entry = self._entries.get(request)
         if entry is not None:
             self._remove(entry)
 
     def drop_expired(self, now: float) -> list[QueuedRequest]:
         """Takes those out whose time has passed; the caller tells them."""
-        self._confirm()
         late: list[QueuedRequest] = []
         while (entry := self._ends.first()) is not None and entry.give_up_at <= now:
             self._remove(entry)
@@ -138,7 +129,6 @@ class RequestQueue:
     def drop_unreachable_deadlines(self, now: float) -> list[tuple[QueuedRequest, PenstockError]]:
         """Takes those out who would wait far past their deadlines, as others came before them or the line became slower. Nobody who is the
         next of its tenant is among them. The caller tells them."""
-        self._confirm()
         soonest = self._ends.first()
         found: list[tuple[QueuedRequest, PenstockError]] = []
         if soonest is None:
@@ -156,7 +146,6 @@ class RequestQueue:
 
     def drain(self) -> list[QueuedRequest]:
         """Takes everybody out (the process is stopping)."""
-        self._confirm()
         everyone = list(self._entries)
         for request in everyone:
             self.withdraw(request)
@@ -169,26 +158,20 @@ class RequestQueue:
 
     # being served
 
-    def serve(self, place: Place, now: float, room: Place | None = None) -> None:
-        """Offer those whose turn it is to `place`, until nobody who waits can be placed. False from `place`: there is no slot for it.
-
-        `room` says cheaply whether there may be a slot for somebody, and for all who may use the same ones, without taking it.
-        """
+    def serve(self, now: float) -> None:
+        """Dispatch the requests whose turn it is, until none of those that wait finds a slot."""
         if self._serving:
-            # A worker failed while its request was being placed: what that set free is given away when the request has been.
+            # A worker failed while its request was being dispatched: what that set free is given away when the request has been.
             self._again = True
             return
         self._serving = True
         try:
-            self._offer(place, now, room)
+            self._serve(now)
         finally:
-            self._confirm()
             self._serving = self._again = False
 
     def settle_debt(self, request: QueuedRequest, prompt: int, completion: int) -> None:
         """What the request has really used, uncached; nothing happens to one that never stood in line."""
-        if self._placing is not None:
-            self._confirm()
         debt = request.debt
         if debt is not None:
             request.debt = None
@@ -228,31 +211,32 @@ class RequestQueue:
 
     # a decision
 
-    def _offer(self, place: Place, now: float, room: Place | None) -> None:
+    def _serve(self, now: float) -> None:
         blocked: set[SlotGroup] = set()
         while (entry := self._choose(now, blocked)) is not None:
-            self._placing = entry
-            if not place(entry.request):
-                self._placing = None
+            request = entry.request
+            if not request.find_slot():
                 blocked.add(entry.group)
                 continue
-            self._confirm()
+            # It leaves the queue before it is dispatched: its worker may fail at once, and then it comes back.
+            self._let_go(entry)
             if self.length:
                 self._outlook.went(entry.service_class, entry.cost, now)
-            self.class_counters[entry.service_class].waited(now - entry.request.queued_at)
+            self.class_counters[entry.service_class].waited(now - request.queued_at)
+            request.dispatch()
             if self._again:
                 self._again = False
                 blocked.clear()
-            if room is not None and not self._any_room(room, blocked):
+            if not self._any_capacity(blocked):
                 return
 
-    def _any_room(self, room: Place, blocked: set[SlotGroup]) -> bool:
-        """Most often one slot became free, and is gone now: to ask for each lane is cheaper than to choose somebody of it."""
+    def _any_capacity(self, blocked: set[SlotGroup]) -> bool:
+        """Most often one slot became free, and is taken now: to ask once for each group is cheaper than to choose a request of it."""
         found = False
         for group in self._groups.values():
             if group in blocked:
                 continue
-            if room(group.sample):
+            if group.sample.has_capacity():
                 found = True
             else:
                 blocked.add(group)
@@ -304,12 +288,8 @@ class RequestQueue:
         oldest = tenants.oldest_beside(head)
         return head if oldest.group in blocked or oldest.too_long_at > now else oldest
 
-    def _confirm(self) -> None:
-        """Who is being placed goes: there was a slot. Before anything else happens to the line: it may fail at once and come back."""
-        entry = self._placing
-        if entry is None:
-            return
-        self._placing = None
+    def _let_go(self, entry: QueueEntry) -> None:
+        """It was chosen and has a slot: its tenant is charged, and its class pays for the turn."""
         tenants = self._classes[entry.service_class]
         entry.request.debt = tenants.take(entry)
         self._drop(entry)

@@ -36,7 +36,9 @@ class Some:
         return found
 
     def send(self, member: Member, prompt: int = 100, most: int = 50, prefix: Prefix = ()) -> AttemptLoad:
-        return AttemptLoad(self.fleet, self.serving, member, prompt, most, prefix, self.clock.monotonic())
+        load = AttemptLoad(self.fleet, self.serving, member, prompt, most, prefix, self.clock.monotonic())
+        load.start()
+        return load
 
     def pass_time(self, seconds: int) -> None:
         for _ in range(seconds):

@@ -11,6 +11,17 @@ from penstock.serving.scheduling.request_queue import RequestQueue
 STANDARD, PRIORITY = (Pool.STANDARD,), (Pool.PRIORITY, Pool.STANDARD)
 
 
+@dataclass
+class Slots:
+    """What entries find when the queue is served."""
+
+    fits: Callable[["Entry"], bool] = lambda entry: False
+    taken: Callable[["Entry"], None] = lambda entry: None
+
+
+SLOTS = Slots()
+
+
 @dataclass(eq=False)
 class Entry:
     name: int = 0
@@ -26,23 +37,31 @@ class Entry:
     debt: Debt | None = field(default=None, init=False)
     error: PenstockError | None = field(default=None, init=False)
 
+    def find_slot(self) -> bool:
+        return SLOTS.fits(self)
+
+    def has_capacity(self) -> bool:
+        return True
+
+    def dispatch(self) -> None:
+        SLOTS.taken(self)
+
     def refuse(self, error: PenstockError) -> None:
         assert self.error is None
         self.error = error
+
+
+def offer(queue: RequestQueue, now: float, fits: Callable[[Entry], bool], taken: Callable[[Entry], None] = lambda entry: None) -> None:
+    """Serve the queue: an entry finds a slot if it `fits`, and `taken` is what happens when it is dispatched."""
+    SLOTS.fits, SLOTS.taken = fits, taken
+    queue.serve(now)
 
 
 def serve(queue: RequestQueue, room: int, now: float = 0.0, only: Callable[[Entry], bool] = lambda entry: True) -> list[Entry]:
     """Those who were placed while there was room."""
     served: list[Entry] = []
 
-    def place(entry: object) -> bool:
-        assert isinstance(entry, Entry)
-        if len(served) >= room or not only(entry):
-            return False
-        served.append(entry)
-        return True
-
-    queue.serve(place, now)
+    offer(queue, now, lambda entry: len(served) < room and only(entry), served.append)
     return served
 
 

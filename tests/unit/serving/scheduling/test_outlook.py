@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from penstock.domain.principal import ServiceClass
 from penstock.serving.scheduling.outlook import Rival, wait
 from penstock.serving.scheduling.request_queue import RequestQueue
-from tests.unit.serving.scheduling.entries import PRIORITY, STANDARD, Entry
+from tests.unit.serving.scheduling.entries import PRIORITY, STANDARD, Entry, offer
 
 NEVER = float("inf")
 AMOUNTS = st.floats(0.0, 1e5)
@@ -46,7 +46,7 @@ def test_a_few_that_came_at_once_are_no_stream_for_the_next_minutes() -> None:
         queue.enqueue(Entry(number, ServiceClass.FREE, queued_at=0.0, give_up_at=1e6), 0.0)
     served = iter(range(20))
     for second in range(1, 11):
-        queue.serve(lambda entry: next(served, 99) < 2 * second, float(second))  # noqa: B023
+        offer(queue, float(second), lambda entry: next(served, 99) < 2 * second)  # noqa: B023
     before = queue.expected_wait(10.0, Entry(61, ServiceClass.FREE, give_up_at=2e6))
     for number in range(2):
         queue.enqueue(Entry(number, ServiceClass.ENTERPRISE, queued_at=10.0, give_up_at=1e6), 10.0)
@@ -60,7 +60,7 @@ def test_a_class_of_which_nobody_waits_for_long_counts() -> None:
         now = number * 0.1
         for service_class, pools in ((ServiceClass.ENTERPRISE, PRIORITY), (ServiceClass.PREMIUM, STANDARD)):
             queue.enqueue(Entry(number, service_class, pools, queued_at=now, give_up_at=1e6), now)
-        queue.serve(lambda entry: entry.service_class is ServiceClass.ENTERPRISE, now)
+        offer(queue, now, lambda entry: entry.service_class is ServiceClass.ENTERPRISE)
     assert queue.waiting(ServiceClass.ENTERPRISE) == 0
     alone = queue.expected_wait(6.0)
     assert queue.expected_wait(6.0, Entry(60, ServiceClass.PREMIUM, give_up_at=2e6)) > 2 * alone

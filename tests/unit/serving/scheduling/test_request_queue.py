@@ -12,7 +12,7 @@ from penstock.domain.principal import ServiceClass
 from penstock.serving.scheduling.counters import ShedReason
 from penstock.serving.scheduling.request_queue import RequestQueue
 from penstock.serving.scheduling.rules import RULES, QueueRules
-from tests.unit.serving.scheduling.entries import PRIORITY, STANDARD, Entry, joined, serve
+from tests.unit.serving.scheduling.entries import PRIORITY, STANDARD, Entry, joined, offer, serve
 
 
 def test_first_come_first_served_within_a_class() -> None:
@@ -210,15 +210,13 @@ def test_an_entry_that_must_wait_again_is_not_lost() -> None:
     first, second = joined(queue, Entry(1), Entry(2))
     tries: list[Entry] = []
 
-    def fails_at_once(entry: object) -> bool:
-        assert isinstance(entry, Entry)
+    def fails_at_once(entry: Entry) -> None:
         tries.append(entry)
         if len(tries) == 1:
             queue.enqueue(entry, 0.0)
-            queue.serve(fails_at_once, 0.0)  # its slot is free again
-        return True
+            queue.serve(0.0)  # its slot is free again
 
-    queue.serve(fails_at_once, 0.0)
+    offer(queue, 0.0, lambda entry: True, fails_at_once)
     assert tries == [first, second, first]
     assert len(queue) == 0
 
