@@ -19,6 +19,7 @@ What a reader's machine has and a test machine has not is replaced around the bl
   printed; `postgresql://penstock@127.0.0.1/penstock` is a database of the test's own.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -33,19 +34,24 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 from tests.support import ending
 from tests.support.doc_blocks import Block
 from tests.support.postgres import database
 from tests.support.sources import ROOT
+from tests.support.waiting import until
 
 READY_SECONDS = 100.0
+LEDGER_SECONDS = 60.0
 BLOCK_SECONDS = 120.0
 POSTGRES_URL = "postgresql://penstock@127.0.0.1/penstock"
 _PORTS = re.compile(r"(?<=127\.0\.0\.1:)(?:80\d\d|8443|90\d\d)\b|(?<=--port )\d{4,5}\b|(?<=listen )80\d\d\b")
 _UP = re.compile(r"^(?:make up(?: ARGS=\"(?P<args>[^\"]*)\")?|penstock up(?P<flags> [^&|\n]*)?)(?: +#.*)?$", re.MULTILINE)
 _PROGRAMS = {"python": ["python", "-W", "error"], "javascript": ["node"]}
 _SUFFIXES = {"python": ".py", "javascript": ".mjs"}
+_READS_USAGE = re.compile(r"penstock (?:usage|simulate --from-api)|/api/usage")
 _PAUSE_SECONDS = 0.05
 _PENSTOCK = f"#!{sys.executable}\nfrom penstock.cli.main import main\n\nmain()\n"
 _NOTHING = "#!/bin/sh\nexit 0\n"
@@ -120,6 +126,8 @@ class Session:
             return
         if "stopped" not in block.words:
             self._ensure_platform()
+            if _READS_USAGE.search(code):
+                self._wait_for_the_ledger()
         self._shell_run(block, self._mapped(code))
 
     def _shell_run(self, block: Block, code: str) -> None:
@@ -183,7 +191,7 @@ class Session:
         if self._flags == flags:
             return
         self._stop()
-        port = [] if "--port" in flags else ["--port", self._free_port(self._gateway_port)]
+        port = [] if "--port" in flags else ["--port", self._ports.get(self._gateway_port, "0")]
         command = [str(self._directory / "bin" / "penstock"), "up", "--json", *port, *flags]
         log = self._directory / "up.log"
         with log.open("ab") as errors:
@@ -197,6 +205,21 @@ class Session:
         if not line:
             raise BlockFailed(f"{shlex.join(command)} did not become ready:\n{log.read_text(errors='replace')[-4000:]}")
         self._facts |= json.loads(line)
+        if "--port" not in flags:
+            self._ports[self._gateway_port] = str(urlsplit(self._facts["base_url"]).port)
+
+    def _wait_for_the_ledger(self) -> None:
+        """A reader types more slowly than usage moves from the journal to the ledger; a busy test machine may be slower than both."""
+        asyncio.run(until(lambda: self._asked("/api/usage?limit=1") >= self._asked("/metrics"), LEDGER_SECONDS))
+
+    def _asked(self, path: str) -> float:
+        """Requests that the ledger, or the journal, has counted."""
+        headers = {"authorization": f"Bearer {self._facts['api_key']}"}
+        with urlopen(Request(self._facts["base_url"].removesuffix("/v1") + path, headers=headers), timeout=30) as response:
+            text = response.read().decode()
+        if path != "/metrics":
+            return float(json.loads(text)["totals"]["requests"])
+        return sum(float(number) for number in re.findall(r"^penstock_journal_records_total (\S+)$", text, re.MULTILINE))
 
     def _stop(self) -> None:
         process, self._platform, self._flags = self._platform, None, None
