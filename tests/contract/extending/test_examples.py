@@ -19,17 +19,24 @@ from typer.testing import CliRunner
 from penstock.app.settings import SettingsError
 from penstock.base import family
 from penstock.compute.worker import Worker
+from penstock.domain.clock import ManualClock
 from penstock.domain.durable.leases import Lease
+from penstock.domain.errors import QuotaExhausted
+from penstock.domain.inference import TokenCount
 from penstock.domain.models import ModelRecord, Price
 from penstock.durable.tasks.outcome import AttemptFailed, Succeeded
 from penstock.processes.runner import functions
 from penstock.processes.runner.task_kind import KindOptions
+from penstock.serving.admission.gate import Gate
+from penstock.storage.state.memory import MemoryQuotas
 from penstock.storage.stores import open_store
 from tests.contract.compute.engines.subjects import chunks, serving
 from tests.contract.extending.page import EXAMPLES, imported, write
 from tests.flow.cli.gateway_double import ADMIN_KEY, State, running
 from tests.flow.edge.control_api import gateway
 from tests.support.sources import ROOT
+from tests.unit.serving.admission.people import demand, principal
+from tests.unit.serving.pipeline.memory import Bench
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,9 @@ SUITES = [
     Suite("Shared state", "penstock.state", "kept", "tests/contract/storage/state"),
     Suite("Broker", "penstock.streams.brokers", "demo", "tests/contract/processes/streams"),
 ]
-OTHERS = {"Engine", "Store", "Task kind", "Task", "Setting", "Command", "API resource", "Metric", "Migration"}
+OTHERS = {
+    "Engine", "Store", "Task kind", "Task", "Request stage", "Admission guard", "Setting", "Command", "API resource", "Metric", "Migration"
+}  # fmt: skip
 """Examples that a test below runs."""
 
 
@@ -131,6 +140,28 @@ def test_task_function_is_registered_and_runs(tmp_path: Path) -> None:
     with imported(tmp_path, "Task") as module:
         assert module.resize(3, 4) == {"pixels": 12}
         assert (functions.REGISTERED["resize"].max_attempts, functions.REGISTERED["resize"].timeout_seconds) == (5, 60)
+
+
+def test_stage_refuses_the_model_given(tmp_path: Path) -> None:
+    bench = Bench(a=1)
+    with imported(tmp_path, "Request stage") as module:
+        bench.deps.stages = (module.SwitchedOff(frozenset({"m"})),)
+        _, refused = bench.ask()
+        bench.deps.stages = (module.SwitchedOff(frozenset({"other"})),)
+        _, served = bench.ask()
+    bench.sent[0].answer()
+    assert (refused.status, served.status, bench.leaks()) == (403, 200, {})
+
+
+def test_guard_counts_what_was_used_and_refuses_what_is_too_much(tmp_path: Path) -> None:
+    with imported(tmp_path, "Admission guard") as module:
+        budget = module.TokenBudget(30)
+        gate = Gate(MemoryQuotas(ManualClock()), (budget,))
+        gate.admit(principal(), demand(10, 10), 0.0).settle_tokens(TokenCount(10, 2))
+        gate.admit(principal(), demand(8, 10), 0.0).release()
+        with pytest.raises(QuotaExhausted):
+            gate.admit(principal(), demand(10, 10), 0.0)
+    assert budget.spent == {principal().org_id: 12}
 
 
 def test_setting_is_read_and_checked(tmp_path: Path) -> None:

@@ -3,13 +3,20 @@
 from penstock.app.settings import Settings, SettingsError
 from penstock.base.family import UnknownMember
 from penstock.edge.inference.connection import ConnectionLimits
+from penstock.serving.admission.guards import Guard
 from penstock.serving.admission.idempotency import IdempotentAnswers
 from penstock.serving.pipeline import PipelineOptions, PipelineRules
+from penstock.serving.pipeline.stages import Stage
 from penstock.serving.routing.adaptive_limit import LimitRules
 from penstock.serving.routing.choice import PolicyNames
 from penstock.serving.routing.health import HealthRules
 from penstock.serving.routing.retry_budget import RetryBudget
 from penstock.serving.routing.worker_set import RoutingRules
+
+GUARDS: tuple[Guard, ...] = ()
+"""What the gate asks between requests and tokens per minute, in this order."""
+STAGES: tuple[Stage, ...] = ()
+"""What every request passes, in this order."""
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:
@@ -32,6 +39,8 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
         answers=IdempotentAnswers(settings.admission.idempotency_ttl_seconds, settings.admission.idempotency_bytes),
         retries=RetryBudget(settings.routing.retry_share, settings.routing.retry_floor),
         decision_bytes=settings.explain.memory_bytes,
+        guards=GUARDS,
+        stages=STAGES,
     )
 
 

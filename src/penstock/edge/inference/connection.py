@@ -40,7 +40,7 @@ _ONCE = frozenset({b"authorization", b"host", b"content-type", b"content-encodin
 """Headers that two readers of one request could understand differently when they come twice."""
 
 
-class Stage(Enum):
+class ConnectionState(Enum):
     """What the connection is waiting for."""
 
     IDLE = "the next request"
@@ -50,7 +50,7 @@ class Stage(Enum):
 
 
 # A member looked up on its class costs more than many a step of a request.
-IDLE, HEAD, BODY, ANSWER = Stage
+IDLE, HEAD, BODY, ANSWER = ConnectionState
 
 
 class PenstockConnection(HttpToolsProtocol):

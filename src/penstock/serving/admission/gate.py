@@ -4,7 +4,7 @@
 2. tier         403 or 400: the plan lacks the service_tier
 3. concurrency  429: the key has enough requests running
 4. requests/min 429: the organisation's limit, then the key's own
-5. checks       whatever else was given to the gate (screens, a cache): a refusal here costs a request, but no tokens
+5. guards       what else was given to the gate (budgets): a refusal here costs a request, but no tokens
 6. tokens/min   429: prompt + max_tokens are reserved, and settled to the true number at the end
 
 A request that is refused by steps 1-4 leaves no trace. One that is refused by 5 or 6 counts as a request, as OpenAI counts it:
@@ -12,38 +12,35 @@ otherwise requests that are too large could be tried without limit. Concurrency 
 """
 
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
 from penstock.domain.call import Demand
 from penstock.domain.errors import PermissionDenied, RateLimited
+from penstock.domain.inference import NO_TOKENS, TokenCount
 from penstock.domain.policy import TierPolicy
 from penstock.domain.ports import Quotas
 from penstock.domain.principal import Pool, Principal, ServiceTier
+from penstock.serving.admission.guards import NO_HOLDS, Guard, Hold, hold_all, release_all
 from penstock.serving.admission.limits import Buckets, KeyLimits, LimitBook, header_block
 from penstock.serving.admission.tiers import TierChoice
 
 _BUSY_SECONDS: Final = 1.0  # nobody knows when a running request of the same key ends
 
 
-class Check(Protocol):
-    """A further step between requests/min and tokens/min."""
-
-    def __call__(self, principal: Principal, demand: Demand, now: float, /) -> None:
-        """Raises the PenstockError that the caller shall see; returning means yes."""
-        ...
-
-
 class Admission:
-    """What an admitted request holds until it ends: a place among its key's running requests and reserved tokens."""
+    """What an admitted request holds until it ends: a place among its key's running requests, reserved tokens, what guards hold."""
 
     _open = True
 
-    def __init__(self, limits: KeyLimits, choice: TierChoice, requests: Buckets, tokens: Buckets, reserved_tokens: int) -> None:
+    def __init__(
+        self, limits: KeyLimits, choice: TierChoice, requests: Buckets, tokens: Buckets, reserved_tokens: int, holds: tuple[Hold, ...]
+    ) -> None:
         self._limits = limits
         self._requests = requests
         self._tokens = tokens
         self.choice = choice
         self.reserved_tokens = reserved_tokens
+        self._holds = holds
 
     @property
     def tier(self) -> ServiceTier:
@@ -59,20 +56,29 @@ class Admission:
     def pool(self) -> Pool:
         return self.choice.pools[0]
 
-    def settle(self, total_tokens: int) -> None:
-        """The request has ended and used so many tokens, prompt and completion: give back (or take) the difference. Once."""
+    def settle_tokens(self, count: TokenCount) -> None:
+        """The request has ended and used these tokens: give back (or take) the difference. Once."""
         if not self._open:
             return
-        self._open = False
-        self._limits.in_flight -= 1
-        unused = self.reserved_tokens - total_tokens
-        if unused:
-            for bucket in self._tokens:
-                bucket.settle(unused)
+        for hold in self._holds:
+            hold.settle(count)
+        self._return_tokens(count)
 
     def release(self) -> None:
         """The request has ended without using a token (shed, refused by every worker). It stays counted as a request."""
-        self.settle(0)
+        if not self._open:
+            return
+        for hold in self._holds:
+            hold.release()
+        self._return_tokens(NO_TOKENS)
+
+    def _return_tokens(self, used: TokenCount) -> None:
+        self._open = False
+        self._limits.in_flight -= 1
+        unused = self.reserved_tokens - used.prompt - used.completion
+        if unused:
+            for bucket in self._tokens:
+                bucket.settle(unused)
 
     def header_block(self, now: float) -> bytes:
         """The rate-limit header lines as they stand now, each with its CRLF."""
@@ -82,10 +88,10 @@ class Admission:
 class Gate:
     """Knows the limits of every key; asks nobody."""
 
-    def __init__(self, quotas: Quotas, checks: tuple[Check, ...] = (), capacity: int = 100_000) -> None:
+    def __init__(self, quotas: Quotas, guards: tuple[Guard, ...] = (), capacity: int = 100_000) -> None:
         self._book = LimitBook(quotas, capacity)
         self._known = self._book.limits
-        self._checks = checks
+        self._guards = guards
 
     @property
     def known_keys(self) -> int:
@@ -93,7 +99,7 @@ class Gate:
         return len(self._book)
 
     def admit(self, principal: Principal, demand: Demand, now: float) -> Admission:
-        """Raises PermissionDenied, BadRequest (a tier that is none), RateLimited, or what a check raises. `now`: monotonic."""
+        """Raises PermissionDenied, BadRequest (a tier that is none), RateLimited, or what a guard raises. `now`: monotonic."""
         limits = self._known.get(principal.actor_id)
         if limits is None or limits.principal is not principal:
             limits = self._book.of(principal)
@@ -103,12 +109,15 @@ class Gate:
         if limits.in_flight >= limits.concurrency:
             raise _too_many_running(limits.concurrency)
         requests = limits.requests.take(1, now)
-        for check in self._checks:
-            check(principal, demand, now)
+        holds = hold_all(self._guards, principal, demand, now) if self._guards else NO_HOLDS
         needed = demand.prompt_tokens + demand.max_tokens
-        tokens = limits.tokens.take(needed, now)
+        try:
+            tokens = limits.tokens.take(needed, now)
+        except BaseException:
+            release_all(holds)
+            raise
         limits.in_flight += 1
-        return Admission(limits, choice, requests, tokens, needed)
+        return Admission(limits, choice, requests, tokens, needed, holds)
 
     def adopt(self, tiers: Mapping[ServiceTier, TierPolicy]) -> None:
         """Another policy is in force."""

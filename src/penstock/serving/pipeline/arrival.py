@@ -10,6 +10,7 @@ from penstock.serving.pipeline import ending, heads, intake
 from penstock.serving.pipeline.collaborators import Collaborators
 from penstock.serving.pipeline.flight import Flight
 from penstock.serving.pipeline.record import RequestRecord
+from penstock.serving.pipeline.stages import StageRun
 from penstock.serving.routing.prefix import NO_PREFIX
 from penstock.serving.usage.meter import Meter
 from penstock.wire.chat import requests
@@ -36,14 +37,19 @@ def arrive(deps: Collaborators, record: RequestRecord, reply: Reply) -> Flight |
         if idempotency is None:
             return None
     record.meter = meter = Meter(deps.journal, principal, call, model, route.price, now, deps.time())
+    stages = StageRun(deps.stages, record) if deps.stages else None
     try:
+        if stages is not None:
+            stages.before_admission(request)
         admission = deps.gate.admit(principal, demand, now)
     except BaseException:
+        if stages is not None:
+            stages.end(None)
         if idempotency is not None:
             idempotency.abandon()
         raise
     record.pools = admission.choice.pools
-    return Flight(deps, record, reply, request, route, prefix, demand, meter, admission, idempotency)
+    return Flight(deps, record, reply, request, route, prefix, demand, meter, admission, idempotency, stages)
 
 
 def turn_away(deps: Collaborators, record: RequestRecord, reply: Reply, error: PenstockError) -> None:

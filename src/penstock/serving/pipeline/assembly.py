@@ -8,10 +8,12 @@ from penstock.catalog.models import Catalogue
 from penstock.domain.clock import Clock
 from penstock.domain.ports import Quotas, Transport, UsageJournal
 from penstock.serving.admission.gate import Gate
+from penstock.serving.admission.guards import Guard
 from penstock.serving.admission.idempotency import IdempotentAnswers
 from penstock.serving.explain.ring import DecisionRing
 from penstock.serving.pipeline.collaborators import DECISION_BYTES, Collaborators, Observer, PipelineRules
 from penstock.serving.pipeline.pipeline import Pipeline
+from penstock.serving.pipeline.stages import Stage
 from penstock.serving.routing.choice import PolicyNames, RoutingPolicies
 from penstock.serving.routing.retry_budget import RetryBudget
 from penstock.serving.routing.worker_set import RoutingRules, WorkerSet
@@ -42,12 +44,14 @@ class PipelineOptions:
     answers: IdempotentAnswers = field(default_factory=IdempotentAnswers)
     retries: RetryBudget = field(default_factory=RetryBudget)
     decision_bytes: int = DECISION_BYTES
+    guards: tuple[Guard, ...] = ()
+    stages: tuple[Stage, ...] = ()
 
 
 def assemble(around: Surroundings, options: PipelineOptions, catalogue: Catalogue | None = None) -> tuple[Pipeline, Collaborators]:
     """A pipeline without workers. Without a catalogue it knows no prices and no aliases."""
     deps = Collaborators(
-        gate=Gate(around.quotas),
+        gate=Gate(around.quotas, options.guards),
         workers=WorkerSet(RoutingPolicies(around.random, options.policy_names), options.routing, around.clock),
         catalogue=catalogue or Catalogue(),
         transport=around.transport,
@@ -57,6 +61,7 @@ def assemble(around: Surroundings, options: PipelineOptions, catalogue: Catalogu
         clock=around.clock,
         rules=options.rules,
         retries=options.retries,
+        stages=options.stages,
         decisions=DecisionRing(options.decision_bytes),
         chance=around.chance,
     )

@@ -16,6 +16,7 @@ from penstock.domain.principal import Pool
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.idempotency import IdempotentAnswers
 from penstock.serving.explain.ring import DecisionRing
+from penstock.serving.pipeline.stages import Stage
 from penstock.serving.routing.retry_budget import RetryBudget
 from penstock.serving.routing.serving import Serving
 from penstock.serving.routing.worker_set import WorkerSet
@@ -90,6 +91,8 @@ class Collaborators:
     rules: PipelineRules = PipelineRules()
     decisions: DecisionRing = field(default_factory=lambda: DecisionRing(DECISION_BYTES))
     retries: RetryBudget = field(default_factory=RetryBudget)
+    stages: tuple[Stage, ...] = ()
+    """In the order in which a request passes them."""
     queues: dict[Serving, RequestQueue] = field(default_factory=dict)
     routes: dict[tuple[str, str], Route] = field(default_factory=dict)
     """What names have led to, by name and organisation, since anything was last edited."""

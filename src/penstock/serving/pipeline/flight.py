@@ -13,12 +13,13 @@ from penstock.domain.principal import Pool, ServiceClass
 from penstock.domain.usage import Outcome
 from penstock.serving.admission.gate import Admission
 from penstock.serving.admission.idempotency import Ticket
-from penstock.serving.pipeline import ending, heads, intake, retrying
+from penstock.serving.pipeline import ending, heads, intake, leaving, retrying
 from penstock.serving.pipeline.attempt import WorkerAttempt, edited_reply, settled_count
 from penstock.serving.pipeline.collaborators import Collaborators, Route
 from penstock.serving.pipeline.phase import ANSWERING, NEW, OVER, QUEUED, SENT, Phase
 from penstock.serving.pipeline.queue_ticket import QueueTicket, Slot
 from penstock.serving.pipeline.record import RequestRecord
+from penstock.serving.pipeline.stages import StageRun
 from penstock.serving.routing.attempt_load import AttemptLoad
 from penstock.serving.routing.member import Member
 from penstock.serving.routing.prefix import Prefix
@@ -36,8 +37,6 @@ log = structlog.get_logger("penstock.pipeline")
 _NOBODY: Final[frozenset[str]] = frozenset()
 _PATHS: Final = OPERATION_PATHS
 _ONLY_IDLE: Final = (Pool.OVERFLOW,)
-_MOST_PREEMPTIONS: Final = 3
-"""Of one request: then it stays where it is, or it might never be done."""
 _EMBEDDING: Final = Operation.EMBEDDING
 _INFER: Final = Operation.INFER
 _COMPLETED: Final = Outcome.COMPLETED
@@ -71,6 +70,7 @@ class Flight:
         meter: Meter,
         admission: Admission,
         idempotency: Ticket | None,
+        stages: StageRun | None,
     ) -> None:
         self.deps = deps
         self.record = record
@@ -83,6 +83,7 @@ class Flight:
         self.meter = meter
         self.admission = admission
         self.idempotency = idempotency
+        self.stages = stages
         self.pools = record.pools
         self.pool = record.pools[0]  # until it is placed
         self.service_class = record.service_class
@@ -122,7 +123,7 @@ class Flight:
             if queue.length and (slot := self.choose_slot()) is not None:
                 self.send(slot[0], slot[1])
                 return
-            queue.shed(self._ticket(now), ShedReason.NO_IDLE_SLOT)
+            queue.shed(self.ticket(now), ShedReason.NO_IDLE_SLOT)
             raise intake.no_idle_capacity()
         self.enqueue(now)
         if queue.length > 1:
@@ -132,10 +133,10 @@ class Flight:
             self.deps.displace_batch(self.serving, self.pools, self.excluded, now)
 
     def enqueue(self, now: float) -> None:
-        self.queue.enqueue(self._ticket(now), now)
+        self.queue.enqueue(self.ticket(now), now)
         self.phase, self.record.waiting = QUEUED, self.queue.length
 
-    def _ticket(self, now: float) -> QueueTicket:
+    def ticket(self, now: float) -> QueueTicket:
         """What the queue wants to know, as of now."""
         if (ticket := self.queue_ticket) is None:
             ticket = self.queue_ticket = QueueTicket(self, self.record.principal.org_id, self.service_class, self.demand)
@@ -144,22 +145,13 @@ class Flight:
         return ticket
 
     def preempt_for(self, pools: tuple[Pool, ...], excluded: frozenset[str], now: float) -> bool:
-        attempt, upstream = self.attempt, self.upstream
-        if self.phase is not SENT or attempt is None or upstream is None or self.preemptions >= _MOST_PREEMPTIONS:
-            return False
-        if not self.serving.room_without(attempt.member, pools, excluded):
-            return False
-        upstream.cancel()
-        attempt.over = True
-        attempt.load.release()
-        self.attempt = self.upstream = None
-        self.preemptions += 1
-        self.phase = QUEUED
-        self._ticket(now).wait_again(self.queue, now)
-        return True
+        return leaving.preempt(self, pools, excluded, now)
 
     def send(self, member: Member, pool: Pool) -> None:
         deps, request = self.deps, self.request
+        if self.stages is not None and (refused := self.stages.refusal(member.record)) is not None:
+            self.refuse(refused)
+            return
         engine_name = member.engine_name(self.model)
         body = requests.for_engine(request, self.call.body, engine_name)
         self.pool = self.record.pool = pool
@@ -210,12 +202,14 @@ class Flight:
         if operation is not _EMBEDDING and operation is not _INFER:
             self.meter.first_token_at = now
         attempt.load.complete(count.completion, now)
-        self._settle(_COMPLETED, count, now)
+        if self.stages is not None:
+            self.stages.on_chunk(body)
+        self.settle(_COMPLETED, count, now)
         headers = heads.whole(attempt.member.id, self.pool)
         self.reply.send(200, headers + self._common_headers(now), body)
         if self.idempotency is not None:
             self.idempotency.finish(200, headers, body, now)
-        self._free(attempt)
+        self.free_slot(attempt)
 
     def on_chunk(self, data: bytes) -> None:
         attempt = self._attempt
@@ -235,6 +229,8 @@ class Flight:
         self.meter.progress(self.demand.prompt_tokens if known is None else known, relay.tokens, estimated=known is None)
         if (ticket := self.queue_ticket) is not None and (debt := ticket.debt) is not None and relay.tokens >= debt.due:
             debt.grow(relay.tokens)
+        if self.stages is not None:
+            self.stages.on_chunk(data)
         self.reply.write(data)
 
     def _start_answering(self, attempt: WorkerAttempt, now: float) -> None:
@@ -253,17 +249,19 @@ class Flight:
             chat = self.call.operation is Operation.CHAT
             data += usage_event(self.call.request_id, int(self.meter.started_wall), self.model, self.meter.tier, count, chat=chat)
         attempt.load.complete(count.completion, now)
-        self._settle(_COMPLETED, count, now)
+        if self.stages is not None and data:
+            self.stages.on_chunk(data)
+        self.settle(_COMPLETED, count, now)
         self.reply.write(data + DONE)
         self.reply.end()
-        self._free(attempt)
+        self.free_slot(attempt)
 
     def on_client_error(self, error: PenstockError) -> None:
         attempt = self._attempt
         self.deps.workers.succeeded(attempt.member)
         if not (self.phase is SENT and isinstance(error, UnsupportedParameter) and retrying.ask_elsewhere(self, attempt.member, error)):
             self._fail(error)
-        self._free(attempt)
+        self.free_slot(attempt)
 
     def on_failure(self, detail: str, *, busy: bool) -> None:
         attempt, deps = self._attempt, self.deps
@@ -274,30 +272,32 @@ class Flight:
         deps.workers.failed(attempt.member, busy=busy)
         retrying.note_failure(self, attempt.member, detail, busy=busy)
         if self.phase is ANSWERING:
-            self._settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), deps.monotonic())
+            self.settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), deps.monotonic())
             self.reply.write(error_event(intake.broke_off()))
             self.reply.end()
-            self._free(attempt)
+            self.free_slot(attempt)
             return
         # The slot goes back only after the retry: whoever is next in line must not overtake a request that was there before.
         try:
             retrying.retry(self, attempt.member, busy=busy)
         except PenstockError as error:
             self._fail(error)
-        self._free(attempt)
+        self.free_slot(attempt)
 
     # the end
 
-    def _settle(self, outcome: Outcome, count: TokenCount, now: float) -> None:
+    def settle(self, outcome: Outcome, count: TokenCount, now: float) -> None:
         """Limits, journal and counters get the true number; before the last bytes leave."""
         self.phase = OVER
-        self.admission.settle(count.prompt + count.completion)
+        self.admission.settle_tokens(count)
         if not self.record.limits:
             self.record.limits = self.admission.header_block(now)
         if self.queue_ticket is not None:
             self.queue.settle_debt(self.queue_ticket, count.prompt - count.cached, count.completion)
             self.queue_ticket = None
         self.meter.close(outcome, count, now)
+        if self.stages is not None:
+            self.stages.end(count)
         ending.settled(self.deps, self.record, outcome, count, now)
 
     def refuse(self, error: PenstockError) -> None:
@@ -311,7 +311,7 @@ class Flight:
             return
         asked = self.attempt is not None
         self.phase = OVER
-        self._release()
+        self.release()
         now = self.deps.monotonic()
         if self.streaming:
             self.reply.write(error_event(error))
@@ -321,8 +321,10 @@ class Flight:
             self.reply.refuse(error, ending.refusal_headers(self.record, error, now) + self.record.limits)
         ending.failed(self.deps, self.record, error, now, asked=asked)
 
-    def _release(self) -> None:
+    def release(self) -> None:
         self.admission.release()
+        if self.stages is not None:
+            self.stages.end(None)
         if self.queue_ticket is not None:
             self.queue.settle_debt(self.queue_ticket, 0, 0)
             self.queue_ticket = None
@@ -339,7 +341,7 @@ class Flight:
             if self.service_class is _BATCH:
                 self.deps.forget_batch(self.serving, self)
 
-    def _free(self, attempt: WorkerAttempt) -> None:
+    def free_slot(self, attempt: WorkerAttempt) -> None:
         """The attempt is over: its slot goes to who waits for it."""
         attempt.over = True
         attempt.load.release()
@@ -355,26 +357,7 @@ class Flight:
     # of the client
 
     def cancel(self) -> None:
-        phase, attempt = self.phase, self.attempt
-        if phase is OVER:
-            return
-        if phase is QUEUED:
-            if self.queue_ticket is not None:
-                self.queue.withdraw(self.queue_ticket)
-            self.phase = OVER
-            self._release()
-            ending.client_disconnected(self.deps, self.record, self.deps.monotonic())
-            return
-        if attempt is None or self.upstream is None:
-            self.phase = OVER
-            self._release()
-            if attempt is not None:
-                self._free(attempt)
-            return
-        self.upstream.cancel()
-        now = self.deps.monotonic()
-        self._settle(Outcome.CLIENT_LEFT, settled_count(attempt, self.demand.prompt_tokens), now)
-        self._free(attempt)
+        leaving.cancel(self)
 
     def pause(self) -> None:
         self.paused = True

@@ -75,7 +75,7 @@ def test_forged_signature_does_not_use_up_a_good_one() -> None:
         {"public_key": b"\0" * 32},
         {"public_key": b""},
     ],
-    ids=str,
+    ids=["path", "role", "method", "case of the method", "body", "empty body", "key of another", "key of zeros", "no key"],
 )
 def test_signature_of_another_call_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(Unauthenticated, match="does not fit"):

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from penstock.domain.call import Demand
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import BadRequest, PenstockError, PermissionDenied, RateLimited, ResourceUnavailable
+from penstock.domain.inference import TokenCount
 from penstock.domain.principal import KeyActor, Plan, Pool, Principal, Scope, ServiceTier
 from penstock.serving.admission.gate import Admission, Gate
+from penstock.serving.admission.guards import Hold
 from penstock.storage.state.memory import MemoryQuotas
 from tests.unit.serving.admission.people import PLAN, demand, principal
 
@@ -53,15 +55,15 @@ def test_an_admission_reserves_and_settles(gate: Gate, clock: ManualClock) -> No
     assert (admission.reserved_tokens, admission.tier, admission.pool) == (100, ServiceTier.DEFAULT, Pool.STANDARD)
     assert admission.pools == (Pool.STANDARD,)
     assert (remaining(gate, who, clock), gate.in_flight(who)) == ((59, 900), 1)
-    admission.settle(30)
+    admission.settle_tokens(TokenCount(30, 0))
     assert (remaining(gate, who, clock), gate.in_flight(who)) == ((59, 970), 0)
 
 
 def test_settling_happens_once(gate: Gate, clock: ManualClock) -> None:
     who = principal()
     admission = gate.admit(who, demand(20, 80), clock.monotonic())
-    admission.settle(30)
-    admission.settle(0)
+    admission.settle_tokens(TokenCount(30, 0))
+    admission.settle_tokens(TokenCount(0, 0))
     admission.release()
     assert (remaining(gate, who, clock), gate.in_flight(who)) == ((59, 970), 0)
 
@@ -74,14 +76,14 @@ def test_a_release_returns_all_tokens_but_not_the_request(gate: Gate, clock: Man
 
 def test_more_used_than_reserved_is_charged(gate: Gate, clock: ManualClock) -> None:
     who = principal()
-    gate.admit(who, demand(20, 80), clock.monotonic()).settle(400)
+    gate.admit(who, demand(20, 80), clock.monotonic()).settle_tokens(TokenCount(400, 0))
     assert remaining(gate, who, clock) == (59, 600)
 
 
 def test_requests_per_minute(gate: Gate, clock: ManualClock) -> None:
     who = principal(plan=plan(requests=2))
     for _ in range(2):
-        gate.admit(who, SMALL, clock.monotonic()).settle(2)
+        gate.admit(who, SMALL, clock.monotonic()).settle_tokens(TokenCount(2, 0))
     error = refusal(gate, who, SMALL, clock)
     assert isinstance(error, RateLimited)
     assert (error.status, error.code, error.retry) == (429, "rate_limit_exceeded", None)
@@ -112,7 +114,7 @@ def test_tokens_that_the_limit_never_allows(gate: Gate, clock: ManualClock) -> N
 
 def test_a_wait_beyond_a_minute_tells_the_client_not_to_try(gate: Gate, clock: ManualClock) -> None:
     who = principal()
-    gate.admit(who, demand(500, 500), clock.monotonic()).settle(4000)
+    gate.admit(who, demand(500, 500), clock.monotonic()).settle_tokens(TokenCount(4000, 0))
     error = refusal(gate, who, demand(1, 1), clock)
     assert error.retry is False
     assert error.retry_after_seconds is not None
@@ -126,7 +128,7 @@ def test_concurrency_counts_each_key_for_itself(gate: Gate, clock: ManualClock) 
     assert (type(error), error.retry_after_seconds) == (RateLimited, 1.0)
     assert "4 requests at the same time" in error.message
     gate.admit(two, SMALL, clock.monotonic())
-    running[0].settle(2)
+    running[0].settle_tokens(TokenCount(2, 0))
     gate.admit(one, SMALL, clock.monotonic())
 
 
@@ -168,20 +170,20 @@ def test_a_tier_outside_the_plan_is_refused(gate: Gate, clock: ManualClock) -> N
 
 
 class NoFunToday:
-    """A check that refuses everything, as a screen would."""
+    """A guard that refuses everything."""
 
     def __init__(self) -> None:
         self.asked = 0
 
-    def __call__(self, who: Principal, what: Demand, now: float) -> None:
+    def admit(self, who: Principal, what: Demand, now: float, /) -> Hold | None:
         self.asked += 1
         raise ResourceUnavailable("not today")
 
 
 def test_the_order_of_the_steps(clock: ManualClock) -> None:
     """Each request fails at one step and would fail at all later ones too: the earlier step answers."""
-    check = NoFunToday()
-    gate = Gate(MemoryQuotas(clock), (check,))
+    guard = NoFunToday()
+    gate = Gate(MemoryQuotas(clock), (guard,))
     none = plan(requests=0, tokens=0, concurrency=0)
     no_scope = principal("key_1", plan=none, scopes=frozenset())
     assert "scope" in refusal(gate, no_scope, demand(service_tier="priority"), clock).message
@@ -190,10 +192,10 @@ def test_the_order_of_the_steps(clock: ManualClock) -> None:
     assert "same time" in refusal(gate, everything, demand(), clock).message
     roomy = principal("key_3", plan=plan(requests=0, tokens=0))
     assert "requests per minute" in refusal(gate, roomy, demand(), clock).message
-    assert check.asked == 0
+    assert guard.asked == 0
     roomier = principal("key_4", "org_2", plan=plan(tokens=0))
     assert isinstance(refusal(gate, roomier, demand(), clock), ResourceUnavailable)
-    assert (check.asked, remaining(gate, roomier, clock)[0]) == (1, 59)
+    assert (guard.asked, remaining(gate, roomier, clock)[0]) == (1, 59)
 
 
 def test_who_is_refused_by_tokens_has_made_a_request(gate: Gate, clock: ManualClock) -> None:
@@ -216,7 +218,7 @@ def test_an_edited_plan_takes_effect_and_running_requests_go_on_counting(gate: G
     edited = principal(plan=plan(requests=1000, concurrency=3))
     assert "same time" in refusal(gate, edited, SMALL, clock).message
     for admission in running:
-        admission.settle(2)
+        admission.settle_tokens(TokenCount(2, 0))
     assert gate.in_flight(edited) == 0
     gate.admit(edited, SMALL, clock.monotonic())
     assert headers(gate.header_block(edited, clock.monotonic()))["x-ratelimit-limit-requests"] == "1000"
@@ -241,9 +243,9 @@ def test_limits_of_forgotten_keys_do_not_pile_up(clock: ManualClock) -> None:
     busy = principal("busy", plan=plan(requests=10_000, tokens=10**6))
     held = gate.admit(busy, SMALL, clock.monotonic())
     for number in range(100):
-        gate.admit(replace(busy, actor=KeyActor(f"key_{number}")), SMALL, clock.monotonic()).settle(2)
+        gate.admit(replace(busy, actor=KeyActor(f"key_{number}")), SMALL, clock.monotonic()).settle_tokens(TokenCount(2, 0))
     assert gate.in_flight(busy) == 1
-    held.settle(2)
+    held.settle_tokens(TokenCount(2, 0))
     assert gate.in_flight(busy) == 0
     assert gate.known_keys <= 11
 
@@ -263,7 +265,7 @@ def test_at_one_instant_tokens_in_use_and_used_never_pass_the_limit(steps: list[
         if finish and open_now:
             admission = open_now.pop(0)
             total = min(spent, admission.reserved_tokens)
-            admission.settle(total)
+            admission.settle_tokens(TokenCount(total, 0))
             used += total
         reserved = sum(admission.reserved_tokens for admission in open_now)
         assert remaining(gate, who, clock)[1] == 1000 - used - reserved

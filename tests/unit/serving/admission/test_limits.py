@@ -5,12 +5,15 @@ from dataclasses import replace
 import pytest
 
 from penstock.domain.bucket import Bucket
+from penstock.domain.call import Demand
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import PermissionDenied, RateLimited
+from penstock.domain.inference import TokenCount
 from penstock.domain.policy import TIERS
 from penstock.domain.principal import Pool, Principal, Scope, ServiceTier
 from penstock.serving.admission import limits as limits_module
 from penstock.serving.admission.gate import Gate
+from penstock.serving.admission.guards import Hold
 from penstock.serving.admission.limits import KeyLimits, Limit, LimitBook
 from penstock.storage.state.memory import MemoryQuotas
 from tests.unit.serving.admission.people import PLAN, demand, principal
@@ -116,7 +119,7 @@ def test_settled_request_gives_back_unused_tokens_to_organisation_and_key() -> N
     gate = Gate(MemoryQuotas(ManualClock()))
     admission = gate.admit(OWN, demand(20, 80), NOW)
     assert b"x-ratelimit-remaining-tokens: 200\r\n" in admission.header_block(NOW)
-    admission.settle(30)
+    admission.settle_tokens(TokenCount(30, 0))
     block = admission.header_block(NOW)
     assert b"x-ratelimit-limit-requests: 6\r\nx-ratelimit-remaining-requests: 5\r\n" in block
     assert b"x-ratelimit-limit-tokens: 300\r\nx-ratelimit-remaining-tokens: 270\r\n" in block
@@ -203,9 +206,20 @@ def test_refusal_of_a_missing_scope_tells_sdks_not_to_retry() -> None:
     assert raised.value.retry is False
 
 
-def test_further_check_is_asked_with_principal_demand_and_time() -> None:
-    asked: list[tuple[Principal, object, float]] = []
-    gate = Gate(MemoryQuotas(ManualClock()), checks=(lambda who, what, now: asked.append((who, what, now)),))
+class Recording:
+    """A guard that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Principal, object, float]] = []
+
+    def admit(self, who: Principal, what: Demand, now: float, /) -> Hold | None:
+        self.asked.append((who, what, now))
+        return None
+
+
+def test_guard_is_asked_with_principal_demand_and_time() -> None:
+    guard = Recording()
+    gate = Gate(MemoryQuotas(ManualClock()), guards=(guard,))
     who, what = principal(), demand()
     gate.admit(who, what, NOW)
-    assert asked == [(who, what, NOW)]
+    assert guard.asked == [(who, what, NOW)]
