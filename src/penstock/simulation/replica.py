@@ -52,7 +52,7 @@ class _Sequence:
     """Of the prompt, what the cache of prefixes does not have."""
     joined: int = 0
     """Steps that were over when it joined."""
-    told: int = 0
+    reported: int = 0
     """Of its tokens, those that `advance` has reported."""
 
     @property
@@ -126,10 +126,10 @@ class SimulatedReplica(Generic[Key]):
     def advance(self, now: float) -> dict[Key, int]:
         """Run every step that ends by `now`: new tokens of each sequence. One that only reads is there once, with 0."""
         _, gone = self._run(now)
-        made = {key: one.output - one.told for key, one in gone}
+        made = {key: one.output - one.reported for key, one in gone}
         for key, one in self._batch.items():
-            if new := self._steps - one.joined - one.told:
-                one.told += new
+            if new := self._steps - one.joined - one.reported:
+                one.reported += new
                 made[key] = new
         return made
 

@@ -39,9 +39,9 @@ class AttemptListener(Protocol):
 
 
 class WorkerAttempt:
-    """Implements `ResponseSink`. After `over` nothing that still comes matters."""
+    """Implements `ResponseSink`. After `ended` nothing that still comes matters."""
 
-    over = False
+    ended = False
     prompt_tokens: int | None = None
     """The worker's own count at the first byte, when it tells."""
     _status = 0
@@ -82,7 +82,7 @@ class WorkerAttempt:
         self._content_type_wrong = not content_type.startswith(b"text/event-stream")
 
     def data(self, data: bytes) -> None:
-        if self.over:
+        if self.ended:
             return
         relay = self.relay
         if self._content_type_wrong:
@@ -100,7 +100,7 @@ class WorkerAttempt:
             self._listener.on_chunk(out)
 
     def end(self) -> None:
-        if self.over:
+        if self.ended:
             return
         if self._status != 200:
             self._judge(b"".join(self._parts or ()))
@@ -112,7 +112,7 @@ class WorkerAttempt:
             self._close(self.relay)
 
     def failed(self, reason: TransportFailure) -> None:
-        if not self.over:
+        if not self.ended:
             self._fail(f"{reason.kind}: {reason.detail}")
 
     def _collect(self, data: bytes) -> None:
@@ -135,13 +135,13 @@ class WorkerAttempt:
     def _judge(self, body: bytes) -> None:
         mistake = callers_mistake(self._status, body)
         if mistake is not None:
-            self.over = True
+            self.ended = True
             self._listener.on_client_error(mistake)
         else:
             self._fail(f"status {self._status}", busy=self._status in _BUSY)
 
     def _fail(self, detail: str, *, busy: bool = False) -> None:
-        self.over = True
+        self.ended = True
         self._listener.on_failure(detail, busy=busy)
 
 

@@ -104,10 +104,10 @@ class Flight:
             self._wait(self.record.started)
 
     def choose_slot(self) -> Slot | None:
-        return self.serving.place(self.pools, self.excluded, self.prefix)
+        return self.serving.choose_worker(self.pools, self.excluded, self.prefix)
 
     def has_capacity(self) -> bool:
-        return self.serving.has_room(self.pools, self.excluded)
+        return self.serving.has_capacity(self.pools, self.excluded)
 
     def dispatch_from_queue(self, slot: Slot) -> None:
         self.meter.queue_seconds += self.deps.monotonic() - self.record.queued_at
@@ -174,11 +174,11 @@ class Flight:
         self.attempt = attempt = WorkerAttempt(self, member, load, relay, deps.rules.largest_reply_bytes)
         may_lack = member.unsupported or self.call.operation is _INFER
         if may_lack and (refusal := intake.incompatibility(member, self.call, self.model)) is not None:
-            attempt.over = True
+            attempt.ended = True
             self.on_client_error(refusal)
             return
         upstream = deps.transport.send(member.record, _PATHS[self.call.operation], self.call.request_id, body, attempt)
-        if attempt.over:
+        if attempt.ended:
             # It failed at once, and what follows from that has happened already; or the client left at that moment.
             upstream.cancel()
             return
@@ -337,13 +337,13 @@ class Flight:
             self._active = False
             self.deps.retries.active -= 1
             if self.meter.retries:
-                self.deps.retries.give_back(self.meter.retries, helped=answered)
+                self.deps.retries.release(self.meter.retries, helped=answered)
             if self.service_class is _BATCH:
                 self.deps.forget_batch(self.serving, self)
 
     def free_slot(self, attempt: WorkerAttempt) -> None:
         """The attempt is over: its slot goes to who waits for it."""
-        attempt.over = True
+        attempt.ended = True
         attempt.load.release()
         if self.phase is OVER:
             # Without these the three hold each other, and only the garbage collector could free them.

@@ -71,10 +71,10 @@ def preempt(flight: LeavingFlight, pools: tuple[Pool, ...], excluded: frozenset[
     attempt, upstream = flight.attempt, flight.upstream
     if flight.phase is not SENT or attempt is None or upstream is None or flight.preemptions >= _MOST_PREEMPTIONS:
         return False
-    if not flight.serving.room_without(attempt.member, pools, excluded):
+    if not flight.serving.would_have_capacity_without(attempt.member, pools, excluded):
         return False
     upstream.cancel()
-    attempt.over = True
+    attempt.ended = True
     attempt.load.release()
     flight.attempt = flight.upstream = None
     flight.preemptions += 1

@@ -38,7 +38,7 @@ class AttemptLoad:
         if self._prefix:
             self.uncached_tokens = self._serving.uncached_at(self._member, self.uncached_tokens, self._prefix)
         self._left = self.uncached_tokens + self._expected
-        self._serving.took(self._member, self._left)
+        self._serving.slot_taken(self._member, self._left)
 
     def first_token(self, now: float) -> None:
         """The prompt has been read."""
@@ -67,7 +67,7 @@ class AttemptLoad:
 
     def release(self) -> None:
         """It is over, however it went."""
-        self._serving.gave_back(self._member, self._left, self._incarnation)
+        self._serving.slot_released(self._member, self._left, self._incarnation)
 
     def _fall(self, left: int) -> None:
         if left < self._left and self._incarnation == self._member.incarnation:

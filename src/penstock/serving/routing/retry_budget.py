@@ -39,7 +39,7 @@ class RetryBudget:
         self.retrying += 1
         return True
 
-    def give_back(self, count: int, *, helped: bool) -> None:
+    def release(self, count: int, *, helped: bool) -> None:
         """The request is over; `helped`: it was answered in the end."""
         self.retrying -= count
         if helped:

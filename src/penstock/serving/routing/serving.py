@@ -50,7 +50,7 @@ class Serving:
         self._choose = choice.policy.choose
         shadow = choice.shadow
         self.wants_prefix = choice.policy.wants_prefix or (shadow is not None and shadow.wants_prefix)
-        """Whether `place` has any use for a request's prefix."""
+        """Whether `choose_worker` has any use for a request's prefix."""
 
     def reserve(self, priority: float, overflow: float) -> None:
         """Keep other shares of the slots from now on."""
@@ -80,7 +80,7 @@ class Serving:
         """Whether any worker takes requests of this model."""
         return bool(self._shared) or any(self._dedicated.values())
 
-    def place(self, pools: tuple[Pool, ...], excluded: frozenset[str], prefix: Prefix = NO_PREFIX) -> tuple[Member, Pool] | None:
+    def choose_worker(self, pools: tuple[Pool, ...], excluded: frozenset[str], prefix: Prefix = NO_PREFIX) -> tuple[Member, Pool] | None:
         """A worker with a free slot in the first pool that has one; None: wait."""
         cached = self.prefixes.cached(prefix) if prefix else NOTHING_CACHED
         for pool in pools:
@@ -114,8 +114,8 @@ class Serving:
             self.shadow_differed += 1
         return "" if other is None else other.id
 
-    def has_room(self, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
-        """Whether `place` may find a slot; cheaper, and asks no policy."""
+    def has_capacity(self, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
+        """Whether `choose_worker` may find a slot; cheaper, and asks no policy."""
         for pool in pools:
             if self._busy < self._ceiling[pool]:
                 return True
@@ -124,7 +124,7 @@ class Serving:
                     return True
         return False
 
-    def room_without(self, member: Member, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
+    def would_have_capacity_without(self, member: Member, pools: tuple[Pool, ...], excluded: frozenset[str]) -> bool:
         """Whether a request of these pools could be where one of `member`'s is now, were that one not there."""
         if member.id in excluded:
             return False
@@ -154,15 +154,15 @@ class Serving:
         paces = [member.adaptive.reading_seconds for member in self._shared[:MOST_SEEN] if member.adaptive is not None]
         return tokens * min((pace for pace in paces if pace), default=0.0)
 
-    def took(self, member: Member, tokens: int) -> None:
+    def slot_taken(self, member: Member, tokens: int) -> None:
         """A request was sent to `member`; `tokens` is what it probably has to do there."""
         member.in_flight += 1
         member.outstanding_tokens += tokens
         if member.record.pool is None:
             self._busy += 1
 
-    def gave_back(self, member: Member, tokens: int, incarnation: int | None = None) -> None:
-        """The request that `took` counted is over; `tokens`: what was still outstanding of it.
+    def slot_released(self, member: Member, tokens: int, incarnation: int | None = None) -> None:
+        """The request that `slot_taken` counted is over; `tokens`: what was still outstanding of it.
 
         `incarnation`: the worker's when it took the request; a new process has nothing of what an old one had.
         """

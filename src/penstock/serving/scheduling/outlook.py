@@ -42,7 +42,7 @@ class Outlook:
         """Nobody of the class waits any more."""
         self._class_drains[service_class].clear()
 
-    def over(self) -> None:
+    def queue_empty(self) -> None:
         """Nobody waits any more."""
         self._drain.clear()
 

@@ -86,7 +86,7 @@ class RequestQueue:
         Batch is refused at random before that, the likelier the fuller the fullest class is.
         """
         service_class = request.service_class
-        self._give_back(request)
+        self._returned_unserved(request)
         if service_class is _BATCH and self._chance() < self.rules.batch_shed_probability(self.saturation):
             raise self._lost(request, ShedReason.SATURATED, full(self.expected_wait(now, request)))
         tenants = self._classes[service_class]
@@ -107,7 +107,7 @@ class RequestQueue:
 
     def requeue(self, request: QueuedRequest) -> None:
         """Back in line after its slot was taken away: it was let in once, so no bound and no deadline refuses it; it owes nothing."""
-        self._give_back(request)
+        self._returned_unserved(request)
         self.class_counters[request.service_class].preempted += 1
         self._add(self._new_entry(request))
 
@@ -341,9 +341,9 @@ class RequestQueue:
         self.length -= 1
         self.tokens -= entry.cost
         if not self.length:
-            self._outlook.over()
+            self._outlook.queue_empty()
 
-    def _give_back(self, request: QueuedRequest) -> None:
+    def _returned_unserved(self, request: QueuedRequest) -> None:
         """It comes back from a worker that did not do it."""
         if request.debt is not None:
             self.settle_debt(request, 0, 0)

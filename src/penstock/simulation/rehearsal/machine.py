@@ -37,19 +37,19 @@ class MachineSpec:
 class Job:
     """One request at one machine. Implements `domain.ports.UpstreamCall`."""
 
-    __slots__ = ("ask", "cached", "machine", "over", "sink", "told")
+    __slots__ = ("ask", "cached", "ended", "machine", "reported_tokens", "sink")
 
     def __init__(self, machine: "Machine", ask: PlannedRequest, sink: ResponseSink) -> None:
         self.machine = machine
         self.ask = ask
         self.sink = sink
         self.cached = 0
-        self.told = 0
-        self.over = False
+        self.reported_tokens = 0
+        self.ended = False
 
     def cancel(self) -> None:
-        if not self.over:
-            self.over = True
+        if not self.ended:
+            self.ended = True
             self.machine.forget(self)
 
     def pause(self) -> None:
@@ -89,7 +89,7 @@ class Machine:
         self._due = None
         self._start()
         for job in jobs:
-            job.over = True
+            job.ended = True
             job.sink.failed(TransportFailure("reset", "the machine crashed"))
 
     def restart(self) -> None:
@@ -141,14 +141,14 @@ class Machine:
 
     def _give_up(self, job: Job) -> None:
         """As the transport does when no byte comes."""
-        if not job.over:
-            job.over = True
+        if not job.ended:
+            job.ended = True
             self._jobs.pop(job, None)
             job.sink.failed(TransportFailure("timeout", "no byte came"))
 
     def _refuse(self, job: Job) -> None:
-        if not job.over:
-            job.over = True
+        if not job.ended:
+            job.ended = True
             job.sink.failed(TransportFailure("connect", "nobody listens"))
 
     # what it makes
@@ -168,17 +168,17 @@ class Machine:
     def _catch_up(self) -> None:
         first, gone = self.replica.progress(self._agenda.now)
         for job in first:
-            if not job.over:
+            if not job.ended:
                 job.sink.head(200, [_STREAM, (b"x-penstock-prompt-tokens", b"%d" % job.ask.prompt_tokens)])
                 self._tell(job, 1)
         for job in gone:
-            if not job.over:
+            if not job.ended:
                 self._finish(job)
 
     def _finish(self, job: Job) -> None:
-        job.over = True
+        job.ended = True
         del self._jobs[job]
-        left = job.ask.output_tokens - job.told
+        left = job.ask.output_tokens - job.reported_tokens
         job.sink.data(tokens(left) + ending(job.ask.prompt_tokens, job.ask.output_tokens, job.cached))
         job.sink.end()
 
@@ -187,12 +187,12 @@ class Machine:
             self._catch_up()
             for job in list(self._jobs):
                 made = self.replica.made(job)
-                if not job.over and 0 < job.told < made:
-                    self._tell(job, made - job.told)
+                if not job.ended and 0 < job.reported_tokens < made:
+                    self._tell(job, made - job.reported_tokens)
             self._schedule()
 
     def _tell(self, job: Job, count: int) -> None:
-        job.told += count
+        job.reported_tokens += count
         job.sink.data(tokens(count))
 
 

@@ -68,7 +68,7 @@ def test_pools_follow_the_limits() -> None:
     some.fleet.lost("w0")
     some.fleet.alive("w0")
     placed = 0
-    while (place := some.serving.place((Pool.STANDARD,), frozenset())) is not None:
+    while (place := some.serving.choose_worker((Pool.STANDARD,), frozenset())) is not None:
         some.send(place[0])
         placed += 1
     assert placed == SLOTS + SLOTS // 10
@@ -202,7 +202,7 @@ def test_a_policy_is_exchanged_while_requests_run() -> None:
     some = Some(3)
     load = some.send(some.members[0])
     some.fleet.set_policy("m", "round_robin", "least_requests")
-    placed = [some.serving.place((Pool.STANDARD,), frozenset()) for _ in range(6)]
+    placed = [some.serving.choose_worker((Pool.STANDARD,), frozenset()) for _ in range(6)]
     assert [place[0].id for place in placed if place] == ["w0", "w1", "w2", "w0", "w1", "w2"]
     assert some.serving.shadow_agreed + some.serving.shadow_differed == 6
     assert some.serving.shadow_differed >= 2, "w0 has a request already"

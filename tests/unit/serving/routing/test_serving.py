@@ -28,8 +28,8 @@ def serving(*members: Member, priority: float = 0.1, overflow: float = 0.3) -> S
 def fill(one: Serving, pools: tuple[Pool, ...]) -> int:
     """How many of these requests find a slot."""
     count = 0
-    while (place := one.place(pools, NOBODY)) is not None:
-        one.took(place[0], 10)
+    while (place := one.choose_worker(pools, NOBODY)) is not None:
+        one.slot_taken(place[0], 10)
         count += 1
     return count
 
@@ -68,8 +68,8 @@ def test_a_dedicated_worker_serves_its_pool_alone() -> None:
 def test_priority_that_is_full_goes_to_standard() -> None:
     one = serving(ready("own", 1, pool="priority"), ready("shared", 2), priority=0.0)
     places = []
-    while (place := one.place(PRIORITY, NOBODY)) is not None:
-        one.took(place[0], 1)
+    while (place := one.choose_worker(PRIORITY, NOBODY)) is not None:
+        one.slot_taken(place[0], 1)
         places.append((place[0].id, place[1]))
     assert places == [("own", Pool.PRIORITY), ("shared", Pool.PRIORITY), ("shared", Pool.PRIORITY)]
 
@@ -77,22 +77,22 @@ def test_priority_that_is_full_goes_to_standard() -> None:
 def test_there_is_room_where_somebody_could_be_placed() -> None:
     one = serving(ready("a", 2), ready("b", 1, pool="priority"), priority=0.5)
     standard, priority = (Pool.STANDARD,), (Pool.PRIORITY,)
-    assert (one.has_room(standard, frozenset()), one.has_room(priority, frozenset())) == (True, True)
+    assert (one.has_capacity(standard, frozenset()), one.has_capacity(priority, frozenset())) == (True, True)
     assert fill(one, standard) == 1
-    assert (one.has_room(standard, frozenset()), one.has_room(priority, frozenset())) == (False, True)
+    assert (one.has_capacity(standard, frozenset()), one.has_capacity(priority, frozenset())) == (False, True)
     assert fill(one, priority) == 2
-    assert not one.has_room(priority, frozenset())
+    assert not one.has_capacity(priority, frozenset())
 
 
 def test_whose_slot_could_be_of_use() -> None:
     shared, dedicated = ready("a", 2), ready("b", 1, pool="priority")
     one = serving(shared, dedicated, priority=0.5, overflow=1.0)
     fill(one, (Pool.PRIORITY,))
-    assert one.room_without(shared, (Pool.PRIORITY,), frozenset())
-    assert not one.room_without(shared, (Pool.STANDARD,), frozenset()), "two are busy, of two of which one is reserved"
-    assert not one.room_without(shared, (Pool.PRIORITY,), frozenset({"a"}))
-    assert one.room_without(dedicated, (Pool.STANDARD, Pool.PRIORITY), frozenset())
-    assert not one.room_without(dedicated, (Pool.STANDARD,), frozenset())
+    assert one.would_have_capacity_without(shared, (Pool.PRIORITY,), frozenset())
+    assert not one.would_have_capacity_without(shared, (Pool.STANDARD,), frozenset()), "two are busy, of two of which one is reserved"
+    assert not one.would_have_capacity_without(shared, (Pool.PRIORITY,), frozenset({"a"}))
+    assert one.would_have_capacity_without(dedicated, (Pool.STANDARD, Pool.PRIORITY), frozenset())
+    assert not one.would_have_capacity_without(dedicated, (Pool.STANDARD,), frozenset())
 
 
 def test_the_time_to_read_a_prompt_is_that_of_a_fast_worker() -> None:
@@ -108,10 +108,10 @@ def test_the_time_to_read_a_prompt_is_that_of_a_fast_worker() -> None:
 def test_an_excluded_worker_gets_nothing() -> None:
     one = serving(ready("a"), ready("b"))
     for _ in range(20):
-        place = one.place(STANDARD, frozenset({"a"}))
+        place = one.choose_worker(STANDARD, frozenset({"a"}))
         assert place is not None
         assert place[0].id == "b"
-    assert one.place(STANDARD, frozenset({"a", "b"})) is None
+    assert one.choose_worker(STANDARD, frozenset({"a", "b"})) is None
     assert not one.has_others(STANDARD, frozenset({"a", "b"}))
 
 
@@ -129,7 +129,7 @@ def test_never_above_the_slots_and_back_to_zero(
     shared = sum(member.slots for member in members if member.record.pool is None)
     running: list[tuple[Member, Pool, int]] = []
     for pools, take, number in steps:
-        if take and (place := one.place(pools, NOBODY)) is not None:
+        if take and (place := one.choose_worker(pools, NOBODY)) is not None:
             member, pool = place
             assert pool in pools
             assert member.record.pool in (None, pool.value)
@@ -137,14 +137,14 @@ def test_never_above_the_slots_and_back_to_zero(
             if member.record.pool is None:
                 reserve = {Pool.PRIORITY: 0.0, Pool.STANDARD: priority, Pool.OVERFLOW: overflow}[pool]
                 assert before < shared - int(shared * reserve)
-            one.took(member, number)
+            one.slot_taken(member, number)
             running.append((member, pool, number))
         elif running:
             member, _, cost = running.pop(number % len(running))
-            one.gave_back(member, cost)
+            one.slot_released(member, cost)
         assert all(0 <= member.in_flight <= member.slots for member in members)
     for member, _, cost in running:
-        one.gave_back(member, cost)
+        one.slot_released(member, cost)
     assert [(member.in_flight, member.outstanding_tokens) for member in members] == [(0, 0)] * len(members)
     assert one._busy == 0
 
@@ -183,7 +183,7 @@ def test_retries_in_flight_are_a_share_of_what_runs(active: int, allowed: int) -
     assert sum(budget.take(0.0) for _ in range(active + 10)) == allowed
     budget.begun += 6
     assert not budget.take(0.0)
-    budget.give_back(1, helped=False)
+    budget.release(1, helped=False)
     assert budget.take(0.0)
     assert not budget.take(0.0)
 
@@ -198,7 +198,7 @@ def test_retries_that_fail_at_once_are_a_share_of_all_requests() -> None:
             for _ in range(2):
                 if budget.take(float(second)):
                     retries += 1
-                    budget.give_back(1, helped=False)
+                    budget.release(1, helped=False)
     assert 160 <= retries <= 200
 
 
@@ -206,14 +206,14 @@ def test_retries_that_help_cost_nothing() -> None:
     budget = RetryBudget(0.2, 3)
     for _ in range(100):
         assert budget.take(0.0)
-        budget.give_back(1, helped=True)
+        budget.release(1, helped=True)
 
 
 def test_a_retry_is_earned_by_waiting_too() -> None:
     budget = RetryBudget(0.2, 3)
     for _ in range(3):
         assert budget.take(0.0)
-        budget.give_back(1, helped=False)
+        budget.release(1, helped=False)
     assert not budget.take(5.0)
     assert budget.take(10.5)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from penstock.domain.durable.leases import Lease
 from penstock.storage.stores.tasks.rows import lease_of
-from penstock.storage.stores.tasks.shares import Lane, Place, Turns
+from penstock.storage.stores.tasks.shares import FairShares, GroupKey, ReadyTasks
 from penstock.storage.stores.tasks.transaction import Row, TaskTransaction
 
 
@@ -21,7 +21,7 @@ class _QueueLimits(NamedTuple):
 
 
 _Limits = dict[tuple[str, str], _QueueLimits]
-_Waiting = dict[Place, list[tuple[int, int]]]
+_Waiting = dict[GroupKey, list[tuple[int, int]]]
 
 
 class Wanted(NamedTuple):
@@ -32,29 +32,29 @@ class Wanted(NamedTuple):
     org_id: str | None
     abilities: frozenset[str]
 
-    def has(self, place: Place) -> bool:
-        _, queue, ability = place
+    def has(self, group_key: GroupKey) -> bool:
+        _, queue, ability = group_key
         return (not self.queues or queue in self.queues) and (not self.abilities or ability in self.abilities)
 
 
 class Claims(ABC):
-    """The dialect's statements, and whose turn it is."""
+    """The dialect's statements, and fair shares of a claim."""
 
     def __init__(self) -> None:
-        self._turns = Turns()
+        self._shares = FairShares()
 
     def claim(self, db: TaskTransaction, runner_id: str, wanted: Wanted, now: float) -> list[Lease]:
         if wanted.limit < 1:
             return []
-        queue_limits, lanes = self.waiting(db, runner_id, wanted)
-        allowed = {place[:2]: 0 for place in lanes}
+        queue_limits, groups = self.waiting(db, runner_id, wanted)
+        allowed = {group_key[:2]: 0 for group_key in groups}
         for queue in sorted(allowed):
             allowed[queue] = _allowance(db, *queue, queue_limits, wanted.limit, now)
-        open_ = [Lane(*place, keys) for place, keys in lanes.items() if allowed[place[:2]] > 0]
-        takes = self._turns.shares(open_, allowed, wanted.limit)
+        open_ = [ReadyTasks(*group_key, keys) for group_key, keys in groups.items() if allowed[group_key[:2]] > 0]
+        takes = self._shares.shares(open_, allowed, wanted.limit)
         if not takes:
             return []
-        leases = [lease_of(row) for row in self.take(db, [(*place, most) for place, most in takes.items()], runner_id, now)]
+        leases = [lease_of(row) for row in self.take(db, [(*group_key, most) for group_key, most in takes.items()], runner_id, now)]
         _spend(db, leases, queue_limits, now)
         return leases
 
@@ -67,7 +67,7 @@ class Claims(ABC):
 
     @abstractmethod
     def take(self, db: TaskTransaction, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
-        """Lease up to so many of each place; rows as `lease_of` takes them, by sort key."""
+        """Lease up to so many of each group; rows as `lease_of` takes them, by sort key."""
 
 
 KEYS = "SELECT sort_key, task FROM task_hot WHERE state = 1 AND org_id = ? AND queue = ? AND ability = ? ORDER BY sort_key, task LIMIT ?"
@@ -98,12 +98,12 @@ class SqliteClaims(Claims):
         found: _Waiting = {}
         if db.row(_ACTIVE, runner_id) is None:
             return {}, found
-        place: Place = (wanted.org_id or "", "", "")
+        group_key: GroupKey = (wanted.org_id or "", "", "")
         statement = self.NEXT if wanted.org_id is None else self.NEXT_OF_ONE
-        while (row := db.row(statement, *place)) is not None:
-            place = (row[0], row[1], row[2])
-            if wanted.has(place):
-                found[place] = [(key, number) for key, number in db.rows(KEYS, *place, wanted.limit)]
+        while (row := db.row(statement, *group_key)) is not None:
+            group_key = (row[0], row[1], row[2])
+            if wanted.has(group_key):
+                found[group_key] = [(key, number) for key, number in db.rows(KEYS, *group_key, wanted.limit)]
         return _limits_by_queue(db.rows(f"SELECT {_LIMIT_COLUMNS} FROM task_queue")), found
 
     def take(self, db: TaskTransaction, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
@@ -115,28 +115,28 @@ class SqliteClaims(Claims):
 
 
 class PostgresClaims(Claims):
-    # A loose scan of the index: from one lane to the next, however many tasks lie between. (The planner knows no such scan.)
+    # A loose scan of the index: from one group to the next, however many tasks lie between. (The planner knows no such scan.)
     WAITING = (
-        "WITH RECURSIVE lane AS ("
+        "WITH RECURSIVE ready AS ("
         "(SELECT org_id, queue, ability FROM task_hot WHERE state = 1 AND org_id >= ? AND org_id <= ? "
         f"AND EXISTS ({_ACTIVE}) ORDER BY org_id, queue, ability LIMIT 1) "
-        "UNION ALL SELECT beyond.org_id, beyond.queue, beyond.ability FROM lane CROSS JOIN LATERAL ("
+        "UNION ALL SELECT beyond.org_id, beyond.queue, beyond.ability FROM ready CROSS JOIN LATERAL ("
         "SELECT org_id, queue, ability FROM task_hot WHERE state = 1 "
-        "AND (org_id, queue, ability) > (lane.org_id, lane.queue, lane.ability) AND org_id <= ? "
+        "AND (org_id, queue, ability) > (ready.org_id, ready.queue, ready.ability) AND org_id <= ? "
         "ORDER BY org_id, queue, ability LIMIT 1) beyond) "
-        "SELECT lane.org_id, lane.queue, lane.ability, ARRAY(SELECT ARRAY[sort_key, task] FROM task_hot "
-        "WHERE state = 1 AND org_id = lane.org_id AND queue = lane.queue AND ability = lane.ability "
+        "SELECT ready.org_id, ready.queue, ready.ability, ARRAY(SELECT ARRAY[sort_key, task] FROM task_hot "
+        "WHERE state = 1 AND org_id = ready.org_id AND queue = ready.queue AND ability = ready.ability "
         "ORDER BY sort_key, task LIMIT ?), paused, max_running, rate_per_second, next_start_at "
-        "FROM lane LEFT JOIN task_queue USING (org_id, queue)"
+        "FROM ready LEFT JOIN task_queue USING (org_id, queue)"
     )
-    # How many of the waiting are picked is a value, so the planner expects a tenth of them, and with a long line it would read the
+    # How many of the waiting are picked is a value, so the planner expects a tenth of them, and with a long queue it would read the
     # tables as wholes. An array and an OFFSET leave it no choice but the indexes.
     TAKE = (
         "WITH picked AS MATERIALIZED (SELECT next.task "
-        "FROM unnest(?::text[], ?::text[], ?::text[], ?::int[]) AS lane(org_id, queue, ability, most) "
+        "FROM unnest(?::text[], ?::text[], ?::text[], ?::int[]) AS ready(org_id, queue, ability, most) "
         "CROSS JOIN LATERAL (SELECT task FROM task_hot "
-        "WHERE state = 1 AND org_id = lane.org_id AND queue = lane.queue AND ability = lane.ability "
-        "ORDER BY sort_key, task LIMIT lane.most FOR UPDATE SKIP LOCKED) next), "
+        "WHERE state = 1 AND org_id = ready.org_id AND queue = ready.queue AND ability = ready.ability "
+        "ORDER BY sort_key, task LIMIT ready.most FOR UPDATE SKIP LOCKED) next), "
         "leased AS (UPDATE task_hot SET state = 2, attempt = attempt + 1, lease_seq = lease_seq + 1, runner_id = ?, started_at = ? "
         "WHERE task = ANY(ARRAY(SELECT task FROM picked)) RETURNING task, lease_seq, attempt, ready_at, started_at, sort_key) "
         f"SELECT {_LEASED} FROM leased h CROSS JOIN LATERAL (SELECT * FROM task WHERE number = h.task OFFSET 0) t "
@@ -148,8 +148,8 @@ class PostgresClaims(Claims):
         first, last = ("", self._LAST) if wanted.org_id is None else (wanted.org_id, wanted.org_id)
         rows = db.rows(self.WAITING, first, last, runner_id, last, wanted.limit)
         queue_limits = _limits_by_queue((org_id, queue, *limits) for org_id, queue, _, _, *limits in rows if limits[0] is not None)
-        places = ((place, keys) for *place, keys, _, _, _, _ in rows)
-        return queue_limits, {(o, q, a): [(key, number) for key, number in keys] for (o, q, a), keys in places if wanted.has((o, q, a))}
+        groups = ((group_key, keys) for *group_key, keys, _, _, _, _ in rows)
+        return queue_limits, {(o, q, a): [(key, number) for key, number in keys] for (o, q, a), keys in groups if wanted.has((o, q, a))}
 
     def take(self, db: TaskTransaction, takes: Sequence[tuple[str, str, str, int]], runner_id: str, now: float) -> list[Row]:
         return db.rows(self.TAKE, *map(list, zip(*takes, strict=True)), runner_id, now)
