@@ -72,7 +72,7 @@ async def test_a_heartbeat_reaches_the_store_and_the_fleet(gate: Gateway) -> Non
     assert (shown["state"], shown["draining"], shown["load"]["running"]) == ("draining", False, 3)
 
 
-async def test_a_worker_says_itself_what_it_is(gate: Gateway) -> None:
+async def test_joined_worker_cannot_be_changed_by_an_administrator(gate: Gateway) -> None:
     worker_id = await joined(gate, SigningWorker(gate.clock))
     answer = await gate.client.patch(f"/api/workers/{worker_id}", headers=gate.admin, json={"slots": 3})
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict")

@@ -123,7 +123,7 @@ async def test_while_the_store_is_gone_v1_lists_models_and_api_says_when_to_come
     assert (status.status_code, status.json()["store"]) == (200, "unavailable")
 
 
-async def test_a_request_id_is_echoed_when_it_is_valid(gate: Gateway) -> None:
+async def test_request_id_header_is_echoed_when_valid_and_replaced_when_not(gate: Gateway) -> None:
     async def id_of(given: str) -> str:
         response: httpx.Response = await gate.client.get("/livez", headers={"x-request-id": given})
         return response.headers["x-request-id"]

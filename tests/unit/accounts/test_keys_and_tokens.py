@@ -62,7 +62,7 @@ async def test_an_impossible_key_is_refused_by_field(
     assert refused.value.param == param
 
 
-async def test_nobody_grants_a_scope_that_they_do_not_hold(service: AccountService, store: Store, caller: Caller) -> None:
+async def test_key_with_a_scope_that_its_creator_lacks_is_refused(service: AccountService, store: Store, caller: Caller) -> None:
     writer = caller(Scope.KEYS_WRITE, Scope.INFERENCE)
     for scope in (Scope.ADMIN, Scope.WORKERS_WRITE, Scope.USAGE_READ):
         with pytest.raises(PermissionDenied):

@@ -83,7 +83,7 @@ def test_a_query_of_an_ordinary_caller_stays_inside_its_organisation() -> None:
         org_filter(caller(Scope.INFERENCE), "org_b")
 
 
-def test_a_query_of_an_administrator_goes_where_it_is_sent_or_everywhere() -> None:
+def test_administrator_query_covers_the_named_organisation_or_all() -> None:
     assert org_filter(caller(Scope.ADMIN)) is None
     assert org_filter(caller(Scope.ADMIN), "org_b") == "org_b"
 

@@ -124,7 +124,7 @@ async def test_longest_password_is_accepted(service: AccountService, admin: Prin
     assert await service.verify_password("a@b.c", longest) == user
 
 
-async def test_hash_of_nobody_never_matches_even_with_the_right_password(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_password_check_without_a_stored_hash_never_matches(monkeypatch: pytest.MonkeyPatch) -> None:
     passwords = Passwords()
     monkeypatch.setattr(passwords, "_verify", lambda password_hash, password: True)
     assert await passwords.matches(None, "x") is False

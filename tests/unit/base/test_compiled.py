@@ -38,7 +38,7 @@ def test_without_a_manifest_the_sources_run(tmp_path: Path, text: str | None) ->
     assert loaded(tmp_path) == "0 .py"
 
 
-def test_what_other_sources_made_is_left_alone(tmp_path: Path) -> None:
+def test_build_of_other_sources_is_not_loaded(tmp_path: Path) -> None:
     (tmp_path / "a.so").touch()
     write(tmp_path, "of something else", {"penstock.net.known_head": "a.so"})
     assert loaded(tmp_path) == "0 .py"
@@ -58,7 +58,7 @@ def test_too_late_is_not_at_all(tmp_path: Path) -> None:
     assert sys.meta_path == before
 
 
-def test_what_is_compiled_is_there() -> None:
+def test_every_module_listed_for_compilation_exists_and_is_watched() -> None:
     """A module that moves takes its place in the list of `tools/compile.py` with it."""
     spec = importlib.util.spec_from_file_location("compile", ROOT / "tools/compile.py")
     assert spec is not None

@@ -29,7 +29,7 @@ def test_a_gateway_loads_none_of_it(process: str) -> None:
     assert loaded.split() == []
 
 
-def test_what_was_left_out_can_be_imported_later() -> None:
+def test_skipped_modules_can_be_imported_later() -> None:
     run(
         LOAD.format(process="up")
         + "import rich, pygments, pydantic.v1, cryptography\n"
@@ -49,7 +49,7 @@ def test_a_name_that_is_not_there_is_still_an_error() -> None:
     )
 
 
-def test_what_was_there_before_stays() -> None:
+def test_modules_imported_earlier_are_not_replaced() -> None:
     run(
         "import rich, sqlalchemy.ext.asyncio as package\nfirst = package.AsyncSession\n"
         + LOAD.format(process="up")

@@ -89,7 +89,7 @@ def test_a_step_is_followed_within_seconds_at_most_twice_as_many_in_six() -> Non
         assert late <= 2 * early
 
 
-def test_many_tokens_without_anybody_waiting_are_no_panic() -> None:
+def test_high_load_with_an_empty_queue_does_not_start_panic_mode() -> None:
     """A full batch is as it should be; the mean of a minute decides."""
     one = Deployment(count=2)
     one.run(200.0, 60.0)
@@ -105,13 +105,13 @@ def test_starting_replicas_count_and_what_they_say_does_not() -> None:
     assert len(one.ready_at) == 4
 
 
-def test_what_drains_counts_neither_as_a_replica_nor_with_its_load() -> None:
+def test_draining_replica_is_excluded_from_count_and_load() -> None:
     scaler = Autoscaler(RULES, ManualClock())
     plan = scaler.decide(Observation([ReplicaLoad("a", READY, 100), ReplicaLoad("b", DRAINING, 5_000)]))
     assert (plan.wanted, plan.start, plan.drain, plan.stable_tokens) == (1, 0, (), 100.0)
 
 
-def test_a_replica_that_nobody_knows_the_load_of_starts_and_stops_none() -> None:
+def test_replicas_of_unknown_load_do_not_change_the_count() -> None:
     one = Autoscaler(RULES, clock := ManualClock())
     for _ in range(400):
         plan = one.decide(Observation([ReplicaLoad(name, READY) for name in "abc"]))
@@ -141,7 +141,7 @@ def test_fewer_only_after_they_would_have_been_enough_for_five_minutes() -> None
     assert one.sizes[-1] == 2  # one would be busier than it should be: a tenth is left for the next wobble
 
 
-def test_what_was_needed_again_soon_stays_twice_as_long_the_next_time() -> None:
+def test_scale_down_delay_doubles_after_a_quick_scale_up() -> None:
     deployment = Deployment(count=5)
     deployment.run(350, 320)
     assert len(deployment.ready_at) == 4
@@ -222,7 +222,7 @@ def test_kubeai_67_from_zero_to_one_to_zero() -> None:
     assert one.sizes[-1] == 1
 
 
-def test_kubeai_67_whoever_takes_over_does_not_undo_what_the_other_did() -> None:
+def test_kubeai_67_new_autoscaler_keeps_the_replicas_of_its_predecessor() -> None:
     one = Deployment(ScaleRules(TARGET, min_replicas=0, max_replicas=20), count=0, cold_seconds=40.0)
     one.run(0.0, 10.0, queued=50)
     one.scaler = Autoscaler(one.scaler.rules, one.clock)

@@ -141,7 +141,7 @@ async def test_connections_that_are_reset_as_soon_as_they_are_open() -> None:
     await until(lambda: not dialer._open)
 
 
-async def test_call_cancelled_before_it_is_connected_reports_nothing(server: ScriptedServer, dialer: Dialer) -> None:
+async def test_call_cancelled_before_its_connection_opens_reports_nothing(server: ScriptedServer, dialer: Dialer) -> None:
     heard = Heard()
     dialer.call(POST, heard).cancel()
     assert (await call(dialer)).ending == "end"

@@ -137,7 +137,7 @@ def test_other_libraries_log_in_the_same_form(lines: io.StringIO) -> None:
     assert (event["event"], event["logger"], event["level"]) == ("address x\ny in use", "uvicorn.error", "warning")
 
 
-def test_what_is_not_json_is_still_logged(lines: io.StringIO) -> None:
+def test_value_without_a_json_form_is_logged_as_its_repr(lines: io.StringIO) -> None:
     structlog.get_logger("test").info("odd", value=object())
     assert only(lines)["value"].startswith("<object object")
 

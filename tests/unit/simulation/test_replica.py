@@ -41,7 +41,7 @@ def test_catching_up_gives_every_token_that_was_due() -> None:
     assert replica.next_event() is None
 
 
-def test_what_does_not_fit_waits_and_nothing_overtakes_it() -> None:
+def test_request_that_does_not_fit_waits_and_is_not_overtaken() -> None:
     replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     replica.submit("a", 50, 10, now=0.0)
     replica.submit("large", 50, 10, now=0.0)
@@ -87,7 +87,7 @@ def test_reading_alone_makes_no_token() -> None:
     assert times(replica) == [(64 / 1024 + 0.3125, {"embedding": 0})]
 
 
-def test_what_never_fits_and_what_is_here_already_is_refused() -> None:
+def test_request_that_never_fits_or_is_a_duplicate_is_refused() -> None:
     replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     with pytest.raises(ValueError, match="never fit"):
         replica.submit("a", 100, 1, now=0.0)
@@ -175,7 +175,7 @@ def test_going_from_change_to_change_misses_no_first_and_no_last_token(asked: li
     assert hurried_last == pytest.approx(last)
 
 
-def test_what_is_cached_is_not_read_again() -> None:
+def test_cached_prompt_tokens_skip_the_prefill() -> None:
     replica: SimulatedReplica[str] = SimulatedReplica(SPEED)
     replica.submit("a", 64, 1, now=0.0, cached_tokens=32)
     assert times(replica) == [(32 / 1024 + 0.3125, {"a": 1})]

@@ -13,7 +13,7 @@ def test_tokens_join_to_the_text(text: str) -> None:
     assert len(tokens.split(text)) == tokens.count(text)
 
 
-def test_the_rule() -> None:
+def test_text_is_split_into_words_spaces_and_punctuation_of_limited_length() -> None:
     assert tokens.split("Hello, wonderfully  new\nworld_1!") == ["Hello", ",", " wonderfu", "lly", " ", " new", "\n", "world_1", "!"]
 
 

@@ -164,7 +164,7 @@ async def test_leaving_in_mid_stream_stops_the_generation(tmp_path: Path, transp
         await within(1.0, served.idle())
 
 
-async def test_a_model_is_loaded_when_it_is_asked_for_and_unloaded_at_the_end(tmp_path: Path, transport: str) -> None:
+async def test_model_is_loaded_when_a_worker_serves_it_and_unloaded_when_the_worker_stops(tmp_path: Path, transport: str) -> None:
     server = TritonServer(FAST, models=["shout"])
     async with triton(tmp_path, server, transport, model="add_sub") as served:
         assert server.loaded == {"shout", "add_sub"}

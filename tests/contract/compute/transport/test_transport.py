@@ -63,7 +63,9 @@ async def test_a_base_url_with_a_path(transport: Transport, record: WorkerRecord
     assert server.requests[0].path == b"/behind/a/proxy" + CHAT.encode()
 
 
-async def test_a_stream_comes_as_it_is_made(transport: Transport, record: WorkerRecord, server: ScriptedServer) -> None:
+async def test_stream_chunk_is_delivered_before_the_next_one_is_produced(
+    transport: Transport, record: WorkerRecord, server: ScriptedServer
+) -> None:
     async def by_and_by(client: Client) -> None:
         first, *rest = full_stream(3)
         await client.begin_stream()

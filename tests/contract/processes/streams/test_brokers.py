@@ -206,7 +206,7 @@ async def test_subject_without_a_stream_is_unreachable() -> None:
     await sink.close()
 
 
-async def test_a_consumer_of_that_name_for_something_else_is_not_taken() -> None:
+async def test_nats_consumer_name_in_use_for_another_subject_is_refused() -> None:
     url = brokers.nats_url()
     async with brokers.nats_stream(url) as name:
         broker = make_broker("nats", [url], {})

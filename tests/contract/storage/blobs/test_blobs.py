@@ -35,7 +35,7 @@ async def whole(blobs: Blobs, name: str, start: int = 0, length: int | None = No
     return b"".join([piece async for piece in blobs.read(name, start, length)])
 
 
-async def test_what_was_written_is_read(blobs: Blobs) -> None:
+async def test_blob_is_read_back_as_it_was_written(blobs: Blobs) -> None:
     large = bytes(range(256)) * 5000
     await put(blobs, "file-aa", b"one ", b"two")
     await put(blobs, "file-bb", large, large)
@@ -51,7 +51,7 @@ async def test_a_part_is_read(blobs: Blobs, start: int, length: int | None, expe
     assert await whole(blobs, "file-aa", start, length) == expected
 
 
-async def test_nobody_sees_half_of_one(blobs: Blobs) -> None:
+async def test_unfinished_blob_is_not_visible_to_readers(blobs: Blobs) -> None:
     writer = await blobs.create("file-aa")
     await writer.write(b"half")
     with pytest.raises(NotFound):
@@ -71,7 +71,7 @@ async def test_the_last_of_two_writers_wins(blobs: Blobs) -> None:
     assert await blobs.names(0.0) == ["file-aa"]
 
 
-async def test_what_a_writer_left_is_forgotten(blobs: Blobs) -> None:
+async def test_unfinished_blob_is_removed_once_old_enough(blobs: Blobs) -> None:
     left = await blobs.create("file-aa")
     await left.write(b"half")
     assert await blobs.forget_unfinished(3600.0) == 0

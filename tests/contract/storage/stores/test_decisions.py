@@ -6,7 +6,7 @@ from penstock.domain.ports import Store
 from tests.support.explanations import FULL
 
 
-async def test_what_is_kept_comes_back_as_it_was(store: Store) -> None:
+async def test_saved_decisions_are_read_back_unchanged_and_newest_first(store: Store) -> None:
     other = replace(FULL, id="req_2", org_id="org_b", started_at=200.0)
     await store.decisions.save([FULL, other])
     await store.decisions.save([])

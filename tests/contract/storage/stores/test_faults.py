@@ -16,7 +16,7 @@ from tests.support.postgres_cluster import Cluster, cluster
 __all__ = ["cluster"]
 
 
-async def test_a_killed_postgres_is_unavailable_and_works_again_when_it_is_back(cluster: Cluster) -> None:
+async def test_killed_postgres_raises_port_unavailable_until_its_restart(cluster: Cluster) -> None:
     store = await open_store(cluster.url, migrate=True)
     await store.ledger.append("one", [values.record("req_1")])
     cluster.kill()

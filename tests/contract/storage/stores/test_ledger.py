@@ -261,7 +261,7 @@ async def paged(store: Store, query: UsageQuery) -> list[UsageRecord]:
 
 
 @pytest.mark.parametrize("turns", [1, 3, 10, 30])
-async def test_a_cancelled_append_is_all_or_nothing_and_hurts_nobody(store: Store, turns: int) -> None:
+async def test_cancelled_append_is_all_or_nothing_and_can_be_repeated(store: Store, turns: int) -> None:
     records = [record(f"req_{number:04}") for number in range(3000)]
     append = asyncio.ensure_future(store.ledger.append("batch", records))
     for _ in range(turns):

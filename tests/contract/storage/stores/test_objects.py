@@ -59,7 +59,7 @@ async def test_files_that_have_expired_are_found_in_every_organisation(store: St
     assert len(await store.files.expired(9.0, 1)) == 1
 
 
-async def test_a_batch_moves_only_from_where_it_is(store: Store) -> None:
+async def test_batch_changes_only_from_its_expected_status(store: Store) -> None:
     await two_organisations(store)
     new = batch("batch_1")
     await store.batches.add(new)
@@ -138,7 +138,7 @@ async def test_an_answer_is_finished_once(store: Store) -> None:
     assert await store.responses.unfinished(10) == []
 
 
-async def test_answers_expire(store: Store) -> None:
+async def test_stored_response_is_removed_after_its_expiry(store: Store) -> None:
     await two_organisations(store)
     await store.responses.add(answer("resp_1", expires_at=5.0))
     await store.responses.add(answer("resp_2", expires_at=6.0))

@@ -44,7 +44,7 @@ def stored_bytes(folder: Path) -> bytes:
     return b"".join(file.read_bytes() for file in folder.iterdir())
 
 
-async def test_what_was_written_is_there_after_opening_again(empty_url: str) -> None:
+async def test_written_records_survive_reopening_the_store(empty_url: str) -> None:
     store = await open_store(empty_url, migrate=True)
     await store.accounts.create_organisation(values.organisation())
     await store.workers.save(values.worker())

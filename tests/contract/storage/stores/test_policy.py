@@ -67,7 +67,7 @@ async def test_of_two_at_the_same_time_one_is_first(store: Store) -> None:
     assert await store.policies.get() == both[saved.index(True)]
 
 
-async def test_a_plan_that_somebody_is_on_stays(store: Store) -> None:
+async def test_policy_without_a_plan_in_use_is_refused_and_changes_nothing(store: Store) -> None:
     await store.accounts.save_plan(FREE)
     await store.accounts.create_organisation(values.organisation())
     before = (await store.changes.since(0)).version

@@ -53,7 +53,7 @@ async def test_a_client_that_leaves_in_the_middle_leaves_nothing(tmp_path: Path)
         assert (await running.http.get("/v1/files")).json()["data"] == []
 
 
-async def test_what_a_crash_left_is_gone_after_the_start(tmp_path: Path) -> None:
+async def test_files_left_by_a_crash_are_removed_at_startup(tmp_path: Path) -> None:
     folder = tmp_path / "files" / "aa"
     folder.mkdir(parents=True)
     (folder / "file-0aa.0123456789ab.part").write_bytes(b"half")

@@ -102,7 +102,7 @@ async def test_fan_out_and_in_passes_results_to_the_child(tasks_api: TaskApiClie
 
 
 @pytest.mark.parametrize(("rule", "status"), [("fail", "failed"), ("skip", "skipped"), ("run", "succeeded")])
-async def test_what_a_child_does_when_its_parent_fails(tasks_api: TaskApiClient, rule: str, status: str) -> None:
+async def test_child_of_a_failed_parent_follows_its_on_parent_failure_rule(tasks_api: TaskApiClient, rule: str, status: str) -> None:
     ids = await tasks_api.submit_many(
         {"name": "fail", "ref": "first"}, {"name": "add", "payload": [1, 1], "parents": ["first"], "on_parent_failure": rule}
     )

@@ -134,7 +134,7 @@ async def test_a_forgotten_runner_joins_again(gate: Platform, tmp_path: Path) ->
         assert (await over(gate, await submit(gate, name="add", payload=[1, 1])))["result"] == 2
 
 
-async def test_a_drained_runner_takes_nothing_until_it_is_resumed(gate: Platform, tmp_path: Path) -> None:
+async def test_drained_runner_gets_no_task_and_another_runner_takes_it(gate: Platform, tmp_path: Path) -> None:
     async with remote(gate, tmp_path) as (runner, _):
         await runner.joined.until(lambda: runner.id, 10)
         await gate.http.post(f"/api/runners/{runner.id}/drain")

@@ -73,7 +73,7 @@ def test_upstreams_are_pairs_or_objects(monkeypatch: pytest.MonkeyPatch) -> None
     assert (upstream.url, upstream.secret.get_secret_value(), upstream.pool, upstream.slots) == ("https://a", "s", Pool.OVERFLOW, 3)
 
 
-def test_what_follows_from_other_settings(tmp_path: Path) -> None:
+def test_default_store_and_simulated_workers_follow_from_other_settings(tmp_path: Path) -> None:
     settings = load({})
     assert (settings.simulated_workers, settings.store_url) == (2, f"sqlite:///{tmp_path}/penstock.db")
     assert load({"models": ["m"]}).simulated_workers == 0
@@ -143,7 +143,7 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
         load({}, tmp_path / "absent.toml")
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_and_section_has_a_description() -> None:
     def bare(section: Any, prefix: str) -> list[str]:
         names = []
         for name, field in section.model_fields.items():

@@ -80,7 +80,7 @@ async def test_embeddings_have_a_limit_of_inputs() -> None:
     assert [fault.code for fault in verdict.faults] == ["too_many_inputs"]
 
 
-async def test_what_a_body_says_is_not_the_files_fault() -> None:
+async def test_invalid_request_bodies_are_not_faults_of_the_input_file() -> None:
     odd = [
         line("a", body={}),
         line("b", body={"model": 5}),

@@ -254,7 +254,7 @@ async def test_answer_whose_task_never_came_fails_after_a_minute(place: Place) -
     assert (shown["status"], shown["error"]["message"]) == ("failed", "The request was lost before it began; try it again.")
 
 
-async def test_answer_that_somebody_else_finished_is_shown_as_they_wrote_it(place: Place) -> None:
+async def test_response_completed_concurrently_is_returned_as_stored(place: Place) -> None:
     task_id = await place.submitted()
     place.tasks.states[task_id] = Task(TaskStatus.CANCELLED)
     stale = place.store.rows["resp_1"]

@@ -111,7 +111,7 @@ async def test_address_with_too_many_wrong_keys_is_told_so() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC"])
-async def test_password_is_counted_before_it_is_looked_at(scheme: str) -> None:
+async def test_password_attempt_over_the_limit_is_refused_without_a_check(scheme: str) -> None:
     door = Door(full=True)
     with pytest.raises(RateLimited):
         await call(door.app, http_scope(headers={"authorization": f"{scheme} dGVzdA=="}))

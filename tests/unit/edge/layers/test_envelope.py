@@ -69,7 +69,7 @@ async def test_answer_outside_api_and_v1_may_be_cached() -> None:
 
 
 @pytest.mark.parametrize(("given", "kept"), [("a.client-id_1", True), ("with space", False), ("x" * 129, False), ("", False)])
-async def test_client_request_id_is_kept_only_when_it_is_printable_and_short(given: str, kept: bool) -> None:
+async def test_client_request_id_is_kept_only_when_printable_and_short(given: str, kept: bool) -> None:
     behind = RecordingApp()
     sent = await call(Envelope(behind, control_services()), http_scope(headers={"x-request-id": given}))
     assert (sent.headers["x-request-id"] == given) is kept

@@ -105,7 +105,7 @@ async def test_boundary_that_is_too_long_is_refused() -> None:
         await read(b"", content_type=f"multipart/form-data; boundary={'x' * 300}")
 
 
-async def test_error_of_whoever_keeps_the_file_is_raised() -> None:
+async def test_write_error_of_the_file_receiver_is_raised() -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield form(FILE)
 

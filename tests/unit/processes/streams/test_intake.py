@@ -41,7 +41,7 @@ async def test_each_record_is_one_task() -> None:
     assert harness.dead == []
 
 
-async def test_what_can_never_be_a_task_becomes_a_dead_letter_alone() -> None:
+async def test_message_that_cannot_become_a_task_is_dead_lettered_without_its_batch() -> None:
     harness = StreamHarness()
     harness.task_api.trouble = lambda tasks: (
         SubmissionRejected("unknown_name", "No 13s.") if any(task["payload"] == 13 for task in tasks) else None

@@ -24,12 +24,12 @@ from penstock.serving.admission.limits import duration
         (90061, "25h1m1s"),
     ],
 )
-def test_the_text(seconds: float, text: str) -> None:
+def test_duration_text_is_rounded_up_in_openai_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
 @given(st.floats(1e-6, 1e6))
-def test_it_is_never_too_short_and_hardly_too_long(seconds: float) -> None:
+def test_duration_text_is_at_least_the_duration_and_less_than_a_second_over(seconds: float) -> None:
     text = duration(seconds)
     told = float(text[:-2]) / 1000 if text.endswith("ms") else _seconds(text)
     assert seconds - 1e-9 <= told < seconds + 1.0

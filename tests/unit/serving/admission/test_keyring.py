@@ -52,7 +52,7 @@ async def test_the_scheme_is_read_loosely_and_kept_once(ring: KeyRing, people: P
 
 
 @pytest.mark.parametrize("header", [None, b"", b"Bearer", b"Bearer ", b"Bearer psk-short", b"Basic abc", b"Bearer \xff\xfe", b"psk-x"])
-def test_what_cannot_be_a_key_never_reaches_the_store(ring: KeyRing, people: People, header: bytes | None) -> None:
+def test_header_without_a_well_formed_key_is_refused_without_a_store_lookup(ring: KeyRing, people: People, header: bytes | None) -> None:
     with pytest.raises(Unauthenticated):
         ring.find(header, HERE)
     assert people.questions == 0

@@ -27,7 +27,7 @@ def test_a_whole_answer() -> None:
     assert bench.leaks() == {}
 
 
-def test_a_stream() -> None:
+def test_stream_is_metered_per_token_and_frees_its_slot() -> None:
     bench = Bench(a=1)
     _, reply = bench.ask(stream=True)
     one = bench.sent[0]
@@ -103,7 +103,7 @@ def test_another_worker_answers() -> None:
     assert bench.leaks() == {}
 
 
-def test_nobody_is_left_to_ask() -> None:
+def test_request_that_failed_on_every_worker_gets_upstream_error() -> None:
     bench = Bench(a=1, b=1)
     _, reply = bench.ask()
     bench.sent[0].fail()
@@ -207,7 +207,7 @@ def test_a_client_that_leaves(stage: str) -> None:
     assert bench.leaks() == {}
 
 
-def test_what_comes_after_the_end_is_not_heard() -> None:
+def test_worker_events_after_a_cancellation_are_ignored() -> None:
     bench = Bench(a=1)
     flight, reply = bench.ask(stream=True)
     one = bench.sent[0]
@@ -278,7 +278,7 @@ def test_a_slow_reader_pauses_its_worker_even_when_it_was_slow_before() -> None:
     assert seen == [True, False, True, False]
 
 
-def test_nobody_serves_it() -> None:
+def test_request_for_an_unknown_model_gets_404_and_without_live_workers_503() -> None:
     bench = Bench(a=1)
     _, unknown = bench.ask(model="nothing")
     bench.workers.lost("a")

@@ -35,7 +35,7 @@ def test_the_newest_makes_room_and_is_done_later() -> None:
     assert bench.leaks() == {}
 
 
-def test_what_has_begun_to_answer_goes_on() -> None:
+def test_batch_stream_that_has_started_is_not_preempted() -> None:
     bench = Bench(a=1)
     _, stream = batch(bench, stream=True)
     bench.sent[0].begin_stream()
@@ -80,7 +80,7 @@ def test_a_slot_that_would_be_of_no_use_is_left_alone() -> None:
     assert [(one.worker_id, one.cancelled) for one in bench.sent] == [("a", False), ("b", False)]
 
 
-def test_it_is_not_put_back_for_ever() -> None:
+def test_batch_request_is_preempted_at_most_three_times() -> None:
     bench = Bench(a=1)
     _, patient = batch(bench)
     for _ in range(3):

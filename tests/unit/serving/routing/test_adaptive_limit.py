@@ -77,7 +77,7 @@ def test_a_refusal_says_that_it_was_too_much() -> None:
     assert one.value == 1.0
 
 
-def test_edited_slots() -> None:
+def test_limit_follows_edited_slots_and_keeps_its_learned_value() -> None:
     one = limit(8)
     one.resize(16)
     assert one.value == 16.0
@@ -92,7 +92,7 @@ def test_edited_slots() -> None:
     slots=st.integers(1, 300),
     samples=st.lists(st.tuples(st.sampled_from(LatencyKind), st.floats(0.0, 1e6), st.integers(0, 300)), max_size=200),
 )
-def test_it_is_always_between_one_and_the_slots(slots: int, samples: list[tuple[LatencyKind, float, int]]) -> None:
+def test_limit_stays_between_one_and_the_slots(slots: int, samples: list[tuple[LatencyKind, float, int]]) -> None:
     one = limit(slots)
     for kind, seconds, in_flight in samples:
         one.note(kind, seconds, in_flight)

@@ -85,7 +85,7 @@ def test_who_waits_is_told_when_there_is_more_room() -> None:
     assert len(told) >= 4
 
 
-def test_when_all_were_away_nobody_is_held_back() -> None:
+def test_workers_return_at_full_limit_after_an_outage_of_all() -> None:
     """Mass false not-ready: the network was to blame, and a short outage must not become a long one."""
     some = Some(6)
     for member in some.members:

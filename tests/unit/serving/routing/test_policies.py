@@ -46,7 +46,7 @@ def test_the_family_is_what_the_documents_say() -> None:
     cached=st.dictionaries(st.sampled_from([f"w{number}" for number in range(7)]), st.integers(64, 8_192)),
     seed=st.integers(0, 1_000),
 )
-def test_somebody_with_room_is_chosen_when_there_is_somebody(
+def test_policy_chooses_a_worker_with_capacity_when_one_exists(
     name: str, loads: list[tuple[int, int, int]], excluded: frozenset[str], cached: dict[str, int], seed: int
 ) -> None:
     candidates = members(*(count for count, _, _ in loads))
@@ -146,7 +146,7 @@ def test_a_hot_prefix_makes_no_hot_spot() -> None:
     assert hits > 0.99 * len(prompts), "each worker has it after its first request"
 
 
-def test_affinity_starves_nobody() -> None:
+def test_prefix_affinity_gives_work_to_cold_workers() -> None:
     """dynamo#7836: few prefixes, more workers than prefixes, and the cold ones must get work too when there is much."""
     prompts = [bytes([number % 3]) * 8 * BLOCK_BYTES for number in range(2_000)]
     got, worst, _ = simulate(prompts, 12, 120)

@@ -15,7 +15,7 @@ def test_chains_agree_as_far_as_the_prompts_do(shared: int, tails: tuple[int, in
     assert (len(one), len(other)) == (shared + tails[0], shared + tails[1])
 
 
-def test_what_is_shorter_than_a_block_has_no_chain_and_what_is_long_is_cut() -> None:
+def test_prefix_chain_is_empty_below_one_block_and_capped_for_long_prompts() -> None:
     assert chain(b"x" * (BLOCK_BYTES - 1), b"") == ()
     assert len(chain(b"x" * 1_000_000, b"")) == MOST_BLOCKS
 

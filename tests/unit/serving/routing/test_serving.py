@@ -45,7 +45,7 @@ def test_the_reserves_are_kept_for_the_better_pools() -> None:
     assert (fill(one, OVERFLOW), fill(one, STANDARD), fill(one, PRIORITY)) == (14, 4, 2)
 
 
-def test_what_is_kept_from_ordinary_requests_is_not_left_over() -> None:
+def test_overflow_requests_do_not_use_the_priority_reserve() -> None:
     one = serving(ready("a", 10), priority=0.5, overflow=0.1)
     assert (fill(one, OVERFLOW), fill(one, STANDARD), fill(one, PRIORITY)) == (5, 0, 5)
 
@@ -74,7 +74,7 @@ def test_priority_that_is_full_goes_to_standard() -> None:
     assert places == [("own", Pool.PRIORITY), ("shared", Pool.PRIORITY), ("shared", Pool.PRIORITY)]
 
 
-def test_there_is_room_where_somebody_could_be_placed() -> None:
+def test_has_room_is_true_exactly_while_a_worker_of_the_pool_has_capacity() -> None:
     one = serving(ready("a", 2), ready("b", 1, pool="priority"), priority=0.5)
     standard, priority = (Pool.STANDARD,), (Pool.PRIORITY,)
     assert (one.has_capacity(standard, frozenset()), one.has_capacity(priority, frozenset())) == (True, True)
@@ -163,7 +163,7 @@ def test_power_of_two_is_nearly_even_and_prefers_the_less_loaded() -> None:
     assert max(member.in_flight for member in members) - min(member.in_flight for member in members) < 20
 
 
-def test_a_free_worker_is_found_whoever_is_drawn() -> None:
+def test_power_of_two_finds_the_only_free_worker_of_many() -> None:
     members = [ready(str(number), 1) for number in range(20)]
     for member in members[:-1]:
         member.in_flight = 1

@@ -67,7 +67,7 @@ def test_a_silent_worker_is_suspect_then_dead_and_comes_back_by_itself() -> None
     assert [event.what for event in watched.events if event.worker_id == silent.id] == ["ready", "suspect", "dead", "ready"]
 
 
-def test_when_more_than_a_third_vanish_together_nobody_is_dead() -> None:
+def test_silent_workers_stay_suspect_when_over_a_third_vanish_together() -> None:
     watched = Watched(10)
     watched.pass_time(100, *watched.members[:6])
     assert watched.states() == [READY] * 6 + [SUSPECT] * 4
@@ -131,7 +131,7 @@ def test_who_fails_again_rests_longer_until_it_has_been_well_for_a_while() -> No
     assert round(member.ejected_until - watched.clock.monotonic()) == 30
 
 
-def test_nobody_rests_longer_than_five_minutes() -> None:
+def test_ejection_of_a_failing_worker_lasts_at_most_five_minutes() -> None:
     watched = Watched(3)
     member = watched.members[0]
     for _ in range(12):
@@ -191,11 +191,11 @@ def test_an_edit_of_a_record_counts_at_once() -> None:
     assert watched.usable() == set()
 
 
-def test_nobody_knows_a_model_that_was_never_there() -> None:
+def test_unknown_model_has_no_serving_entry() -> None:
     assert Watched(1).fleet.serving("nothing", None) is None
 
 
-def test_a_model_that_somebody_starts_workers_for_is_known_without_one() -> None:
+def test_elastic_model_is_known_without_workers() -> None:
     watched = Watched(0)
     watched.fleet.set_elastic("m")
     serving = watched.fleet.serving("m", "org")

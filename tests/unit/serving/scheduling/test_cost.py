@@ -59,7 +59,7 @@ def test_a_decision_among_many_costs_hardly_more_than_one_among_few() -> None:
     assert many < 1.5 * few
 
 
-def test_what_has_left_a_heap_is_not_kept() -> None:
+def test_discarded_heap_entries_are_released() -> None:
     heap: Heap[Entry] = Heap()
     entries = [Entry(number) for number in range(1000)]
     for entry in entries:

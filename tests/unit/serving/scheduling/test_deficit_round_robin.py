@@ -42,7 +42,7 @@ def serve_one_by_one(queue: RequestQueue, entries: list[Entry], count: int) -> l
     return [serve(queue, 1)[0] for _ in range(count)]
 
 
-def test_a_class_saves_nothing_up_while_nobody_of_it_waits() -> None:
+def test_class_with_an_empty_queue_accumulates_no_deficit() -> None:
     queue = RequestQueue(1000)
     joined(queue, *(Entry(number, PREMIUM) for number in range(400)), Entry(service_class=FREE))
     serve(queue, 300)
@@ -51,7 +51,7 @@ def test_a_class_saves_nothing_up_while_nobody_of_it_waits() -> None:
     assert sum(one.service_class is FREE for one in serve(queue, 50)) <= 11
 
 
-def test_a_decision_changes_nothing_until_it_is_followed() -> None:
+def test_round_robin_choice_changes_no_deficit_until_the_cost_is_spent() -> None:
     turns = DeficitRoundRobin(RULES.weights)
     costs = [0, 0, 700, 30, 0]
     assert turns.choose(costs) == turns.choose(costs)

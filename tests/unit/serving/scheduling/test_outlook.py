@@ -53,7 +53,7 @@ def test_a_few_that_came_at_once_are_no_stream_for_the_next_minutes() -> None:
     assert before < queue.expected_wait(10.0, Entry(61, ServiceClass.FREE, give_up_at=2e6)) < 2 * before
 
 
-def test_a_class_of_which_nobody_waits_for_long_counts() -> None:
+def test_expected_wait_includes_a_class_that_is_served_at_once() -> None:
     """It takes most of the slots from those that do."""
     queue = RequestQueue(1000)
     for number in range(60):

@@ -195,7 +195,7 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
     queue.enqueue(Entry(org_id="another", give_up_at=12.0), 9.0)  # it is that one's turn
 
 
-def test_nobody_is_refused_on_a_guess() -> None:
+def test_expected_wait_is_zero_without_recent_measurements() -> None:
     queue = RequestQueue(100)
     joined(queue, *(Entry(number) for number in range(20)))
     queue.enqueue(Entry(give_up_at=0.001), 0.0)
@@ -345,7 +345,7 @@ class History:
 
 @settings(deadline=None)
 @given(st.lists(STEP, max_size=80), st.integers(1, 8))
-def test_nobody_is_lost_or_served_twice(steps: list[tuple[str, Any]], limit: int) -> None:
+def test_entries_are_neither_lost_nor_served_twice_in_any_history(steps: list[tuple[str, Any]], limit: int) -> None:
     history = History(limit)
     for what, how in steps:
         getattr(history, what)(how)
@@ -360,7 +360,7 @@ def test_nobody_is_lost_or_served_twice(steps: list[tuple[str, Any]], limit: int
     assert rest(history.queue) == {}
 
 
-def test_what_those_in_line_will_probably_need_is_their_prompts_and_usual_answers() -> None:
+def test_queue_demand_is_uncached_prompts_plus_usual_completions() -> None:
     queue = RequestQueue(10)
     joined(queue, Entry(1, prompt_tokens=100, cached_tokens=40, max_tokens=500), Entry(2, prompt_tokens=10, max_tokens=20))
     assert queue.demand(None) == 60 + 500 + 10 + 20

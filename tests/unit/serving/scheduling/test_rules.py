@@ -80,7 +80,7 @@ def test_output_is_charged_as_it_comes() -> None:
     assert queue.counters(FREE)["org"] == 90 + 190
 
 
-def test_a_talkative_stream_lets_others_go_first_before_it_is_over() -> None:
+def test_tokens_of_a_running_stream_are_charged_before_it_ends() -> None:
     queue = RequestQueue(100)
     joined(queue, *(Entry(number, org_id="long") for number in range(3)))
     (first,) = serve(queue, 1)
@@ -90,7 +90,7 @@ def test_a_talkative_stream_lets_others_go_first_before_it_is_over() -> None:
     assert [entry.org_id for entry in serve(queue, 5)] == ["short"] * 5
 
 
-def test_what_a_worker_has_in_its_cache_costs_nothing() -> None:
+def test_cached_prompt_tokens_are_not_charged_to_the_class() -> None:
     queue = RequestQueue(100)
     joined(queue, *(Entry(number, PREMIUM, prompt_tokens=1000, cached_tokens=900, max_tokens=0) for number in range(50)))
     joined(queue, *(Entry(number, FREE, prompt_tokens=100, max_tokens=0) for number in range(50)))

@@ -107,7 +107,7 @@ class Rush:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_noisy_tenant_delays_and_refuses_nobody_else(seed: int) -> None:
+def test_noisy_tenant_neither_delays_nor_refuses_other_tenants(seed: int) -> None:
     """Fifty times its share, with every slot busy: the others' slowest hundredth takes at most 1.2 times as long, and none is refused."""
     random = Random(seed)
     quiet = [(random.uniform(0.0, 90.0), f"quiet {number % 8}", random.randint(500, 1500)) for number in range(90 * 24)]

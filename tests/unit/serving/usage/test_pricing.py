@@ -80,7 +80,7 @@ def test_model_with_cached_tokens_free_of_charge_bills_the_others() -> None:
 
 
 @given(tiers, counts)
-def test_what_has_no_price_is_free(tier: ServiceTier, tokens: int) -> None:
+def test_usage_without_a_price_costs_zero(tier: ServiceTier, tokens: int) -> None:
     assert cost_micros(Price(), tier, TokenCount(tokens, tokens)) == 0
 
 

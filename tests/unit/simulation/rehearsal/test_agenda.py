@@ -16,7 +16,7 @@ def test_events_happen_in_order_and_at_their_moment() -> None:
     assert agenda.monotonic() == 5.0
 
 
-def test_what_comes_again_and_again_ends_with_the_run() -> None:
+def test_periodic_event_stops_at_the_end_of_the_run() -> None:
     agenda = Agenda(start=0.0)
     seen: list[float] = []
     agenda.every(0.5, lambda: seen.append(agenda.now))

@@ -34,7 +34,7 @@ def test_a_request_that_finds_no_replica_waits_for_the_one_that_it_wakes() -> No
     assert deployment.size == 1
 
 
-def test_without_a_deployment_it_is_refused_as_before() -> None:
+def test_request_for_a_model_without_a_deployment_is_refused() -> None:
     world, _ = deployed(first=0)
     world.workers.set_elastic(MODEL, elastic=False)
     (result,) = world.play([PlannedRequest(5.0, 200, 20, 32)], 30.0)
@@ -52,7 +52,7 @@ def test_dynamo_13559_scale_down_kills_no_request() -> None:
     assert world.leaks() == {}
 
 
-def test_a_draining_replica_gets_nothing_new_and_is_gone_when_it_is_idle() -> None:
+def test_draining_replica_gets_no_new_request_and_is_removed_once_idle() -> None:
     world, deployment = deployed(ScaleRules(300.0, max_replicas=8, down_after_seconds=30.0, stable_seconds=10.0), first=3)
     seen: dict[str, set[int]] = {}
 
@@ -70,7 +70,7 @@ def test_a_draining_replica_gets_nothing_new_and_is_gone_when_it_is_idle() -> No
     assert deployment.size == 1
 
 
-def test_what_it_costs_is_counted_from_the_order_on() -> None:
+def test_replica_seconds_are_counted_from_the_start_order() -> None:
     world, deployment = deployed(ScaleRules(300.0, min_replicas=2, max_replicas=8), first=2)
     world.play([], 100.0)
     assert deployment.replica_seconds == 200.0

@@ -49,7 +49,7 @@ def test_the_same_seed_tells_the_same_story() -> None:
 @pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10**6), crash=st.floats(1.0, 15.0), back=st.floats(0.1, 10.0), watched=st.booleans())
-def test_a_crash_loses_nobody_without_an_answer(seed: int, crash: float, back: float, watched: bool) -> None:
+def test_every_request_is_answered_when_a_worker_crashes_and_returns(seed: int, crash: float, back: float, watched: bool) -> None:
     world = World(Setup(two(), watched=watched), seed)
     world.agenda.at(world.started + crash, lambda: world.crash("a"))
     world.agenda.at(world.started + crash + back, lambda: world.restart("a"))

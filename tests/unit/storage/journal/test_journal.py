@@ -93,7 +93,7 @@ def test_each_file_is_a_batch_of_its_own(tmp_path: Path) -> None:
     assert [batch.id for batch in segments.left_behind(tmp_path)] == sorted(batch.id for batch in batches)
 
 
-async def test_what_the_ledger_does_not_take_waits_in_its_file(journal: Journal, ledger: MemoryLedger, tmp_path: Path) -> None:
+async def test_records_refused_by_the_ledger_wait_in_their_files(journal: Journal, ledger: MemoryLedger, tmp_path: Path) -> None:
     ledger.away = True
     journal.finish(record("req_1"))
     assert not await journal.flush()
@@ -189,7 +189,7 @@ async def test_a_batch_that_is_large_enough_does_not_wait_for_its_time(tmp_path:
     await journal.close()
 
 
-async def test_while_the_ledger_is_away_it_is_not_asked_for_every_full_batch(tmp_path: Path, ledger: MemoryLedger) -> None:
+async def test_full_batches_are_not_sent_while_the_ledger_is_unavailable(tmp_path: Path, ledger: MemoryLedger) -> None:
     journal = Journal(tmp_path, ledger, slots_per_file=4, flush_seconds=60)
     journal.open(same)
     journal.start()

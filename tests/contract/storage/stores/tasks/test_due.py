@@ -30,7 +30,7 @@ async def test_scheduled_tasks_become_ready_when_they_are_due(desk: Desk) -> Non
     assert await desk.tasks.promote() == PromotionResult(1, 0, None)
 
 
-async def test_what_nobody_started_in_time_fails(desk: Desk) -> None:
+async def test_task_not_started_before_its_expiry_fails_with_its_children(desk: Desk) -> None:
     await desk.runner()
     ready = await desk.submit("ready", expires_at=START + 5)
     later = await desk.submit("later", expires_at=START + 5, run_at=START + 50)

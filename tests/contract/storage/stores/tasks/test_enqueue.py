@@ -11,7 +11,7 @@ from penstock.domain.errors import Conflict, IdempotencyConflict, NotFound
 from tests.contract.storage.stores.tasks.desk import ORG, OTHER, START, Desk, behind
 
 
-async def test_what_was_submitted_is_what_is_kept(desk: Desk) -> None:
+async def test_task_is_read_back_with_every_submitted_field(desk: Desk) -> None:
     new = desk.new(
         "résumé",
         key_id="key_1",
@@ -80,7 +80,7 @@ async def test_another_organisation_does_not_see_it(desk: Desk) -> None:
         await desk.submit("child", [task], org_id=OTHER)
 
 
-async def test_what_is_no_id_is_no_task(desk: Desk) -> None:
+async def test_malformed_task_id_finds_and_cancels_no_task(desk: Desk) -> None:
     for id_ in ("", "task_", "task_zz", "task_000000000000000G", "task_ffffffffffffffff", "org_one"):
         assert await desk.tasks.task(ORG, id_) is None
         assert await desk.tasks.cancel(ORG, [id_]) == {}

@@ -15,7 +15,7 @@ from tests.contract.storage.stores import values
 from tests.contract.storage.stores.tasks.desk import ORG, START, Desk
 
 
-async def test_nobody_waits_for_so_long_that_it_may_be_given_up_meanwhile(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_claim_without_tasks_returns_before_a_lease_could_expire(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A frozen runner still has its connection, and would be handed what was just taken from it."""
     assert lease_issuer.LONGEST_WAIT_SECONDS < LEASE_SECONDS
     assert CLAIM_WAIT_SECONDS <= lease_issuer.LONGEST_WAIT_SECONDS

@@ -56,7 +56,7 @@ async def test_a_batch_of_finishes_says_of_each_what_became_of_it(desk: Desk) ->
     assert await desk.status(three.task_id) is TaskStatus.RUNNING
 
 
-async def test_somebody_elses_lease_cannot_be_ended(desk: Desk) -> None:
+async def test_lease_of_another_runner_cannot_be_completed(desk: Desk) -> None:
     await desk.runner()
     await desk.runner("run_2")
     await desk.submit()
@@ -228,7 +228,7 @@ async def test_a_timeout_that_its_runner_does_not_keep_is_kept_by_the_sweeper(de
     assert (expired.task_id, expired.reason, expired.attempt, expired.max_attempts) == (quick.task_id, "timeout", 1, 3)
 
 
-async def test_a_clock_that_is_set_forward_gives_nobody_up(desk: Desk) -> None:
+async def test_lease_does_not_expire_when_the_clock_is_set_forward(desk: Desk) -> None:
     await desk.runner()
     await desk.submit()
     (lease,) = await desk.claim()
@@ -243,7 +243,7 @@ async def test_a_clock_that_is_set_forward_gives_nobody_up(desk: Desk) -> None:
     assert await desk.end(lease) == [TaskStatus.SUCCEEDED]
 
 
-async def test_a_clock_that_is_set_back_loses_nobody(desk: Desk) -> None:
+async def test_lease_of_a_silent_runner_still_expires_after_the_clock_is_set_back(desk: Desk) -> None:
     await desk.runner()
     await desk.submit()
     await desk.claim()
@@ -288,7 +288,7 @@ async def test_cancelling_what_waits_and_what_runs(desk: Desk) -> None:
     assert await desk.claim(5) == []
 
 
-async def test_what_succeeded_before_it_heard_of_its_cancellation_has_succeeded(desk: Desk) -> None:
+async def test_task_that_succeeds_before_its_runner_sees_the_cancellation_is_succeeded(desk: Desk) -> None:
     await desk.runner()
     task = await desk.submit()
     (lease,) = await desk.claim()
@@ -296,7 +296,7 @@ async def test_what_succeeded_before_it_heard_of_its_cancellation_has_succeeded(
     assert await desk.end(lease) == [TaskStatus.SUCCEEDED]
 
 
-async def test_what_is_over_runs_again_when_asked(desk: Desk) -> None:
+async def test_failed_task_runs_again_on_retry_and_keeps_its_attempts(desk: Desk) -> None:
     await desk.runner()
     task, waiting = await desk.submit("failed", max_attempts=1), await desk.submit("waiting")
     await desk.run(CompletionKind.FAILED)

@@ -218,7 +218,7 @@ def _end(lease: Lease | ExpiredLease, kind: CompletionKind, retry_at: float) -> 
     return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=kind, retry_at=retry_at)
 
 
-def test_sqlite(tmp_path: Path) -> None:
+def test_random_task_histories_on_sqlite_match_the_model(tmp_path: Path) -> None:
     numbers = itertools.count()
 
     class OnSqlite(Machine):
@@ -229,7 +229,7 @@ def test_sqlite(tmp_path: Path) -> None:
     run_state_machine_as_test(OnSqlite, settings=_some(40))
 
 
-def test_postgres(migrated_postgres: str) -> None:
+def test_random_task_histories_on_postgres_match_the_model(migrated_postgres: str) -> None:
     class OnPostgres(Machine):
         url = migrated_postgres
 
@@ -238,7 +238,7 @@ def test_postgres(migrated_postgres: str) -> None:
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_many_histories(migrated_postgres: str) -> None:
+def test_many_long_random_task_histories_match_the_model(migrated_postgres: str) -> None:
     class Long(Machine):
         url = migrated_postgres
 
