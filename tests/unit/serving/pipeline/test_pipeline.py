@@ -145,7 +145,7 @@ class Done:
 
 def _forget(bench: Bench) -> None:
     for one in bench.sent:
-        if getattr(one.sink, "over", False):
+        if getattr(one.sink, "ended", False):
             one.sink = Done()  # type: ignore[assignment]  # never called again
 
 
@@ -355,7 +355,7 @@ def test_any_history_leaves_nothing_behind(seed: int) -> None:
     open_ones: list[Sent] = []
 
     def still_open() -> list[Sent]:
-        return [one for one in bench.sent if not one.cancelled and not getattr(one.sink, "over", True)]
+        return [one for one in bench.sent if not one.cancelled and not getattr(one.sink, "ended", True)]
 
     for _ in range(150):
         step = random.choice(["ask", "ask", "ask", "answer", "token", "end", "fail", "busy", "leave", "time", "lost", "alive", "mistake"])
