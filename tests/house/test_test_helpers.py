@@ -19,7 +19,7 @@ SLEEPS = {
     "tests/contract/storage/stores/tasks/test_faults.py": 1,
     "tests/live/compute/engines/test_supervisor.py": 1,
     # The passing of time is what is tested: servers that are slow, clients that are slow, functions that take long.
-    "tests/flow/cli/gateway_double.py": 1,
+    "tests/flow/cli/fake_gateway.py": 1,
     "tests/flow/durable/objects/test_uploads.py": 1,
     "tests/flow/durable/tasks/functions_of_users.py": 3,
     "tests/live/durable/tasks/work_of_users.py": 2,

@@ -32,11 +32,11 @@ from penstock.storage.state.memory import MemoryQuotas
 from penstock.storage.stores import open_store
 from tests.contract.compute.engines.subjects import chunks, serving
 from tests.contract.extending.page import EXAMPLES, imported, write
-from tests.flow.cli.gateway_double import ADMIN_KEY, State, running
+from tests.flow.cli.fake_gateway import ADMIN_KEY, FakeGatewayState, running
 from tests.flow.edge.control_api import gateway
 from tests.support.sources import ROOT
-from tests.unit.serving.admission.people import demand, principal
-from tests.unit.serving.pipeline.memory import Bench
+from tests.unit.serving.admission.principals import demand, principal
+from tests.unit.serving.pipeline.pipeline_bench import PipelineBench
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def test_task_function_is_registered_and_runs(tmp_path: Path) -> None:
 
 
 def test_stage_refuses_the_model_given(tmp_path: Path) -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     with imported(tmp_path, "Request stage") as module:
         bench.deps.stages = (module.SwitchedOff(frozenset({"m"})),)
         _, refused = bench.ask()
@@ -174,7 +174,7 @@ def test_setting_is_read_and_checked(tmp_path: Path) -> None:
 
 def test_command_prints_what_the_gateway_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PENSTOCK_PROFILE", str(tmp_path / "profiles.toml"))
-    with running(State()) as root, imported(tmp_path, "Command") as module:
+    with running(FakeGatewayState()) as root, imported(tmp_path, "Command") as module:
         application = module.app
         good = CliRunner().invoke(application, ["--base-url", f"{root}/v1", "--api-key", ADMIN_KEY])
         bad = CliRunner().invoke(application, ["--base-url", f"{root}/v1", "--api-key", "psk-wrong"])

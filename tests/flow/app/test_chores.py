@@ -7,7 +7,7 @@ from pathlib import Path
 from penstock.app.gateway.chores import Chore, Chores, forget_workers
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.workers import WorkerKind
-from tests.contract.storage.stores import values
+from tests.contract.storage.stores import store_records
 from tests.support.gateway import platform
 
 
@@ -29,10 +29,10 @@ async def test_a_chore_that_fails_is_tried_again() -> None:
 async def test_only_workers_that_are_long_gone_are_forgotten(tmp_path: Path) -> None:
     async with platform(tmp_path) as one:
         store = one.gateway.store
-        gone = replace(values.worker("wrk_gone", public_key=b"\x01" * 32), last_seen_at=10.0)
-        lives = replace(values.worker("wrk_lives", public_key=b"\x02" * 32), last_seen_at=10.0)
-        recent = replace(values.worker("wrk_recent", public_key=b"\x03" * 32), last_seen_at=1000.0)
-        upstream = replace(values.worker("wrk_upstream", public_key=b""), kind=WorkerKind.UPSTREAM, last_seen_at=10.0)
+        gone = replace(store_records.worker("wrk_gone", public_key=b"\x01" * 32), last_seen_at=10.0)
+        lives = replace(store_records.worker("wrk_lives", public_key=b"\x02" * 32), last_seen_at=10.0)
+        recent = replace(store_records.worker("wrk_recent", public_key=b"\x03" * 32), last_seen_at=1000.0)
+        upstream = replace(store_records.worker("wrk_upstream", public_key=b""), kind=WorkerKind.UPSTREAM, last_seen_at=10.0)
         for record in (gone, lives, recent, upstream):
             await store.workers.save(record)
         assert await forget_workers(store.workers, 1000.0, alive={"wrk_lives"}) == ["wrk_gone"]

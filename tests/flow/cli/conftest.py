@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from penstock.cli.main import app
-from tests.flow.cli.gateway_double import ADMIN_KEY, State, running
+from tests.flow.cli.fake_gateway import ADMIN_KEY, FakeGatewayState, running
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ class Cli:
 
 
 @pytest.fixture
-def state() -> State:
-    return State()
+def state() -> FakeGatewayState:
+    return FakeGatewayState()
 
 
 @pytest.fixture
-def gateway(state: State) -> Iterator[Gateway]:
+def gateway(state: FakeGatewayState) -> Iterator[Gateway]:
     with running(state) as root:
         yield Gateway(root, ADMIN_KEY)
 

@@ -3,11 +3,11 @@
 import pytest
 
 from tests.flow.cli.conftest import Cli
-from tests.flow.cli.gateway_double import State
+from tests.flow.cli.fake_gateway import FakeGatewayState
 
 
 @pytest.mark.parametrize("how", ["--stream", "--no-stream"])
-def test_bench_counts_every_request_and_its_tokens(cli: Cli, state: State, how: str) -> None:
+def test_bench_counts_every_request_and_its_tokens(cli: Cli, state: FakeGatewayState, how: str) -> None:
     summary = cli.run("bench", "-n", "20", "-c", "4", how, "--max-tokens", "8", "--json").json
     assert (summary["succeeded"], summary["failed"], summary["errors"]) == (20, 0, {})
     assert len(state.chats) == 20

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.flow.cli.conftest import Cli
-from tests.flow.cli.gateway_double import State
+from tests.flow.cli.fake_gateway import FakeGatewayState
 
 
 def test_keys_are_created_listed_shown_and_revoked(cli: Cli) -> None:
@@ -68,7 +68,7 @@ def test_an_upstream_is_added_drained_resumed_and_removed(cli: Cli) -> None:
     assert cli.run("workers", "show", "workers_1").code == 3
 
 
-def test_price_options_that_are_left_out_do_not_change(cli: Cli, state: State) -> None:
+def test_price_options_that_are_left_out_do_not_change(cli: Cli, state: FakeGatewayState) -> None:
     assert cli.run("models", "price", "sim-small", "--input", "0.15").code == 0
     priced = cli.run("models", "price", "sim-small", "--output", "0.6", "--currency", "eur", "--json")
     assert (priced.json["price"]["input_per_million"], priced.json["price"]["output_per_million"]) == (150_000, 600_000)
@@ -89,7 +89,7 @@ def test_an_invalid_amount_is_a_usage_error(cli: Cli, amount: str) -> None:
     assert cli.run("models", "price", "sim-small", f"--input={amount}").code == 2
 
 
-def test_usage_is_grouped_filtered_and_totalled(cli: Cli, state: State) -> None:
+def test_usage_is_grouped_filtered_and_totalled(cli: Cli, state: FakeGatewayState) -> None:
     report = cli.run("usage", "--by", "model,day", "--since", "2026-01-01", "--until", "2026-01-02T00:00:00+00:00", "--key", "key_1")
     assert state.queries == [{"group_by": "model,day", "since": "1767225600.0", "until": "1767312000.0", "key": "key_1"}]
     lines = report.stdout.splitlines()

@@ -22,7 +22,7 @@ from penstock.cli.client.connection import GatewayConnection
 from penstock.cli.client.served_models import model_ids
 from penstock.domain.clock import SystemClock
 from tests.flow.cli.conftest import Cli, Gateway
-from tests.flow.cli.gateway_double import State
+from tests.flow.cli.fake_gateway import FakeGatewayState
 from tests.support.interrupts import interrupts_reach_children
 
 ENTER = "\r"
@@ -66,11 +66,11 @@ def talk(gateway: Gateway) -> Talk:
     return Talk(gateway)
 
 
-def last_prompt(state: State) -> str:
+def last_prompt(state: FakeGatewayState) -> str:
     return str(state.chats[-1]["messages"][-1]["content"])
 
 
-def test_chat_keeps_turns_until_ctrl_d(talk: Talk, state: State) -> None:
+def test_chat_keeps_turns_until_ctrl_d(talk: Talk, state: FakeGatewayState) -> None:
     assert talk.type(f"one{ENTER}two{ENTER}{CTRL_D}") == 0
     assert talk.answers == "1 messages, last: one \n3 messages, last: two \n"
     assert talk.said[-1].startswith("3 + 4 tokens | default tier | ")
@@ -85,17 +85,17 @@ def test_chat_keeps_turns_until_ctrl_d(talk: Talk, state: State) -> None:
         (f'"""{ENTER}one{ENTER}{ENTER}two{ENTER}"""{ENTER}', "one\n\ntwo"),
     ],
 )
-def test_multi_line_input_is_one_prompt(talk: Talk, state: State, keys: str, meant: str) -> None:
+def test_multi_line_input_is_one_prompt(talk: Talk, state: FakeGatewayState, keys: str, meant: str) -> None:
     talk.type(keys + CTRL_D)
     assert last_prompt(state) == meant
 
 
-def test_ctrl_c_at_the_prompt_discards_the_entry(talk: Talk, state: State) -> None:
+def test_ctrl_c_at_the_prompt_discards_the_entry(talk: Talk, state: FakeGatewayState) -> None:
     talk.type(f"not this{CTRL_C}this{ENTER}/exit{ENTER}")
     assert last_prompt(state) == "this"
 
 
-def test_model_and_system_change_the_next_request(talk: Talk, state: State) -> None:
+def test_model_and_system_change_the_next_request(talk: Talk, state: FakeGatewayState) -> None:
     talk.type(f"/model{ENTER}/model sim-large{ENTER}/system Be brief.{ENTER}hi{ENTER}/system -{ENTER}/system{ENTER}/exit{ENTER}")
     assert talk.said[1:5] == ["* sim-small", "  sim-large", "now talking to sim-large", "system prompt set"]
     assert state.chats[0]["model"] == "sim-large"
@@ -103,7 +103,7 @@ def test_model_and_system_change_the_next_request(talk: Talk, state: State) -> N
     assert talk.said[-2:] == ["system prompt removed", "no system prompt"]
 
 
-def test_clear_forgets_the_turns_and_keeps_the_count(talk: Talk, state: State) -> None:
+def test_clear_forgets_the_turns_and_keeps_the_count(talk: Talk, state: FakeGatewayState) -> None:
     talk.type(f"one{ENTER}/clear{ENTER}two{ENTER}/usage{ENTER}/exit{ENTER}")
     assert len(state.chats[1]["messages"]) == 1
     assert "2 answers: 6 prompt + 8 completion tokens" in talk.said
@@ -119,7 +119,7 @@ def test_save_writes_markdown_or_json(talk: Talk, tmp_path: Path) -> None:
     assert talk.said[-1].startswith("cannot write")
 
 
-def test_errors_do_not_end_the_conversation(talk: Talk, state: State) -> None:
+def test_errors_do_not_end_the_conversation(talk: Talk, state: FakeGatewayState) -> None:
     entries = ("/dance", "/model missing", "hi", "/model broken", "hi", "/model sim-small", "again", "/help", "/exit")
     talk.type("".join(entry + ENTER for entry in entries))
     assert "there is no /dance; /help lists what there is" in talk.said
@@ -176,7 +176,7 @@ def _own_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def test_on_a_real_terminal_ctrl_c_stops_the_answer_and_not_the_program(cli: Cli, state: State) -> None:
+def test_on_a_real_terminal_ctrl_c_stops_the_answer_and_not_the_program(cli: Cli, state: FakeGatewayState) -> None:
     with terminal(cli, "chat", "--model", "endless") as screen:
         screen.wait_for("/help for help")
         screen.wait_for(">")
@@ -197,7 +197,7 @@ def test_on_a_real_terminal_ctrl_c_stops_the_answer_and_not_the_program(cli: Cli
         assert screen.process.wait(20) == 0
 
 
-def test_on_a_real_terminal_a_limit_is_counted_down_and_no_wait_returns_to_the_prompt(cli: Cli, state: State) -> None:
+def test_on_a_real_terminal_a_limit_is_counted_down_and_no_wait_returns_to_the_prompt(cli: Cli, state: FakeGatewayState) -> None:
     with terminal(cli, "chat", "--model", "limited") as screen:
         screen.wait_for(">")
         screen.press(f"hello{ENTER}")

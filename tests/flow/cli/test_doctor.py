@@ -9,7 +9,7 @@ import pytest
 from penstock.cli.commands.inspect import doctor_checks as checks
 from penstock.cli.commands.inspect.doctor_checks import CheckVerdict
 from tests.flow.cli.conftest import Cli, Gateway
-from tests.flow.cli.gateway_double import State
+from tests.flow.cli.fake_gateway import FakeGatewayState
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_port_in_use_by_the_asked_gateway_is_ok(cli: Cli, gateway: Gateway) -> N
     assert "in use by the gateway" in cli.run("doctor", "--port", gateway.root.rpartition(":")[2]).stdout
 
 
-def test_gateway_that_is_not_ready_fails_with_its_reasons(cli: Cli, state: State, free_port: str) -> None:
+def test_gateway_that_is_not_ready_fails_with_its_reasons(cli: Cli, state: FakeGatewayState, free_port: str) -> None:
     state.ready, state.store, state.workers_ready = False, "unavailable", 0
     result = cli.run("doctor", "--port", free_port, "--json")
     assert result.code == 1

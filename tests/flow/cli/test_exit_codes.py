@@ -3,7 +3,7 @@
 import socket
 
 from tests.flow.cli.conftest import Cli
-from tests.flow.cli.gateway_double import WEAK_KEY
+from tests.flow.cli.fake_gateway import WEAK_KEY
 
 
 def test_success_is_exit_code_0(cli: Cli) -> None:
@@ -30,13 +30,13 @@ def test_bad_command_line_and_refused_content_are_exit_code_2(cli: Cli) -> None:
     assert cli.run("usage", "--by", "colour").code == 2
     refused = cli.run("keys", "create", "bad")
     assert refused.code == 2
-    assert refused.stderr == "penstock: name: that one is not allowed. (HTTP 422, validation_error, parameter name, request req_double)\n"
+    assert refused.stderr == "penstock: name: that one is not allowed. (HTTP 422, validation_error, parameter name, request req_fake)\n"
 
 
 def test_unknown_object_is_exit_code_3(cli: Cli) -> None:
     result = cli.run("keys", "show", "key_none")
     assert (result.code, result.stdout) == (3, "")
-    assert "request req_double" in result.stderr
+    assert "request req_fake" in result.stderr
 
 
 def test_wrong_key_and_missing_scope_are_exit_code_4(cli: Cli) -> None:

@@ -11,7 +11,7 @@ from penstock.domain.models import ModelRecord, Price
 from penstock.domain.usage import Outcome
 from penstock.storage.journal.journal import Journal
 from penstock.storage.stores import open_store
-from tests.contract.storage.stores.values import record
+from tests.contract.storage.stores.store_records import record
 
 PRICE = Price(1_000_000, 500_000, 2_000_000, priority_percent=200, flex_percent=50, batch_percent=10)
 """Micro-units for a million tokens: 1 for a token of the prompt, a half for a cached one, 2 for one of the answer."""

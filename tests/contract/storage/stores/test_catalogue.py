@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from penstock.domain.models import ModelRecord, Price
 from penstock.domain.ports import Store
-from tests.contract.storage.stores.values import BIG
+from tests.contract.storage.stores.store_records import BIG
 
 MODEL = ModelRecord(
     id="org/modèle:70b",

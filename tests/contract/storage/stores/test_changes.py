@@ -7,21 +7,21 @@ from penstock.domain.errors import Conflict
 from penstock.domain.models import ModelRecord, Price
 from penstock.domain.ports import Changes, Store
 from penstock.storage.stores.sql import changes as _changes
-from tests.contract.storage.stores import values
+from tests.contract.storage.stores import store_records
 
 Write = Callable[[Store], Awaitable[object]]
 
 WRITES: list[tuple[str, str, Write]] = [
-    ("organisation", "org_a", lambda store: store.accounts.create_organisation(values.organisation())),
-    ("organisation", "org_a", lambda store: store.accounts.update_organisation(values.organisation())),
-    ("plan", "free", lambda store: store.accounts.save_plan(values.plan())),
-    ("key", "key_a", lambda store: store.accounts.create_key(values.key())),
+    ("organisation", "org_a", lambda store: store.accounts.create_organisation(store_records.organisation())),
+    ("organisation", "org_a", lambda store: store.accounts.update_organisation(store_records.organisation())),
+    ("plan", "free", lambda store: store.accounts.save_plan(store_records.plan())),
+    ("key", "key_a", lambda store: store.accounts.create_key(store_records.key())),
     ("key", "key_a", lambda store: store.accounts.revoke_key("key_a", 1.0)),
     ("model", "m", lambda store: store.catalog.save_model(ModelRecord("m", Price()))),
     ("model", "m", lambda store: store.catalog.remove_model("m")),
-    ("worker", "wrk_a", lambda store: store.workers.save(values.worker())),
+    ("worker", "wrk_a", lambda store: store.workers.save(store_records.worker())),
     ("worker", "wrk_a", lambda store: store.workers.remove("wrk_a")),
-    ("join_token", "jtk_a", lambda store: store.accounts.create_join_token(values.join_token())),
+    ("join_token", "jtk_a", lambda store: store.accounts.create_join_token(store_records.join_token())),
     ("join_token", "jtk_a", lambda store: store.accounts.revoke_join_token("jtk_a", 1.0)),
 ]
 
@@ -39,12 +39,12 @@ async def test_every_policy_write_is_told_with_the_next_version(store: Store) ->
 
 
 async def test_a_write_that_found_nothing_or_failed_is_no_change(store: Store) -> None:
-    await store.accounts.create_organisation(values.organisation())
+    await store.accounts.create_organisation(store_records.organisation())
     await store.accounts.revoke_key("key_none", 1.0)
     await store.catalog.remove_model("none")
-    await store.accounts.update_organisation(values.organisation("org_none"))
+    await store.accounts.update_organisation(store_records.organisation("org_none"))
     with pytest.raises(Conflict):
-        await store.accounts.create_organisation(values.organisation())
+        await store.accounts.create_organisation(store_records.organisation())
     assert (await store.changes.since(0)).version == 1
 
 

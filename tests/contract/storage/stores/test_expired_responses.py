@@ -12,7 +12,7 @@ from penstock.domain.errors import BadRequest, NotFound
 from penstock.domain.ports import Store
 from penstock.domain.principal import KeyActor, Principal
 from penstock.durable.responses.service import ResponseService
-from tests.contract.storage.stores.values import plan, two_organisations
+from tests.contract.storage.stores.store_records import plan, two_organisations
 
 ORG = "org_a"
 CALLER = Principal(ORG, KeyActor("key_a"), plan(), frozenset())

@@ -13,7 +13,7 @@ from penstock.domain.errors import BadRequest
 from penstock.domain.ports import Store, UsageQuery
 from penstock.domain.usage import Outcome, UsageRecord, UsageRow
 from penstock.storage.stores.ledger import queries as _ledger
-from tests.contract.storage.stores.values import BIG, HOUR, NOON, record
+from tests.contract.storage.stores.store_records import BIG, HOUR, NOON, record
 
 GROUPS = {"org": "org_id", "key": "key_id", "model": "model", "tier": "service_tier", "class": "service_class"}
 MIXED = [

@@ -6,7 +6,7 @@ from penstock.domain.durable.batches import Batch, BatchStatus, BatchUsage, Line
 from penstock.domain.durable.files import FileQuery, FileRecord, Purpose
 from penstock.domain.durable.responses import ResponseStatus, StoredResponse
 from penstock.domain.ports import Store
-from tests.contract.storage.stores.values import BIG, two_organisations
+from tests.contract.storage.stores.store_records import BIG, two_organisations
 
 
 def file(file_id: str, org_id: str = "org_a", purpose: Purpose = Purpose.BATCH, expires_at: float | None = None) -> FileRecord:

@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from penstock.domain.errors import PortUnavailable
 from penstock.domain.ports import SchemaOutdated, Store, StoreLocked, StoreProblem
 from penstock.storage.stores import STORES, make_store, open_store
-from tests.contract.storage.stores import values
+from tests.contract.storage.stores import store_records
 from tests.support import postgres
 
 
@@ -46,14 +46,14 @@ def stored_bytes(folder: Path) -> bytes:
 
 async def test_written_records_survive_reopening_the_store(empty_url: str) -> None:
     store = await open_store(empty_url, migrate=True)
-    await store.accounts.create_organisation(values.organisation())
-    await store.workers.save(values.worker())
+    await store.accounts.create_organisation(store_records.organisation())
+    await store.workers.save(store_records.worker())
     secret = await store.secret("installation", b"never used")
     await store.close()
 
     again = await open_store(empty_url)
-    assert await again.accounts.organisations() == [values.organisation()]
-    assert await again.workers.all() == [values.worker()]
+    assert await again.accounts.organisations() == [store_records.organisation()]
+    assert await again.workers.all() == [store_records.worker()]
     assert await again.secret("installation", b"never used") == secret
     assert len(secret) == 32
     await again.close()
@@ -80,7 +80,7 @@ async def test_another_secret_key_is_noticed_at_once(empty_url: str) -> None:
 
 async def test_a_worker_secret_is_not_readable_in_the_database(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/penstock.db", migrate=True)
-    await store.workers.save(values.worker())
+    await store.workers.save(store_records.worker())
     await store.close()
     assert b"gpu-" in stored_bytes(tmp_path)
     assert b"s3cret-" not in stored_bytes(tmp_path)
@@ -159,7 +159,7 @@ async def test_a_store_that_is_not_open_is_unavailable() -> None:
     with pytest.raises(PortUnavailable, match="not open"):
         await store.accounts.organisations()
     with pytest.raises(PortUnavailable, match="not open"):
-        await store.workers.save(values.worker())
+        await store.workers.save(store_records.worker())
     await store.close()
 
 
@@ -195,7 +195,7 @@ async def memory() -> AsyncIterator[Store]:
 
 
 async def test_two_stores_in_memory_are_two(memory: Store) -> None:
-    await memory.accounts.create_organisation(values.organisation())
+    await memory.accounts.create_organisation(store_records.organisation())
     other = await open_store("sqlite://", migrate=True)
     assert await other.accounts.organisations() == []
     await other.close()

@@ -7,9 +7,9 @@ from penstock.domain.errors import Conflict
 from penstock.domain.policy import ClassPolicy, Policy, PolicyVersion, RoutingPolicy, Shedding, TierPolicy
 from penstock.domain.ports import Store
 from penstock.domain.principal import Pool, ServiceClass, ServiceTier
-from tests.contract.storage.stores import values
+from tests.contract.storage.stores import store_records
 
-FREE, GOLD = values.plan("free"), replace(values.plan("gold"), spill=False, downgrade=False)
+FREE, GOLD = store_records.plan("free"), replace(store_records.plan("gold"), spill=False, downgrade=False)
 POLICY = Policy(
     plans=(FREE, GOLD),
     classes={each: ClassPolicy(each + 1, each + 2, each + 0.5) for each in ServiceClass},
@@ -43,7 +43,7 @@ async def test_a_version_is_read_back_as_it_was_written(store: Store) -> None:
 
 
 async def test_its_plans_are_the_plans(store: Store) -> None:
-    await store.accounts.save_plan(values.plan("old"))
+    await store.accounts.save_plan(store_records.plan("old"))
     await store.policies.save(version(1))
     assert await store.accounts.plans() == [FREE, GOLD]
     changed = replace(GOLD, concurrency=99)
@@ -69,7 +69,7 @@ async def test_of_two_at_the_same_time_one_is_first(store: Store) -> None:
 
 async def test_policy_without_a_plan_in_use_is_refused_and_changes_nothing(store: Store) -> None:
     await store.accounts.save_plan(FREE)
-    await store.accounts.create_organisation(values.organisation())
+    await store.accounts.create_organisation(store_records.organisation())
     before = (await store.changes.since(0)).version
     with pytest.raises(Conflict) as refused:
         await store.policies.save(version(1, Policy(plans=(GOLD,))))

@@ -18,7 +18,7 @@ from penstock.storage.stores.ledger.hours import span
 from penstock.storage.stores.ledger.queries import report_query
 from penstock.storage.stores.ledger.rows import edge_query, records_query
 from tests.contract.storage.stores.conftest import SECRET_KEY
-from tests.contract.storage.stores.values import NOON, record
+from tests.contract.storage.stores.store_records import NOON, record
 
 Server = psycopg.Connection[tuple[str]]
 Query = Select[Any] | CompoundSelect[Any]

@@ -12,7 +12,17 @@ from typing import Any
 
 import pytest
 
-from tests.live.durable.tasks.scene import MODULE, OVER_SECONDS, Runner, assert_each_once, counts, joined, pages, submit, until_over
+from tests.live.durable.tasks.runner_processes import (
+    MODULE,
+    OVER_SECONDS,
+    RunnerProcess,
+    assert_each_once,
+    counts,
+    joined,
+    pages,
+    submit,
+    until_over,
+)
 from tests.live.platform import WATCHED, Control, Platform, eventually, running
 from tests.support.postgres import database
 
@@ -32,7 +42,7 @@ def kill_again_and_again(
     `flags` say how the runners are joined. Returns when each runner was killed, by its id and the wall clock.
     """
     ledger, tag, killed = directory / "ledger", f"killed-{number}", {}
-    pair = [Runner(platform, directory, f"runner-{side}", tag, *flags, doomed=True) for side in ("left", "right")]
+    pair = [RunnerProcess(platform, directory, f"runner-{side}", tag, *flags, doomed=True) for side in ("left", "right")]
     with joined(*pair):
         submit(platform.control, tag, "entry", [{"ledger": str(ledger), "number": n, "seconds": seconds} for n in range(number)])
         for turn in range(kills):
@@ -55,7 +65,7 @@ def done(ledger: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def scenes(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
+def scenarios(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
     """Side by side: in each of them most of the time goes by waiting for a lease to end."""
     with ThreadPoolExecutor(3) as pool:
         yield {
@@ -66,8 +76,8 @@ def scenes(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.mark.fault("Runners killed again and again", "each task finishes once")
-def test_runners_are_killed_in_the_middle(scenes: dict[str, Future[Any]]) -> None:
-    scenes["killed"].result()
+def test_runners_are_killed_in_the_middle(scenarios: dict[str, Future[Any]]) -> None:
+    scenarios["killed"].result()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -105,7 +115,7 @@ def given_up(control: Control, tag: str, killed: dict[str, float]) -> list[float
 def stop_past_the_lease(platform: Platform, directory: Path, number: int, flags: tuple[str, ...] = ()) -> None:
     """A runner is stopped while it holds tasks, another one does them, and the first one comes back with its results."""
     ledger, gate, started, tag = directory / "ledger", directory / "gate", directory / "started", directory.name
-    stopped, other = (Runner(platform, directory, name, tag, *flags) for name in ("stopped", "other"))
+    stopped, other = (RunnerProcess(platform, directory, name, tag, *flags) for name in ("stopped", "other"))
     payloads = [{"ledger": str(ledger), "number": n, "gate": str(gate), "started": str(started)} for n in range(number)]
     try:
         stopped.open("--processes", str(number))
@@ -141,8 +151,8 @@ def refused(log: Path) -> set[str]:
 
 
 @pytest.mark.fault("Runner frozen past its lease", "its finish is refused")
-def test_a_runner_that_was_away_too_long_is_not_believed(scenes: dict[str, Future[Any]]) -> None:
-    scenes["stopped"].result()
+def test_a_runner_that_was_away_too_long_is_not_believed(scenarios: dict[str, Future[Any]]) -> None:
+    scenarios["stopped"].result()
 
 
 @pytest.mark.soak
@@ -171,13 +181,13 @@ def kill_the_platform(directory: Path) -> None:
 
 
 @pytest.mark.fault("`penstock up` killed among its tasks", "after the restart each finishes once")
-def test_the_platform_is_killed_in_the_middle(scenes: dict[str, Future[Any]]) -> None:
-    scenes["restarted"].result()
+def test_the_platform_is_killed_in_the_middle(scenarios: dict[str, Future[Any]]) -> None:
+    scenarios["restarted"].result()
 
 
 def test_drained_runner_gives_back_leases_not_begun(platform: Platform, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger"
-    runner = Runner(platform, tmp_path, "draining", "drained")
+    runner = RunnerProcess(platform, tmp_path, "draining", "drained")
     runner.open("--processes", "1")
     submit(platform.control, "drained", "entry", [{"ledger": str(ledger), "number": n, "seconds": 0.3} for n in range(10)])
     eventually(lambda: counts(platform.control, "drained")["running"], 30)

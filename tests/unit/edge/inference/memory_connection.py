@@ -17,7 +17,7 @@ from penstock.edge.inference.fastlane import FastLane
 from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.keyring import KeyRing
 from tests.unit.net.memory_transport import Wire
-from tests.unit.serving.admission.people import SECRET_KEY, People
+from tests.unit.serving.admission.principals import SECRET_KEY, MemoryAccounts
 
 CHAT = "/v1/chat/completions"
 ANSWER = b'{"object":"chat.completion"}'
@@ -83,10 +83,10 @@ class MemoryConnection:
     def __init__(self, *, hold: bool = False, max_body_bytes: int = 1000, per_minute: int = 1000, **limits: Any) -> None:
         self.clock = ManualClock()
         self.inference = ScriptedInference(hold)
-        self.people = People()
-        self.authorization = self.people.add_key().decode()
+        self.accounts = MemoryAccounts()
+        self.authorization = self.accounts.add_key().decode()
         self.wire = ClientWire()
-        self.keys = KeyRing(self.people, SECRET_KEY, self.clock)
+        self.keys = KeyRing(self.accounts, SECRET_KEY, self.clock)
         addresses = AddressLimiter(self.clock, unauthenticated_per_minute=per_minute)
         lane = FastLane(
             self.inference, self.keys, addresses, RequestIds(), self.clock, max_body_bytes, 2 * max_body_bytes, self.wire.outbox

@@ -53,7 +53,7 @@ async def test_key_that_was_never_seen_is_looked_up_once_and_then_known() -> Non
     await client.wire.wrote.wait()
     client.receive(client.request())
     assert [answer.status for answer in client.answers()] == [200, 200]
-    assert client.people.questions == 1
+    assert client.accounts.lookups == 1
 
 
 async def test_client_that_disconnects_during_the_look_up_starts_nothing() -> None:
@@ -66,7 +66,7 @@ async def test_client_that_disconnects_during_the_look_up_starts_nothing() -> No
 
 async def test_store_that_is_away_is_503_for_a_key_that_was_never_seen() -> None:
     client = MemoryConnection()
-    client.people.gone = True
+    client.accounts.unreachable = True
     client.receive(client.request())
     await client.wire.wrote.wait()
     assert client.answer().status == 503

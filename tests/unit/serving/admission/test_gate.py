@@ -14,7 +14,7 @@ from penstock.domain.principal import KeyActor, Plan, Pool, Principal, Scope, Se
 from penstock.serving.admission.gate import Admission, Gate
 from penstock.serving.admission.guards import Hold
 from penstock.storage.state.memory import MemoryQuotas
-from tests.unit.serving.admission.people import PLAN, demand, principal
+from tests.unit.serving.admission.principals import PLAN, demand, principal
 
 SMALL = demand(1, 1)
 

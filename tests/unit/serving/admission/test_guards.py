@@ -10,7 +10,7 @@ from penstock.domain.principal import Principal
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.guards import Hold
 from penstock.storage.state.memory import MemoryQuotas
-from tests.unit.serving.admission.people import PLAN, demand, principal
+from tests.unit.serving.admission.principals import PLAN, demand, principal
 
 NOW = 100.0
 USED = TokenCount(prompt=3, completion=4)

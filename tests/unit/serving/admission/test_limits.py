@@ -16,7 +16,7 @@ from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.guards import Hold
 from penstock.serving.admission.limits import KeyLimits, Limit, LimitBook
 from penstock.storage.state.memory import MemoryQuotas
-from tests.unit.serving.admission.people import PLAN, demand, principal
+from tests.unit.serving.admission.principals import PLAN, demand, principal
 
 NOW = 100.0
 OWN = principal(requests_per_minute=6, tokens_per_minute=300)

@@ -10,10 +10,10 @@ from penstock.serving.explain.ring import BYTES_PER_DECISION, DecisionRing
 from penstock.serving.explain.sample import DecisionSample
 from penstock.serving.explain.view import RingView
 from penstock.serving.pipeline import PipelineRules
-from tests.unit.serving.pipeline.memory import Bench
+from tests.unit.serving.pipeline.pipeline_bench import PipelineBench
 
 
-def last(bench: Bench) -> Explanation:
+def last(bench: PipelineBench) -> Explanation:
     (found,) = RingView(bench.deps.decisions).latest(None, 1)
     return found
 
@@ -23,7 +23,7 @@ def steps(decision: Explanation) -> list[str]:
 
 
 def test_a_request_that_was_served_at_once() -> None:
-    bench = Bench(a=2, b=2)
+    bench = PipelineBench(a=2, b=2)
     bench.ask()
     bench.clock.advance(0.5)
     bench.sent[0].answer()
@@ -45,7 +45,7 @@ def test_a_request_that_was_served_at_once() -> None:
 
 
 def test_limits_are_told_as_the_client_was_told_them() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     bench.ask()
     bench.sent[0].answer()
     requests, tokens = last(bench).limits
@@ -55,7 +55,7 @@ def test_limits_are_told_as_the_client_was_told_them() -> None:
 
 
 def test_a_request_that_waited() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     bench.ask()
     bench.ask()
     bench.clock.advance(3.0)
@@ -71,7 +71,7 @@ def test_a_request_that_waited() -> None:
 
 
 def test_a_request_that_was_tried_again() -> None:
-    bench = Bench(a=1, b=1)
+    bench = PipelineBench(a=1, b=1)
     bench.ask()
     bench.clock.advance(0.25)
     bench.sent[0].fail()
@@ -84,7 +84,7 @@ def test_a_request_that_was_tried_again() -> None:
 
 
 def test_a_stream_that_broke_off_and_one_that_the_client_left() -> None:
-    bench = Bench(a=2)
+    bench = PipelineBench(a=2)
     bench.ask(stream=True)
     bench.sent[0].begin_stream()
     bench.sent[0].token()
@@ -98,7 +98,7 @@ def test_a_stream_that_broke_off_and_one_that_the_client_left() -> None:
 
 
 def test_a_request_whose_client_left_the_line() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     bench.ask()
     flight, _ = bench.ask()
     bench.clock.advance(2.0)
@@ -116,7 +116,7 @@ def test_a_request_whose_client_left_the_line() -> None:
     ],
 )
 def test_refusals_name_the_setting(fields: dict[str, Any], code: str, setting: str | None) -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     bench.ask(**fields)
     decision = last(bench)
     assert (decision.outcome, decision.code, decision.worker_id) == ("refused", code, "")
@@ -125,7 +125,7 @@ def test_refusals_name_the_setting(fields: dict[str, Any], code: str, setting: s
 
 
 def test_a_request_that_waited_until_its_deadline() -> None:
-    bench = Bench(a=1, rules=PipelineRules(max_wait_seconds=4.0))
+    bench = PipelineBench(a=1, rules=PipelineRules(max_wait_seconds=4.0))
     bench.ask()
     bench.ask()
     bench.pass_time(5.0)
@@ -135,7 +135,7 @@ def test_a_request_that_waited_until_its_deadline() -> None:
 
 
 def test_every_try_failed() -> None:
-    bench = Bench(a=1, b=1)
+    bench = PipelineBench(a=1, b=1)
     bench.ask()
     bench.sent[0].fail()
     bench.sent[1].fail()
@@ -145,7 +145,7 @@ def test_every_try_failed() -> None:
 
 
 def test_the_shadow_is_asked_and_not_followed() -> None:
-    bench = Bench(a=4, b=4)
+    bench = PipelineBench(a=4, b=4)
     bench.workers.set_policy("m", "least_requests", "round_robin")
     for _ in range(4):
         bench.ask()
@@ -160,7 +160,7 @@ def test_the_shadow_is_asked_and_not_followed() -> None:
 
 
 def test_prompts_that_begin_alike_go_to_the_same_worker() -> None:
-    bench = Bench(a=8, b=8, c=8)
+    bench = PipelineBench(a=8, b=8, c=8)
     bench.workers.set_policy("m", "prefix_affinity")
     text = "a system prompt of some length " * 40
     for number in range(6):
@@ -177,7 +177,7 @@ def test_prompts_that_begin_alike_go_to_the_same_worker() -> None:
 
 
 def test_the_ring_keeps_the_latest_and_no_more() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     bench.deps.decisions = DecisionRing(3 * BYTES_PER_DECISION)
     for _ in range(5):
         bench.ask()
@@ -193,7 +193,7 @@ def test_the_ring_keeps_the_latest_and_no_more() -> None:
 
 def test_a_decision_takes_no_more_memory_than_is_reckoned_for_it() -> None:
     count, names = 300, {f"worker{number}": 64 for number in range(12)}
-    bench = Bench(rules=PipelineRules(), **names)
+    bench = PipelineBench(rules=PipelineRules(), **names)
     bench.deps.decisions = DecisionRing(count * BYTES_PER_DECISION)
     bench.workers.set_policy("m", "prefix_affinity", "least_requests")
 
@@ -220,7 +220,7 @@ def test_a_decision_takes_no_more_memory_than_is_reckoned_for_it() -> None:
 
 
 def test_the_sample_takes_each_once_and_the_telling_ones_first() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     sample = DecisionSample(bench.deps.decisions, 1.0, 3, lambda: 0.5)
     for _ in range(3):
         bench.ask()
@@ -235,7 +235,7 @@ def test_the_sample_takes_each_once_and_the_telling_ones_first() -> None:
 
 
 def test_of_the_ordinary_ones_a_share() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     draws = iter([0.5, 0.05, 0.9])
     sample = DecisionSample(bench.deps.decisions, 0.1, 20, lambda: next(draws))
     for _ in range(3):

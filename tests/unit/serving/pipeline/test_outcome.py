@@ -8,12 +8,12 @@ from penstock.domain.decisions import FailedTry
 from penstock.domain.inference import Operation, TokenCount
 from penstock.domain.principal import Pool, ServiceClass
 from penstock.domain.usage import Outcome, UsageRecord
-from tests.unit.serving.pipeline.memory import Bench
+from tests.unit.serving.pipeline.pipeline_bench import PipelineBench
 
 
-def stream_that_was_queued_and_retried() -> Bench:
+def stream_that_was_queued_and_retried() -> PipelineBench:
     """Arrives at 0 s, is at a worker at 1 s, at another one at 3 s, has its first token at 7 s and ends at 12 s."""
-    bench = Bench(a=1, b=1)
+    bench = PipelineBench(a=1, b=1)
     bench.ask()
     bench.ask()
     bench.ask(stream=True, timeout=30.0)
@@ -103,7 +103,7 @@ def test_usage_record_of_a_queued_and_retried_stream_has_every_value_in_its_fiel
 
 
 def test_outcome_of_a_request_for_an_unknown_model_has_only_what_was_known() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     bench.ask(model="absent", timeout=5.0)
     (found,) = bench.deps.decisions.latest(None, 1)
     values = asdict(found)
@@ -140,7 +140,7 @@ def test_outcome_of_a_request_for_an_unknown_model_has_only_what_was_known() -> 
 
 
 def test_failed_request_is_observed_with_the_tier_it_was_tried_at_but_none_served() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     bench.ask()
     bench.sent[0].fail()
     (found,) = bench.observed.outcomes

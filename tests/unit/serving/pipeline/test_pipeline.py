@@ -10,7 +10,7 @@ from penstock.domain.principal import ServiceClass
 from penstock.domain.usage import Outcome
 from penstock.serving.pipeline import PipelineRules
 from penstock.serving.routing.retry_budget import RetryBudget
-from tests.unit.serving.pipeline.memory import Bench, MemoryReply, Sent
+from tests.unit.serving.pipeline.pipeline_bench import MemoryReply, PipelineBench, SentRequest
 
 
 def code(reply: MemoryReply) -> str:
@@ -19,7 +19,7 @@ def code(reply: MemoryReply) -> str:
 
 
 def test_a_whole_answer() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     _, reply = bench.ask()
     bench.sent[0].answer()
     assert (reply.status, json.loads(reply.data)["usage"]["completion_tokens"]) == (200, 2)
@@ -28,7 +28,7 @@ def test_a_whole_answer() -> None:
 
 
 def test_stream_is_metered_per_token_and_frees_its_slot() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     _, reply = bench.ask(stream=True)
     one = bench.sent[0]
     one.begin_stream()
@@ -42,7 +42,7 @@ def test_stream_is_metered_per_token_and_frees_its_slot() -> None:
 
 
 def test_the_next_in_line_gets_the_slot() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     replies = [bench.ask()[1] for _ in range(3)]
     assert (len(bench.sent), bench.pipeline.queues()) == (1, {"m": 2})
     for number in range(3):
@@ -52,7 +52,7 @@ def test_the_next_in_line_gets_the_slot() -> None:
 
 
 def test_a_priority_request_does_not_wait_behind_those_without_its_reserve() -> None:
-    bench = Bench(_reserve=0.5, a=4)
+    bench = PipelineBench(_reserve=0.5, a=4)
     for _ in range(3):
         bench.ask()
     assert len(bench.sent) == 2, "two of four slots are kept"
@@ -61,7 +61,7 @@ def test_a_priority_request_does_not_wait_behind_those_without_its_reserve() -> 
 
 
 def test_a_new_worker_takes_those_who_wait() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     for _ in range(3):
         bench.ask()
     bench.join("b", 2)
@@ -69,7 +69,7 @@ def test_a_new_worker_takes_those_who_wait() -> None:
 
 
 def test_flex_is_not_refused_for_a_line_that_cannot_use_what_is_idle() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     bench.join("spare", 1, pool="overflow")
     bench.ask()
     _, waiting = bench.ask()
@@ -84,14 +84,14 @@ def test_flex_is_not_refused_for_a_line_that_cannot_use_what_is_idle() -> None:
 
 
 def test_flex_does_not_wait() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     bench.ask()
     _, reply = bench.ask(service_tier="flex")
     assert (reply.status, code(reply)) == (429, "resource_unavailable")
 
 
 def test_another_worker_answers() -> None:
-    bench = Bench(a=1, b=1)
+    bench = PipelineBench(a=1, b=1)
     _, reply = bench.ask()
     first = bench.sent[0]
     first.fail()
@@ -104,7 +104,7 @@ def test_another_worker_answers() -> None:
 
 
 def test_request_that_failed_on_every_worker_gets_upstream_error() -> None:
-    bench = Bench(a=1, b=1)
+    bench = PipelineBench(a=1, b=1)
     _, reply = bench.ask()
     bench.sent[0].fail()
     bench.sent[1].fail("timeout")
@@ -114,7 +114,7 @@ def test_request_that_failed_on_every_worker_gets_upstream_error() -> None:
 
 
 def test_a_retry_that_must_wait_waits() -> None:
-    bench = Bench(a=1, b=1)
+    bench = PipelineBench(a=1, b=1)
     replies = [bench.ask()[1] for _ in range(2)]
     bench.sent[0].fail()
     assert bench.pipeline.queues() == {"m": 1}
@@ -127,7 +127,7 @@ def test_a_retry_that_must_wait_waits() -> None:
 
 def test_a_worker_that_fails_before_send_returns() -> None:
     """The port allows it."""
-    bench = Bench(a=1, b=1)
+    bench = PipelineBench(a=1, b=1)
     # Who waits for b, after a has failed it, holds up nobody: each of the four tries a first.
     bench.deps.retries = RetryBudget(floor=4)
     bench.transport.at_once = lambda one: one.fail() if one.worker_id == "a" else None
@@ -143,29 +143,29 @@ class Done:
     """In place of a sink that has heard its end."""
 
 
-def _forget(bench: Bench) -> None:
+def _forget(bench: PipelineBench) -> None:
     for one in bench.sent:
         if getattr(one.sink, "ended", False):
             one.sink = Done()  # type: ignore[assignment]  # never called again
 
 
 def test_every_worker_fails_before_send_returns() -> None:
-    bench = Bench(a=2, b=2)
-    bench.transport.at_once = Sent.fail
+    bench = PipelineBench(a=2, b=2)
+    bench.transport.at_once = SentRequest.fail
     assert [bench.ask(stream=number % 2 == 0)[1].status for number in range(5)] == [502] * 5
     assert bench.leaks() == {}
 
 
 def test_a_worker_that_answers_before_send_returns() -> None:
-    bench = Bench(a=1)
-    bench.transport.at_once = Sent.answer
+    bench = PipelineBench(a=1)
+    bench.transport.at_once = SentRequest.answer
     assert [bench.ask()[1].status for _ in range(3)] == [200] * 3
     assert bench.leaks() == {}
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_the_callers_mistake_is_passed_on_and_costs_nothing(status: int) -> None:
-    bench = Bench(a=1, b=1)
+    bench = PipelineBench(a=1, b=1)
     _, reply = bench.ask()
     bench.sent[0].answer("not like this", status)
     assert reply.error is not None
@@ -174,7 +174,7 @@ def test_the_callers_mistake_is_passed_on_and_costs_nothing(status: int) -> None
 
 
 def test_a_stream_that_breaks_ends_with_one_error() -> None:
-    bench = Bench(a=1, b=1)
+    bench = PipelineBench(a=1, b=1)
     _, reply = bench.ask(stream=True)
     bench.sent[0].begin_stream()
     bench.sent[0].token()
@@ -186,7 +186,7 @@ def test_a_stream_that_breaks_ends_with_one_error() -> None:
 
 @pytest.mark.parametrize("stage", ["queued", "sent", "streaming", "over"])
 def test_a_client_that_leaves(stage: str) -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     if stage == "queued":
         other, _ = bench.ask()
     flight, _ = bench.ask(stream=True, idempotency_key="k")
@@ -208,7 +208,7 @@ def test_a_client_that_leaves(stage: str) -> None:
 
 
 def test_worker_events_after_a_cancellation_are_ignored() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     flight, reply = bench.ask(stream=True)
     one = bench.sent[0]
     one.begin_stream()
@@ -222,7 +222,7 @@ def test_worker_events_after_a_cancellation_are_ignored() -> None:
 
 
 def test_waiting_has_an_end() -> None:
-    bench = Bench(rules=PipelineRules(max_wait_seconds=10.0), a=1)
+    bench = PipelineBench(rules=PipelineRules(max_wait_seconds=10.0), a=1)
     bench.ask()
     _, reply = bench.ask()
     _, impatient = bench.ask(timeout=3.0)
@@ -235,7 +235,7 @@ def test_waiting_has_an_end() -> None:
 
 
 def test_a_waiting_stream_hears_comments_and_then_an_error_event() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     bench.ask()
     _, reply = bench.ask(stream=True)
     bench.pass_time(1.9)
@@ -252,7 +252,7 @@ def test_a_waiting_stream_hears_comments_and_then_an_error_event() -> None:
 
 
 def test_a_drain_turns_away_those_who_wait_and_lets_the_others_finish() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     _, running = bench.ask()
     _, waiting = bench.ask()
     bench.pipeline.turn_away_waiting()
@@ -262,7 +262,7 @@ def test_a_drain_turns_away_those_who_wait_and_lets_the_others_finish() -> None:
 
 
 def test_a_slow_reader_pauses_its_worker_even_when_it_was_slow_before() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     first, _ = bench.ask(stream=True)
     second, _ = bench.ask(stream=True)
     second.pause()
@@ -279,7 +279,7 @@ def test_a_slow_reader_pauses_its_worker_even_when_it_was_slow_before() -> None:
 
 
 def test_request_for_an_unknown_model_gets_404_and_without_live_workers_503() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     _, unknown = bench.ask(model="nothing")
     bench.workers.lost("a")
     _, away = bench.ask()
@@ -288,7 +288,7 @@ def test_request_for_an_unknown_model_gets_404_and_without_live_workers_503() ->
 
 
 def test_a_full_queue() -> None:
-    bench = Bench(rules=PipelineRules(queue_limit=2), a=1)
+    bench = PipelineBench(rules=PipelineRules(queue_limit=2), a=1)
     replies = [bench.ask(idempotency_key=str(number))[1] for number in range(5)]
     assert [reply.status for reply in replies] == [0, 0, 0, 429, 429]
     for number in range(3):
@@ -297,7 +297,7 @@ def test_a_full_queue() -> None:
 
 
 def test_a_full_queue_keeps_room_for_another_tenant() -> None:
-    bench = Bench(rules=PipelineRules(queue_limit=4), a=1)
+    bench = PipelineBench(rules=PipelineRules(queue_limit=4), a=1)
     noisy = [bench.ask()[1] for _ in range(6)]
     bench.principal = replace(bench.principal, org_id="quiet")
     _, quiet = bench.ask()
@@ -312,7 +312,7 @@ def test_a_full_queue_keeps_room_for_another_tenant() -> None:
 
 
 def test_a_tenants_counter_learns_the_true_number() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     for limit in (1000, 2000, 3000, 4000):
         bench.ask(max_tokens=limit)
     (queue,) = bench.deps.queues.values()
@@ -327,7 +327,7 @@ def test_a_tenants_counter_learns_the_true_number() -> None:
 
 
 def test_an_idempotency_key() -> None:
-    bench = Bench(a=2)
+    bench = PipelineBench(a=2)
     _, first = bench.ask(idempotency_key="k")
     _, meanwhile = bench.ask(idempotency_key="k")
     bench.sent[0].answer("only once")
@@ -347,14 +347,14 @@ def test_any_history_leaves_nothing_behind(seed: int) -> None:
     """Workers come, fail and go, clients leave, time passes: at the end everybody has had one ending, and all counters are at zero."""
     random = Random(seed)
     rules = PipelineRules(queue_limit=5, max_wait_seconds=20.0)
-    bench = Bench(_reserve=random.choice([0.0, 0.4]), rules=rules, a=2, b=1, c=3)
+    bench = PipelineBench(_reserve=random.choice([0.0, 0.4]), rules=rules, a=2, b=1, c=3)
     bench.deps.chance = random.random
     if random.random() < 0.3:
         bench.transport.at_once = lambda one: one.fail() if one.worker_id == "b" else None
     flights = []
-    open_ones: list[Sent] = []
+    open_ones: list[SentRequest] = []
 
-    def still_open() -> list[Sent]:
+    def still_open() -> list[SentRequest]:
         return [one for one in bench.sent if not one.cancelled and not getattr(one.sink, "ended", True)]
 
     for _ in range(150):
@@ -391,7 +391,7 @@ def test_any_history_leaves_nothing_behind(seed: int) -> None:
     assert len({record.request_id for record in bench.journal.records}) == len(bench.journal.records)
 
 
-def _act(one: Sent, step: str) -> None:
+def _act(one: SentRequest, step: str) -> None:
     """What a worker does with a request; one that has begun a stream goes on with it."""
     stream = bool(json.loads(one.body).get("stream"))
     begun = getattr(one, "begun", False)

@@ -7,17 +7,17 @@ from penstock.domain.ports import InflightRequest
 from penstock.domain.principal import ServiceClass
 from penstock.serving.pipeline.policy import apply
 from penstock.serving.scheduling.counters import ShedReason
-from tests.unit.serving.pipeline.memory import Bench, MemoryReply
+from tests.unit.serving.pipeline.pipeline_bench import MemoryReply, PipelineBench
 
 BATCH, ENTERPRISE = ServiceClass.BATCH, ServiceClass.ENTERPRISE
 
 
-def batch(bench: Bench, **fields: Any) -> tuple[InflightRequest, MemoryReply]:
+def batch(bench: PipelineBench, **fields: Any) -> tuple[InflightRequest, MemoryReply]:
     return bench.ask(service_class=BATCH, **fields)
 
 
 def test_the_newest_makes_room_and_is_done_later() -> None:
-    bench = Bench(a=2)
+    bench = PipelineBench(a=2)
     (_, older), (_, newer) = batch(bench), batch(bench)
     _, urgent = bench.ask()
     assert [one.cancelled for one in bench.sent] == [False, True, False]
@@ -36,7 +36,7 @@ def test_the_newest_makes_room_and_is_done_later() -> None:
 
 
 def test_batch_stream_that_has_started_is_not_preempted() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     _, stream = batch(bench, stream=True)
     bench.sent[0].begin_stream()
     bench.sent[0].token()
@@ -49,7 +49,7 @@ def test_batch_stream_that_has_started_is_not_preempted() -> None:
 
 
 def test_batch_does_not_displace_batch_nor_others() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     batch(bench)
     batch(bench)
     assert not bench.sent[0].cancelled
@@ -62,7 +62,7 @@ def test_batch_does_not_displace_batch_nor_others() -> None:
 
 
 def test_a_policy_may_forbid_it() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     apply(Policy(preempt_batch=False), bench.deps)
     batch(bench)
     bench.ask()
@@ -71,7 +71,7 @@ def test_a_policy_may_forbid_it() -> None:
 
 def test_a_slot_that_would_be_of_no_use_is_left_alone() -> None:
     """The only batch request is at a worker of another pool."""
-    bench = Bench()
+    bench = PipelineBench()
     bench.join("a", 1, pool="priority")
     bench.join("b", 1)
     batch(bench, service_tier="priority")
@@ -81,7 +81,7 @@ def test_a_slot_that_would_be_of_no_use_is_left_alone() -> None:
 
 
 def test_batch_request_is_preempted_at_most_three_times() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     _, patient = batch(bench)
     for _ in range(3):
         bench.ask()
@@ -93,7 +93,7 @@ def test_batch_request_is_preempted_at_most_three_times() -> None:
 
 
 def test_one_that_was_put_back_can_leave() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     flight, _ = batch(bench)
     bench.ask()
     flight.cancel()
@@ -103,7 +103,7 @@ def test_one_that_was_put_back_can_leave() -> None:
 
 
 def test_flex_without_an_idle_slot_is_counted_as_shed() -> None:
-    bench = Bench(a=1)
+    bench = PipelineBench(a=1)
     bench.ask()
     _, flex = bench.ask(service_tier="flex")
     (queue,) = bench.deps.queues.values()

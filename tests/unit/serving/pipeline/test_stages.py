@@ -14,7 +14,7 @@ from penstock.serving.pipeline import PipelineRules
 from penstock.serving.pipeline.record import RequestRecord
 from penstock.serving.pipeline.stages import Stage
 from penstock.wire.chat.bodies import AnyBody
-from tests.unit.serving.pipeline.memory import Bench
+from tests.unit.serving.pipeline.pipeline_bench import PipelineBench
 
 REFUSAL = PermissionDenied("Not this one.")
 
@@ -53,8 +53,8 @@ class Noting(Stage):
         self._note("release")
 
 
-def bench_with(*stages: Stage, rules: PipelineRules | None = None, **slots: int) -> Bench:
-    bench = Bench(rules=rules, **slots)
+def bench_with(*stages: Stage, rules: PipelineRules | None = None, **slots: int) -> PipelineBench:
+    bench = PipelineBench(rules=rules, **slots)
     bench.deps.stages = stages
     return bench
 

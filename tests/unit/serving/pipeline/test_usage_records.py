@@ -8,21 +8,21 @@ from penstock.catalog.models import Catalogue
 from penstock.domain.models import ModelRecord, Price
 from penstock.domain.principal import ServiceClass
 from penstock.domain.usage import Outcome, UsageRecord
-from tests.unit.serving.pipeline.memory import Bench
+from tests.unit.serving.pipeline.pipeline_bench import PipelineBench
 
 # 1,000 micro-units for a prompt token, 10,000 for a completion token, 400 for a cached one.
 PRICE = Price(10**9, 400 * 10**6, 10**10, priority_percent=150, flex_percent=40, batch_percent=30)
 ANSWERED = 3 * 1_000 + 2 * 10_000
-"""The default tier's price of what `Sent.answer` reports: three tokens in, two out."""
+"""The default tier's price of what `SentRequest.answer` reports: three tokens in, two out."""
 
 
-def priced(**slots: int) -> Bench:
-    bench = Bench(0.0, None, **slots)
+def priced(**slots: int) -> PipelineBench:
+    bench = PipelineBench(0.0, None, **slots)
     bench.deps.adopt(Catalogue([ModelRecord("m", PRICE)]))
     return bench
 
 
-def answered(bench: Bench, **request: Any) -> UsageRecord:
+def answered(bench: PipelineBench, **request: Any) -> UsageRecord:
     bench.ask(**request)
     bench.sent[-1].answer()
     return bench.journal.records[-1]

@@ -9,12 +9,12 @@ import pytest
 from penstock.domain.durable.task_search import TaskFilter, TaskQuery, TaskSort
 from penstock.domain.durable.tasks import CompletionKind, TaskError, TaskStatus
 from penstock.domain.errors import BadRequest
-from tests.contract.storage.stores.tasks.desk import ORG, OTHER, START, Desk
+from tests.contract.storage.stores.tasks.task_store_client import ORG, OTHER, START, TaskStoreClient
 
 
-async def shelf(desk: Desk) -> dict[str, str]:
+async def shelf(client: TaskStoreClient) -> dict[str, str]:
     """Tasks of every status; their ids by name."""
-    await desk.runner()
+    await client.runner()
     ids: dict[str, str] = {}
     shelved: tuple[tuple[str, dict[str, Any]], ...] = (
         ("done", {"tags": ("a", "b"), "priority": 9}),
@@ -22,19 +22,19 @@ async def shelf(desk: Desk) -> dict[str, str]:
         ("running", {"queue": "high", "priority": 1}),
     )
     for name, values in shelved:
-        ids[name] = await desk.submit(name, **values)
-        desk.clock.advance(10)
+        ids[name] = await client.submit(name, **values)
+        client.clock.advance(10)
         if name != "running":
-            await desk.run(CompletionKind.SUCCEEDED if name == "done" else CompletionKind.FAILED)
+            await client.run(CompletionKind.SUCCEEDED if name == "done" else CompletionKind.FAILED)
         else:
-            await desk.claim()
-    ids["later"] = await desk.submit("later", run_at=START + 1000, priority=10)
-    ids["blocked"] = await desk.submit("blocked", [ids["later"]])
-    ids["ready"] = await desk.submit("ready", tags=("c",))
-    ids["cancelled"] = await desk.submit("cancelled")
-    await desk.tasks.cancel(ORG, [ids["cancelled"]])
-    ids["skipped"] = await desk.submit("skipped")
-    await desk.submit("foreign", org_id=OTHER)
+            await client.claim()
+    ids["later"] = await client.submit("later", run_at=START + 1000, priority=10)
+    ids["blocked"] = await client.submit("blocked", [ids["later"]])
+    ids["ready"] = await client.submit("ready", tags=("c",))
+    ids["cancelled"] = await client.submit("cancelled")
+    await client.tasks.cancel(ORG, [ids["cancelled"]])
+    ids["skipped"] = await client.submit("skipped")
+    await client.submit("foreign", org_id=OTHER)
     return ids
 
 
@@ -62,28 +62,28 @@ FILTERS = [
 ]
 
 
-async def test_a_filter_means_what_it_says(desk: Desk) -> None:
-    await shelf(desk)
+async def test_a_filter_means_what_it_says(client: TaskStoreClient) -> None:
+    await shelf(client)
     for wanted, names in FILTERS:
-        assert await desk.names(wanted) == names, wanted
-        assert await desk.tasks.count(ORG, wanted) == len(names), wanted
+        assert await client.names(wanted) == names, wanted
+        assert await client.tasks.count(ORG, wanted) == len(names), wanted
 
 
-async def test_some_by_their_ids(desk: Desk) -> None:
-    ids = await shelf(desk)
-    assert await desk.names(TaskFilter(ids=(ids["done"], ids["ready"], "nonsense"))) == ["ready", "done"]
+async def test_some_by_their_ids(client: TaskStoreClient) -> None:
+    ids = await shelf(client)
+    assert await client.names(TaskFilter(ids=(ids["done"], ids["ready"], "nonsense"))) == ["ready", "done"]
 
 
-async def test_pages_are_the_whole_in_its_order(desk: Desk) -> None:
-    ids = await shelf(desk)
+async def test_pages_are_the_whole_in_its_order(client: TaskStoreClient) -> None:
+    ids = await shelf(client)
     values = {
         TaskSort.CREATED: lambda t: t.id,
         TaskSort.FINISHED: lambda t: (t.finished_at, t.id),
         TaskSort.PRIORITY: lambda t: (t.priority, t.id),
     }
     for sort, ascending in itertools.product(TaskSort, (False, True)):
-        whole = await desk.tasks.tasks(ORG, TaskQuery(sort=sort, ascending=ascending, with_total=True))
-        found = await pages(desk, TaskQuery(sort=sort, ascending=ascending, limit=2))
+        whole = await client.tasks.tasks(ORG, TaskQuery(sort=sort, ascending=ascending, with_total=True))
+        found = await pages(client, TaskQuery(sort=sort, ascending=ascending, limit=2))
         assert found == [task.name for task in whole.tasks]
         assert (whole.next, whole.total, whole.total_exact) == (None, len(found), True)
         in_order = sorted(whole.tasks, key=values[sort], reverse=not ascending)
@@ -91,11 +91,11 @@ async def test_pages_are_the_whole_in_its_order(desk: Desk) -> None:
         assert len(found) == (3 if sort is TaskSort.FINISHED else len(ALL))
 
 
-async def pages(desk: Desk, query: TaskQuery) -> list[str]:
+async def pages(client: TaskStoreClient, query: TaskQuery) -> list[str]:
     """The names of all pages."""
     found: list[str] = []
     while True:
-        page = await desk.tasks.tasks(ORG, query)
+        page = await client.tasks.tasks(ORG, query)
         found += [task.name for task in page.tasks]
         if page.next is None:
             return found
@@ -105,18 +105,18 @@ async def pages(desk: Desk, query: TaskQuery) -> list[str]:
 NOWHERE = ["", "x", "task_1", "task_000000000000000f.x", "task_000000000000000f.1' --", "task_000000000000000f."]
 
 
-async def test_a_place_that_no_page_gave_is_refused(desk: Desk) -> None:
+async def test_a_place_that_no_page_gave_is_refused(client: TaskStoreClient) -> None:
     for sort, after in itertools.product(TaskSort, NOWHERE):
         with pytest.raises(BadRequest):
-            await desk.tasks.tasks(ORG, TaskQuery(after=after, sort=sort))
+            await client.tasks.tasks(ORG, TaskQuery(after=after, sort=sort))
 
 
-async def test_lists_leave_bodies_out_unless_asked(desk: Desk) -> None:
-    await desk.runner()
-    await desk.submit(payload='{"p": 1}')
-    await desk.run(result='{"r": 1}')
-    (short,) = (await desk.tasks.tasks(ORG, TaskQuery())).tasks
-    (long,) = (await desk.tasks.tasks(ORG, TaskQuery(bodies=True))).tasks
+async def test_lists_leave_bodies_out_unless_asked(client: TaskStoreClient) -> None:
+    await client.runner()
+    await client.submit(payload='{"p": 1}')
+    await client.run(result='{"r": 1}')
+    (short,) = (await client.tasks.tasks(ORG, TaskQuery())).tasks
+    (long,) = (await client.tasks.tasks(ORG, TaskQuery(bodies=True))).tasks
     assert (short.payload, short.result, long.payload, long.result) == (None, None, '{"p": 1}', '{"r": 1}')
 
 
@@ -148,67 +148,67 @@ WORDS: list[tuple[str, list[str]]] = [
 ]
 
 
-async def test_words_are_found_wherever_they_stand(desk: Desk) -> None:
-    await desk.runner()
-    await desk.submit("monthly", payload='{"text": "An invoice \\u8acb\\u6c42\\u66f8", "number": 4711, "x": "a_b-c.d"}')
-    await desk.run(result='{"state": "Paid!"}')
-    await desk.submit("weekly", payload='{"text": "Send the invoice to the\\ncustomer, r\\u00e9sum\\u00e9"}', tags=("urgent",))
-    await desk.run(CompletionKind.FAILED, error=TaskError("timeout", "It took too long."))
-    await desk.submit("foreign invoice", org_id=OTHER)
+async def test_words_are_found_wherever_they_stand(client: TaskStoreClient) -> None:
+    await client.runner()
+    await client.submit("monthly", payload='{"text": "An invoice \\u8acb\\u6c42\\u66f8", "number": 4711, "x": "a_b-c.d"}')
+    await client.run(result='{"state": "Paid!"}')
+    await client.submit("weekly", payload='{"text": "Send the invoice to the\\ncustomer, r\\u00e9sum\\u00e9"}', tags=("urgent",))
+    await client.run(CompletionKind.FAILED, error=TaskError("timeout", "It took too long."))
+    await client.submit("foreign invoice", org_id=OTHER)
     for text, names in WORDS:
-        assert await desk.names(TaskFilter(text=text)) == names, text
+        assert await client.names(TaskFilter(text=text)) == names, text
 
 
 @pytest.mark.parametrize("ascending", [False, True])
-async def test_words_are_found_page_by_page_among_those_of_others(desk: Desk, ascending: bool) -> None:
+async def test_words_are_found_page_by_page_among_those_of_others(client: TaskStoreClient, ascending: bool) -> None:
     """Many of another organisation's have the word, all of them before ours or all after them, or in between."""
     ours: list[str] = []
     for count, org in [(250, OTHER), (40, ORG), (250, OTHER), (20, ORG)]:
-        tasks = [desk.new("shared", org_id=org) for _ in range(count)]
-        await desk.tasks.enqueue(tasks)
+        tasks = [client.new("shared", org_id=org) for _ in range(count)]
+        await client.tasks.enqueue(tasks)
         ours += [task.id for task in tasks if org == ORG]
-    await desk.submit("rare", org_id=OTHER)
-    rare = await desk.submit("rare shared")
+    await client.submit("rare", org_id=OTHER)
+    rare = await client.submit("rare shared")
     for text, wanted in [("shared", [*ours, rare]), ("rare", [rare]), ("rare -shared", []), ("-rare shared", ours)]:
         found: list[str] = []
         after = None
         while True:
             query = TaskQuery(TaskFilter(text=text), ascending=ascending, limit=7, after=after)
-            page = await desk.tasks.tasks(ORG, query)
+            page = await client.tasks.tasks(ORG, query)
             found += [task.id for task in page.tasks]
             if (after := page.next) is None:
                 break
         assert found == (wanted if ascending else wanted[::-1]), text
 
 
-async def test_words_of_what_is_deleted_are_gone(desk: Desk) -> None:
-    await desk.runner()
-    task = await desk.submit("gone", keep_seconds=5.0)
-    await desk.run(CompletionKind.FAILED)
-    assert await desk.names(TaskFilter(text="gone")) == ["gone"]
-    assert await desk.tasks.delete_kept(10) == 0
-    desk.clock.advance(5)
-    assert await desk.tasks.delete_kept(10) == 1
-    assert await desk.names(TaskFilter(text="gone")) == []
-    assert await desk.tasks.task(ORG, task) is None
+async def test_words_of_what_is_deleted_are_gone(client: TaskStoreClient) -> None:
+    await client.runner()
+    task = await client.submit("gone", keep_seconds=5.0)
+    await client.run(CompletionKind.FAILED)
+    assert await client.names(TaskFilter(text="gone")) == ["gone"]
+    assert await client.tasks.delete_kept(10) == 0
+    client.clock.advance(5)
+    assert await client.tasks.delete_kept(10) == 1
+    assert await client.names(TaskFilter(text="gone")) == []
+    assert await client.tasks.task(ORG, task) is None
 
 
-async def test_a_total_that_is_too_great_to_count_is_an_estimate(desk: Desk) -> None:
+async def test_a_total_that_is_too_great_to_count_is_an_estimate(client: TaskStoreClient) -> None:
     for _ in range(2):
-        await desk.tasks.enqueue([desk.new("common") for _ in range(6000)])
-    page = await desk.tasks.tasks(ORG, TaskQuery(TaskFilter(text="common"), limit=1, with_total=True))
+        await client.tasks.enqueue([client.new("common") for _ in range(6000)])
+    page = await client.tasks.tasks(ORG, TaskQuery(TaskFilter(text="common"), limit=1, with_total=True))
     assert page.total is not None
     assert page.total >= 10_000
     assert not page.total_exact
-    assert await desk.tasks.count(ORG, TaskFilter(text="common")) == 12_000
+    assert await client.tasks.count(ORG, TaskFilter(text="common")) == 12_000
 
 
-async def test_words_are_found_wherever_they_stand_in_a_long_text(desk: Desk) -> None:
+async def test_words_are_found_wherever_they_stand_in_a_long_text(client: TaskStoreClient) -> None:
     """PostgreSQL has places for 16,383 words; whatever comes later shares the last one."""
     last = "z" * 300
-    await desk.submit("long", payload='"' + "a b " * 8190 + 'needle"')
-    await desk.submit("wide", payload=f'"é {last} naïve e\u0301t\u00e9"')
-    assert await desk.names(TaskFilter(text="needle")) == ["long"]
-    assert await desk.names(TaskFilter(text='"a b a"')) == ["long"]
-    assert await desk.names(TaskFilter(text=last)) == ["wide"]
-    assert await desk.names(TaskFilter(text="naive ete")) == ["wide"]
+    await client.submit("long", payload='"' + "a b " * 8190 + 'needle"')
+    await client.submit("wide", payload=f'"é {last} naïve e\u0301t\u00e9"')
+    assert await client.names(TaskFilter(text="needle")) == ["long"]
+    assert await client.names(TaskFilter(text='"a b a"')) == ["long"]
+    assert await client.names(TaskFilter(text=last)) == ["wide"]
+    assert await client.names(TaskFilter(text="naive ete")) == ["wide"]

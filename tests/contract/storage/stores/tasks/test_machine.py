@@ -19,7 +19,7 @@ from penstock.domain.durable.task_search import TaskQuery
 from penstock.domain.durable.tasks import LEGAL_MOVES, TERMINAL, CompletionKind, OnParentFailure, Parent, TaskStatus
 from penstock.storage.stores import open_store
 from tests.contract.storage.stores.conftest import EMPTY, SECRET_KEY
-from tests.contract.storage.stores.tasks.desk import ORG, START, Desk
+from tests.contract.storage.stores.tasks.task_store_client import ORG, START, TaskStoreClient
 
 T = TypeVar("T")
 RUNNERS = ("run_1", "run_2")
@@ -50,7 +50,7 @@ class Machine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.clock = ManualClock(START)
         self.models: dict[str, Model] = {}
-        self.desk: Desk
+        self.client: TaskStoreClient
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -58,12 +58,12 @@ class Machine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         store = self.do(open_store(self.url, secret_key=SECRET_KEY, clock=self.clock, migrate=True))
-        self.desk = Desk(store, self.clock)
+        self.client = TaskStoreClient(store, self.clock)
         for runner in RUNNERS:
-            self.do(self.desk.runner(runner))
+            self.do(self.client.runner(runner))
 
     def teardown(self) -> None:
-        self.do(self.desk.store.close())
+        self.do(self.client.store.close())
         self.loop.close()
         if self.url.startswith("postgresql"):
             with psycopg.connect(self.url) as connection:
@@ -76,7 +76,7 @@ class Machine(RuleBasedStateMachine):
     )
     def submit(self, parents: dict[str, OnParentFailure], delay: float) -> str:
         run_at = self.clock.time() + delay
-        task = self.do(self.desk.submit("t", [Parent(*parent) for parent in parents.items()], run_at=run_at))
+        task = self.do(self.client.submit("t", [Parent(*parent) for parent in parents.items()], run_at=run_at))
         waits = {parent for parent in parents if self.models[parent].status not in TERMINAL}
         self.models[task] = Model(TaskStatus.BLOCKED, parents, run_at, waits)
         fates = [self.fate(parent, policy) for parent, policy in parents.items()]
@@ -90,7 +90,7 @@ class Machine(RuleBasedStateMachine):
     @rule(target=leases, runner=st.sampled_from(RUNNERS))
     def claim(self, runner: str) -> Any:
         ready = [task for task, model in self.models.items() if model.status is TaskStatus.READY]
-        found = self.do(self.desk.claim(1, runner))
+        found = self.do(self.client.claim(1, runner))
         assert len(found) == min(1, len(ready))
         if not found:
             return multiple()
@@ -103,7 +103,7 @@ class Machine(RuleBasedStateMachine):
     @rule(lease=leases, runner=st.sampled_from(RUNNERS), kind=st.sampled_from(CompletionKind), delay=st.sampled_from((0.0, 3.0)))
     def finish(self, lease: Lease | ExpiredLease, runner: str, kind: CompletionKind, delay: float) -> None:
         """By its holder, by somebody else, again, long after."""
-        (found,) = self.do(self.desk.tasks.finish(runner, [_end(lease, kind, retry_at=self.clock.time() + delay)]))
+        (found,) = self.do(self.client.tasks.finish(runner, [_end(lease, kind, retry_at=self.clock.time() + delay)]))
         model = self.models.get(lease.task_id)
         if model is None or model.holder != (runner, lease.lease_seq):
             assert found is None
@@ -125,13 +125,13 @@ class Machine(RuleBasedStateMachine):
             model.cancel = True
         elif model.status not in TERMINAL:
             self.end(task, TaskStatus.CANCELLED)
-        assert self.do(self.desk.tasks.cancel(ORG, [task])) == {task: model.status}
+        assert self.do(self.client.tasks.cancel(ORG, [task])) == {task: model.status}
 
     @rule(task=submitted)
     def retry(self, task: str) -> None:
         model = self.models[task]
         over = model.status in TERMINAL
-        assert self.do(self.desk.tasks.retry(ORG, [task])) == ([task] if over else [])
+        assert self.do(self.client.tasks.retry(ORG, [task])) == ([task] if over else [])
         if over:
             self.move(model, TaskStatus.READY)
             model.cancel, model.attempts, model.run_at = False, 0, self.clock.time()
@@ -139,7 +139,7 @@ class Machine(RuleBasedStateMachine):
     @rule(task=consumes(submitted))
     def delete(self, task: str) -> None:
         over = self.models[task].status in TERMINAL
-        assert self.do(self.desk.tasks.delete(ORG, [task])) == ([task] if over else [])
+        assert self.do(self.client.tasks.delete(ORG, [task])) == ([task] if over else [])
         if over:
             del self.models[task]
             for model in self.models.values():
@@ -152,26 +152,26 @@ class Machine(RuleBasedStateMachine):
         now = self.clock.time()
         for runner in living:
             held = [LeaseRef(task, m.holder[1]) for task, m in self.models.items() if m.holder and m.holder[0] == runner]
-            beat = self.do(self.desk.tasks.heartbeat(runner, held))
+            beat = self.do(self.client.tasks.heartbeat(runner, held))
             assert (beat.known, beat.lost) == (True, ())
             assert {one.task_id for one in beat.cancelled} == {one.task_id for one in held if self.models[one.task_id].cancel}
-        self.do(self.desk.tasks.promote())
+        self.do(self.client.tasks.promote())
         for model in self.models.values():
             if model.status is TaskStatus.SCHEDULED and model.run_at <= now:
                 self.move(model, TaskStatus.READY)
 
     @rule()
     def sweep(self) -> None:
-        for lease in self.do(self.desk.tasks.expired_leases(100)):
+        for lease in self.do(self.client.tasks.expired_leases(100)):
             model = self.models[lease.task_id]
             assert model.holder == (lease.runner_id, lease.lease_seq)
             self.finish(lease, lease.runner_id, CompletionKind.RETRIED, 3.0)
 
     @invariant()
     def the_store_says_the_same(self) -> None:
-        if not hasattr(self, "desk"):
+        if not hasattr(self, "client"):
             return
-        page = self.do(self.desk.tasks.tasks(ORG, TaskQuery(limit=1000)))
+        page = self.do(self.client.tasks.tasks(ORG, TaskQuery(limit=1000)))
         told = {task.id: (task.status, task.attempt, task.cancel_requested) for task in page.tasks}
         wanted = {t: (m.status, m.attempts, m.cancel and m.status is TaskStatus.RUNNING) for t, m in self.models.items()}
         assert told == wanted

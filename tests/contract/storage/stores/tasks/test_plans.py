@@ -18,7 +18,7 @@ from penstock.storage.stores.tasks import claim, on_postgres
 from penstock.storage.stores.tasks.search.listing import Listing, PostgresListing, SqliteListing
 from penstock.storage.stores.tasks.transaction import PostgresTransaction, SqliteTransaction, TaskTransaction
 from tests.contract.storage.stores.conftest import EMPTY, SECRET_KEY
-from tests.contract.storage.stores.tasks.desk import ORG, START, Desk
+from tests.contract.storage.stores.tasks.task_store_client import ORG, START, TaskStoreClient
 from tests.support.waiting import until
 
 PAGES = {
@@ -33,14 +33,14 @@ async def fill(url: str, count: int) -> None:
     """Many that are over, and a few that wait or run."""
     clock = ManualClock(START)
     store = await open_store(url, secret_key=SECRET_KEY, clock=clock, migrate=True)
-    desk = Desk(store, clock)
-    await desk.tasks.register(RunnerRecord("run_1", "r", None, (), 10))
+    client = TaskStoreClient(store, clock)
+    await client.tasks.register(RunnerRecord("run_1", "r", None, (), 10))
     for part in range(count // 1000):
         org = f"org_{part % 4}" if part % 2 else ORG
-        await desk.tasks.enqueue([desk.new("needle" if place == 7 else "hay", org_id=org) for place in range(1000)])
-        await desk.end(*await desk.claim(1000))
-    await desk.tasks.enqueue([desk.new("hay") for _ in range(50)])
-    await desk.claim(10)
+        await client.tasks.enqueue([client.new("needle" if place == 7 else "hay", org_id=org) for place in range(1000)])
+        await client.end(*await client.claim(1000))
+    await client.tasks.enqueue([client.new("hay") for _ in range(50)])
+    await client.claim(10)
     await store.close()
 
 
@@ -121,9 +121,9 @@ def long_line(migrated_postgres: str) -> Iterator["psycopg.Connection[tuple[str]
 async def wait_in_line(url: str, count: int) -> None:
     clock = ManualClock(START)
     store = await open_store(url, secret_key=SECRET_KEY, clock=clock, migrate=True)
-    desk = Desk(store, clock)
-    await desk.runner()
-    await desk.tasks.enqueue([desk.new("hay") for _ in range(count)])
+    client = TaskStoreClient(store, clock)
+    await client.runner()
+    await client.tasks.enqueue([client.new("hay") for _ in range(count)])
     await store.close()
 
 
@@ -180,11 +180,11 @@ async def test_plans_of_a_young_store_are_made_again_as_it_grows(migrated_postgr
     clock = ManualClock(START)
     with psycopg.connect(migrated_postgres, autocommit=True) as connection:
         store = await open_store(migrated_postgres, secret_key=SECRET_KEY, clock=clock, migrate=True)
-        desk = Desk(store, clock)
-        await desk.runner()
+        client = TaskStoreClient(store, clock)
+        await client.runner()
         before = analysed(connection)
-        await desk.tasks.enqueue([desk.new() for _ in range(20)])
-        await desk.end(*await desk.claim(20))
+        await client.tasks.enqueue([client.new() for _ in range(20)])
+        await client.end(*await client.claim(20))
         await until(lambda: all(count != before[name] for name, count in analysed(connection).items()), 30)
         await store.close()
         connection.execute(EMPTY)

@@ -1,4 +1,4 @@
-"""A store's tasks under a clock of the test's own, and short ways of saying what the tests say often."""
+"""A client of the task store with a manual clock: it submits, claims and completes tasks in one call each."""
 
 import itertools
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ START = 1_700_000_000.0
 FAILED = TaskError("broken", "It did not work.")
 
 
-class Desk:
-    """`tasks` is what is under test."""
+class TaskStoreClient:
+    """Short calls of `tasks`, the task store under test."""
 
     def __init__(self, store: Store, clock: ManualClock) -> None:
         self.store = store

@@ -1,4 +1,4 @@
-"""The values that the store's tests write."""
+"""Example records that the tests of the store write: organisations, plans, keys, workers and usage."""
 
 from penstock.domain.inference import Operation
 from penstock.domain.ports import Store

@@ -27,12 +27,12 @@ def demand(prompt_tokens: int = 20, max_tokens: int = 80, service_tier: str | No
     return Demand("req_1", Operation.CHAT, "sim-small", False, prompt_tokens, max_tokens, service_tier)
 
 
-class People:
-    """The accounts behind a key ring. Counts questions; `gone` makes it a store that cannot be reached."""
+class MemoryAccounts:
+    """The accounts behind a key ring. Counts `lookups`; `unreachable` makes it a store that cannot be reached."""
 
     def __init__(self) -> None:
-        self.gone = False
-        self.questions = 0
+        self.unreachable = False
+        self.lookups = 0
         self._plans = {PLAN.name: PLAN}
         self._organisations = {"org_1": Organisation("org_1", "One", PLAN.name, 0.0)}
         self._keys: dict[bytes, KeyRecord] = {}
@@ -73,8 +73,8 @@ class People:
         self._plans[plan.name] = plan
 
     async def key_by_digest(self, digest: bytes) -> KeyRecord | None:
-        self.questions += 1
-        if self.gone:
+        self.lookups += 1
+        if self.unreachable:
             raise PortUnavailable
         return self._keys.get(digest)
 

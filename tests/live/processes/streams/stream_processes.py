@@ -20,12 +20,12 @@ from tests.support import brokers
 T = TypeVar("T")
 MODULE = "tests.live.processes.streams.work_of_users"
 READY_SECONDS = 90.0
-Found = list[tuple[dict[str, str], bytes]]
+Messages = list[tuple[dict[str, str], bytes]]
 """Headers and value of each message."""
 
 
-class Side(Protocol):
-    """A broker from outside, by its own client. Topics are made as they are used."""
+class BrokerClient(Protocol):
+    """A broker as other programs see it, through its own client library. Topics are made as they are used."""
 
     name: str
 
@@ -35,12 +35,12 @@ class Side(Protocol):
 
     def put(self, topic: str, values: Sequence[bytes]) -> None: ...
 
-    def all(self, topic: str) -> Found:
+    def all(self, topic: str) -> Messages:
         """Everything that is there, in no order that means anything."""
         ...
 
 
-class KafkaSide:
+class KafkaClient:
     name = "kafka"
 
     def __init__(self, address: str) -> None:
@@ -59,22 +59,22 @@ class KafkaSide:
             producer.produce(topic, value)
         assert producer.flush(20) == 0
 
-    def all(self, topic: str) -> Found:
+    def all(self, topic: str) -> Messages:
         consumer = Consumer({"bootstrap.servers": self._address, "group.id": "outside", "enable.auto.commit": False, "log_level": 0})
         try:
             partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-            endpoints = {
+            end_offsets = {
                 partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10)[1] for partition in partitions
             }
             consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
-            found: Found = []
-            eventually(lambda: _more(consumer, found) >= sum(endpoints.values()), 30)
+            found: Messages = []
+            eventually(lambda: _more(consumer, found) >= sum(end_offsets.values()), 30)
             return found
         finally:
             consumer.close()
 
 
-def _more(consumer: Consumer, found: Found) -> int:
+def _more(consumer: Consumer, found: Messages) -> int:
     for message in consumer.consume(1_000, 0.2):
         if message.error() is None:
             headers: Any = message.headers() or []
@@ -82,7 +82,7 @@ def _more(consumer: Consumer, found: Found) -> int:
     return len(found)
 
 
-class NatsSide:
+class NatsClient:
     name = "nats"
 
     def __init__(self, url: str, stream: str) -> None:
@@ -103,8 +103,8 @@ class NatsSide:
 
         in_own_loop(publish())
 
-    def all(self, topic: str) -> Found:
-        async def read() -> Found:
+    def all(self, topic: str) -> Messages:
+        async def read() -> Messages:
             async with brokers.jetstream(self._url) as js:
                 state = (await js.stream_info(self._stream)).state
                 messages = [await js.get_msg(self._stream, seq) for seq in range(state.first_seq, state.last_seq + 1)]
@@ -118,7 +118,7 @@ def in_own_loop(work: Coroutine[Any, Any, T]) -> T:
         return runner.run(work)
 
 
-class Stream:
+class StreamProcess:
     """`penstock stream`, for one platform."""
 
     def __init__(self, platform: Platform, directory: Path, *flags: str, name: str = "live", process: str = "one") -> None:
@@ -167,7 +167,7 @@ class Stream:
         return process.returncode
 
     def wait(self) -> int:
-        """Until it endpoints by itself; the exit code."""
+        """Wait until it ends by itself; the exit code."""
         process, self._process = self._process, None
         assert process is not None
         process.communicate(timeout=150)
@@ -175,8 +175,8 @@ class Stream:
 
 
 @contextmanager
-def ended(*streams: Stream) -> Iterator[None]:
-    """However the test endpoints, none of them is left."""
+def ended(*streams: StreamProcess) -> Iterator[None]:
+    """Stop all of them, however the test ends."""
     try:
         yield
     finally:
@@ -185,7 +185,7 @@ def ended(*streams: Stream) -> Iterator[None]:
 
 
 @contextmanager
-def streaming(*streams: Stream) -> Iterator[None]:
+def streaming(*streams: StreamProcess) -> Iterator[None]:
     try:
         for stream in streams:
             stream.open()
@@ -235,7 +235,7 @@ def assert_each_once(control: Control, number: int, name: str = "live") -> None:
     assert sorted(results(control, found)) == list(range(number))
 
 
-def outcomes(found: Found) -> dict[str, Any]:
+def outcomes(found: Messages) -> dict[str, Any]:
     """Published results by message id; repetitions have to be equal."""
     told: dict[str, Any] = {}
     for headers, value in found:

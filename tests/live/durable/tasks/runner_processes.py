@@ -15,11 +15,11 @@ MODULE = "tests.live.durable.tasks.work_of_users"
 OVER_SECONDS = 100.0
 
 
-class Runner:
+class RunnerProcess:
     """`penstock runner`, joined over HTTP unless `flags` say otherwise. It keeps its state directory over restarts."""
 
     def __init__(self, platform: Platform, directory: Path, name: str, tag: str, *flags: str, doomed: bool = False) -> None:
-        """Takes the tasks of that tag alone: other scenes run on the same platform. `doomed`: the test is going to kill it."""
+        """Takes the tasks of that tag alone: other tests run on the same platform. `doomed`: the test is going to kill it."""
         directory.mkdir(parents=True, exist_ok=True)
         own = flags or ("--join", platform.root)
         shared = ["--import", MODULE, "--queue", tag, "--name", name, "--state-dir", str(directory / name)]
@@ -61,7 +61,7 @@ class Runner:
 
 
 @contextmanager
-def joined(*group: Runner) -> Iterator[None]:
+def joined(*group: RunnerProcess) -> Iterator[None]:
     with ExitStack() as stack:
         for runner in group:
             stack.callback(runner.close)

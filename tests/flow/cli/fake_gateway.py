@@ -39,8 +39,8 @@ MODELS = ("sim-small", "sim-large")
 
 
 @dataclass
-class State:
-    """Everything that the double holds, and what it has seen."""
+class FakeGatewayState:
+    """Everything that the fake gateway holds, and what it has seen."""
 
     things: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     """Kind -> id -> what the API shows of it."""
@@ -62,17 +62,17 @@ class State:
 
 
 def problem(status: int, code: str, detail: str, param: str | None = None) -> JSONResponse:
-    body = {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code, "request_id": "req_double"}
+    body = {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code, "request_id": "req_fake"}
     return JSONResponse(body | ({"param": param} if param else {}), status, media_type="application/problem+json")
 
 
 def openai_error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
     error = {"message": message, "type": "error", "param": None, "code": code}
-    return JSONResponse({"error": error}, status, headers={"x-request-id": "req_double", **(headers or {})})
+    return JSONResponse({"error": error}, status, headers={"x-request-id": "req_fake", **(headers or {})})
 
 
-class Double:
-    def __init__(self, state: State) -> None:
+class FakeGateway:
+    def __init__(self, state: FakeGatewayState) -> None:
         self.state = state
 
     def application(self) -> Starlette:
@@ -210,7 +210,7 @@ class Double:
             message = {"role": "assistant", "content": reply(body)}
             usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
             return JSONResponse({"model": body["model"], "choices": [{"index": 0, "message": message}], "usage": usage})
-        return StreamingResponse(self.stream(body), headers={"x-request-id": "req_double", **LIMIT_HEADERS}, media_type="text/event-stream")
+        return StreamingResponse(self.stream(body), headers={"x-request-id": "req_fake", **LIMIT_HEADERS}, media_type="text/event-stream")
 
     def refusal(self, model: str) -> Response | None:
         if model == "limited" and self.state.refusals_left > 0:
@@ -273,7 +273,7 @@ RECORD = {
 
 
 def reply(body: dict[str, Any]) -> str:
-    """What the double says: how many messages it got, and the last one."""
+    """What the fake gateway says: how many messages it got, and the last one."""
     return f"{len(body['messages'])} messages, last: {body['messages'][-1]['content']}"
 
 
@@ -291,16 +291,16 @@ def page(items: list[dict[str, Any]], request: Request) -> dict[str, Any]:
 
 
 @contextmanager
-def running(state: State) -> Iterator[str]:
-    """The double's address while it listens on a free port."""
+def running(state: FakeGatewayState) -> Iterator[str]:
+    """The fake gateway's address while it listens on a free port."""
     config = uvicorn.Config(
-        Double(state).application(), host="127.0.0.1", port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1
+        FakeGateway(state).application(), host="127.0.0.1", port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1
     )
     server = _Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        assert server.listening.wait(10), "the double does not start"
+        assert server.listening.wait(10), "the fake gateway does not start"
         yield f"http://127.0.0.1:{server.port}"
     finally:
         server.should_exit = True

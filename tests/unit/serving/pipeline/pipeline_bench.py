@@ -24,7 +24,7 @@ from tests.unit.serving.routing.members import worker
 PLAN = Plan("enterprise", ServiceClass.ENTERPRISE, ServiceTier.DEFAULT, tuple(ServiceTier), 10**6, 10**9, 1000)
 
 
-class Sent:
+class SentRequest:
     """A request that reached a worker."""
 
     def __init__(self, worker_id: str, body: bytes, sink: ResponseSink) -> None:
@@ -68,12 +68,12 @@ class Sent:
 
 class MemoryTransport:
     def __init__(self) -> None:
-        self.sent: list[Sent] = []
-        self.at_once: Callable[[Sent], None] | None = None
+        self.sent: list[SentRequest] = []
+        self.at_once: Callable[[SentRequest], None] | None = None
         """What happens before `send` returns."""
 
-    def send(self, worker: WorkerRecord, path: str, request_id: str, body: bytes, sink: ResponseSink) -> Sent:
-        one = Sent(worker.id, body, sink)
+    def send(self, worker: WorkerRecord, path: str, request_id: str, body: bytes, sink: ResponseSink) -> SentRequest:
+        one = SentRequest(worker.id, body, sink)
         self.sent.append(one)
         if self.at_once is not None:
             self.at_once(one)
@@ -153,7 +153,7 @@ class MemoryJournal:
 
 
 @dataclass
-class Observed:
+class OutcomeRecorder:
     outcomes: list[RequestOutcome] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
@@ -164,14 +164,14 @@ class Observed:
         self.refusals.append(code)
 
 
-class Bench:
+class PipelineBench:
     """Workers by name and slots, and what goes through."""
 
     def __init__(self, _reserve: float = 0.0, rules: PipelineRules | None = None, **slots: int) -> None:
         self.clock = ManualClock()
         self.transport = MemoryTransport()
         self.journal = MemoryJournal()
-        self.observed = Observed()
+        self.observed = OutcomeRecorder()
         health = HealthRules(eject_after=1000)
         routing = RoutingRules(health, priority_reserve=_reserve, overflow_reserve=_reserve)
         around = Surroundings(
@@ -209,7 +209,7 @@ class Bench:
         return self.pipeline.run(self.principal, call, reply), reply
 
     @property
-    def sent(self) -> list[Sent]:
+    def sent(self) -> list[SentRequest]:
         return self.transport.sent
 
     def pass_time(self, seconds: float) -> None:
