@@ -1,4 +1,4 @@
-"""What a contended request costs the fair queue, without anything around it: to stand in line, to be chosen, to be settled.
+"""What a contended request costs the fair queue, without anything around it: to be queued, to be chosen, to be settled.
 
 `python -m bench.queue_decision [--json] [--samples N]`. A decision is one call of `RequestQueue.serve` for one slot that became free: who
 is next, and that there is no second slot. Microseconds of the processor; the median of the samples, and the best.
@@ -33,7 +33,7 @@ class Slot:
 
 
 class Request:
-    """Stands in line; nothing else."""
+    """Joins the queue; nothing else."""
 
     slot = Slot()
     """The one that is offered to all of them."""
@@ -75,7 +75,7 @@ class Cost:
 
 
 def cost(waiting: int, samples: int) -> Cost:
-    """With so many in line all the time, of a tenth as many tenants in three classes."""
+    """With so many in the queue all the time, of a tenth as many tenants in three classes."""
     random = Random(waiting)
     tenants = max(waiting // 10, 3)
     queue = RequestQueue(10**6)

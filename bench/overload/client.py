@@ -36,7 +36,7 @@ class Hit:
     tokens: int = 0
     refused: bool = False
     waited_seconds: float = 0.0
-    """In line, before it was refused: as the answer's `x-penstock-decision` says."""
+    """In the queue, before it was refused: as the answer's `x-penstock-decision` says."""
 
     @property
     def completed(self) -> bool:

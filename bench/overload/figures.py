@@ -62,7 +62,7 @@ def completion(hits: Iterable[Hit], share: float) -> float:
 
 
 def at_once(hits: Iterable[Hit]) -> list[float]:
-    """How long those refusals took that were made on arrival; who was told after a wait had been given a place in line first."""
+    """How long those refusals took that were made on arrival; who was told after a wait had been given a place in the queue first."""
     return [
         hit.seconds for hit in hits if hit.refused and hit.status in {429, 503, 504} and hit.seconds is not None and not hit.waited_seconds
     ]

@@ -23,7 +23,7 @@ class Run:
     loads: Sequence[Phase]
     steps: Sequence[Phase]
     queues: Sequence[Sequence[Sample]]
-    """Who stood in line, during each of the steps."""
+    """How many were queued, during each of the steps."""
     calm: Phase
     noisy: Phase
     outage: Phase
@@ -69,7 +69,7 @@ def judge(run: Run) -> Judgement:
         Goal("enterprise success at 5x", five >= 0.999, five, ">= 0.999"),
         Goal("p99 of refusals on arrival, ms", refusals <= 0.02, refusals * 1000, "<= 20"),
         Goal("refusals settled after a step from 0.5x to 10x, s", settled.refused.seconds <= 1.0, settled.refused.seconds, "<= 1"),
-        Goal("the line of those that are refused settled, s", settled.line.seconds <= 1.0, settled.line.seconds, "<= 1"),
+        Goal("the queue of those that are refused settled, s", settled.line.seconds <= 1.0, settled.line.seconds, "<= 1"),
         Goal("others' p99 beside a tenant at 50x, over calm", others <= 1.2, others, "<= 1.2"),
         Goal("attempts for each request, every upstream failing", run.amplification <= 1.2, run.amplification, "<= 1.2"),
     )
@@ -78,12 +78,12 @@ def judge(run: Run) -> Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Settlings:
-    """Of the lines of those classes that are refused: the heaviest has room for as long as its patience, and its line grows until then."""
+    """Of the queues of those classes that are refused: the heaviest has room for its patience, and its queue grows until then."""
 
     refused: Settling
     """The share that is refused, of all steps together."""
     line: Settling
-    """Each step's line beside its own later level; what chance does to so few steps is allowed for."""
+    """Each step's queue beside its own later level; what chance does to so few steps is allowed for."""
     waiting: Settling
     """The lines as they are, added up; told, not judged."""
 

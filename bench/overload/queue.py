@@ -1,4 +1,4 @@
-"""How many requests wait in line, over time, as `/metrics` tells while the load runs."""
+"""How many requests wait in the queue, over time, as `/metrics` tells while the load runs."""
 
 import asyncio
 import re
@@ -17,7 +17,7 @@ class Sample:
     at: float
     """Seconds since the watch began."""
     waiting: Mapping[str, int]
-    """Requests in line, by class."""
+    """Requests in the queue, by class."""
 
     def of(self, groups: Collection[str]) -> int:
         return sum(count for name, count in self.waiting.items() if name in groups)

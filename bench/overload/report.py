@@ -53,14 +53,14 @@ the client was late (p99 > 20 ms) or the machine busy to more than 70 %.
 Taken {steps} times, {step_at:g} s of half and {step_seconds:g} s of ten times each; all of them together, in bins of {bin:g} s. A request
 counts in the bin in which it came, as refused whether it was told at once or after a wait. Settled: until the end of the last bin that
 is further from the mean of the second half of the time after the step than a tenth of the way between the levels before and after.
-The requests are the trace's, in any order: in its own order a stretch of short answers makes the line longer for seconds, whatever the
-scheduler does. The line is looked at every tenth of a second, and judged for the classes that are refused ({refused_classes}); enterprise
-may stand in line for as long as its clients wait, and its line grows until then. Each step's line is judged beside its own later level.
+The requests are the trace's, in any order: in its own order a stretch of short answers makes the queue longer for seconds, whatever the
+scheduler does. The queue is looked at every tenth of a second, and judged for the classes that are refused ({refused_classes}); enterprise
+may be queued for as long as its clients wait, and its queue grows until then. Each step's queue is judged beside its own later level.
 The mean of so many steps is off by chance: a bin counts as away when it is further than the tenth by two standard errors (the largest
-was {line_error:.0%} of the level). The lines as they are, added up, are told below as well.
+was {line_error:.0%} of the level). The queues as they are, added up, are shown below as well.
 
 ![Over time](overload/step.svg)
-![The line](overload/line.svg)
+![The queue](overload/line.svg)
 
 | | before | after | settled after s |
 |---|---|---|---|
@@ -156,7 +156,7 @@ def _plots(run: Run) -> dict[str, str]:
             "Refused, before and after the step", "seconds", "share of the requests that came then", _over_time(run.steps)
         ),
         "line.svg": chart.lines(
-            "Requests in line, before and after the step",
+            "Requests in the queue, before and after the step",
             "seconds",
             "requests",
             {group: queue.mean(run.queues, (group,), STEP_UNTIL, BIN_SECONDS) for group in MIX},
@@ -175,7 +175,7 @@ def _over_time(steps: Sequence[Phase]) -> dict[str, list[chart.Point]]:
 def _settled(found: Settlings) -> str:
     rows = (
         ("share that is refused", found.refused),
-        ("the line of these classes, beside its own later level", found.line),
+        ("the queue of these classes, beside its own later level", found.line),
         ("the same in requests, not judged", found.waiting),
     )
     return "\n".join(f"| {what} | {number(one.before)} | {number(one.after)} | {number(one.seconds)} |" for what, one in rows)

@@ -47,7 +47,7 @@ def loads(
     penstock: Path, sim: Sim, given: Sequence[PlannedRequest], seconds: float
 ) -> tuple[float, list[Phase], list[Phase], list[list[Sample]]]:
     """What the workers can do, found by asking too much; then from half of it to ten times, each for `seconds` with a rest between; then
-    a step from a half to ten times, several times over, with who stood in line meanwhile."""
+    a step from a half to ten times, several times over, with how many were queued meanwhile."""
     with platform(penstock, sim) as made:
         source = Source(given, {group: [made.key_of(f"{group}-{n}", group) for n in range(TENANTS)] for group in MIX})
 

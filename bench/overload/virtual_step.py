@@ -28,7 +28,7 @@ _CLASSES = (ServiceClass.ENTERPRISE, ServiceClass.PREMIUM, ServiceClass.FREE)
 
 
 def steps(given: Sequence[PlannedRequest], seed: int, *, in_order: bool) -> list[list[queue.Sample]]:
-    """Who stood in line during each step of one world. `in_order`: the trace's own order, instead of any."""
+    """How many were queued during each step of one world. `in_order`: the trace's own order, instead of any."""
     sim, random = Sim(), Random(seed)
     speed = Speed(sim.prefill_tokens_per_second, sim.step_seconds, sim.step_seconds_per_sequence, max_batch=sim.slots)
     world = World(Setup(tuple(MachineSpec(f"w{number}", speed, sim.slots) for number in range(sim.workers))), seed)
@@ -52,14 +52,14 @@ def steps(given: Sequence[PlannedRequest], seed: int, *, in_order: bool) -> list
 
 
 def settled(found: Sequence[Sequence[queue.Sample]]) -> tuple[Settling, list[tuple[float, float]]]:
-    """By the band of a tenth alone, and the mean line, each beside its own later level."""
+    """By the band of a tenth alone, and the mean queue, each beside its own later level."""
     shapes = queue.relative(found, REFUSED_CLASSES, STEP_AT, STEP_UNTIL, BIN_SECONDS)
     line = [(at, sum(shape[place][1] for shape in shapes) / len(shapes)) for place, (at, _) in enumerate(shapes[0])]
     return settling(line, STEP_AT, STEP_UNTIL, BIN_SECONDS), line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.overload.virtual_step", description="How soon the line settles after a step.")
+    parser = argparse.ArgumentParser(prog="python -m bench.overload.virtual_step", description="How soon the queue settles after a step.")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="Azure's LLM inference trace (CSV); without it, one of its statistics")
     parser.add_argument("--worlds", type=int, default=8, metavar="N", help=f"of {STEPS} steps each [8]")
     parsed = parser.parse_args(arguments)
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = [steps(given, seed, in_order=in_order) for seed in range(parsed.worlds)]
         whole, line = settled([step for world in found for step in world])
         print(f"{name}: {parsed.worlds * STEPS} steps, settled after {whole.seconds:g} s")
-        print("  line, every half second after the step:", " ".join(f"{value:.2f}" for at, value in line if at > STEP_AT))
+        print("  queue, every half second after the step:", " ".join(f"{value:.2f}" for at, value in line if at > STEP_AT))
         print(f"  the same of {STEPS} steps at a time:", " ".join(f"{settled(world)[0].seconds:g}" for world in found))
     return 0
 

@@ -56,7 +56,7 @@ class PlanPart(Part):
 
 
 class ClassPart(Part):
-    """How a class stands in line; what is left out has the class's default."""
+    """How a class is queued; what is left out has the class's default."""
 
     weight: Annotated[Weight | None, Field(description="Share of a contended model, relative to the classes that wait.")] = None
     bound: Annotated[Many | None, Field(description="The most that may wait for one model.")] = None
@@ -108,7 +108,7 @@ class RoutingPart(Part):
 
 
 class SheddingPart(Part):
-    """Batch is refused at random while the line fills: p = min(factor x saturation^exponent, 1)."""
+    """Batch is refused at random while the queue fills: p = min(factor x saturation^exponent, 1)."""
 
     batch_factor: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False), _NUMBER] = Shedding().batch_factor
     batch_exponent: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False), _NUMBER] = Shedding().batch_exponent

@@ -80,7 +80,7 @@ class Explanation(msgspec.Struct, frozen=True):
     seconds: float
     queue_seconds: float
     waiting: int
-    """Requests in line, itself included, when it began to wait; 0: it did not."""
+    """Requests in the queue, itself included, when it began to wait; 0: it did not."""
     ttft_seconds: float | None
     timeout_seconds: float | None
     prompt_tokens: int

@@ -9,7 +9,7 @@ from penstock.domain.principal import Plan, Pool, ServiceClass, ServiceTier
 
 @dataclass(frozen=True, slots=True)
 class ClassPolicy:
-    """How a class stands in line."""
+    """How a class is queued."""
 
     weight: int
     """Its share of a contended model, relative to the other classes that wait."""
@@ -42,7 +42,7 @@ class RoutingPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Shedding:
-    """Batch is refused at random before the line is full: with p = min(factor x saturation^exponent, 1)."""
+    """Batch is refused at random before the queue is full: with p = min(factor x saturation^exponent, 1)."""
 
     batch_factor: float = 300.0
     batch_exponent: float = 5.0

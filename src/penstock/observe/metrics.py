@@ -78,7 +78,7 @@ class GatewayMetrics:
         """What `series` has answered, by model, operation and tier served."""
         self._control: Counter[tuple[str, str, str]] = Counter()
         self.refused: Counter[str] = Counter()
-        """Requests that admission or the queue turned away, by error code."""
+        """Requests that admission or the queue refused, by error code."""
         self.ejections = 0
         self.policy_version = 0
         """Of the policy that this gateway follows."""
@@ -200,7 +200,7 @@ class Exposition:
         return decisions
 
     def _process(self) -> Iterator[Metric]:
-        refused = CounterMetricFamily("penstock_refused", "Requests turned away before a worker saw them.", labels=("code",))
+        refused = CounterMetricFamily("penstock_refused", "Requests refused before a worker saw them.", labels=("code",))
         for code, count in self._metrics.refused.items():
             refused.add_metric((code,), count)
         control = CounterMetricFamily("penstock_control_requests", "Answers of the control API.", labels=("method", "route", "status"))

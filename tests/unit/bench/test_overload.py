@@ -93,7 +93,7 @@ def test_a_line_is_judged_beside_its_own_later_level() -> None:
     # When most are slow, that is what is seen, whatever their lengths.
     slow = [line(length, settled_at=5.0) for length in (20, 40, 80)]
     assert settling(line(40, settled_at=2.0), *slow * 3).seconds == 3.0
-    assert settling([], *others).after == pytest.approx(1.0)  # nobody stood in line: nothing to compare with
+    assert settling([], *others).after == pytest.approx(1.0)  # nobody was queued: nothing to compare with
 
 
 def test_a_mean_is_away_when_chance_alone_does_not_take_it_there() -> None:

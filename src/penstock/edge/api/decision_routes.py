@@ -91,7 +91,7 @@ class DecisionView(View):
     started_at: Time
     seconds: float
     queue_seconds: float
-    waiting: Annotated[int, Field(description="Requests in line, itself included, when it began to wait; 0: it did not.")]
+    waiting: Annotated[int, Field(description="Requests in the queue, itself included, when it began to wait; 0: it did not.")]
     ttft_seconds: float | None
     timeout_seconds: float | None
     prompt_tokens: int

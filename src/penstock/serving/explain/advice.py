@@ -11,11 +11,11 @@ _BY_CODE: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "resource_unavailable": (
         ("scheduling.overflow_reserve", "a smaller reserve gives the overflow pool more of the slots"),
-        ("request: service_tier", "`default` may wait in line; `flex` is served only by idle capacity"),
+        ("request: service_tier", "`default` may wait in the queue; `flex` is served only by idle capacity"),
     ),
     "server_overloaded": (
         ("workers", "more workers or slots: those of this model were full, or not there"),
-        ("scheduling.queue_limit", "a longer line refuses later; it does not serve more"),
+        ("scheduling.queue_limit", "a longer queue refuses later; it does not serve more"),
     ),
     "deadline_exceeded": (
         ("request: timeout", "a longer timeout of the client, or `scheduling.max_wait_seconds`, lets it wait longer"),
@@ -35,7 +35,7 @@ def advice_for(decision: RequestOutcome) -> tuple[Advice, ...]:
     """The most telling first; nothing for a request that was served at once by the worker that any policy would have chosen."""
     found = [Advice(*each) for each in _BY_CODE.get(decision.code, ())]
     if decision.code == "rate_limit_exceeded" and decision.waiting:
-        found = [Advice("scheduling.queue_limit, policy: queue bounds", "the line of its class was full"), *found[:1]]
+        found = [Advice("scheduling.queue_limit, policy: queue bounds", "the queue of its class was full"), *found[:1]]
     found += _about_waiting(decision) + _about_tries(decision) + _about_tier(decision) + _about_choice(decision)
     return tuple(found)
 

@@ -100,7 +100,7 @@ def shadow(seen: RoutingSnapshot | None, chosen: str) -> ShadowChoice | None:
 def timeline(decision: RequestOutcome) -> tuple[Step, ...]:
     steps = [Step(0.0, f"came in for {decision.model or 'a model'}, class {decision.service_class.name.lower()}")]
     if decision.waiting:
-        steps.append(Step(0.0, f"no free slot in {' or '.join(decision.pools)}: stood in line as number {decision.waiting}"))
+        steps.append(Step(0.0, f"no free slot in {' or '.join(decision.pools)}: queued as number {decision.waiting}"))
     steps += [Step(each.at_seconds, f"{each.worker_id} {'was full' if each.busy else 'failed'}: {each.reason}") for each in decision.tries]
     if decision.snapshot is not None:
         sent = max(decision.queue_seconds, decision.tries[-1].at_seconds if decision.tries else 0.0)

@@ -103,7 +103,7 @@ class Collaborators:
     """By the policy in force (`serving/pipeline/policy.py`)."""
     preempt_batch: bool = True
     chance: Callable[[], float] = lambda: 1.0
-    """Draws from [0, 1) whether a batch request is shed before the line is full; without one, none is."""
+    """Draws from [0, 1) whether a batch request is shed before the queue is full; without one, none is."""
 
     def __post_init__(self) -> None:
         # Bound once: asked several times for every request.

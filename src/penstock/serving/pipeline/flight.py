@@ -277,7 +277,7 @@ class Flight:
             self.reply.end()
             self.free_slot(attempt)
             return
-        # The slot goes back only after the retry: whoever is next in line must not overtake a request that was there before.
+        # The slot goes back only after the retry: the next in the queue must not overtake a request that was there before.
         try:
             retrying.retry(self, attempt.member, busy=busy)
         except PenstockError as error:
@@ -301,7 +301,7 @@ class Flight:
         ending.settled(self.deps, self.record, outcome, count, now)
 
     def refuse(self, error: PenstockError) -> None:
-        """Turned away; whoever waited in line has been let go already."""
+        """Refused; a request that waited has left the queue already."""
         self.deps.observer.record_refusal(error.code)
         self._fail(error)
 

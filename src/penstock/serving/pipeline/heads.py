@@ -4,9 +4,9 @@
 
     id;class=C;pool=P;policy=Y;worker=W;wait=SECONDS;tries=N     answered by a worker
     id;class=C;queued                                            a stream that got its head while it was still waiting
-    id;class=C;refused=CODE;wait=SECONDS;tries=N                 turned away with that error code
+    id;class=C;refused=CODE;wait=SECONDS;tries=N                 refused with that error code
     id;class=C;replayed                                          answered from its Idempotency-Key
-    id;refused=CODE                                              turned away before it was known whose it is
+    id;refused=CODE                                              refused before it was known whose it is
 """
 
 from functools import lru_cache
@@ -73,7 +73,7 @@ def _keep(answers: dict[Key, bytes], key: Key, answer: bytes) -> bytes:
 
 
 def effort(wait_seconds: float, tries: int) -> bytes:
-    """How long it waited in line, and how many workers were asked."""
+    """How long it waited in the queue, and how many workers were asked."""
     return b";wait=%.3f;tries=%d" % (wait_seconds, tries)
 
 

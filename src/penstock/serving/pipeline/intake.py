@@ -1,4 +1,4 @@
-"""From a body to what the other rooms need to know of it, and the sentences for those that are turned away."""
+"""From a body to what the other rooms need to know of it, and the sentences for those that are refused."""
 
 from penstock.catalog.models import Catalogue
 from penstock.domain.call import Call, Demand

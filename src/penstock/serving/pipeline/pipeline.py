@@ -113,7 +113,7 @@ class Pipeline:
         return lengths
 
     def queue_status(self) -> list[ClassQueueStatus]:
-        """Each class that somebody has waited in, of each model's line."""
+        """Each class that somebody has waited in, of each model's queue."""
         return [
             ClassQueueStatus(serving.model, each.name.lower(), queue.waiting(each), queue.class_counters[each])
             for serving, queue in self._deps.queues.items()

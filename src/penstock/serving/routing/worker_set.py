@@ -164,7 +164,7 @@ class WorkerSet:
     def set_elastic(self, model: str, org_id: str | None = None, *, elastic: bool = True) -> None:
         """From now on somebody starts workers of a model when its requests need them: so those wait while there is none.
 
-        Not elastic any more: without a ready worker they are refused, those in line at their deadlines.
+        Not elastic any more: without a ready worker they are refused, those in the queue at their deadlines.
         """
         key = (model, org_id)
         if elastic:

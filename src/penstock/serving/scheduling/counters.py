@@ -1,4 +1,4 @@
-"""What has happened to the requests of one class in a line: plain numbers, read when somebody scrapes."""
+"""What has happened to the requests of one class in a queue: plain numbers, read when somebody scrapes."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -12,15 +12,15 @@ class ShedReason(StrEnum):
     FULL = "full"
     """As many of its class waited as may."""
     DISPLACED = "displaced"
-    """It gave its place to a tenant with less in line."""
+    """It gave its place to a tenant with less in the queue."""
     DEADLINE = "deadline"
     """It would have been too late already: refused when it came."""
     OVERTAKEN = "overtaken"
-    """It would be too late by far: heavier classes came after it, or the line became slower."""
+    """It would be too late by far: heavier classes came after it, or the queue became slower."""
     EXPIRED = "expired"
-    """Its deadline passed in line."""
+    """Its deadline passed in the queue."""
     SATURATED = "saturated"
-    """Batch, refused at random before the line is full."""
+    """Batch, refused at random before the queue is full."""
     NO_IDLE_SLOT = "no_idle_slot"
     """Flex, which does not wait."""
     STOPPING = "stopping"
@@ -34,10 +34,10 @@ class ClassCounters:
 
     def __init__(self) -> None:
         self.waits = Histogram()
-        """Requests that went from the line to a worker, by how long they had waited."""
+        """Requests that went from the queue to a worker, by how long they had waited."""
         self.shed: dict[ShedReason, int] = {}
         self.preempted = 0
-        """Times that one was taken from its worker and put back in line."""
+        """Times that one was taken from its worker and put back in the queue."""
 
     def waited(self, seconds: float) -> None:
         self.waits.add(seconds)
@@ -57,7 +57,7 @@ class ClassCounters:
 
 
 class ClassQueueStatus(NamedTuple):
-    """A class in one model's line."""
+    """A class in one model's queue."""
 
     model: str
     service_class: str

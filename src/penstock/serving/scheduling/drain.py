@@ -1,4 +1,4 @@
-"""How fast a line moves, and how fast it is joined."""
+"""How fast a queue moves, and how fast it is joined."""
 
 from collections import deque
 
@@ -17,7 +17,7 @@ class Drain:
         self._gone: deque[tuple[float, int]] = deque()
         self._tokens = 0
         self._before: tuple[float, float] | None = None
-        """Seconds for a token when the line was last long enough to tell, and when that was."""
+        """Seconds for a token when the queue was last long enough to tell, and when that was."""
 
     def note(self, tokens: int, now: float) -> None:
         gone = self._gone
@@ -52,7 +52,7 @@ class Drain:
 
 
 class Inflow:
-    """Tokens a second that have come into line of late."""
+    """Tokens a second that have come into the queue of late."""
 
     def __init__(self, window_seconds: float) -> None:
         self._window = window_seconds

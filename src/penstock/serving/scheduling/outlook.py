@@ -1,4 +1,4 @@
-"""How long who waits will wait: from the pace at which the line moves, what weights give to others, and who else comes."""
+"""How long who waits will wait: from the pace at which the queue moves, what weights give to others, and who else comes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ Rival = tuple[float, float, float, float]
 
 
 class Outlook:
-    """Of one line. 0 seconds: not known, so that no one is refused on a guess."""
+    """Of one queue. 0 seconds: not known, so that no one is refused on a guess."""
 
     def __init__(self, window_seconds: float, classes: Sequence[Tenants]) -> None:
         self._classes = classes
@@ -55,7 +55,7 @@ class Outlook:
     def behind(self, own: ServiceClass, ahead: float, now: float, weights: Mapping[ServiceClass, int]) -> float:
         """Seconds until so many tokens of a class have gone.
 
-        Of each other class goes before them what its weight gives it, as far as it has so many in line or they come while one waits.
+        Of each other class goes before them what its weight gives it, as far as it has so many in the queue or they come while one waits.
         """
         by_class = self._class_drains[own].seconds_for(ahead, now)
         pace = self._drain.seconds_for(1.0, now)

@@ -1,4 +1,4 @@
-"""What stands in line, and what the line notes of it."""
+"""What is queued, and what the queue keeps of it."""
 
 from typing import Protocol
 
@@ -20,7 +20,7 @@ class Debt(Protocol):
 
 
 class QueuedRequest(Protocol):
-    """A request, as the line sees it."""
+    """A request, as the queue sees it."""
 
     service_class: ServiceClass
     org_id: str
@@ -37,7 +37,7 @@ class QueuedRequest(Protocol):
     give_up_at: float
     """Monotonic seconds after which nobody waits for it any more."""
     debt: Debt | None
-    """Set by the line when it lets the request go."""
+    """Set by the queue when it lets the request go."""
 
     def find_slot(self) -> bool:
         """Choose a worker with a free slot for it and remember which; False: there is none. Changes nothing else."""
@@ -69,7 +69,7 @@ class SlotGroup:
 
 
 class QueueEntry:
-    """One stay in line; what decides about it is frozen here when it begins."""
+    """One stay in the queue; what decides about it is frozen here when it begins."""
 
     __slots__ = ("cost", "give_up_at", "group", "number", "org_id", "request", "service", "service_class", "too_long_at")
 

@@ -69,7 +69,7 @@ class RequestQueue:
         return self.length
 
     def adopt(self, rules: QueueRules) -> None:
-        """Another policy: weights hold from the next decision on, bounds and patience for who comes next; who waits stays in line."""
+        """Another policy: weights hold from the next decision on, bounds and patience for who comes next; who waits stays in the queue."""
         self.rules = rules
         self._bounds = [min(self._limit, rules.bounds[each]) for each in ServiceClass]
         self._patience = [rules.patience_seconds[each] for each in ServiceClass]
@@ -80,9 +80,9 @@ class RequestQueue:
     # coming and leaving
 
     def enqueue(self, request: QueuedRequest, now: float) -> None:
-        """Stand in line. Raises RateLimited when its class is full, DeadlineExceeded when the deadline cannot be met.
+        """Join the queue. Raises RateLimited when its class is full, DeadlineExceeded when the deadline cannot be met.
 
-        A full class still takes a request of a tenant that has fewer in line than another, and refuses the latest of that one instead.
+        A full class still takes a request of a tenant that has fewer queued than another, and refuses the latest of that one instead.
         Batch is refused at random before that, the likelier the fuller the fullest class is.
         """
         service_class = request.service_class
@@ -106,7 +106,7 @@ class RequestQueue:
             displaced.request.refuse(self._lost(displaced.request, ShedReason.DISPLACED, error))
 
     def requeue(self, request: QueuedRequest) -> None:
-        """Back in line after its slot was taken away: it was let in once, so no bound and no deadline refuses it; it owes nothing."""
+        """Back in the queue after its slot was taken away: it was let in once, so no bound and no deadline refuses it; it owes nothing."""
         self._returned_unserved(request)
         self.class_counters[request.service_class].preempted += 1
         self._add(self._new_entry(request))
@@ -127,7 +127,7 @@ class RequestQueue:
         return late
 
     def drop_unreachable_deadlines(self, now: float) -> list[tuple[QueuedRequest, PenstockError]]:
-        """Takes those out who would wait far past their deadlines, as others came before them or the line became slower. Nobody who is the
+        """Takes those out who would wait far past their deadlines, as others came before them or the queue became slower. Nobody who is the
         next of its tenant is among them. The caller tells them."""
         soonest = self._ends.first()
         found: list[tuple[QueuedRequest, PenstockError]] = []
@@ -153,7 +153,7 @@ class RequestQueue:
         return everyone
 
     def shed(self, request: QueuedRequest, reason: ShedReason) -> None:
-        """Count a request that is not served, for a reason that need not be the line's own."""
+        """Count a request that is not served, for a reason that need not be the queue's own."""
         self.class_counters[request.service_class].lost(reason)
 
     # being served
@@ -171,7 +171,7 @@ class RequestQueue:
             self._serving = self._again = False
 
     def settle_debt(self, request: QueuedRequest, prompt: int, completion: int) -> None:
-        """What the request has really used, uncached; nothing happens to one that never stood in line."""
+        """What the request has really used, uncached; nothing happens to one that was never queued."""
         debt = request.debt
         if debt is not None:
             request.debt = None
@@ -180,7 +180,7 @@ class RequestQueue:
     # what an operator, a test and a refusal want to know
 
     def expected_wait(self, now: float, request: QueuedRequest | None = None) -> float:
-        """Seconds until the whole line, or `entry` if it came now, would be served; 0 when that is not known."""
+        """Seconds until the whole queue, or `entry` if it came now, would be served; 0 when that is not known."""
         if request is None:
             return self._outlook.all(self.tokens, now)
         own = request.service_class
@@ -348,7 +348,7 @@ class RequestQueue:
         if request.debt is not None:
             self.settle_debt(request, 0, 0)
 
-    # who is turned away
+    # who is refused
 
     def _too_late(self, request: QueuedRequest, now: float) -> PenstockError | None:
         """The refusal of one that would be served after its deadline, if it can be told."""

@@ -1,4 +1,4 @@
-"""What policy says about a line, ready to be asked: lists by class, as an enum member as the key of a dict costs more than a decision."""
+"""What policy says about a queue, ready to be asked: lists by class, as an enum member as the key of a dict costs more than a decision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -23,7 +23,7 @@ class Tenant:
         self.org_id = org_id
         self.counter = 0
         self.active_since = 0
-        """The number of the arrival since which it has had somebody in line; between equal counters the earlier is first."""
+        """The number of the arrival since which it has had somebody in the queue; between equal counters the earlier is first."""
         self.running = 0
         """Charged and not settled."""
         self.tokens = 0
@@ -45,15 +45,15 @@ class Tenants:
         self._arrivals: dict[SlotGroup, OrderedDict[QueueEntry, None]] = {}
         """In the order in which they came, so in the order in which they will have waited too long."""
         self._ranks: dict[SlotGroup, Heap[Tenant]] = {}
-        """For each lane the tenants with somebody in it, by counter."""
+        """For each group the tenants with somebody in it, by counter."""
         self._by_length: list[dict[Tenant, None]] = [{}]
         """Tenants by how many of theirs wait; the last one is not empty while anybody waits."""
         self._idle: Heap[Tenant] = Heap()
         """Neither waiting nor running, remembered until the others have caught up."""
         self._level = 0
-        """The counter of whoever was last alone in line."""
+        """The counter of whoever was last alone in the queue."""
         self.head: QueueEntry | None = None
-        """What `first` said of all lanes, while nothing has changed."""
+        """What `first` said of all groups, while nothing has changed."""
         self._waiting_tenants = 0
 
     # in and out
@@ -120,7 +120,7 @@ class Tenants:
     # who
 
     def first(self, blocked: Set[SlotGroup]) -> QueueEntry | None:
-        """The next of those that are in other lanes."""
+        """The next of those that are in other groups."""
         best: QueueEntry | None = None
         least = 0
         for group, rank in self._ranks.items():
@@ -138,7 +138,7 @@ class Tenants:
         return best
 
     def oldest(self) -> Iterator[QueueEntry]:
-        """Of each lane who came first."""
+        """Of each group who came first."""
         return (next(iter(arrivals)) for arrivals in self._arrivals.values())
 
     def oldest_beside(self, entry: QueueEntry) -> QueueEntry:
@@ -146,7 +146,7 @@ class Tenants:
         return next(iter(self._known[entry.org_id].waiting))
 
     def expendable(self, org_id: str) -> QueueEntry | None:
-        """The latest of the tenant with most in line, when even without it that one has no less than `org_id` would have."""
+        """The latest of the tenant with most in the queue, when even without it that one has no less than `org_id` would have."""
         most, own = len(self._by_length) - 1, self._known.get(org_id)
         if most - 1 < (len(own.waiting) if own else 0) + 1:
             return None

@@ -37,7 +37,7 @@ class RequestResult:
 
     @property
     def refused(self) -> bool:
-        """Told to come back before it got anything: with a status, or, after 2 s in line, with an event."""
+        """Told to come back before it got anything: with a status, or, after 2 s in the queue, with an event."""
         return bool(self.code) and self.first_token_seconds is None
 
     @property

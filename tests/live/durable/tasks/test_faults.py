@@ -102,7 +102,7 @@ def test_ten_thousand_tasks_and_twenty_kills(shop: tuple[Platform, tuple[str, ..
 def given_up(control: Control, tag: str, killed: dict[str, float]) -> list[float]:
     """Seconds from the kill of a runner until the store takes back each lease that it held.
 
-    When its task starts again is another question: thousands stand in line before it.
+    When its task starts again is another question: thousands are queued before it.
     """
     found = []
     for task in pages(control, tag):

@@ -63,7 +63,7 @@ def test_a_request_that_waited() -> None:
     bench.sent[1].answer()
     decision = last(bench)
     assert (decision.waiting, decision.queue_seconds, decision.outcome) == (1, 3.0, "answered")
-    assert steps(decision)[1] == "0 no free slot in standard: stood in line as number 1"
+    assert steps(decision)[1] == "0 no free slot in standard: queued as number 1"
     assert steps(decision)[2].startswith("3 sent to a")
     settings = [each.setting for each in decision.advice]
     assert settings[0] == "workers"

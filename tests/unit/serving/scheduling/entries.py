@@ -1,4 +1,4 @@
-"""Requests that stand in line, and a worker that takes them."""
+"""Requests that are queued, and a worker that takes them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -32,7 +32,7 @@ def steps(act: Callable[[], object]) -> int:
 
 
 def steps_for_a_request(waiting: int) -> float:
-    """One that joins while a slot becomes free for another, on average, with so many others in line all the time."""
+    """One that joins while a slot becomes free for another, on average, with so many others in the queue all the time."""
     random = Random(waiting)
     queue = RequestQueue(10**6)
 

@@ -1,4 +1,4 @@
-"""More than the workers can do: who is turned away, and whether what is done is still worth having."""
+"""More than the workers can do: who is refused, and whether what is done is still worth having."""
 
 from collections.abc import Sequence
 from random import Random
@@ -56,7 +56,7 @@ def _measure_loads(seed: int, brief: bool) -> dict[str, float]:
 
 
 def _false_rejects(seed: int, seconds: float) -> float:
-    """Of the requests that came while everybody could have been served in time, the share that was turned away."""
+    """Of the requests that came while everybody could have been served in time, the share that was refused."""
     given = traffic(seed, 0.9 * CAPACITY, seconds)
     patient = _play(seed, [ask._replace(timeout_seconds=None) for ask in given], seconds)
     hopeful = _play(seed, given, seconds)

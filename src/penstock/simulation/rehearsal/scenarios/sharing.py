@@ -24,7 +24,7 @@ _FIRST = 320
 
 
 def _measure_turns(seed: int, brief: bool) -> dict[str, float]:
-    """Both classes always have somebody in line; all of it is over before anybody has waited too long and is promoted."""
+    """Both classes always have somebody in the queue; all of it is over before anybody has waited too long and is promoted."""
     random = Random(seed)
     premium = [PlannedRequest(0.001 * random.random(), 32, 32, 32, ServiceClass.PREMIUM, "premium") for _ in range(300)]
     at_once = [PlannedRequest(0.001 * random.random(), 32, 32, 32, ServiceClass.ENTERPRISE, "enterprise") for _ in range(200)]
@@ -39,7 +39,7 @@ def _measure_turns(seed: int, brief: bool) -> dict[str, float]:
 TURNS = Scenario(
     "class_weights",
     "Two classes of weights 512 and 128",
-    "One slot, requests of the same size, both classes always in line: of the first 320 that complete 256 should be enterprise's.",
+    "One slot, requests of the same size, both classes always in the queue: of the first 320 that complete 256 should be enterprise's.",
     _measure_turns,
     (PassLine("deficit_round_robin.first_320", "off from 256", "<=", 3.0, "every"),),
 )
