@@ -162,8 +162,8 @@ def policy_of(document: PolicyDocument, plans: tuple[Plan, ...]) -> Policy:
 
 
 def document_of(policy: Policy) -> PolicyDocument:
-    """With everything said."""
-    return PolicyDocument(
+    """The whole of a stored policy. Nothing is validated: it may name a routing policy that is not installed any more."""
+    return PolicyDocument.model_construct(
         plans={plan.name: _plan_part(plan) for plan in policy.plans} or None,
         classes={_class_name(each): ClassPart(weight=one.weight, bound=one.bound, patience_seconds=one.patience_seconds)
                  for each, one in policy.classes.items()},

@@ -1,6 +1,7 @@
 """How a command ends: the exit codes, and what leads to which."""
 
 from enum import IntEnum
+from pathlib import Path
 
 from penstock.domain.errors import PenstockError
 
@@ -38,6 +39,12 @@ class Failed(Exception):
         super().__init__(message)
         self.exit_code = exit_code
         self.hint = hint
+
+
+def cannot_read(path: Path, error: OSError | UnicodeDecodeError) -> Failed:
+    """The failure for a file that the user named; it names the file once."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return Failed(f"cannot read {path}: {reason}", ExitCode.USAGE)
 
 
 class RequestRefused(Failed):

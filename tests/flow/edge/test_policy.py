@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from penstock.domain.policy import Policy, PolicyVersion, RoutingPolicy
 from tests.flow.edge.control_api import PLAN, Gateway
 
 
@@ -94,6 +95,24 @@ async def test_invalid_policy_names_the_wrong_field(gate: Gateway) -> None:
     assert fields["policy.routing"].startswith("A routing policy is one of: ")
     assert {"policy.classes.free.weight", "policy.tiers.flex", "policy.tenants.org_x.weight", "policy.surprise"} < fields.keys()
     assert (await get(gate))["version"] == 0
+
+
+async def test_stored_policy_that_names_a_missing_routing_policy_can_be_shown_compared_and_left(gate: Gateway) -> None:
+    await put(gate, {"preempt_batch": False})
+    missing = RoutingPolicy("installed_elsewhere")
+    policy = Policy(plans=tuple(await gate.store.accounts.plans()), routing=missing, models={"llama": missing})
+    assert await gate.store.policies.save(PolicyVersion(2, policy, "test", "", 1.0))
+    shown = (await get(gate))["policy"]
+    assert shown["routing"] == {"policy": "installed_elsewhere", "shadow": None}
+    assert shown["models"]["llama"]["policy"] == "installed_elsewhere"
+    assert (await get(gate, "/versions/2"))["policy"] == shown
+    assert {each["field"] for each in (await get(gate, "/diff?from=1"))["data"]} >= {"preempt_batch", "routing.policy"}
+    refused = await put(gate, shown)
+    assert (refused.status_code, refused.json()["errors"][0]["param"]) == (422, "policy.routing")
+    edit = await put(gate, shown | {"routing": {}, "models": {}})
+    assert (edit.status_code, edit.json()["policy"]["routing"]["policy"]) == (200, None)
+    back = await gate.client.post("/api/policy/rollback", json={"version": 1}, headers=gate.admin)
+    assert (back.status_code, back.json()["policy"]["preempt_batch"]) == (200, False)
 
 
 async def test_plans_are_edited_and_one_in_use_stays(gate: Gateway) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from penstock.cli.client.api import Api, network_problems, refusal, segment
-from penstock.cli.exits import ExitCode, Failed
+from penstock.cli.exits import ExitCode, Failed, cannot_read
 
 TOKEN_NAME = "penstock_run"  # noqa: S105 - the name of one
 _PIECE_BYTES = 1 << 20
@@ -47,7 +47,7 @@ def look_at(file: Path) -> tuple[str, str]:
             content.seek(0)
             digest = hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
-        raise Failed(f"cannot read {file}: {error.strerror}", ExitCode.USAGE) from error
+        raise cannot_read(file, error) from error
     try:
         url = json.loads(first)["url"]
     except (ValueError, KeyError, TypeError):

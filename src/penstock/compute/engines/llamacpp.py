@@ -1,6 +1,7 @@
 """`llamacpp`: runs a GGUF model with llama.cpp's `llama-server`, or with llama-cpp-python where only that is installed.
 
-Options beside those of every supervised server (`_served.py`): `slots` (requests at the same time), `context_length` (of each of them),
+Options beside those of every supervised server (`_supervised/served.py`):
+`slots` (requests at the same time), `context_length` (of each of them),
 `gpu_layers` (how many layers go to the GPU), `threads`, `embeddings` (yes: the server embeds and does nothing else), `server`
 (llama-server or llama_cpp.server; default: what is there).
 """

@@ -1,6 +1,6 @@
 """`sglang`: runs SGLang's server on this machine's GPUs and keeps it running.
 
-Options beside those of every supervised server (`_served.py`): `tp_size`, `dtype`, `context_length`, `mem_fraction_static`,
+Options beside those of every supervised server (`_supervised/served.py`): `tp_size`, `dtype`, `context_length`, `mem_fraction_static`,
 `max_running_requests`, `quantization`, `lora` (NAME=PATH,NAME=PATH: adapters, which clients name as models), `tool_call_parser` (with it
 the model calls tools), `python` (the interpreter that has SGLang; default: python3).
 """

@@ -1,6 +1,7 @@
 """`vllm`: runs `vllm serve` on this machine's GPUs and keeps it running.
 
-Options beside those of every supervised server (`_served.py`): `tensor_parallel_size`, `dtype`, `max_model_len`, `gpu_memory_utilization`,
+Options beside those of every supervised server (`_supervised/served.py`):
+`tensor_parallel_size`, `dtype`, `max_model_len`, `gpu_memory_utilization`,
 `max_num_seqs`, `quantization`, `lora` (NAME=PATH,NAME=PATH: adapters, which clients name as models), `tool_call_parser` (with it the model
 calls tools), `enforce_eager`.
 """

@@ -1,4 +1,4 @@
-"""The rules of batches as their owners see them: made, shown, cancelled. What happens in between is `work.py`."""
+"""The rules of batches as their owners see them: made, shown, cancelled. `processor.py` runs them."""
 
 from collections.abc import Mapping
 from dataclasses import replace

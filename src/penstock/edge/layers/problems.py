@@ -86,7 +86,7 @@ def as_error(exception: Exception, path: str) -> PenstockError:
             return _from_validation(exception, path)
         case HTTPException():
             return _from_status(exception.status_code, path)
-    return Internal("Something went wrong on our side; the log has it under this request id.")
+    return Internal("Internal error; the gateway's log has this request id.")
 
 
 def _from_status(status: int, path: str) -> PenstockError:
@@ -99,7 +99,7 @@ def _from_status(status: int, path: str) -> PenstockError:
             return MethodNotAllowed("This path does not allow that method.")
         case 413:
             return TooLarge("The request body is too large.")
-    return Internal("Something went wrong on our side; the log has it under this request id.")
+    return Internal("Internal error; the gateway's log has this request id.")
 
 
 def printable(text: str, longest: int = 200) -> str:

@@ -1,7 +1,8 @@
 """The fair queue of one model.
 
-Classes by weight (`turns.py`), inside a class the tenant that was served least (`tenants.py`), inside a tenant the earliest deadline. Pools
-are no queues: who cannot be placed now does not hold up those that may use other slots. Each decision costs O(log n).
+Classes by weight (`deficit_round_robin.py`), inside a class the tenant that was served least (`tenants.py`), inside a tenant the
+earliest deadline. A pool is not a queue: a request that cannot be placed now does not hold up those that may use other slots. Each
+decision costs O(log n).
 """
 
 from collections.abc import Callable

@@ -3,13 +3,16 @@
 import os
 import time
 from collections.abc import Iterator
+from typing import Annotated
+
+import typer
 
 from penstock.base import profiles
 from penstock.cli.command import Session, gateway_command, single
 from penstock.cli.commands.inspect import doctor_checks as checks
 from penstock.cli.commands.inspect.doctor_checks import CheckResult, CheckVerdict
 from penstock.cli.exits import ExitCode
-from penstock.cli.process import ConfigOption, DataDirOption, HostOption, PortOption, load_settings
+from penstock.cli.process import ConfigOption, DataDirOption, load_settings
 
 app = single()
 
@@ -19,8 +22,8 @@ app = single()
 def doctor(
     session: Session,
     data_dir: DataDirOption = None,
-    host: HostOption = None,
-    port: PortOption = None,
+    host: Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address to check. [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option("--port", metavar="PORT", help="Port to check. [8080]")] = None,
     config: ConfigOption = None,
 ) -> int:
     """Check the gateway, store, workers, port, disk, clock and profiles. Exit code 1 if a check fails."""

@@ -8,7 +8,7 @@ import typer
 
 from penstock.cli.command import Session, gateway_command, single
 from penstock.cli.commands.manage.policy import show_edit
-from penstock.cli.exits import ExitCode, Failed
+from penstock.cli.exits import ExitCode, Failed, cannot_read
 
 app = single()
 
@@ -40,7 +40,7 @@ def _read(file: Path) -> dict[str, Any]:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
         parse(values)
     except (OSError, UnicodeDecodeError) as error:
-        raise Failed(f"cannot read {file}: {error}", ExitCode.USAGE) from error
+        raise cannot_read(file, error) from error
     except tomllib.TOMLDecodeError as error:
         raise Failed(f"{file} is not TOML: {error}", ExitCode.USAGE) from error
     except PolicyProblem as error:

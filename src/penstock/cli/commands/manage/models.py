@@ -21,7 +21,10 @@ _PRICE_UNIT = 1_000_000
 @app.command("list", epilog="Example: penstock models list")
 @gateway_command
 def list_models(session: Session) -> None:
-    """List all models: those in the catalogue and those that workers serve."""
+    """List the models.
+
+    Those in the catalogue and those that workers serve.
+    """
     answer = session.api.listed("/api/models")
     rows = [
         (

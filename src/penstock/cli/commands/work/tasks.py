@@ -11,7 +11,7 @@ import typer
 
 from penstock.cli.client.api import segment
 from penstock.cli.command import Session, gateway_command, group
-from penstock.cli.exits import ExitCode, Failed
+from penstock.cli.exits import ExitCode, Failed, cannot_read
 from penstock.cli.output.moments import date, duration_seconds, moment
 
 app = group("Tasks: submit, list, show, watch, cancel, retry, clone, export.")
@@ -20,6 +20,7 @@ TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="Id of the task."
 StatusOption = Annotated[list[str] | None, typer.Option(metavar="STATUS", help="Tasks with this status, for example failed; repeatable.")]
 QueueOption = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the queue.")]
 KindOption = Annotated[str | None, typer.Option(metavar="KIND", help="function, inference or webhook.")]
+NewTagOption = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="Tag of the new task; repeatable.")]
 TagOption = Annotated[list[str] | None, typer.Option(metavar="TAG", help="Tag; repeatable, and a task must have all of them.")]
 NameOption = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the task or function.")]
 TextOption = Annotated[str | None, typer.Option("--search", "-q", metavar="WORDS", help="Words in name, tags, payload, result or error.")]
@@ -38,7 +39,7 @@ def submit(
     kind: Annotated[str, typer.Option(metavar="KIND", help="function, inference or webhook.")] = "function",
     queue: QueueOption = None,
     priority: Annotated[int | None, typer.Option(min=1, max=10, metavar="N", help="Priority; 10 is the most urgent.")] = None,
-    tag: TagOption = None,
+    tag: NewTagOption = None,
     after: Annotated[list[str] | None, typer.Option(metavar="TASK_ID", help="Parent: run after this task; repeatable.")] = None,
     delay: Annotated[str | None, typer.Option(metavar="DURATION", help="Run after this time, for example 10m.")] = None,
     max_attempts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Attempts at most.")] = None,
@@ -286,7 +287,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Failed(f"cannot read {path}: {error}", ExitCode.USAGE) from error
+        raise cannot_read(path, error) from error
 
 
 def _follow(session: Session, task_id: str) -> int:

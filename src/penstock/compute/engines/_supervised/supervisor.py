@@ -1,6 +1,6 @@
 """Keeps an inference server running beside the worker: started, asked whether it is ready, started again when it dies or hangs.
 
-`_keeper.py` stands between, so that no process of it is left when it is stopped, or when this worker is killed.
+`keeper.py` stands between, so that no process of it is left when it is stopped, or when this worker is killed.
 """
 
 import asyncio
