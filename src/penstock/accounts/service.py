@@ -198,5 +198,5 @@ def _grantable(caller: Principal, scopes: Iterable[Scope]) -> frozenset[Scope]:
     if not wanted:
         raise BadRequest("A key needs at least one scope.", param="scopes")
     if beyond := sorted(scope for scope in wanted if not caller.may(scope)):
-        raise PermissionDenied(f"Nobody can grant what they do not have: {', '.join(beyond)}.", param="scopes")
+        raise PermissionDenied(f"You cannot grant scopes that you do not have: {', '.join(beyond)}.", param="scopes")
     return wanted

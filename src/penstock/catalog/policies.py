@@ -74,7 +74,7 @@ class Policies:
         if not different and old.version:
             return Edit(old, ())
         if not await self._policies.save(new):
-            raise PreconditionFailed("Somebody else has edited the policy at the same moment: look at it again.")
+            raise PreconditionFailed("Another request changed the policy at the same time. Read it again and retry.")
         return Edit(new, different)
 
     async def roll_back(self, number: int, author: str, comment: str = "", expected: int | None = None, *, dry_run: bool = False) -> Edit:

@@ -210,7 +210,7 @@ class Exposition:
         yield CounterMetricFamily("penstock_ejections", "Times that a worker was ejected.", value=self._metrics.ejections)
         yield CounterMetricFamily("penstock_journal_records", "Records appended to the usage journal.", value=self._metrics.journal_records)
         yield GaugeMetricFamily("penstock_policy_version", "Version of the policy that is followed.", value=self._metrics.policy_version)
-        yield GaugeMetricFamily("penstock_uptime_seconds", "Since this gateway started.", value=self._uptime())
+        yield GaugeMetricFamily("penstock_uptime_seconds", "Seconds since this gateway started.", value=self._uptime())
         info = GaugeMetricFamily("penstock_build_info", "The version that runs, as a label.", labels=("version",))
         info.add_metric((self._version,), 1)
         yield info

@@ -22,7 +22,7 @@ def families(statuses: Sequence[ClassQueueStatus]) -> Iterator[Metric]:
     waits = HistogramMetricFamily(
         "penstock_class_wait_seconds", "Time that requests waited for a slot, of those that had to.", labels=("service_class",)
     )
-    shed = CounterMetricFamily("penstock_shed", "Requests that were not served, by why.", labels=("service_class", "reason"))
+    shed = CounterMetricFamily("penstock_shed", "Requests that were not served, by reason.", labels=("service_class", "reason"))
     preempted = CounterMetricFamily("penstock_preempted", "Requests put back in the queue for others.", labels=("service_class",))
     for service_class, counters in counters_by_class.items():
         waits.add_metric((service_class,), counters.waits.cumulative(), counters.waits.total_seconds)

@@ -158,7 +158,7 @@ def _typed(values: tuple[Any, ...], datatype: str, name: str, where: str) -> tup
         low, high = _range(datatype)
         good = all(isinstance(one, int) and not isinstance(one, bool) and low <= one <= high for one in values)
     if not good:
-        raise BadRequest(f"The input '{name}' holds a value that is no {datatype}.", param=where)
+        raise BadRequest(f"The input '{name}' holds a value that is not of type {datatype}.", param=where)
     return tuple(one.encode() for one in values) if datatype == "BYTES" else values
 
 
@@ -180,7 +180,7 @@ def to_raw(tensor: Tensor) -> bytes:
             return b"".join(struct.pack("<f", one)[2:] for one in values)
         return struct.pack(f"<{len(values)}{_FORMATS[tensor.datatype]}", *values)
     except (OverflowError, struct.error):
-        raise BadRequest(f"The input '{tensor.name}' holds a value that is no {tensor.datatype}.", param="inputs") from None
+        raise BadRequest(f"The input '{tensor.name}' holds a value that is not of type {tensor.datatype}.", param="inputs") from None
 
 
 def from_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> Tensor:

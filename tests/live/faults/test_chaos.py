@@ -16,7 +16,7 @@ from tests.live.platform import Platform, eventually
 
 CLIENTS = 12
 CODES = {"upstream_error", "server_overloaded", "deadline_exceeded", "rate_limit_exceeded", "internal_error"}
-HARMS = ["is killed", "is frozen", "is slowed", "is made to answer rubbish"]
+HARMS = ["is killed", "is frozen", "is slowed", "is made to send invalid answers"]
 
 
 @dataclass
@@ -39,7 +39,7 @@ TIMES = [pytest.param(12.0, 0.7, id="bounded"), pytest.param(600.0, 3.0, id="soa
 
 @pytest.mark.parametrize(("seconds", "every"), TIMES)
 @pytest.mark.fault(
-    "Chaos: workers killed, frozen, slowed, made to answer rubbish",
+    "Chaos: workers killed, frozen, slowed, made to send invalid answers",
     "every request ends as an answer or a typed error; ledger equals what clients were told",
 )
 def test_every_request_ends_well_or_with_a_typed_error_and_is_counted(
@@ -62,7 +62,7 @@ def test_every_request_ends_well_or_with_a_typed_error_and_is_counted(
     assert {name: counted[name] for name in seen.whole} == seen.whole
     assert [harm for harm in HARMS if f" {harm}" in told] != []
     assert re.search(r"chaos:   \+\d+\.\d+ s  sim-\d is \w+", told)
-    assert re.search(r"over after [\d.]+ s; requests: \d+ answered, \d+ retried on another worker, \d+ failed", told)
+    assert re.search(r"ended after [\d.]+ s; requests: \d+ answered, \d+ retried on another worker, \d+ failed", told)
     figure(f"{len(seen.whole)} answered, {seen.errors.total()} typed errors in {seconds:.0f} s")
 
 

@@ -108,7 +108,7 @@ async def test_refused_role_and_scope_are_named(service: AccountService, admin: 
     with pytest.raises(PermissionDenied) as scope:
         await service.create_key(caller(Scope.KEYS_WRITE), name="k", scopes=[Scope.INFERENCE, Scope.ADMIN])
     assert (role.value.param, scope.value.param) == ("role", "scopes")
-    assert str(scope.value) == "Nobody can grant what they do not have: admin, inference."
+    assert str(scope.value) == "You cannot grant scopes that you do not have: admin, inference."
 
 
 async def test_limits_of_a_key_travel_to_its_principal(service: AccountService, store: Store, admin: Principal, clock: ManualClock) -> None:

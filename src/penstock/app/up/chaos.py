@@ -62,7 +62,7 @@ class Chaos:
             ("killed", self._kill),
             ("frozen", self._freeze),
             ("slowed", self._slow),
-            ("made to answer rubbish", self._corrupt),
+            ("made to send invalid answers", self._corrupt),
         ]
         self._struck_at = 0.0
         self._victim = ""
@@ -94,10 +94,10 @@ class Chaos:
             await harm(victim)
             await asyncio.wait_for(self._well.wait(), _LONGEST_RECOVERY_SECONDS)
         except (ProcessLookupError, httpx.HTTPError):
-            self._say(f"chaos:   {victim.name} had gone already")
+            self._say(f"chaos:   {victim.name} had already ended")
         except TimeoutError:
             self._say(f"chaos:   {victim.name} has not come back within {_LONGEST_RECOVERY_SECONDS:.0f} s")
-        self._say(f"chaos:   over after {self._now() - self._struck_at:.1f} s; requests: {self._counts().since(before)}")
+        self._say(f"chaos:   ended after {self._now() - self._struck_at:.1f} s; requests: {self._counts().since(before)}")
 
     # harms: each returns when it is over
 

@@ -25,13 +25,13 @@ class ChatHistory:
         return {"model": self.model, "messages": [*self._opening(), *self.turns, _turn("user", prompt)], **self.options}
 
     def answered(self, prompt: str, answer: ChatReply) -> None:
-        self.said(prompt, answer.text)
+        self.add_turn(prompt, answer.text)
         usage = answer.usage or {}
         self.answers += 1
         self.prompt_tokens += usage.get("prompt_tokens", 0)
         self.completion_tokens += usage.get("completion_tokens", 0)
 
-    def said(self, prompt: str, text: str) -> None:
+    def add_turn(self, prompt: str, text: str) -> None:
         """A turn and its answer, also a stopped one: the conversation goes on from what was read."""
         self.turns += [_turn("user", prompt), _turn("assistant", text)]
 

@@ -91,7 +91,7 @@ class Repl:
             answer = self._world.ask(self._conversation, prompt, hear)
         except (KeyboardInterrupt, Failed) as stopped:
             if pieces:
-                self._conversation.said(prompt, "".join(pieces))
+                self._conversation.add_turn(prompt, "".join(pieces))
                 self._world.write("\n")
             if isinstance(stopped, Failed):
                 raise

@@ -12,7 +12,7 @@ class BatchProgress:
         self._quiet = quiet
         self._bar: Any = None
         self._task: Any = None
-        self._said = ""
+        self._printed = ""
 
     def __enter__(self) -> Self:
         if not self._quiet and sys.stderr.isatty():
@@ -36,6 +36,6 @@ class BatchProgress:
             self._bar.update(self._task, description=words, total=total or None, completed=completed + failed)
         elif not self._quiet:
             line = f"{words}, {completed + failed} of {total}" if total else words
-            if line != self._said:
-                self._said = line
+            if line != self._printed:
+                self._printed = line
                 print(line, file=sys.stderr, flush=True)

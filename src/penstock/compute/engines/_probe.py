@@ -134,13 +134,13 @@ async def _context_lengths(ask: _Asker, engine: str, models: list[str]) -> dict[
 
 def _offer(listed: Mapping[str, Any], context: int | None) -> ModelOffer:
     meta = listed.get("meta") if isinstance(listed.get("meta"), dict) else None
-    said = next(
+    reported = next(
         (listed[name] for name in ("max_model_len", "context_length", "max_context_length") if isinstance(listed.get(name), int)), None
     )
     trained = meta.get("n_ctx_train") if meta is not None else None
     capabilities = listed.get("capabilities")
     return ModelOffer(
         id=str(listed["id"]),
-        context_length=said or context or (trained if isinstance(trained, int) else None),
+        context_length=reported or context or (trained if isinstance(trained, int) else None),
         capabilities=tuple(map(str, capabilities)) if isinstance(capabilities, list) else CHAT,
     )

@@ -51,8 +51,8 @@ def unsupported(engine: str) -> frozenset[str]:
 
 def engine_of(owners: Iterable[str]) -> str:
     """Which engine says `owned_by` so; `openai` when none that we know."""
-    said = set(owners)
-    return next((row.engine for row in table().values() if said & set(row.owned_by)), "openai")
+    owner_names = set(owners)
+    return next((row.engine for row in table().values() if owner_names & set(row.owned_by)), "openai")
 
 
 def engine_of_metrics(page: str) -> str:

@@ -33,7 +33,7 @@ DEFAULT_BASE_URL = "http://127.0.0.1:11434"
 _CAPABILITIES = {"completion": ("chat", "completions", "json_schema"), "tools": ("tools",), "embedding": ("embeddings",)}
 """Ollama's words and ours."""
 _WITH_LOGPROBS = (0, 12, 11)
-_TELL_EVERY_SECONDS = 5.0
+_REPORT_EVERY_SECONDS = 5.0
 
 Struct = TypeVar("Struct")
 _log = structlog.get_logger()
@@ -94,15 +94,15 @@ class OllamaEngine:
     async def _fetch(self, name: str) -> None:
         """Hours are allowed, silence is not."""
         assert self._client is not None
-        told = 0.0
+        reported_at = 0.0
         try:
             async with self._client.stream("POST", "/api/pull", json={"model": name}) as response:
                 async for lines in _ndjson.lines(response.aiter_bytes()):
                     progress = msgspec.json.decode(lines[-1], type=replies.PullProgress)
                     if progress.error is not None or response.status_code != 200:
                         raise ProbeFailed(f"Ollama cannot fetch the model {name!r}: {progress.error}")
-                    if (now := self._clock.monotonic()) - told > _TELL_EVERY_SECONDS or progress.status == "success":
-                        told = now
+                    if (now := self._clock.monotonic()) - reported_at > _REPORT_EVERY_SECONDS or progress.status == "success":
+                        reported_at = now
                         share = round(100 * progress.completed / progress.total) if progress.total else None
                         _log.info("fetching a model", model=name, status=progress.status, percent=share)
         except (httpx.HTTPError, msgspec.DecodeError, UpstreamFailed) as error:

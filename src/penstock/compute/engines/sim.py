@@ -202,19 +202,19 @@ class _Inbox:
 class _Choice:
     """One choice on its way through a GPU."""
 
-    __slots__ = ("_inbox", "_told", "left", "script")
+    __slots__ = ("_inbox", "_reported", "left", "script")
 
     def __init__(self, script: Script, inbox: _Inbox) -> None:
         self.script = script
         self.left = True
         self._inbox = inbox
-        self._told = 0
+        self._reported = 0
 
     def advance(self, made: int) -> None:
         steps = self.script.steps
-        news = [event for event in steps[self._told : self._told + made] if event is not None]
-        self._told += made
-        if self._told >= len(steps):
+        news = [event for event in steps[self._reported : self._reported + made] if event is not None]
+        self._reported += made
+        if self._reported >= len(steps):
             self.left = False
             news.append(self.script.end)
         self._inbox.put(news)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 OPTIONS = frozenset({"model", "name", "revision", "device", "dtype", "slots", "context_length", "kv_tokens", "threads"})
 _NEEDS = "the engine 'transformers' needs torch and transformers: pip install 'penstock[transformers]'"
-_TOLD_EVERY = 0.1
+_REPORT_EVERY = 0.1
 """Share of a fetch between two lines of the log."""
 _log = structlog.get_logger()
 
@@ -217,11 +217,11 @@ class _Teller:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._told: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
 
     def __call__(self, doing: str, share: float) -> None:
-        if share >= self._told.get(doing, 0.0) + _TOLD_EVERY or (share >= 1 > self._told.get(doing, 0.0)):
-            self._told[doing] = share
+        if share >= self._reported.get(doing, 0.0) + _REPORT_EVERY or (share >= 1 > self._reported.get(doing, 0.0)):
+            self._reported[doing] = share
             _log.info(doing, model=self._model, percent=round(share * 100))
 
 

@@ -165,7 +165,7 @@ class TaskService:
         """Run it again, on behalf of whoever submitted it. Raises NotFound, Conflict while it is not over."""
         if not await self.store.retry(caller.org_id, [task_id]):
             status = (await self.detail(caller, task_id)).task.status
-            raise Conflict(f"Only a task that is over can be retried; this one is {status}.")
+            raise Conflict(f"Only a finished task can be retried; this one is {status}.")
 
     # many tasks
 

@@ -97,7 +97,7 @@ class DecisionView(View):
     prompt_tokens: int
     max_tokens: int
     completion_tokens: int
-    limits: Annotated[list[LimitStandingView], Field(description="As the answer told them.")]
+    limits: Annotated[list[LimitStandingView], Field(description="As in the headers of the answer.")]
     candidates: list[CandidateView]
     available: Annotated[int, Field(description="Candidates that there were; the first few are listed.")]
     shadow: ShadowView | None

@@ -121,17 +121,17 @@ async def show_task(task_id: Id, caller: TaskCaller, services: Services) -> Task
 @router.get("/tasks/{task_id}/events", responses=problems(404, 422), summary="The life of a task")
 async def list_task_events(task_id: Id, caller: TaskCaller, services: Services) -> EventList:
     """In the order in which it happened."""
-    told = events(await services.tasks.service.detail(caller, task_id))
-    return EventList(data=[EventView.model_validate(event) for event in told])
+    timeline = events(await services.tasks.service.detail(caller, task_id))
+    return EventList(data=[EventView.model_validate(event) for event in timeline])
 
 
 @router.post("/tasks/{task_id}/cancel", responses=problems(404, 422), summary="Cancel a task")
 async def cancel_task(task_id: Id, caller: TaskCaller, services: Services) -> StatusView:
-    """One that runs is told to stop; the answer then still says `running`. One that is over stays as it is."""
+    """A running task is asked to stop; the answer then still says `running`. A finished task stays as it is."""
     return StatusView(id=task_id, status=await services.tasks.service.cancel(caller, task_id))
 
 
-@router.post("/tasks/{task_id}/retry", responses=problems(404, 409, 422), summary="Run a task that is over once more")
+@router.post("/tasks/{task_id}/retry", responses=problems(404, 409, 422), summary="Run a finished task again")
 async def retry_task(task_id: Id, caller: TaskCaller, services: Services) -> StatusView:
     """With all its attempts before it, on behalf of whoever submitted it."""
     await services.tasks.service.retry(caller, task_id)
@@ -144,12 +144,12 @@ async def clone_task(task_id: Id, caller: TaskCaller, services: Services) -> Enq
     return EnqueuedView(id=enqueued.id, created=enqueued.created)
 
 
-@router.delete("/tasks/{task_id}", status_code=204, responses=problems(404, 409, 422), summary="Delete a task that is over")
+@router.delete("/tasks/{task_id}", status_code=204, responses=problems(404, 409, 422), summary="Delete a finished task")
 async def delete_task(task_id: Id, caller: TaskCaller, services: Services) -> None:
     _require_writer(caller)
     if not await services.tasks.store.delete(caller.org_id, [task_id]):
         status = (await services.tasks.service.detail(caller, task_id)).task.status
-        raise Conflict(f"Only a task that is over can be deleted; this one is {status}.")
+        raise Conflict(f"Only a finished task can be deleted; this one is {status}.")
 
 
 @router.get("/dags/{dag_id}", responses=problems(404, 422), summary="Tasks that depend on each other")

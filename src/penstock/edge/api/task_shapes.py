@@ -47,7 +47,7 @@ class TaskBody(Body):
     on_parent_failure: OnParentFailure = OnParentFailure.FAIL
     run_at: Annotated[float | None, Field(strict=True, ge=0, le=_LAST_SECOND, description="Unix seconds; not before then.")] = None
     delay_seconds: Span | None = None
-    expires_in_seconds: Annotated[Wait | None, Field(description="Fails with `expired` when nobody has started it by then.")] = None
+    expires_in_seconds: Annotated[Wait | None, Field(description="Fails with `expired` when no runner has started it by then.")] = None
     keep_seconds: Annotated[Span | None, Field(description="Deleted that long after its end; null: kept.")] = None
     max_attempts: Annotated[int | None, Field(ge=1, le=1_000), WHOLE] = None
     timeout_seconds: Annotated[float | None, Field(strict=True, gt=0, le=7 * 86_400, description="For one attempt.")] = None

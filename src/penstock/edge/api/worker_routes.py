@@ -132,7 +132,7 @@ async def show_worker(worker_id: Id, caller: WorkerWriter, services: Services) -
 
 @router.get("/{worker_id}/logs", responses=problems(404, 422, 502), summary="Read the end of an engine's log")
 async def show_log(worker_id: Id, caller: WorkerWriter, services: Services, lines: LogLines = 200) -> LogTail:
-    """What the server behind a worker said last: llama-server, vLLM, SGLang. 404 for an engine that has no server of its own."""
+    """The last log lines of the server behind a worker (llama-server, vLLM, SGLang). 404 for an engine that has no server of its own."""
     record = await _own(services, caller, worker_id)
     return LogTail(lines=list(await services.workers.log_tail(record, lines)))
 

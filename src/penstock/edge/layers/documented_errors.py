@@ -19,7 +19,7 @@ _MEANING = {
     500: "Our mistake; the log has it under the request id.",
     502: "The upstream did not answer as an OpenAI-compatible server does.",
     503: "The store cannot be reached; `Retry-After` says when to come back.",
-    507: "There is no room left on the disk of the files.",
+    507: "There is no space left on the disk for files.",
 }
 
 Documented = dict[int | str, dict[str, Any]]

@@ -74,8 +74,8 @@ class RemoteLink:
         return claimed.leases
 
     async def news(self, wait_seconds: float) -> bool:
-        told = await self._post("news", wire.RunnerNews(self._ticket, wait_seconds), wire.RunnerTold, wait_seconds)
-        return told is None or told.news
+        reply = await self._post("news", wire.RunnerNews(self._ticket, wait_seconds), wire.RunnerTold, wait_seconds)
+        return reply is None or reply.news
 
     async def heartbeat(self, held: Sequence[LeaseRef]) -> HeartbeatReply:
         reply = await self._post("beat", wire.RunnerBeating(tuple(held)), wire.RunnerBeaten, 0.0, HEARTBEAT_SECONDS)

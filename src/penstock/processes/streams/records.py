@@ -45,7 +45,7 @@ class TaskTemplate:
             task = {**self.fields, "payload": msgspec.Raw(_small(record.value or b"", value)), **key}
             return msgspec.Raw(msgspec.json.encode({**task, "tags": self._tags(())}))
         if not isinstance(value, dict):
-            raise InvalidRecord("no_task", "The record is no JSON object, so it is no task.")
+            raise InvalidRecord("no_task", "The record is not a JSON object, so it is not a task.")
         for name in _OURS:
             if name in value:
                 raise InvalidRecord("no_task", f"A task in a record has no {name!r}: its place in the stream is its key.")

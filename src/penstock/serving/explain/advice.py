@@ -58,7 +58,7 @@ def _about_tries(decision: RequestOutcome) -> list[Advice]:
     if not decision.tries or decision.code:
         return []
     if all(each.busy for each in decision.tries):
-        return [Advice("worker: slots", "a worker said that it was full: it has fewer slots than it was given")]
+        return [Advice("worker: slots", "a worker reported that it was full: it has fewer slots than it was given")]
     return [Advice("routing.eject_after", "a smaller one would have taken the failing worker out of the choice earlier")]
 
 

@@ -154,5 +154,5 @@ async def _on_disk(work: Callable[P, T], *arguments: P.args, **keywords: P.kwarg
         raise
     except OSError as error:
         if error.errno in _FULL:
-            raise StorageFull("There is no room left to keep files; delete some, or try again later.", retry=False) from error
+            raise StorageFull("There is no space left to store files. Delete some, or try again later.", retry=False) from error
         raise PortUnavailable(f"blobs: {error.strerror}") from error

@@ -70,13 +70,13 @@ def learned(event: bytes, chunk: Chunk, edited: bytes) -> KnownChunk | None:
         return None
     choice = chunk.choices[0]
     delta = choice.delta
-    key, said = (_LEGACY, choice.text) if delta is None else (_CONTENT, delta.content)
-    if choice.finish_reason is not None or not isinstance(said, str):
+    key, piece = (_LEGACY, choice.text) if delta is None else (_CONTENT, delta.content)
+    if choice.finish_reason is not None or not isinstance(piece, str):
         return None
     if delta is not None and (choice.text or delta.tool_calls or delta.reasoning_content or delta.reasoning or delta.refusal):
         return None
     begin, begin_edited = _text_begins(event, key), _text_begins(edited, key)
-    text = said.encode("utf-8", "surrogatepass")
+    text = piece.encode("utf-8", "surrogatepass")
     end, end_edited = begin + len(text), begin_edited + len(text)
     # The text as it is, in its quotes: what had been escaped differs.
     if not text or not begin or not begin_edited or _TEXT.fullmatch(text) is None or b"\\" in text:

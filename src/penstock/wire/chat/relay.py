@@ -171,7 +171,7 @@ class Relay:
                 chunk = decode_odd(data)
                 data = msgspec.json.encode(decode_fields(data))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise GarbledStream(f"an event that is no chunk: {error}") from None
+                raise GarbledStream(f"an event that is not a chunk: {error}") from None
             if chunk.choices is None and chunk.usage is None and chunk.error is None:
                 continue
             events.append(b"data: " + data.replace(b"\n", b" ") + b"\n\n")
@@ -214,7 +214,7 @@ def _without_usage(text: bytes) -> bytes:
         try:
             fields = decode_fields(event[6:])
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise GarbledStream(f"an event that is no chunk: {error}") from None
+            raise GarbledStream(f"an event that is not a chunk: {error}") from None
         reported = bytes(fields.pop("usage", b"null")) != b"null"
         if reported and bytes(fields.get("choices", b"[]")) == b"[]":
             continue

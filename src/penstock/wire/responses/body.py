@@ -147,16 +147,16 @@ def chat_body(request: ResponseBody, own: Sequence[Json], before: Sequence[Json]
     Raises BadRequest when there is no message.
     """
     tools, choice = _tools(request)
-    said = items.messages([*before, *own])
+    chat_messages = items.messages([*before, *own])
     if request.instructions:
-        said.insert(0, {"role": "system", "content": request.instructions})
-    if not said:
+        chat_messages.insert(0, {"role": "system", "content": request.instructions})
+    if not chat_messages:
         raise BadRequest("'input' must not be empty.", param="input")
     with_logprobs = request.top_logprobs is not None or LOGPROBS in (request.include or ())
     text, reasoning = request.text or Text(), request.reasoning or Reasoning()
     body: Json = {
         "model": request.model,
-        "messages": said,
+        "messages": chat_messages,
         "max_tokens": request.max_output_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,

@@ -148,7 +148,7 @@ def _named(item: Json, new_id: Callable[[str], str]) -> Json:
 
 def messages(items: Sequence[Json]) -> list[Json]:
     """The chat messages that say the same: what an assistant thought, said and called in one turn is one message."""
-    said: list[Json] = []
+    chat_messages: list[Json] = []
     thought = ""
     for at, raw in enumerate(items):
         where = f"input[{at}]"
@@ -164,17 +164,17 @@ def messages(items: Sequence[Json]) -> list[Json]:
             message = {"role": item.role, "content": _content(item.content, f"{where}.content")}
         if thought:
             if message["role"] != "assistant":
-                said.append({"role": "assistant", "content": "", "reasoning_content": thought})
+                chat_messages.append({"role": "assistant", "content": "", "reasoning_content": thought})
             else:
                 message["reasoning_content"] = thought
             thought = ""
-        if isinstance(item, CallItem) and said and said[-1]["role"] == "assistant" and "reasoning_content" not in message:
-            said[-1].setdefault("tool_calls", []).extend(message["tool_calls"])
+        if isinstance(item, CallItem) and chat_messages and chat_messages[-1]["role"] == "assistant" and "reasoning_content" not in message:
+            chat_messages[-1].setdefault("tool_calls", []).extend(message["tool_calls"])
         else:
-            said.append(message)
+            chat_messages.append(message)
     if thought:
-        said.append({"role": "assistant", "content": "", "reasoning_content": thought})
-    return said
+        chat_messages.append({"role": "assistant", "content": "", "reasoning_content": thought})
+    return chat_messages
 
 
 def _item(value: Any, where: str) -> Item:

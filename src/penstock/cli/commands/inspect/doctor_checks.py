@@ -89,11 +89,11 @@ def gateway(health: GatewayHealth) -> CheckResult:
         fix = "start one with `penstock up`, or name yours with --base-url or --profile"
         return CheckResult("gateway", CheckVerdict.FAIL, str(health.problem), fix)
     version, uptime = health.status.get("version"), health.status.get("uptime_seconds", 0.0)
-    said = f"{health.root}, version {version}, up {spoken(uptime)}"
+    summary = f"{health.root}, version {version}, up {spoken(uptime)}"
     if not health.status.get("ready", True):
         reasons = "; ".join(map(str, health.status.get("problems") or ())) or "no reason given"
-        return CheckResult("gateway", CheckVerdict.FAIL, f"{said}, not ready: {reasons}", "see the checks below and the gateway's log")
-    return CheckResult("gateway", CheckVerdict.OK, said)
+        return CheckResult("gateway", CheckVerdict.FAIL, f"{summary}, not ready: {reasons}", "see the checks below and the gateway's log")
+    return CheckResult("gateway", CheckVerdict.OK, summary)
 
 
 def store(status: Mapping[str, Any]) -> CheckResult:

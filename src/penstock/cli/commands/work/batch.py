@@ -169,7 +169,7 @@ def _counts(batch: Mapping[str, Any]) -> tuple[int, int, int]:
 def _fields(batch: Mapping[str, Any]) -> list[tuple[str, Any]]:
     total, completed, failed = _counts(batch)
     faults = (batch["errors"] or {}).get("data", [])
-    over = next((batch[name] for name in ("completed_at", "failed_at", "expired_at", "cancelled_at") if batch[name]), None)
+    ended_at = next((batch[name] for name in ("completed_at", "failed_at", "expired_at", "cancelled_at") if batch[name]), None)
     return [
         ("id", batch["id"]),
         ("status", batch["status"]),
@@ -179,6 +179,6 @@ def _fields(batch: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("completed", completed),
         ("failed", failed),
         ("created", date(batch["created_at"])),
-        ("ended", date(over) if over else None),
+        ("ended", date(ended_at) if ended_at else None),
         *(("error", f"line {fault['line']}: {fault['message']}" if fault["line"] else fault["message"]) for fault in faults),
     ]

@@ -292,13 +292,13 @@ def _read(path: Path) -> str:
 
 def _follow(session: Session, task_id: str) -> int:
     """Notes what changes; at the end the task as `show` prints it."""
-    told = ""
+    printed = ""
     while True:
         task = session.api.get(f"/api/tasks/{segment(task_id)}")
         now = f"{task['status']}, attempt {task['attempt']}" + (f", {_json(task['progress'])}" if task["progress"] is not None else "")
-        if now != told:
+        if now != printed:
             session.out.note(now)
-            told = now
+            printed = now
         if task["status"] in _OVER:
             session.out.item(task, _fields(task))
             return ExitCode.OK if task["status"] == "succeeded" else ExitCode.FAILURE

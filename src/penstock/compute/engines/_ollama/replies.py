@@ -79,13 +79,13 @@ def read(line: bytes) -> Piece:
 
 def error_of(status: int, message: str) -> PenstockError:
     """What an answer that is not 200 means for the caller. Ollama's messages name models and limits, never hosts."""
-    said = message.lower()
+    lowered = message.lower()
     if status == 404:
         return ModelNotFound(message or "The engine does not have this model.", param="model")
-    if "context length" in said or "context size" in said or "context window" in said:
+    if "context length" in lowered or "context size" in lowered or "context window" in lowered:
         return ContextLengthExceeded(message, param="messages")
-    if "does not support" in said:
-        param = "tools" if "tool" in said else None
+    if "does not support" in lowered:
+        param = "tools" if "tool" in lowered else None
         return UnsupportedParameter(message, param=param)
     if status == 400:
         return BadRequest(message or "The engine refused the request.")
@@ -133,9 +133,9 @@ class OllamaReplyReader:
         return found
 
     def _end(self, piece: Piece) -> Finished:
-        told = piece.prompt_eval_count is not None and piece.eval_count is not None
+        counted = piece.prompt_eval_count is not None and piece.eval_count is not None
         completion = self._texts if piece.eval_count is None else piece.eval_count
-        self.count = TokenCount(piece.prompt_eval_count or 0, completion, estimated=not told)
+        self.count = TokenCount(piece.prompt_eval_count or 0, completion, estimated=not counted)
         self.ttft_seconds = (piece.load_duration + piece.prompt_eval_duration) / NANOSECONDS
         if piece.done_reason == "length":
             return Finished(self.choice, "length")

@@ -155,8 +155,8 @@ class ServedEngine:
 
 
 def _capable(recipe: Recipe, options: options_.Options) -> Recipe:
-    said = options.get("capabilities")
-    return replace(recipe, capabilities=tuple(part.strip() for part in said.split(",") if part.strip())) if said else recipe
+    declared = options.get("capabilities")
+    return replace(recipe, capabilities=tuple(part.strip() for part in declared.split(",") if part.strip())) if declared else recipe
 
 
 def _plan(options: options_.Options, recipe: Recipe, port: int) -> ServerPlan:

@@ -125,8 +125,8 @@ class Supervisor:
     async def _give_up(self, why: str) -> None:
         await self._end(signal.SIGKILL)
         self.state = ServerState.STOPPED
-        said = "\n  ".join(self._log.tail(_LAST_WORDS))
-        self._problem = f"{Path(self._plan.command[0]).name} cannot be started: {why}; it said last:\n  {said}"
+        log_tail = "\n  ".join(self._log.tail(_LAST_WORDS))
+        self._problem = f"{Path(self._plan.command[0]).name} cannot be started: {why}; its last log lines:\n  {log_tail}"
         self._first.set()
 
     async def _start(self) -> str:

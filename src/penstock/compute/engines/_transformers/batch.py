@@ -52,7 +52,7 @@ class GenerationBatch:
         self._arrived: deque[_Reading | Callable[[], None]] = deque()
         self._wake = threading.Condition()
         self._closed = False
-        self._told: dict[Inbox, list[Event]] = {}
+        self._outgoing: dict[Inbox, list[Event]] = {}
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     def start(self) -> None:
@@ -213,7 +213,7 @@ class GenerationBatch:
         try:
             if token is None:
                 token = voice.sampler.pick(voice.ids, voice.made, logits)
-            self._told.setdefault(voice.inbox, []).extend(voice.take(token, logits))
+            self._outgoing.setdefault(voice.inbox, []).extend(voice.take(token, logits))
         except Exception as error:  # a parameter that its processor did not bear
             _log.error("a sequence failed", exc_info=error)
             voice.done = True
@@ -221,8 +221,8 @@ class GenerationBatch:
 
     def _tell(self) -> None:
         """One wake-up of the event loop for each request that has news."""
-        told, self._told = self._told, {}
-        for inbox, events in told.items():
+        outgoing, self._outgoing = self._outgoing, {}
+        for inbox, events in outgoing.items():
             inbox.post(events)
 
     def _fail(self, error: Exception) -> None:

@@ -105,7 +105,7 @@ def _count(path: Path) -> tuple[int, int]:
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     except (OSError, ValueError, MemoryError) as error:
-        raise EngineUnavailable(f"{path.name} is no safetensors file, or only a part of one: {error}") from None
+        raise EngineUnavailable(f"{path.name} is not a safetensors file, or is incomplete: {error}") from None
     tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
     counts = [math.prod(tensor["shape"]) for tensor in tensors]
     return sum(counts), sum(count * _BYTES.get(tensor["dtype"], 1) for count, tensor in zip(counts, tensors, strict=True))

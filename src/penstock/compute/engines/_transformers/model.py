@@ -128,8 +128,8 @@ def _generation_config(checkpoint: checkpoints.Checkpoint, model: Any) -> Any:
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
     """The tokens that end an answer: the tokenizer's and those of the model's own list."""
-    said = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    listed = said if isinstance(said, list) else [said]
+    declared = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    listed = declared if isinstance(declared, list) else [declared]
     return frozenset(token for token in (*listed, tokenizer.eos_token_id) if token is not None)
 
 

@@ -25,25 +25,25 @@ class Characters:
         self._decode = decode
         self._ids = list(before[-4:])
         self._from = 0
-        self._told = len(self._ids)
+        self._emitted = len(self._ids)
 
     def push(self, token: int) -> str:
         self._ids.append(token)
         known, text = self._pieces()
         if len(text) <= len(known) or text.endswith(_TORN):
             return ""
-        self._from, self._told = self._told, len(self._ids)
+        self._from, self._emitted = self._emitted, len(self._ids)
         return text[len(known) :]
 
     def rest(self) -> str:
         """What never became whole."""
         known, text = self._pieces()
-        self._told = len(self._ids)
+        self._emitted = len(self._ids)
         return text[len(known) :]
 
     def _pieces(self) -> tuple[str, str]:
         # Decoded together with the piece before: whether a word begins with a space depends on it.
-        return self._decode(self._ids[self._from : self._told]), self._decode(self._ids[self._from :])
+        return self._decode(self._ids[self._from : self._emitted]), self._decode(self._ids[self._from :])
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ class HttpServer:
         except httpx.HTTPError as error:
             raise ProbeFailed(f"there is no Triton at {self._base_url}: {str(error) or type(error).__name__}") from error
         if response.status_code != 200:
-            raise ProbeFailed(f"{path}: {_said(response.content) or response.status_code}")
+            raise ProbeFailed(f"{path}: {_error_message(response.content) or response.status_code}")
 
 
 def _read(line: bytes) -> Mapping[str, Any]:
@@ -169,12 +169,12 @@ def _read(line: bytes) -> Mapping[str, Any]:
 
 
 def _error(status: int, body: bytes) -> Exception:
-    message = _said(body)
+    message = _error_message(body)
     missing = status == 404 or "unknown model" in message
     return error_of(status in {429, 503}, missing, message if status < 500 else "")
 
 
-def _said(body: bytes) -> str:
+def _error_message(body: bytes) -> str:
     try:
         return msgspec.json.decode(body, type=_TritonError).error
     except (msgspec.DecodeError, UnicodeDecodeError):

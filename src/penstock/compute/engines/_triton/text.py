@@ -118,8 +118,8 @@ class TritonReplyReader:
     @property
     def count(self) -> TokenCount:
         """The model's own numbers, or one token for each piece, marked as estimated."""
-        told = self._prompt is not None and self._completion is not None
-        return TokenCount(self._prompt or 0, self._pieces if self._completion is None else self._completion, estimated=not told)
+        counted = self._prompt is not None and self._completion is not None
+        return TokenCount(self._prompt or 0, self._pieces if self._completion is None else self._completion, estimated=not counted)
 
 
 def _text(value: Any) -> str:

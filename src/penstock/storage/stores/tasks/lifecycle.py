@@ -34,15 +34,15 @@ def retry(db: TaskTransaction, org_id: str, ids: Sequence[str], now: float) -> t
         "runner_id", "started_at", "finished_at", "error_code", "error_message",
     )  # fmt: skip
     rows = [dict(zip(columns, row, strict=True)) for row in _locked(db, org_id, ids, ", ".join(columns))]
-    over = [row for row in rows if row["status"] in _OVER]
-    db.insert(schema.task_attempt, [_past(row) for row in over if row["started_at"] is not None])
+    finished = [row for row in rows if row["status"] in _OVER]
+    db.insert(schema.task_attempt, [_past(row) for row in finished if row["started_at"] is not None])
     again: Given = {
         "status": HOT, "run_at": now, "started_at": None, "finished_at": None, "delete_at": None, "expires_at": None, "attempt": 0,
         "runner_id": "", "result": None, "error_code": None, "error_message": None,
     }  # fmt: skip
-    db.update(schema.task, "number", [{"number": row["number"], **again} for row in over])
-    db.insert(schema.task_hot, [given_hot(row | {"attempt": 0, "expires_at": None}, now, now) for row in over])
-    return [task_id(row["number"]) for row in over], {row["queue"] for row in over}
+    db.update(schema.task, "number", [{"number": row["number"], **again} for row in finished])
+    db.insert(schema.task_hot, [given_hot(row | {"attempt": 0, "expires_at": None}, now, now) for row in finished])
+    return [task_id(row["number"]) for row in finished], {row["queue"] for row in finished}
 
 
 def delete(db: TaskTransaction, org_id: str, ids: Sequence[str]) -> list[str]:

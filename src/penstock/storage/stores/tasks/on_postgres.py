@@ -44,7 +44,7 @@ class PostgresTasks(SqlTasks):
         self._database = database
         self._address = address
         self._learned = clock is not None
-        self._untold: set[str] = set()
+        self._unannounced: set[str] = set()
         self._closing = asyncio.Event()
         self._teller: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -107,11 +107,11 @@ class PostgresTasks(SqlTasks):
         return db
 
     def _tell(self, ready: Iterable[str]) -> None:
-        told = set(ready)
-        super()._tell(told)
-        if not told:
+        changed = set(ready)
+        super()._tell(changed)
+        if not changed:
             return
-        self._untold |= told
+        self._unannounced |= changed
         if self._teller is None or self._teller.done():
             self._teller = asyncio.create_task(self._notify(), name="penstock-task-notify")
 
@@ -130,13 +130,13 @@ class PostgresTasks(SqlTasks):
 
     async def _notify(self) -> None:
         """At once for the first, then at most every 50 ms: each NOTIFY takes a lock of the whole server at its commit."""
-        while self._untold:
-            told, self._untold = sorted(self._untold), set()
-            if sum(map(len, told)) > _LONGEST_NEWS:
-                told = [ANY]
+        while self._unannounced:
+            changed, self._unannounced = sorted(self._unannounced), set()
+            if sum(map(len, changed)) > _LONGEST_NEWS:
+                changed = [ANY]
             try:
                 await self._database.transact(
-                    lambda cursor: PostgresTransaction(cursor).rows(_NOTIFY, CHANNEL, msgspec.json.encode(told).decode())  # noqa: B023
+                    lambda cursor: PostgresTransaction(cursor).rows(_NOTIFY, CHANNEL, msgspec.json.encode(changed).decode())  # noqa: B023
                 )
             except PortUnavailable:
                 pass  # whoever waits looks by itself now and then

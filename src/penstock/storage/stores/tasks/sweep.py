@@ -12,7 +12,7 @@ from penstock.storage.stores.tasks.rows import SCHEDULE, schedule_of
 from penstock.storage.stores.tasks.transaction import TaskTransaction
 
 _AT_ONCE = 1000
-EXPIRED = TaskError("expired", "Nobody started the task before its time was over.")
+EXPIRED = TaskError("expired", "No runner started the task before it expired.")
 
 
 def promote(db: TaskTransaction, now: float) -> tuple[PromotionResult, set[str]]:

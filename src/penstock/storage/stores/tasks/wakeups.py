@@ -21,13 +21,13 @@ class Wakeups:
         return self._number
 
     def tell(self, queues: Iterable[str]) -> None:
-        told = set(queues)
-        if not told:
+        changed = set(queues)
+        if not changed:
             return
         self._number += 1
-        self._last |= dict.fromkeys(told, self._number)
+        self._last |= dict.fromkeys(changed, self._number)
         for future, wanted in list(self._waiting.items()):
-            if not future.done() and _concerns(wanted, told):
+            if not future.done() and _concerns(wanted, changed):
                 future.set_result(True)
 
     async def wait(self, ticket: int, queues: Collection[str], timeout_seconds: float) -> bool:
@@ -45,5 +45,5 @@ class Wakeups:
             del self._waiting[future]
 
 
-def _concerns(wanted: frozenset[str], told: set[str]) -> bool:
-    return ANY in told or bool(wanted & told) or (not wanted and bool(told - {CANCELLATIONS}))
+def _concerns(wanted: frozenset[str], changed: set[str]) -> bool:
+    return ANY in changed or bool(wanted & changed) or (not wanted and bool(changed - {CANCELLATIONS}))

@@ -57,8 +57,8 @@ def dag(db: TaskTransaction, org_id: str, id_: str) -> Dag | None:
         number,
         org_id,
     )
-    told = tuple((task_id(parent), task_id(child), OnParentFailure(policy)) for parent, child, policy in edges)
-    return Dag(task_id(number), tuple(map(task_of, rows)), told)
+    dependencies = tuple((task_id(parent), task_id(child), OnParentFailure(policy)) for parent, child, policy in edges)
+    return Dag(task_id(number), tuple(map(task_of, rows)), dependencies)
 
 
 def dag_counts(db: TaskTransaction, org_id: str, id_: str) -> dict[TaskStatus, int]:
