@@ -38,15 +38,7 @@ _CLI_HEAD = """\
 Data goes to standard output, everything else to standard error. `--json` prints data as JSON. Colours follow `NO_COLOR`. `penstock
 --install-completion` installs shell completion. `penstock env-example` prints every setting as an environment file.
 
-| exit code | meaning |
-|---|---|
-| 0 | success |
-| 1 | failure |
-| 2 | the command line, a setting or the request is wrong |
-| 3 | not found |
-| 4 | the key is missing, wrong, or lacks a permission |
-| 5 | a rate limit or quota |
-| 130 | interrupted |
+[Errors](errors.md#exit-codes-of-penstock) has the table of exit codes.
 
 Commands that talk to a gateway find it in this order: the flags `--base-url` and `--api-key`, the profile named by `--profile`, the
 environment (`PENSTOCK_BASE_URL`, `PENSTOCK_API_KEY`), the default profile (`penstock up` writes one), then `OPENAI_BASE_URL` and

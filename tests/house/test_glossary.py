@@ -2,7 +2,7 @@
 
 import re
 
-from tests.support.sources import ROOT, text
+from tests.support.sources import PACKAGE, ROOT, text
 
 GLOSSARY = text(ROOT / "docs" / "glossary.md")
 
@@ -43,3 +43,17 @@ def test_terms_in_bold_in_the_architecture_are_in_the_glossary() -> None:
     assert len(bold) > 10
     known = {_without_qualifier(term) for term in _terms()}
     assert {term for term in bold if term not in known and term.removesuffix("s") not in known} == set()
+
+
+def test_names_in_code_format_occur_in_the_source_or_are_paths() -> None:
+    named = {name for _, meaning, _ in _rows() for name in re.findall(r"`([^`]+)`", meaning)}
+    source = "\n".join(text(path) for path in PACKAGE.rglob("*.py"))
+    assert len(named) > 20
+    assert sorted(name for name in named if not _known(name, source)) == []
+
+
+def _known(name: str, source: str) -> bool:
+    """A path, or words that all occur in the source (`penstock simulate`, `retry_budget.amplification <= 1.2`)."""
+    if "/" in name:
+        return (ROOT / name).exists() or (PACKAGE / name).exists()
+    return all(re.search(rf"\b{word}\b", source) for word in re.findall(r"[A-Za-z_]+", name))

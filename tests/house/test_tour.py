@@ -21,6 +21,22 @@ def test_every_path_exists() -> None:
     assert sorted(path for path in named if not (PACKAGE / path).exists() and not (ROOT / path).exists()) == []
 
 
+def test_every_bare_file_name_is_a_file_of_a_folder_that_its_example_names() -> None:
+    lost = []
+    for example in EXAMPLES:
+        folders = [path for name in _paths(example) for path in (PACKAGE / name, ROOT / name) if path.is_dir()]
+        bare = re.findall(r"`(\w+\.py)`", example)
+        lost += [name for name in bare if not any((folder / name).is_file() for folder in folders)]
+    assert lost == []
+
+
+def test_every_class_name_is_a_class_of_the_source() -> None:
+    named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)*)`", PAGE))
+    classes = {name for path in PACKAGE.rglob("*.py") for name in re.findall(r"^class (\w+)", text(path), re.MULTILINE)}
+    assert len(named) >= 4
+    assert named - classes == set()
+
+
 def test_the_table_leads_to_every_example() -> None:
     titles = [example.partition("\n")[0] for example in EXAMPLES]
     assert len(titles) == 10

@@ -1,8 +1,9 @@
 """Runs the blocks of a page in order, as a reader who pastes them into terminals: a new home, a new folder, a real `penstock up`.
 
 What runs: `sh` in one bash for the whole page; `python` and `javascript` as programs of their own. A block with a title (`toml
-title=policy.toml`) becomes that file. A `text` block behind a block is what that one printed: its lines must occur in this order, `...`
-stands for anything, blanks and columns do not count. Everything else is for the eye.
+title=policy.toml`) becomes that file. A `text` block behind a block is what that one printed: its lines must occur in this order, one
+directly below the other. A line `...` stands for lines that are left out (at the beginning and the end it may be missing), `...` inside a
+line for anything; blanks and columns do not count. Everything else is for the eye.
 
 Words behind the language:
 
@@ -254,16 +255,18 @@ def session(directory: Path) -> Iterator[Session]:
 
 
 def check_output(block: Block, output: str) -> None:
-    """Each line of the block in this order. Raises BlockFailed for the first that is not there."""
-    rest = [_squeezed(line) for line in output.splitlines()]
+    """Each line of the block, in this order and without a gap where no `...` is. Raises BlockFailed for the first that is not there."""
+    rest = [squeezed for line in output.splitlines() if (squeezed := _squeezed(line))]
+    gap = True
     for line in block.code.splitlines():
         if line.strip() in ("", "..."):
+            gap = gap or line.strip() == "..."
             continue
         wanted = _pattern(line)
-        found = next((at for at, line_there in enumerate(rest) if wanted.fullmatch(line_there)), None)
+        found = next((at for at, line_there in enumerate(rest if gap else rest[:1]) if wanted.fullmatch(line_there)), None)
         if found is None:
-            raise BlockFailed(f"{block}: not printed (any more): {line!r}\nthe output:\n{output}")
-        rest = rest[found + 1 :]
+            raise BlockFailed(f"{block}: not printed (any more) here: {line!r}\nthe output:\n{output}")
+        rest, gap = rest[found + 1 :], False
 
 
 def _secrets(output: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Every example of docs/extending.md runs: members of families through their conformance suites, the others in what they extend."""
 
+import json
 import os
 import subprocess
 import sys
@@ -177,9 +178,11 @@ def test_command_prints_what_the_gateway_says(tmp_path: Path, monkeypatch: pytes
     with running(FakeGatewayState()) as root, imported(tmp_path, "Command") as module:
         application = module.app
         good = CliRunner().invoke(application, ["--base-url", f"{root}/v1", "--api-key", ADMIN_KEY])
+        printed_json = CliRunner().invoke(application, ["--base-url", f"{root}/v1", "--api-key", ADMIN_KEY, "--json"])
         bad = CliRunner().invoke(application, ["--base-url", f"{root}/v1", "--api-key", "psk-wrong"])
     assert good.exit_code == 0, good.output
     assert "free" in good.stdout.split()
+    assert "free" in {plan["name"] for plan in json.loads(printed_json.stdout)["data"]}
     assert bad.exit_code != 0
 
 

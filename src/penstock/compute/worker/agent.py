@@ -54,7 +54,7 @@ class Agent:
         response.raise_for_status()
         asked = _answer(Orders, response).draining
         if asked != self._presence.drained_by_operator:
-            _log.info("an operator asked to drain" if asked else "an operator asked to resume")
+            _log.info("drain_requested" if asked else "resume_requested")
             self._presence.change(drained_by_operator=asked)
         return True
 

@@ -23,7 +23,7 @@ Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=PRINTABLE)]
 Span = Annotated[float, Field(strict=True, ge=0, le=_TEN_YEARS, allow_inf_nan=False)]
 Wait = Annotated[float, Field(strict=True, gt=0, le=_TEN_YEARS, allow_inf_nan=False)]
 IdempotencyKey = Annotated[str, Field(min_length=1, max_length=200, pattern=PRINTABLE)]
-Cron = Annotated[str, Field(min_length=1, max_length=256, description="Five fields, or `@daily` and its kin.")]
+Cron = Annotated[str, Field(min_length=1, max_length=256, description="Five fields, or a short form such as `@daily`.")]
 TimeZone = Annotated[str, Field(min_length=1, max_length=64, description="Of the IANA database, such as Europe/Berlin.")]
 
 
