@@ -60,25 +60,22 @@ class Admission:
         """The request has ended and used these tokens: give back (or take) the difference. Once."""
         if not self._open:
             return
-        for hold in self._holds:
-            hold.settle(count)
-        self._return_tokens(count)
-
-    def release(self) -> None:
-        """The request has ended without using a token (shed, refused by every worker). It stays counted as a request."""
-        if not self._open:
-            return
-        for hold in self._holds:
-            hold.release()
-        self._return_tokens(NO_TOKENS)
-
-    def _return_tokens(self, used: TokenCount) -> None:
         self._open = False
         self._limits.in_flight -= 1
-        unused = self.reserved_tokens - used.prompt - used.completion
+        unused = self.reserved_tokens - count.prompt - count.completion
         if unused:
             for bucket in self._tokens:
                 bucket.settle(unused)
+        if self._holds:
+            for hold in self._holds:
+                hold.settle(count)
+
+    def release(self) -> None:
+        """The request has ended without using a token (shed, refused by every worker). It stays counted as a request."""
+        if self._open and self._holds:
+            release_all(self._holds)
+            self._holds = NO_HOLDS
+        self.settle_tokens(NO_TOKENS)
 
     def header_block(self, now: float) -> bytes:
         """The rate-limit header lines as they stand now, each with its CRLF."""
