@@ -200,7 +200,7 @@ class Exposition:
         return decisions
 
     def _process(self) -> Iterator[Metric]:
-        refused = CounterMetricFamily("penstock_refused", "Requests refused before a worker saw them.", labels=("code",))
+        refused = CounterMetricFamily("penstock_refused", "Requests refused before a worker received them.", labels=("code",))
         for code, count in self._metrics.refused.items():
             refused.add_metric((code,), count)
         control = CounterMetricFamily("penstock_control_requests", "Answers of the control API.", labels=("method", "route", "status"))

@@ -1,4 +1,4 @@
-"""The metrics of those who wait for a slot, by class."""
+"""The metrics of the requests that wait for a slot, by class."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,9 @@ def families(statuses: Sequence[ClassQueueStatus]) -> Iterator[Metric]:
         "penstock_class_wait_seconds", "Time that requests waited for a slot, of those that had to.", labels=("service_class",)
     )
     shed = CounterMetricFamily("penstock_shed", "Requests that were not served, by reason.", labels=("service_class", "reason"))
-    preempted = CounterMetricFamily("penstock_preempted", "Requests put back in the queue for others.", labels=("service_class",))
+    preempted = CounterMetricFamily(
+        "penstock_preempted", "Requests put back into the queue in favour of others.", labels=("service_class",)
+    )
     for service_class, counters in counters_by_class.items():
         waits.add_metric((service_class,), counters.waits.cumulative(), counters.waits.total_seconds)
         for reason, count in counters.shed.items():

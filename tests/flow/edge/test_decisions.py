@@ -115,7 +115,7 @@ async def test_a_request_that_waited_and_one_that_was_shed(tmp_path: Path) -> No
             decision = (await gate.http.get(f"/api/decisions/{decision_id(waited)}")).json()
             assert decision["waiting"] == 1
             assert decision["queue_seconds"] > 0
-            assert "queued as number 1" in json.dumps(decision["timeline"])
+            assert "queued at position 1" in json.dumps(decision["timeline"])
             assert re.search(r";wait=0\.\d{3};tries=1$", waited.headers["x-penstock-decision"])
 
 

@@ -244,7 +244,7 @@ class Gateway:
     def _worker_event(self, event: WorkerEvent) -> None:
         if event.what == "ejected":
             self.metrics.ejections += 1
-        log.info("worker", worker=event.worker_id, name=event.name, state=event.what)
+        log.info("worker_state_changed", worker=event.worker_id, name=event.name, state=event.what)
         for listener in self._event_listeners:
             listener(event)
 

@@ -42,7 +42,7 @@ class Chores:
             try:
                 await chore.run()
             except PortUnavailable as error:
-                log.info("chore_put_off", chore=chore.name, reason=str(error))
+                log.info("chore_postponed", chore=chore.name, reason=str(error))
             except Exception:
                 log.exception("chore_failed", chore=chore.name)
             self.done.tell()

@@ -1,4 +1,4 @@
-"""The sections of the tree, one class each: what a room or a process can be told from outside."""
+"""The sections of the tree, one class each: what can be set for a room or a process."""
 
 from typing import Annotated, Literal
 
@@ -49,16 +49,18 @@ class SchedulingSettings(Section):
 
 
 class RoutingSettings(Section):
-    """Which worker, and what is believed about its health."""
+    """Which worker is chosen, and when one is unhealthy."""
 
     suspect_seconds: Seconds = Field(default=10, description="A worker silent for this long gets no new requests.")
-    dead_seconds: Seconds = Field(default=30, description="A worker silent for this long is given up.")
+    dead_seconds: Seconds = Field(default=30, description="A worker silent for this long is dead: its requests are failed over.")
     forget_seconds: Seconds = Field(
         default=7 * 24 * 3600, description="A worker silent for this long is removed, and needs a join token to come back."
     )
-    hold_share: Share = Field(default=0.3, description="When more than this share of the workers vanishes together, the verdict is held.")
+    hold_share: Share = Field(
+        default=0.3, description="When more than this share of the workers falls silent together, none of them is declared dead."
+    )
     eject_after: Count = Field(default=5, description="Consecutive failures that eject a worker.")
-    eject_seconds: Seconds = Field(default=30, description="How long an ejected worker rests.")
+    eject_seconds: Seconds = Field(default=30, description="How long an ejected worker gets no requests, the first time.")
     eject_share: Share = Field(default=0.1, description="Largest share of all workers that may be ejected at once (but always one).")
     retry_share: Share = Field(default=0.2, description="Retries on another worker, as a share of the requests.")
     retry_floor: Annotated[int, Field(ge=0)] = Field(
@@ -70,7 +72,9 @@ class RoutingSettings(Section):
     )
     shadow_policy: str = Field(default="", description="A second policy that decides too and is only recorded; empty: none.")
     policies: dict[str, str] = Field(default_factory=dict, description="Another policy for some models: a table from model to policy.")
-    shadow_policies: dict[str, str] = Field(default_factory=dict, description="Another shadow for some models: a table likewise.")
+    shadow_policies: dict[str, str] = Field(
+        default_factory=dict, description="Another shadow policy for some models: a table from model to policy."
+    )
     adaptive_limits: bool = Field(
         default=True, description="Give a worker that becomes slow fewer requests at the same time than its slots."
     )
@@ -91,7 +95,7 @@ class UpstreamTimeouts(Section):
 
 
 class ExplainSettings(Section):
-    """What is remembered of where requests went, and why."""
+    """What is kept of where requests went, and why."""
 
     memory_bytes: Annotated[int, Field(ge=4 * KIB)] = Field(
         default=8 * MIB, description="Memory for the latest decisions; 8 MiB hold about 2,000."
@@ -113,21 +117,21 @@ class UsageSettings(Section):
 
 
 class FilesSettings(Section):
-    """What organisations keep with us: batch files, uploads, answers."""
+    """Files that organisations store here: batch files, uploads, answers."""
 
     directory: LocalPath | None = Field(
-        default=None, description="Where their contents lie; gateways of one store share it. Unset: `files` in the data directory."
+        default=None, description="Directory of their contents; gateways of one store share it. Unset: `files` in the data directory."
     )
     max_bytes: Count = Field(default=200 * MIB, description="Largest file.")
     max_organisation_bytes: Count = Field(default=100 * 1024 * MIB, description="All files that an organisation uploads, together.")
 
 
 class ChaosSettings(Section):
-    """`penstock up --chaos`: harm done to the workers that it started."""
+    """`penstock up --chaos`: faults in the workers that it started."""
 
     on: bool = Field(default=False, description="Kill, freeze, slow or corrupt a worker now and then. Never on a platform that matters.")
-    every_seconds: Seconds = Field(default=10, description="Mean time between two harms.")
-    seed: int | None = Field(default=None, description="The same seed does the same harms in the same order; unset: any.")
+    every_seconds: Seconds = Field(default=10, description="Mean time between two faults.")
+    seed: int | None = Field(default=None, description="The same seed makes the same faults in the same order; unset: any.")
 
 
 class LogSettings(Section):
@@ -156,7 +160,7 @@ class RunnerSettings(Section):
 
 
 class StreamSettings(Section):
-    """`penstock stream`: records of a broker become tasks, and what became of them is published."""
+    """`penstock stream`: records of a broker become tasks, and their results are published."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")] = Field(
         default="penstock",
@@ -182,11 +186,15 @@ class StreamSettings(Section):
     queue: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})?$")] = Field(
         default="", description="Queue of the tasks; empty: as the kind or the function says."
     )
-    priority: Annotated[int, Field(ge=1, le=10)] | None = Field(default=None, description="1 to 10, 10 is the most urgent; unset likewise.")
+    priority: Annotated[int, Field(ge=1, le=10)] | None = Field(
+        default=None, description="1 to 10, 10 is the most urgent; unset: as the kind or the function says."
+    )
     tags: Annotated[Names, Field(max_length=10)] = Field(default=(), description="Further tags of the tasks.")
-    max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = Field(default=None, description="Attempts at each task; unset likewise.")
+    max_attempts: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="Attempts at each task; unset: as the kind or the function says."
+    )
     timeout_seconds: Annotated[float, Field(gt=0, le=7 * 86_400)] | None = Field(
-        default=None, description="For one attempt; unset likewise."
+        default=None, description="For one attempt; unset: as the kind or the function says."
     )
     keep_seconds: Annotated[float, Field(ge=3600)] | None = Field(
         default=None, description="Tasks are deleted that long after their end; a record that is delivered again after that is a new task."
@@ -194,14 +202,14 @@ class StreamSettings(Section):
     workers: Annotated[int, Field(ge=1, le=64)] = Field(default=4, description="Submissions at the same time.")
     batch: Annotated[int, Field(ge=1, le=10_000)] = Field(default=200, description="Records of one submission.")
     in_flight: Annotated[int, Field(ge=1, le=20_000)] = Field(default=2_000, description="Records that are fetched and not acknowledged.")
-    look_seconds: Seconds = Field(default=1, description="Between two looks for tasks that have ended.")
+    look_seconds: Seconds = Field(default=1, description="Time between two searches for tasks that have ended.")
     overlap_seconds: Annotated[float, Field(ge=10, le=3600)] = Field(
         default=60, description="How late the end of a task may become visible and still be published."
     )
     state_dir: LocalPath | None = Field(
-        default=None, description="Where it is noted what was published; unset: `streams/NAME` in the data directory."
+        default=None, description="Where the stream notes what was published; unset: `streams/NAME` in the data directory."
     )
-    drain_seconds: Seconds = Field(default=30, description="Time to finish what is in hand after SIGTERM.")
+    drain_seconds: Seconds = Field(default=30, description="Time to finish the records that were fetched, after SIGTERM.")
     metrics_port: Port = Field(default=0, description="Loopback port for `/metrics`; 0: none.")
 
 

@@ -69,7 +69,7 @@ class WorkerProcesses:
             if self._stopping.is_set():
                 return
             if code == _USAGE:
-                log.error("worker_given_up", name=plan.name, log=str(plan.log_file))
+                log.error("worker_not_restarted", name=plan.name, log=str(plan.log_file))
                 self.given_up.append(plan.name)
                 return
             pause = _FIRST_PAUSE_SECONDS if loop.time() - started > _SOUND_AFTER_SECONDS else min(pause * 2, _LAST_PAUSE_SECONDS)

@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_NEWS = frozenset({"fetching", "loading the model", "the model is loaded"})
+_PHRASES = {"fetching": "fetching", "model_loading": "loading the model", "model_loaded": "the model is loaded"}
+"""Log event -> what people read."""
 
 
 class LogNews:
@@ -24,7 +25,7 @@ class LogNews:
             except ValueError:
                 self._last_words = line
                 continue
-            if isinstance(entry, dict) and entry.get("event") in _NEWS:
+            if isinstance(entry, dict) and entry.get("event") in _PHRASES:
                 say(f"penstock: {self._name}: {_sentence(entry)}")
 
     @property
@@ -45,4 +46,4 @@ class LogNews:
 def _sentence(entry: dict[str, object]) -> str:
     about = {name: entry[name] for name in ("percent", "gibibytes", "device", "dtype", "seconds") if name in entry}
     facts = ", ".join(f"{value} %" if name == "percent" else f"{name} {value}" for name, value in about.items())
-    return f"{entry['event']} {entry.get('model', '')} ({facts})"
+    return f"{_PHRASES[str(entry['event'])]} {entry.get('model', '')} ({facts})"

@@ -150,7 +150,7 @@ class OpenAiRelay:
             try:
                 self._known = await self._look()
             except ProbeFailed as error:
-                _log.warning("the engine does not answer", reason=str(error))
+                _log.warning("engine_unreachable", reason=str(error))
 
 
 def _decoded(body: bytes) -> dict[str, msgspec.Raw]:

@@ -104,7 +104,7 @@ class OllamaEngine:
                     if (now := self._clock.monotonic()) - reported_at > _REPORT_EVERY_SECONDS or progress.status == "success":
                         reported_at = now
                         share = round(100 * progress.completed / progress.total) if progress.total else None
-                        _log.info("fetching a model", model=name, status=progress.status, percent=share)
+                        _log.info("model_fetching", model=name, status=progress.status, percent=share)
         except (httpx.HTTPError, msgspec.DecodeError, UpstreamFailed) as error:
             raise ProbeFailed(f"Ollama broke off while it fetched the model {name!r}: {error}") from error
 

@@ -101,7 +101,7 @@ class TritonEngine:
             try:
                 await self._server.unload(self._only)
             except ProbeFailed as error:
-                _log.warning("the model was not unloaded", reason=str(error))
+                _log.warning("model_not_unloaded", reason=str(error))
         await self._server.close()
 
     async def models(self) -> tuple[ModelOffer, ...]:
@@ -186,7 +186,7 @@ class TritonEngine:
                 await self._look()
                 await self._measure()
             except (ProbeFailed, httpx.HTTPError) as error:
-                _log.warning("the engine does not answer", reason=str(error))
+                _log.warning("engine_unreachable", reason=str(error))
 
     async def _measure(self) -> None:
         if self._metrics_url and self._metrics is not None:

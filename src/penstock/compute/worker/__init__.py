@@ -51,7 +51,7 @@ async def _until_stopped(worker: Worker, stop: asyncio.Event) -> int:
     log = structlog.get_logger()
     if worker.agent_task in done:
         error = worker.agent_task.exception()
-        log.error("the gateway refused this worker", reason=str(error))
+        log.error("join_refused", reason=str(error))
         return 1
     log.info("draining")
     await worker.drain()

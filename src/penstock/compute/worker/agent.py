@@ -65,7 +65,7 @@ class Agent:
         try:
             await self._post(f"/api/workers/{self._presence.worker_id}/leave", b"")
         except httpx.HTTPError as error:
-            _log.info("could not leave the gateway", reason=str(error))
+            _log.info("leave_failed", reason=str(error))
 
     async def _join(self) -> float:
         """Ask until accepted. Returns the seconds between heartbeats."""
@@ -80,7 +80,7 @@ class Agent:
                     raise JoinRefused(reason)
             except httpx.HTTPError as error:
                 reason = connection_error(error)
-            _log.warning("the gateway did not accept the join; trying again", gateway=self._gateway, reason=reason)
+            _log.warning("not_joined_yet", gateway=self._gateway, reason=reason)
             await self._presence.changed(pause * self._random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
@@ -96,12 +96,12 @@ class Agent:
             await self._presence.changed(seconds if reached else min(seconds, LONGEST_PAUSE_SECONDS * self._random.uniform(0.2, 0.5)))
             try:
                 if not await self.send_heartbeat():
-                    _log.warning("the gateway has forgotten this worker; joining again", gateway=self._gateway)
+                    _log.warning("worker_forgotten_by_gateway", gateway=self._gateway)
                     return
                 reached = True
             except httpx.HTTPError as error:
                 if reached:
-                    _log.warning("the gateway is unreachable", gateway=self._gateway, reason=str(error))
+                    _log.warning("gateway_unreachable", gateway=self._gateway, reason=str(error))
                 reached = False
 
     async def _post(self, path: str, body: bytes) -> httpx.Response:

@@ -105,7 +105,7 @@ class Worker:
                 async with asyncio.timeout(DRAIN_SECONDS):
                     await self.slots.until_idle()
             except TimeoutError:
-                _log.warning("some requests did not finish in time", running=self.slots.running)
+                _log.warning("drain_timed_out", running=self.slots.running)
         await self._stop_agent()
         if self._agent is not None:
             await self._agent.leave()
@@ -117,7 +117,7 @@ class Worker:
         try:
             await self._agent.send_heartbeat()
         except httpx.HTTPError as error:
-            _log.info("could not tell the gateway of the drain", reason=str(error))
+            _log.info("drain_not_reported", reason=str(error))
 
     async def close(self) -> None:
         """End whatever is left."""

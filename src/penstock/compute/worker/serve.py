@@ -108,7 +108,7 @@ class WorkerApp:
             raise
         except Exception as error:
             status = 500
-            _log.exception("the engine failed", operation=operation)
+            _log.exception("engine_failed", operation=operation)
             raise Internal("The engine failed.") from error
         finally:
             self._slots.release()
@@ -250,7 +250,7 @@ async def _send(send: Send, answer: Answer) -> None:
         if not begun:
             raise
         if not isinstance(error, PenstockError):
-            _log.exception("the engine failed in mid-stream")
+            _log.exception("engine_failed_in_stream")
             error = Internal("The engine failed.")
         await send({"type": "http.response.body", "body": error_event(error), "more_body": True})
     finally:

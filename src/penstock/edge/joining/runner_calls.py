@@ -70,16 +70,16 @@ async def claim_tasks(runner_id: Id, request: Request, services: Services) -> Re
     return _answer(wire.RunnerClaimed(leases, grants))
 
 
-@router.post("/{runner_id}/news", summary="Wait for news", **documented(wire.RunnerNews, wire.RunnerTold))
+@router.post("/{runner_id}/news", summary="Wait for cancellations", **documented(wire.RunnerNews, wire.RunnerTold))
 async def wait_for_news(runner_id: Id, request: Request, services: Services) -> Response:
-    """True when there is a reason to beat at once: a task was cancelled."""
+    """True when the runner should send a heartbeat at once: a task was cancelled."""
     await _signer(request, services, runner_id)
     body = await _body(request, wire.RunnerNews)
     waiting = services.tasks.lease_issuer.wait(body.ticket, (CANCELLATIONS,), body.wait_seconds)
     return _answer(wire.RunnerTold(await _while_there(request, waiting)))
 
 
-@router.post("/{runner_id}/beat", summary="Show signs of life", **documented(wire.RunnerBeating, wire.RunnerBeaten))
+@router.post("/{runner_id}/beat", summary="Send a heartbeat", **documented(wire.RunnerBeating, wire.RunnerBeaten))
 async def beat_runner(runner_id: Id, request: Request, services: Services) -> Response:
     """With the leases that it holds; the answer names those to stop. 404 tells the runner to join again."""
     await _signer(request, services, runner_id)
@@ -90,11 +90,11 @@ async def beat_runner(runner_id: Id, request: Request, services: Services) -> Re
 
 @router.post(
     "/{runner_id}/finish",
-    summary="Say what became of tasks",
+    summary="Report completions",
     **documented(wire.RunnerFinishing, wire.RunnerFinished),
 )
 async def finish_tasks(runner_id: Id, request: Request, services: Services) -> Response:
-    """All in one transaction; null stands for a lease that is somebody else's by now."""
+    """All in one transaction; null: another runner holds the lease by now."""
     await _signer(request, services, runner_id)
     body = await _body(request, wire.RunnerFinishing)
     store = services.tasks.store
@@ -103,7 +103,7 @@ async def finish_tasks(runner_id: Id, request: Request, services: Services) -> R
 
 @router.post(
     "/{runner_id}/progress",
-    summary="Say how far tasks are",
+    summary="Report the progress of tasks",
     **documented(wire.RunnerProgressing, wire.RunnerTold),
 )
 async def report_progress(runner_id: Id, request: Request, services: Services) -> Response:
@@ -129,7 +129,7 @@ async def call_for_task(runner_id: Id, request: Request, services: Services) -> 
     return _answer(wire.RunnerAsked(answer.status, answer.request_id, text, answer.retry_after_seconds, answer.worth_retrying))
 
 
-@router.post("/{runner_id}/leave", summary="Say goodbye", responses=body_problems(404))
+@router.post("/{runner_id}/leave", summary="Leave", responses=body_problems(404))
 async def leave_runner(runner_id: Id, request: Request, services: Services) -> Response:
     """What it still held is given back at once."""
     await _signer(request, services, runner_id)

@@ -68,7 +68,7 @@ def limits(block: bytes) -> tuple[LimitStanding, ...]:
 
 
 def candidates(seen: RoutingSnapshot, decision: RequestOutcome) -> tuple[ScoredCandidate, ...]:
-    """The workers among which was chosen, with their numbers just before the choice."""
+    """The workers from which one was chosen, with their numbers just before the choice."""
     failed = {each.worker_id for each in decision.tries}
     views = []
     numbers = zip(seen.candidates, seen.numbers[0::3], seen.numbers[1::3], seen.limits, strict=True)
@@ -98,9 +98,9 @@ def shadow(seen: RoutingSnapshot | None, chosen: str) -> ShadowChoice | None:
 
 
 def timeline(decision: RequestOutcome) -> tuple[Step, ...]:
-    steps = [Step(0.0, f"came in for {decision.model or 'a model'}, class {decision.service_class.name.lower()}")]
+    steps = [Step(0.0, f"arrived for {decision.model or 'a model'}, class {decision.service_class.name.lower()}")]
     if decision.waiting:
-        steps.append(Step(0.0, f"no free slot in {' or '.join(decision.pools)}: queued as number {decision.waiting}"))
+        steps.append(Step(0.0, f"no free slot in {' or '.join(decision.pools)}: queued at position {decision.waiting}"))
     steps += [Step(each.at_seconds, f"{each.worker_id} {'was full' if each.busy else 'failed'}: {each.reason}") for each in decision.tries]
     if decision.snapshot is not None:
         sent = max(decision.queue_seconds, decision.tries[-1].at_seconds if decision.tries else 0.0)
@@ -119,7 +119,7 @@ def _end(decision: RequestOutcome) -> str:
     if what == "client_left":
         return "the client left"
     if what == "broke_off":
-        return f"the worker broke off after {decision.completion_tokens} tokens"
+        return f"the worker's answer was cut off after {decision.completion_tokens} tokens"
     if what == "replayed":
         return "answered with what the first request of its Idempotency-Key got"
     return f"refused with {decision.status} {decision.code}: {decision.message}"

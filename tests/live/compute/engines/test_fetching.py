@@ -46,7 +46,7 @@ def test_a_model_is_fetched_and_served_with_its_progress_in_the_log(tmp_path: Pa
         eventually(lambda: '"serving"' in said(tmp_path) or process.poll() is not None, START_SECONDS, lambda: said(tmp_path))
     log = said(tmp_path)
     assert '"fetching"' in log, log
-    assert log.index('"fetching"') < log.index('"the model is loaded"') < log.index('"serving"')
+    assert log.index('"fetching"') < log.index('"model_loaded"') < log.index('"serving"')
 
 
 def test_a_worker_that_still_fetches_its_model_can_be_stopped(tmp_path: Path) -> None:

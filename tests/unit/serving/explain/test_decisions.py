@@ -36,7 +36,7 @@ def test_a_request_that_was_served_at_once() -> None:
     assert (decision.seconds, decision.queue_seconds, decision.tries, decision.shadow) == (0.5, 0.0, (), None)
     assert {each.name for each in decision.limits} == {"requests", "tokens"}
     assert steps(decision) == [
-        "0 came in for m, class enterprise",
+        "0 arrived for m, class enterprise",
         f"0 sent to {chosen.worker_id} in pool standard, chosen by power_of_two",
         "0.5 first token",
         "0.5 answered: 2 tokens, tier default",
@@ -63,7 +63,7 @@ def test_a_request_that_waited() -> None:
     bench.sent[1].answer()
     decision = last(bench)
     assert (decision.waiting, decision.queue_seconds, decision.outcome) == (1, 3.0, "answered")
-    assert steps(decision)[1] == "0 no free slot in standard: queued as number 1"
+    assert steps(decision)[1] == "0 no free slot in standard: queued at position 1"
     assert steps(decision)[2].startswith("3 sent to a")
     settings = [each.setting for each in decision.advice]
     assert settings[0] == "workers"

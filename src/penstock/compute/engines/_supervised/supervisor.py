@@ -105,7 +105,7 @@ class Supervisor:
                 ready_at, failed = loop.time(), 0
                 self.state = ServerState.READY
                 self._first.set()
-                _log.info("the engine's server is ready", pid=self.pid, restarts=self.restarts)
+                _log.info("engine_server_ready", pid=self.pid, restarts=self.restarts)
                 why = await self._watch()
             elif not self._first.is_set():
                 failed += 1
@@ -115,7 +115,7 @@ class Supervisor:
             if ready_at is not None and loop.time() - ready_at >= self._plan.sound_after:
                 pause = self._plan.first_pause
             self.state = ServerState.RESTING
-            _log.warning("the engine's server is started again", reason=why, in_seconds=pause)
+            _log.warning("engine_server_restarted", reason=why, in_seconds=pause)
             self._note(f"{why}; started again in {pause:g} s")
             await self._end(signal.SIGKILL)
             await asyncio.sleep(pause)
@@ -208,7 +208,7 @@ class Supervisor:
         try:
             self._log.write(data)
         except OSError as error:  # a full disk must not stop the server
-            _log.warning("the engine's log cannot be written", reason=str(error))
+            _log.warning("engine_log_not_written", reason=str(error))
 
 
 def _memory_bytes(root: int) -> int:

@@ -201,7 +201,7 @@ class GenerationBatch:
             voice = self._voices[-1]
             self._leave(len(self._voices) - 1)
             self._waiting.appendleft(_Reading(voice.ids, [voice]))
-            _log.info("the cache is full: a sequence waits and is read again", tokens=len(voice.ids))
+            _log.info("sequence_preempted", tokens=len(voice.ids))
 
     def _leave(self, row: int) -> None:
         self._rows.leave(row)
@@ -215,7 +215,7 @@ class GenerationBatch:
                 token = voice.sampler.pick(voice.ids, voice.made, logits)
             self._outgoing.setdefault(voice.inbox, []).extend(voice.take(token, logits))
         except Exception as error:  # a parameter that its processor did not bear
-            _log.error("a sequence failed", exc_info=error)
+            _log.error("sequence_failed", exc_info=error)
             voice.done = True
             voice.inbox.fail(Internal("The engine failed."))
 
@@ -227,7 +227,7 @@ class GenerationBatch:
 
     def _fail(self, error: Exception) -> None:
         full = isinstance(error, torch.OutOfMemoryError)
-        _log.error("the model failed", exc_info=error)
+        _log.error("model_failed", exc_info=error)
         answer: PenstockError = (
             Overloaded("The engine is out of memory.", retry_after_seconds=1.0) if full else Internal("The engine failed.")
         )

@@ -65,7 +65,7 @@ def load(options: options_.Options, progress: checkpoints.Progress) -> Loaded:
     per_token = checkpoints.cache_bytes_per_token(checkpoint.config, bytes_each)
     checkpoints.check_fit(checkpoint, bytes_each, per_token * _SMALLEST_CACHE_TOKENS, hardware.free_bytes, hardware.device)
     _log.info(
-        "loading the model",
+        "model_loading",
         model=checkpoint.name,
         parameters=checkpoint.parameters,
         gibibytes=round(checkpoint.weights_bytes(bytes_each) / machine.GIB, 2),
@@ -77,7 +77,7 @@ def load(options: options_.Options, progress: checkpoints.Progress) -> Loaded:
     model = _weights(checkpoint, hardware.device, dtype)
     progress("loading", 1.0)
     loaded = _ready(options, checkpoint, model, hardware, per_token)
-    _log.info("the model is loaded", model=loaded.name, seconds=round(time.perf_counter() - began, 1), batched=loaded.batch.is_together)
+    _log.info("model_loaded", model=loaded.name, seconds=round(time.perf_counter() - began, 1), batched=loaded.batch.is_together)
     return loaded
 
 

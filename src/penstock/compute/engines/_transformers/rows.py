@@ -45,10 +45,10 @@ def rows_for(model: Any) -> Rows:
     try:
         apart = _disagreement(model)
     except Exception as error:  # any model code: whatever it dislikes, it can still be run row by row
-        _log.info("rows are generated one after the other", reason=f"{type(error).__name__}: {error}")
+        _log.info("batching_disabled", reason=f"{type(error).__name__}: {error}")
         return SeparateRows(model)
     if apart > (0.1 if model.dtype in (torch.bfloat16, torch.float16) else 1e-3):
-        _log.info("rows are generated one after the other", reason="in a batch this model answers otherwise")
+        _log.info("batching_disabled", reason="in a batch this model answers otherwise")
         return SeparateRows(model)
     return TogetherRows(model)
 
