@@ -15,7 +15,7 @@ from penstock.simulation.rehearsal.report import number
 
 _HEAD = """# Overload, on real processes
 
-*Written by `{command}`; nobody edits the figures by hand.*
+*Written by `{command}`. Do not edit the figures by hand.*
 
 {provenance}
 
@@ -51,7 +51,7 @@ the client was late (p99 > 20 ms) or the machine busy to more than 70 %.
 ## A step from half to ten times
 
 Taken {steps} times, {step_at:g} s of half and {step_seconds:g} s of ten times each; all of them together, in bins of {bin:g} s. A request
-counts in the bin in which it came, as refused whether it was told at once or after a wait. Settled: until the end of the last bin that
+counts in the bin in which it came, as refused whether the refusal came at once or after a wait. Settled: until the end of the last bin that
 is further from the mean of the second half of the time after the step than a tenth of the way between the levels before and after.
 The requests are the trace's, in any order: in its own order a stretch of short answers makes the queue longer for seconds, whatever the
 scheduler does. The queue is looked at every tenth of a second, and judged for the classes that are refused ({refused_classes}); enterprise
@@ -86,7 +86,7 @@ def page(run: Run, judgement: Judgement, sim: Sim, command: str, provenance: str
     verdict = (
         "**This run is void:** " + "; ".join(judgement.void) + ". Its figures show the shape, and prove nothing."
         if judgement.void
-        else "The client was punctual and the machine had room: the run counts."
+        else "The client sent every request on time and the machine had spare capacity: the run counts."
     )
     rows = [f"| {g.name} | {g.required} | {number(g.measured)} | {'met' if g.passed else '**missed**'} |" for g in judgement.goals]
     text = _HEAD.format(

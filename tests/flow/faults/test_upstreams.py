@@ -169,7 +169,7 @@ BEFORE = [resets, hangs_up, half_a_head, short, long, babbles, html, wrong_key, 
 
 @pytest.mark.parametrize("script", [*BEFORE, absurd_usage], ids=lambda script: script.__name__)
 @pytest.mark.fault(
-    "Worker breaks before the answer: reset, half a head, wrong Content-Length, HTML with 200, rubbish, cut JSON",
+    "Worker breaks before the answer: reset, half a head, wrong Content-Length, HTML with 200, invalid bytes, cut JSON",
     "502 `upstream_error`, which names nothing of the inside",
 )
 async def test_a_whole_answer_that_never_comes(gate: Platform, server: ScriptedServer, script: Script) -> None:

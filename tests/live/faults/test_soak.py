@@ -23,7 +23,7 @@ COUNTS = [pytest.param(4_000, id="bounded"), pytest.param(1_000_000, id="soak", 
 
 
 @pytest.mark.fault(
-    "Very many requests with mixed faults: errors, rubbish, cut streams, clients that leave",
+    "Very many requests with mixed faults: errors, invalid answers, cut streams, clients that leave",
     "the ledger equals the upstream's own count to the token; memory stays where it was",
 )
 @pytest.mark.parametrize("count", COUNTS)

@@ -9,7 +9,7 @@ from penstock.simulation.rehearsal.verdict import PassLineCheck, ScenarioFinding
 
 _HEAD = """# Rehearsals
 
-*Written by `{command}`; nobody edits it by hand.*
+*Written by `{command}`. Do not edit it by hand.*
 
 The rooms of the gateway (admission, the fair queue, routing, health, retries) as they run in production, between simulated clients and
 simulated workers, on a virtual clock. A mean over {seeds} seeds with half its 95 % interval. **What is gained here is not a claim about a

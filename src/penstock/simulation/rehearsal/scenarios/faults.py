@@ -53,8 +53,8 @@ def _measure_crash(seed: int, brief: bool) -> dict[str, float]:
 CRASH = Scenario(
     "crash",
     "One of ten upstreams crashes",
-    f"{_RATE:g} requests/s; nobody tells the gateway, connections are refused. Counted for {_LOOKED_AT_SECONDS:g} s: the requests that were"
-    " still sent there. Those in flight whose answer had begun cannot be saved by anybody.",
+    f"{_RATE:g} requests/s; the gateway is not told, connections are refused. Counted for {_LOOKED_AT_SECONDS:g} s: the requests that were"
+    " still sent there. Those in flight whose answer had begun cannot be saved.",
     _measure_crash,
     (PassLine("outlier_ejection.failures_after_crash", "requests sent to it after the crash", "<=", 5.0),),
 )

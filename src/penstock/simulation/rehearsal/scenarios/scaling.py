@@ -187,8 +187,8 @@ def _measure_sleep(seed: int, brief: bool) -> dict[str, float]:
 SLEEP = Scenario(
     "autoscaling_from_zero",
     "A deployment that sleeps until somebody comes",
-    f"No replica, and nobody for {_WOKEN_AT:g} s; then 2 requests/s for {_AWAKE_SECONDS:g} s, which wait in the queue while the"
-    f" first replica starts ({_COLD_START_SECONDS:g} s), and are not refused; then nobody for {_ASLEEP_SECONDS:g} s.",
+    f"No replica, and no requests for {_WOKEN_AT:g} s; then 2 requests/s for {_AWAKE_SECONDS:g} s, which wait in the queue while the"
+    f" first replica starts ({_COLD_START_SECONDS:g} s), and are not refused; then no requests for {_ASLEEP_SECONDS:g} s.",
     _measure_sleep,
     (
         PassLine("autoscaling.from_zero_nothing_lost", "served in the end", "=", 1.0, "every"),
