@@ -8,7 +8,7 @@ _PHRASES = {"fetching": "fetching", "model_loading": "loading the model", "model
 """Log event -> what people read."""
 
 
-class LogNews:
+class WorkerLogProgress:
     """Follows the log file of one worker from where it ends now."""
 
     def __init__(self, name: str, log_file: Path) -> None:

@@ -16,7 +16,7 @@ from penstock.app.runner import OwnRunner
 from penstock.app.settings import Settings
 from penstock.app.up.chaos import Chaos, RequestCounts, Victim
 from penstock.app.up.children import ChildPlan, WorkerProcesses
-from penstock.app.up.model_workers import LogNews
+from penstock.app.up.model_workers import WorkerLogProgress
 from penstock.base import profiles
 from penstock.domain.workers import WorkerState
 from penstock.observe import logs
@@ -134,7 +134,10 @@ async def _until_workers_are_ready(gateway: Gateway, children: WorkerProcesses, 
     A simulated worker that cannot start delays it, but not for ever. A model is waited for as long as it takes to fetch and load it.
     """
     settings = gateway.settings
-    news = {f"model-{number}": LogNews(f"model-{number}", _log_file(settings, f"model-{number}")) for number in _numbers(settings.models)}
+    news = {
+        f"model-{number}": WorkerLogProgress(f"model-{number}", _log_file(settings, f"model-{number}"))
+        for number in _numbers(settings.models)
+    }
     patience = asyncio.get_running_loop().time() + _WORKERS_READY_SECONDS
     while not serving.done():
         for one in news.values():

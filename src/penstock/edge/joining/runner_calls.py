@@ -70,63 +70,63 @@ async def claim_tasks(runner_id: Id, request: Request, services: Services) -> Re
     return _answer(wire.RunnerClaimed(leases, grants))
 
 
-@router.post("/{runner_id}/news", summary="Wait for cancellations", **documented(wire.RunnerNews, wire.RunnerTold))
+@router.post("/{runner_id}/news", summary="Wait for cancellations", **documented(wire.RunnerNewsRequest, wire.RunnerNewsResponse))
 async def wait_for_news(runner_id: Id, request: Request, services: Services) -> Response:
     """True when the runner should send a heartbeat at once: a task was cancelled."""
     await _signer(request, services, runner_id)
-    body = await _body(request, wire.RunnerNews)
+    body = await _body(request, wire.RunnerNewsRequest)
     waiting = services.tasks.lease_issuer.wait(body.ticket, (CANCELLATIONS,), body.wait_seconds)
-    return _answer(wire.RunnerTold(await _while_there(request, waiting)))
+    return _answer(wire.RunnerNewsResponse(await _while_there(request, waiting)))
 
 
-@router.post("/{runner_id}/beat", summary="Send a heartbeat", **documented(wire.RunnerBeating, wire.RunnerBeaten))
+@router.post("/{runner_id}/beat", summary="Send a heartbeat", **documented(wire.RunnerHeartbeatRequest, wire.RunnerHeartbeatResponse))
 async def beat_runner(runner_id: Id, request: Request, services: Services) -> Response:
     """With the leases that it holds; the answer names those to stop. 404 tells the runner to join again."""
     await _signer(request, services, runner_id)
-    body = await _body(request, wire.RunnerBeating)
+    body = await _body(request, wire.RunnerHeartbeatRequest)
     ticket = services.tasks.store.ticket()
-    return _answer(wire.RunnerBeaten(await services.tasks.store.heartbeat(runner_id, body.held), ticket))
+    return _answer(wire.RunnerHeartbeatResponse(await services.tasks.store.heartbeat(runner_id, body.held), ticket))
 
 
 @router.post(
     "/{runner_id}/finish",
     summary="Report completions",
-    **documented(wire.RunnerFinishing, wire.RunnerFinished),
+    **documented(wire.RunnerFinishRequest, wire.RunnerFinishResponse),
 )
 async def finish_tasks(runner_id: Id, request: Request, services: Services) -> Response:
     """All in one transaction; null: another runner holds the lease by now."""
     await _signer(request, services, runner_id)
-    body = await _body(request, wire.RunnerFinishing)
+    body = await _body(request, wire.RunnerFinishRequest)
     store = services.tasks.store
-    return _answer(wire.RunnerFinished(await store.finish(runner_id, to_store_clock(body.finishes, store.now()))))
+    return _answer(wire.RunnerFinishResponse(await store.finish(runner_id, to_store_clock(body.finishes, store.now()))))
 
 
 @router.post(
     "/{runner_id}/progress",
     summary="Report the progress of tasks",
-    **documented(wire.RunnerProgressing, wire.RunnerTold),
+    **documented(wire.RunnerProgressRequest, wire.RunnerNewsResponse),
 )
 async def report_progress(runner_id: Id, request: Request, services: Services) -> Response:
     await _signer(request, services, runner_id)
-    body = await _body(request, wire.RunnerProgressing)
+    body = await _body(request, wire.RunnerProgressRequest)
     await services.tasks.store.progress(runner_id, body.reports)
-    return _answer(wire.RunnerTold(news=False))
+    return _answer(wire.RunnerNewsResponse(news=False))
 
 
 @router.post(
     "/{runner_id}/call",
     summary="Make an inference task's call",
-    **documented(wire.RunnerAsk, wire.RunnerAsked),
+    **documented(wire.RunnerCallRequest, wire.RunnerCallResponse),
 )
 async def call_for_task(runner_id: Id, request: Request, services: Services) -> Response:
     """On behalf of the task's submitter. The answer's own status is inside; hanging up stops the generation."""
     await _signer(request, services, runner_id)
-    body = await _body(request, wire.RunnerAsk)
+    body = await _body(request, wire.RunnerCallRequest)
     grant = services.tasks.grants.check(body.grant, runner_id, services.clock.time())
     asking = services.tasks.submitter_calls.call(grant.org_id, grant.submitter_id, body.url, body.body.encode(), own_class=body.own_class)
     answer = await _while_there(request, asking)
     text = answer.body.decode("utf-8", "replace")
-    return _answer(wire.RunnerAsked(answer.status, answer.request_id, text, answer.retry_after_seconds, answer.worth_retrying))
+    return _answer(wire.RunnerCallResponse(answer.status, answer.request_id, text, answer.retry_after_seconds, answer.worth_retrying))
 
 
 @router.post("/{runner_id}/leave", summary="Leave", responses=body_problems(404))
@@ -134,7 +134,7 @@ async def leave_runner(runner_id: Id, request: Request, services: Services) -> R
     """What it still held is given back at once."""
     await _signer(request, services, runner_id)
     await services.tasks.store.forget_runner(runner_id)
-    return _answer(wire.RunnerTold(news=False))
+    return _answer(wire.RunnerNewsResponse(news=False))
 
 
 LARGE_BODIES = frozenset({finish_tasks, report_progress, call_for_task})

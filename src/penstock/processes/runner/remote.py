@@ -74,33 +74,33 @@ class RemoteLink:
         return claimed.leases
 
     async def news(self, wait_seconds: float) -> bool:
-        reply = await self._post("news", wire.RunnerNews(self._ticket, wait_seconds), wire.RunnerTold, wait_seconds)
+        reply = await self._post("news", wire.RunnerNewsRequest(self._ticket, wait_seconds), wire.RunnerNewsResponse, wait_seconds)
         return reply is None or reply.news
 
     async def heartbeat(self, held: Sequence[LeaseRef]) -> HeartbeatReply:
-        reply = await self._post("beat", wire.RunnerBeating(tuple(held)), wire.RunnerBeaten, 0.0, HEARTBEAT_SECONDS)
+        reply = await self._post("beat", wire.RunnerHeartbeatRequest(tuple(held)), wire.RunnerHeartbeatResponse, 0.0, HEARTBEAT_SECONDS)
         if reply is None:
             return _UNKNOWN_RUNNER
         self._ticket = reply.ticket
         return reply.beat
 
     async def finish(self, completions: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
-        finished = await self._post("finish", wire.RunnerFinishing(list(completions)), wire.RunnerFinished)
+        finished = await self._post("finish", wire.RunnerFinishRequest(list(completions)), wire.RunnerFinishResponse)
         for completion in completions:
             self._grants.pop(completion.task_id, None)
         return [None] * len(completions) if finished is None else finished.statuses
 
     async def progress(self, reports: Sequence[ProgressReport]) -> None:
-        await self._post("progress", wire.RunnerProgressing(list(reports)), wire.RunnerTold)
+        await self._post("progress", wire.RunnerProgressRequest(list(reports)), wire.RunnerNewsResponse)
 
     async def leave(self) -> None:
-        await self._post("leave", None, wire.RunnerTold)
+        await self._post("leave", None, wire.RunnerNewsResponse)
 
     async def call(self, lease: Lease, url: str, body: bytes, *, own_class: bool) -> CallResponse:
         """Raises Unreachable."""
-        request = wire.RunnerAsk(self._grants.get(lease.task_id, ""), url, body.decode(), own_class)
+        request = wire.RunnerCallRequest(self._grants.get(lease.task_id, ""), url, body.decode(), own_class)
         try:
-            asked = await self._post("call", request, wire.RunnerAsked, _CALL_SECONDS)
+            asked = await self._post("call", request, wire.RunnerCallResponse, _CALL_SECONDS)
         except PortUnavailable as error:
             raise Unreachable(str(error)) from error
         if asked is None:

@@ -49,43 +49,43 @@ class RunnerClaimed(msgspec.Struct, frozen=True):
     grants: dict[str, str] = {}
 
 
-class RunnerBeating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunnerHeartbeatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     held: Annotated[tuple[LeaseRef, ...], Meta(max_length=MOST_HELD)] = ()
 
 
-class RunnerBeaten(msgspec.Struct, frozen=True):
+class RunnerHeartbeatResponse(msgspec.Struct, frozen=True):
     """`ticket` goes into the next call for news, so that what came between the two is not missed."""
 
     beat: HeartbeatReply
     ticket: int
 
 
-class RunnerNews(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunnerNewsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ticket: int
     wait_seconds: Wait = 0.0
 
 
-class RunnerTold(msgspec.Struct, frozen=True):
+class RunnerNewsResponse(msgspec.Struct, frozen=True):
     news: bool
 
 
-class RunnerFinishing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunnerFinishRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Times in a finish are seconds from now: clocks of runners are not trusted."""
 
     finishes: Annotated[list[LeaseCompletion], Meta(max_length=MOST_LEASES)]
 
 
-class RunnerFinished(msgspec.Struct, frozen=True):
+class RunnerFinishResponse(msgspec.Struct, frozen=True):
     """In the order of the finishes; null for one whose lease belongs to somebody else by now."""
 
     statuses: list[TaskStatus | None]
 
 
-class RunnerProgressing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunnerProgressRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reports: Annotated[list[ProgressReport], Meta(max_length=MOST_HELD)]
 
 
-class RunnerAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunnerCallRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The call of an inference task. `grant` came with its lease."""
 
     grant: Annotated[str, Meta(max_length=2_000)]
@@ -94,7 +94,7 @@ class RunnerAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     own_class: bool = False
 
 
-class RunnerAsked(msgspec.Struct, frozen=True):
+class RunnerCallResponse(msgspec.Struct, frozen=True):
     status: int
     request_id: str
     body: str
