@@ -39,6 +39,8 @@ async def read_form(content_type: str, body: AsyncIterator[bytes], write: Sink) 
     fields: dict[str, bytes] = {}
     async for data in body:
         for part in parts.feed(data):
+            if part.is_new:
+                _check(fields)
             if part.name == _FILE:
                 await _take_file(form, part, write)
             else:
@@ -80,6 +82,12 @@ def _take_field(fields: dict[str, bytes], part: _Part) -> None:
     fields[part.name] += part.data
     if len(fields[part.name]) > _LONGEST_FIELD * _MOST_BYTES_OF_A_CHARACTER:
         raise BadRequest(_TOO_LONG)
+
+
+def _check(fields: dict[str, bytes]) -> None:
+    """Another part begins, so these are whole: refuse a bad one before a file is taken. Raises BadRequest."""
+    for value in fields.values():
+        _text(value)
 
 
 def _text(value: bytes) -> str:

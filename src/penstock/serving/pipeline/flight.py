@@ -259,7 +259,13 @@ class Flight:
     def on_client_error(self, error: PenstockError) -> None:
         attempt = self._attempt
         self.deps.workers.succeeded(attempt.member)
-        if not (self.phase is SENT and isinstance(error, UnsupportedParameter) and retrying.ask_elsewhere(self, attempt.member, error)):
+        asked_elsewhere = False
+        if self.phase is SENT and isinstance(error, UnsupportedParameter):
+            try:
+                asked_elsewhere = retrying.ask_elsewhere(self, attempt.member, error)
+            except PenstockError as refused:  # the queue is full
+                error = refused
+        if not asked_elsewhere:
             self._fail(error)
         self.free_slot(attempt)
 

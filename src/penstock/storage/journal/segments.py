@@ -70,7 +70,7 @@ class Segments:
 
     def __init__(self, segment_bytes: int = SEGMENT_BYTES, enough: int = 0, on_enough: Callable[[], object] | None = None) -> None:
         """`on_enough` is called when so many records have come since the last cut, or since a file was full."""
-        self._directory = Path()
+        self._directory: Path | None = None  # until it is open
         self._enough = enough
         self._on_enough = on_enough
         self._segment_bytes = segment_bytes
@@ -115,6 +115,7 @@ class Segments:
     def _look_for_room(self) -> None:
         """Without waiting for a request: none may come as long as we say that we fail."""
         name = new_id("seg")
+        assert self._directory is not None, "the journal is not open"
         path = self._directory / (name + _SUFFIX)
         try:
             memory = _create(path, self._segment_bytes)
@@ -149,6 +150,7 @@ class Segments:
             return None
         self._end_batch()
         name = new_id("seg")
+        assert self._directory is not None, "the journal is not open"
         path = self._directory / (name + _SUFFIX)
         try:
             self._memory = self._reuse(path) or _create(path, self._segment_bytes)

@@ -57,7 +57,7 @@ class StreamSlots:
     """All slots of one process; another file is added when they run out."""
 
     def __init__(self, per_file: int) -> None:
-        self._directory = Path()
+        self._directory: Path | None = None  # until it is open
         self._per_file = per_file
         self._maps: list[mmap.mmap] = []
         self._free: list[Slot] = []
@@ -66,7 +66,7 @@ class StreamSlots:
         """Keep the files there from now on. Begin with all slots free, also those of files that the last owner had added."""
         self._directory = directory
         self._grow()
-        for path in _files(self._directory)[1:]:
+        for path in _files(directory)[1:]:
             path.unlink()
 
     def take(self) -> Slot:
@@ -85,6 +85,7 @@ class StreamSlots:
         self._maps.clear()
 
     def _grow(self) -> None:
+        assert self._directory is not None, "the journal is not open"
         path = self._directory / f"slots-{len(self._maps):03d}.mmap"
         size = self._per_file * SLOT_BYTES
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -114,3 +114,18 @@ async def test_write_error_of_the_file_receiver_is_raised() -> None:
 
     with pytest.raises(OSError, match="disk full"):
         await read_form(CONTENT_TYPE, pieces(), write)
+
+
+@pytest.mark.parametrize(("value", "reason"), [(b"x" * 2000, "too long"), (b"\xff", "UTF-8")])
+async def test_bad_field_is_refused_before_a_byte_of_the_file_behind_it(value: bytes, reason: str) -> None:
+    written: list[bytes] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield form(field("purpose", value), FILE)
+
+    async def write(data: bytes) -> None:
+        written.append(data)
+
+    with pytest.raises(BadRequest, match=reason):
+        await read_form(CONTENT_TYPE, pieces(), write)
+    assert written == []
