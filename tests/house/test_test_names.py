@@ -4,7 +4,7 @@ import ast
 import re
 from collections import Counter
 
-from tests.support.sources import ROOT, shown
+from tests.support.sources import ROOT, shown, text
 
 FEWEST_WORDS = 3
 RIDDLE = re.compile(r"(^|_)(nobody|whoever|somebody|something|anybody|it_is)(_|$)|^what_")
@@ -38,3 +38,9 @@ def test_unclear_names_only_become_fewer() -> None:
 
 def test_rule_finds_riddles_and_names_that_are_too_short() -> None:
     assert [_unclear(name) for name in ("test_a_stream", "test_what_was_meant", "test_revoked_key_is_refused")] == [True, True, False]
+
+
+def test_tests_named_as_examples_in_contributing_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", text(ROOT / "CONTRIBUTING.md")))
+    assert len(named) > 0
+    assert named - {name for _, name in _names()} == set()
