@@ -62,7 +62,7 @@ def test_a_worker_that_still_fetches_its_model_can_be_stopped(tmp_path: Path) ->
                 assert asked.wait(START_SECONDS), said(tmp_path)
         finally:
             let_go.set()
-    assert "stopped before the start was over" in said(tmp_path)
+    assert "stopped during the start" in said(tmp_path)
     assert '"serving"' not in said(tmp_path)
 
 
