@@ -50,7 +50,7 @@ def test_raw_contents_that_do_not_fit_are_an_error(datatype: str, shape: list[in
 
 
 def test_a_float_that_is_too_large_is_refused() -> None:
-    with pytest.raises(BadRequest, match="no FP16"):
+    with pytest.raises(BadRequest, match="is not of type FP16"):
         to_raw(Tensor("x", (1,), "FP16", (1e9,)))
 
 
