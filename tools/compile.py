@@ -24,6 +24,7 @@ MODULES = (
     "domain/call.py",
     "domain/histogram.py",
     "domain/ids.py",
+    "domain/tokens.py",
     "edge/inference/fastlane.py",
     "observe/metrics.py",
     "edge/inference/status_lines.py",

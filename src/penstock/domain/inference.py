@@ -2,8 +2,6 @@
 
 from enum import StrEnum
 
-import msgspec
-
 
 class Operation(StrEnum):
     """The inference calls; the value is OpenTelemetry's `gen_ai.operation.name`."""
@@ -29,16 +27,3 @@ OPERATION_PATHS = {
 
 CLIENT_PATHS = {path: operation for operation, path in OPERATION_PATHS.items() if operation is not Operation.INFER}
 """What clients call under a path that is always the same."""
-
-
-class TokenCount(msgspec.Struct, frozen=True, gc=False):
-    """Tokens of one request. `estimated` says that we counted, because the engine did not tell."""
-
-    prompt: int
-    completion: int
-    cached: int = 0
-    reasoning: int = 0
-    estimated: bool = False
-
-
-NO_TOKENS = TokenCount(0, 0)

@@ -7,8 +7,9 @@ import msgspec
 
 from penstock.domain.call import Demand
 from penstock.domain.decisions import FailedTry
-from penstock.domain.inference import NO_TOKENS, Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.principal import Pool, Principal, ServiceClass
+from penstock.domain.tokens import NO_TOKENS, TokenCount
 
 
 class Candidate(Protocol):

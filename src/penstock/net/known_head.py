@@ -34,11 +34,13 @@ class KnownHead:
         if data[:begin] != self._before:
             return None
         stop, length = begin, 0
-        while stop < size and 48 <= data[stop] <= 57:
-            length = length * 10 + data[stop] - 48
+        last = min(size, begin + _MOST_DIGITS + 1)
+        while stop < last:
+            digit = data[stop] - 48
+            if digit < 0 or digit > 9:
+                break
+            length = length * 10 + digit
             stop += 1
-            if stop - begin > _MOST_DIGITS:
-                return None
         start = stop + self._after_size
         if stop == begin or length != size - start or data[stop:start] != self._after:
             return None

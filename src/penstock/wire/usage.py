@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from penstock.domain.inference import TokenCount
+from penstock.domain.tokens import TokenCount
 
 Tokens = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """What journal and ledger can hold; anything else is rubbish."""

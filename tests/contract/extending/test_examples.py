@@ -23,8 +23,8 @@ from penstock.compute.worker import Worker
 from penstock.domain.clock import ManualClock
 from penstock.domain.durable.leases import Lease
 from penstock.domain.errors import QuotaExhausted
-from penstock.domain.inference import TokenCount
 from penstock.domain.models import ModelRecord, Price
+from penstock.domain.tokens import TokenCount
 from penstock.durable.tasks.outcome import AttemptFailed, Succeeded
 from penstock.processes.runner import functions
 from penstock.processes.runner.task_kind import KindOptions

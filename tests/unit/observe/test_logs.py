@@ -12,9 +12,10 @@ import structlog
 from penstock.accounts.bootstrap import PLANS
 from penstock.domain import keys
 from penstock.domain.call import Call
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.models import Price
 from penstock.domain.principal import KeyActor, Principal
+from penstock.domain.tokens import TokenCount
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.observe import logs
 from penstock.serving.pipeline import request_log

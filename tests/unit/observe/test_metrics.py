@@ -7,9 +7,10 @@ from typing import Any
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.outcome import RequestOutcome
 from penstock.domain.principal import KeyActor, Plan, Principal, ServiceClass, ServiceTier
+from penstock.domain.tokens import TokenCount
 from penstock.domain.workers import WorkerState
 from penstock.observe.metrics import LONGEST_SERIES_LIST, OTHER, Exposition, GatewayMetrics, MetricsObserver
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from penstock.domain.errors import ContextLengthExceeded, UpstreamFailed
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import (
     Answer,
     Embedded,
@@ -21,6 +21,7 @@ from penstock.domain.ports.engine import (
     ToolCallArguments,
     ToolCallStarted,
 )
+from penstock.domain.tokens import TokenCount
 from penstock.wire.chat.generation_replies import PROMPT_TOKENS, answer
 
 COUNT = TokenCount(prompt=3, completion=2, cached=1, reasoning=1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.domain.inference import TokenCount
+from penstock.domain.tokens import TokenCount
 from penstock.wire.chat.relay import EngineReportedError, GarbledStream, Relay, model_pattern
 from tests.unit.wire.mutations import COUNTS, mutations, pieces
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from penstock.domain.errors import BadRequest, ContextLengthExceeded, PenstockError, TooLarge, UnsupportedParameter
-from penstock.domain.inference import TokenCount
+from penstock.domain.tokens import TokenCount
 from penstock.wire.chat import replies
 from penstock.wire.chat.relay import model_pattern
 from penstock.wire.refusals import callers_mistake

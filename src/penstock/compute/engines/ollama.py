@@ -23,8 +23,9 @@ from penstock.compute.engines._ollama import ndjson as _ndjson
 from penstock.compute.engines._probe import ProbeFailed
 from penstock.domain.clock import Clock, SystemClock
 from penstock.domain.errors import ContextLengthExceeded, DeadlineExceeded, ModelNotFound, UpstreamFailed
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import Answer, Embedded, EmbeddingRequest, EngineFactory, Event, GenerationRequest, Prompt, Started, Token
+from penstock.domain.tokens import TokenCount
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.wire.chat import generation_replies as answers
 

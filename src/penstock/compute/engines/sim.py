@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from penstock.compute.engines import _options as options_
 from penstock.domain.clock import Clock, SystemClock
 from penstock.domain.errors import BadRequest, ContextLengthExceeded, ModelNotFound
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import Answer, Embedded, EmbeddingRequest, EngineFactory, Event, Finished, GenerationRequest, Started
+from penstock.domain.tokens import TokenCount
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.simulation import embedding, tokens
 from penstock.simulation.replica import SimulatedReplica, Speed

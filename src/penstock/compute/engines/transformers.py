@@ -19,7 +19,7 @@ import structlog
 from penstock.compute.engines import _options as options_
 from penstock.compute.engines._problems import EngineUnavailable
 from penstock.domain.errors import BadRequest, ContextLengthExceeded, ModelNotFound, UnsupportedParameter
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import (
     Answer,
     Conversation,
@@ -32,6 +32,7 @@ from penstock.domain.ports.engine import (
     Started,
     Token,
 )
+from penstock.domain.tokens import TokenCount
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.wire.chat import generation_replies as answers
 

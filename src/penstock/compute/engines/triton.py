@@ -23,8 +23,9 @@ from penstock.compute.engines._triton.server import TritonServer
 from penstock.compute.engines._triton.text import ModelInfo
 from penstock.domain.clock import Clock, SystemClock
 from penstock.domain.errors import BadRequest, ModelNotFound
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import Answer, Embedded, EmbeddingRequest, EngineFactory, Event, GenerationRequest, Started
+from penstock.domain.tokens import TokenCount
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.wire import tensors
 from penstock.wire.chat import generation_replies as answers

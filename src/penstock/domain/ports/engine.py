@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
+from penstock.domain.tokens import TokenCount
 from penstock.domain.workers import ModelOffer, WorkerLoad
 
 # --- asked ---------------------------------------------------------------------------------------------------------

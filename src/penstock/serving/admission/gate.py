@@ -16,10 +16,10 @@ from typing import Final
 
 from penstock.domain.call import Demand
 from penstock.domain.errors import PermissionDenied, RateLimited
-from penstock.domain.inference import NO_TOKENS, TokenCount
 from penstock.domain.policy import TierPolicy
 from penstock.domain.ports import Quotas
 from penstock.domain.principal import Pool, Principal, ServiceTier
+from penstock.domain.tokens import NO_TOKENS, TokenCount
 from penstock.serving.admission.guards import NO_HOLDS, Guard, Hold, hold_all, release_all
 from penstock.serving.admission.limits import Buckets, KeyLimits, LimitBook, header_block
 from penstock.serving.admission.tiers import TierChoice

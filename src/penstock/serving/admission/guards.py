@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from penstock.domain.call import Demand
-from penstock.domain.inference import TokenCount
 from penstock.domain.principal import Principal
+from penstock.domain.tokens import TokenCount
 
 
 class Hold(Protocol):

@@ -3,8 +3,8 @@
 from typing import Final
 
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import TokenCount
 from penstock.domain.outcome import RequestOutcome
+from penstock.domain.tokens import TokenCount
 from penstock.domain.usage import Outcome
 from penstock.serving.pipeline import heads, request_log
 from penstock.serving.pipeline.collaborators import Collaborators

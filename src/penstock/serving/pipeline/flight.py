@@ -7,9 +7,10 @@ import structlog
 
 from penstock.domain.call import Demand
 from penstock.domain.errors import PenstockError, UnsupportedParameter
-from penstock.domain.inference import NO_TOKENS, OPERATION_PATHS, Operation, TokenCount
+from penstock.domain.inference import OPERATION_PATHS, Operation
 from penstock.domain.ports import Reply, UpstreamCall
 from penstock.domain.principal import Pool, ServiceClass
+from penstock.domain.tokens import NO_TOKENS, TokenCount
 from penstock.domain.usage import Outcome
 from penstock.serving.admission.gate import Admission
 from penstock.serving.admission.idempotency import Ticket

@@ -3,9 +3,9 @@
 from typing import Final, Protocol
 
 from penstock.domain.call import Demand
-from penstock.domain.inference import TokenCount
 from penstock.domain.ports import UpstreamCall
 from penstock.domain.principal import Pool
+from penstock.domain.tokens import TokenCount
 from penstock.domain.usage import Outcome
 from penstock.serving.pipeline import ending
 from penstock.serving.pipeline.attempt import WorkerAttempt, settled_count

@@ -3,8 +3,9 @@
 import structlog
 
 from penstock.domain.call import Call
-from penstock.domain.inference import OPERATION_NAMES, TokenCount
+from penstock.domain.inference import OPERATION_NAMES
 from penstock.domain.principal import Principal
+from penstock.domain.tokens import TokenCount
 from penstock.domain.usage import Outcome
 from penstock.serving.usage.meter import Meter
 

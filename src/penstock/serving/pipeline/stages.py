@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import structlog
 
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import TokenCount
+from penstock.domain.tokens import TokenCount
 from penstock.domain.workers import WorkerRecord
 from penstock.serving.admission.guards import Hold
 from penstock.serving.pipeline.record import RequestRecord

@@ -3,10 +3,11 @@
 from typing import Final
 
 from penstock.domain.call import Call
-from penstock.domain.inference import OPERATION_NAMES, TokenCount
+from penstock.domain.inference import OPERATION_NAMES
 from penstock.domain.models import Price
 from penstock.domain.ports import JournalSlot, UsageJournal
 from penstock.domain.principal import Principal, ServiceClass
+from penstock.domain.tokens import TokenCount
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.serving.usage.pricing import cost_micros
 

@@ -4,9 +4,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from penstock.domain.inference import TokenCount
 from penstock.domain.models import Price
 from penstock.domain.principal import ServiceTier
+from penstock.domain.tokens import TokenCount
 from penstock.domain.usage import UsageRecord
 
 # Read once: on Python 3.11 looking an enum's member up costs more than the arithmetic below.

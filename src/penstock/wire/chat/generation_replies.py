@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from penstock.domain.errors import BadRequest
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import (
     Answer,
     EmbeddingRequest,
@@ -22,6 +22,7 @@ from penstock.domain.ports.engine import (
     ToolCallArguments,
     ToolCallStarted,
 )
+from penstock.domain.tokens import TokenCount
 from penstock.wire import sse
 from penstock.wire.chat.generation_bodies import embedding_request, generation_request
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from penstock.domain.inference import TokenCount
+from penstock.domain.tokens import TokenCount
 from penstock.wire.chat.chunks import Chunk, decode_all, decode_fields, decode_odd
 from penstock.wire.chat.known_chunk import KnownChunk, learned
 from penstock.wire.sse import DONE, event_data, normalise

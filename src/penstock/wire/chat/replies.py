@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.domain.inference import TokenCount
+from penstock.domain.tokens import TokenCount
 from penstock.wire.chat.relay import TIER_VALUE
 from penstock.wire.chat.reply_bodies import Embedding, ReplyBody, ReplyChoice
 from penstock.wire.chat.requests import BYTES_PER_TOKEN

@@ -178,8 +178,10 @@ def max_tokens(request: RequestBody, default: int) -> int:
 
 def wants_usage(request: RequestBody) -> bool:
     """Whether the client itself asked for usage in its stream."""
-    options = request.stream_options if isinstance(request, SamplingBody) else None
-    return isinstance(options, StreamOptions) and bool(options.include_usage)
+    if type(request) is not ChatBody and not isinstance(request, SamplingBody):
+        return False
+    options = request.stream_options
+    return type(options) is StreamOptions and bool(options.include_usage)
 
 
 def for_engine(request: RequestBody, body: bytes, engine_model: str) -> bytes:
@@ -188,7 +190,7 @@ def for_engine(request: RequestBody, body: bytes, engine_model: str) -> bytes:
     if engine_model == request.model and request.service_tier is UNSET:
         if not ask_usage:
             return body
-        if isinstance(request, SamplingBody) and request.stream_options is UNSET:
+        if (type(request) is ChatBody or isinstance(request, SamplingBody)) and request.stream_options is UNSET:
             return body.replace(b"{", b'{"stream_options":{"include_usage":true},', 1)
     fields = _top_level.decode(body)
     fields["model"] = msgspec.Raw(msgspec.json.encode(engine_model))

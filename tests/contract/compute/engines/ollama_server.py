@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from penstock.compute.engines.sim import MODELS, SimEngine
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import (
     Conversation,
     EmbeddingRequest,
@@ -32,6 +32,7 @@ from penstock.domain.ports.engine import (
     ToolCallArguments,
     ToolCallStarted,
 )
+from penstock.domain.tokens import TokenCount
 from tests.flow.compute.worker.fake_gateway import running
 
 Body = dict[str, Any]

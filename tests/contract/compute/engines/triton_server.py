@@ -20,8 +20,9 @@ from tritonclient.grpc import service_pb2_grpc
 
 from penstock.compute.engines.sim import SimEngine
 from penstock.domain.errors import PenstockError
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import Finished, GenerationRequest, Started, Token
+from penstock.domain.tokens import TokenCount
 from penstock.wire import tensors
 from penstock.wire.tensors import InferRequest, Tensor, TensorSpec
 from tests.flow.compute.worker.fake_gateway import running

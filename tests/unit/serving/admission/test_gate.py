@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from penstock.domain.call import Demand
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import BadRequest, PenstockError, PermissionDenied, RateLimited, ResourceUnavailable
-from penstock.domain.inference import TokenCount
 from penstock.domain.principal import KeyActor, Plan, Pool, Principal, Scope, ServiceTier
+from penstock.domain.tokens import TokenCount
 from penstock.serving.admission.gate import Admission, Gate
 from penstock.serving.admission.guards import Hold
 from penstock.storage.state.memory import MemoryQuotas

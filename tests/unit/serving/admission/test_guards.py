@@ -5,8 +5,8 @@ import pytest
 from penstock.domain.call import Demand
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import QuotaExhausted, RateLimited
-from penstock.domain.inference import TokenCount
 from penstock.domain.principal import Principal
+from penstock.domain.tokens import TokenCount
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.guards import Hold
 from penstock.storage.state.memory import MemoryQuotas

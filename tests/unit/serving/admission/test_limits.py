@@ -8,9 +8,9 @@ from penstock.domain.bucket import Bucket
 from penstock.domain.call import Demand
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import PermissionDenied, RateLimited
-from penstock.domain.inference import TokenCount
 from penstock.domain.policy import TIERS
 from penstock.domain.principal import Pool, Principal, Scope, ServiceTier
+from penstock.domain.tokens import TokenCount
 from penstock.serving.admission import limits as limits_module
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.guards import Hold

@@ -5,8 +5,9 @@ import json
 from msgspec.structs import asdict
 
 from penstock.domain.decisions import FailedTry
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.principal import Pool, ServiceClass
+from penstock.domain.tokens import TokenCount
 from penstock.domain.usage import Outcome, UsageRecord
 from tests.unit.serving.pipeline.pipeline_bench import PipelineBench
 

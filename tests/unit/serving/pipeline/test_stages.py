@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from penstock.domain.errors import PermissionDenied
-from penstock.domain.inference import TokenCount
 from penstock.domain.principal import ServiceClass
+from penstock.domain.tokens import TokenCount
 from penstock.domain.workers import WorkerRecord
 from penstock.serving.admission.guards import Hold
 from penstock.serving.pipeline import PipelineRules

@@ -1,9 +1,10 @@
 """One request's meter: what it notes in the journal while a stream runs, and what at its end."""
 
 from penstock.domain.call import Call
-from penstock.domain.inference import Operation, TokenCount
+from penstock.domain.inference import Operation
 from penstock.domain.models import Price
 from penstock.domain.principal import KeyActor, Plan, Principal, Scope, ServiceClass, ServiceTier
+from penstock.domain.tokens import TokenCount
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.serving.usage.meter import Meter
 

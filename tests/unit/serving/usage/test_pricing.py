@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from penstock.domain.inference import TokenCount
 from penstock.domain.models import Price
 from penstock.domain.principal import ServiceTier
+from penstock.domain.tokens import TokenCount
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.serving.usage.pricing import cost_micros, repriced, tier_percent
 

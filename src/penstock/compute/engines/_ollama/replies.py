@@ -14,8 +14,8 @@ from penstock.domain.errors import (
     UnsupportedParameter,
     UpstreamFailed,
 )
-from penstock.domain.inference import TokenCount
 from penstock.domain.ports.engine import Event, Finished, Token, TokenLogprob, ToolCallArguments, ToolCallStarted
+from penstock.domain.tokens import TokenCount
 
 NANOSECONDS = 1e9
 

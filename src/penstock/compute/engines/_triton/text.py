@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from penstock.domain.errors import UnsupportedParameter
-from penstock.domain.inference import TokenCount
 from penstock.domain.ports.engine import Conversation, Event, Finished, GenerationRequest, Prompt, Token
+from penstock.domain.tokens import TokenCount
 from penstock.wire.tensors import TensorSpec
 
 TEXT_IN, TEXT_OUT = "text_input", "text_output"
