@@ -23,7 +23,7 @@ _HEAD = """# Overload, on real processes
 
 A gateway (`penstock up`) and {workers} workers (`penstock worker --engine sim`), each a process of its own, on loopback, with {slots}
 slots each and {step:g} ms a token: so slow that ten times what they can do is still little for the machine. Capacity, found by asking
-too much: **{capacity:.1f} requests/s**. The client is an open loop: it sends each request at its moment, whatever became of those before.
+too much: **{capacity:.1f} requests/s**. The client is an open loop: it sends each request at its moment and does not wait for those before.
 Traffic: {source}, prompts an eighth and answers a sixteenth as long, moments squeezed to each phase's rate; 10 % enterprise, 30 %
 premium, 60 % free, four organisations of each, without rate limits; every client waits {timeout:g} s for a first token and says so
 (`x-stainless-timeout`). Goodput: requests/s whose first token came in that time, and {token:g} ms a token or less. A run is void when
@@ -53,8 +53,8 @@ the client was late (p99 > 20 ms) or the machine busy to more than 70 %.
 Taken {steps} times, {step_at:g} s of half and {step_seconds:g} s of ten times each; all of them together, in bins of {bin:g} s. A request
 counts in the bin in which it came, as refused whether the refusal came at once or after a wait. Settled: until the end of the last bin that
 is further from the mean of the second half of the time after the step than a tenth of the way between the levels before and after.
-The requests are the trace's, in any order: in its own order a stretch of short answers makes the queue longer for seconds, whatever the
-scheduler does. The queue is looked at every tenth of a second, and judged for the classes that are refused ({refused_classes}); enterprise
+The requests are the trace's, in any order: in its own order a stretch of short answers makes the queue longer for seconds under any
+scheduler. The queue is looked at every tenth of a second, and judged for the classes that are refused ({refused_classes}); enterprise
 may be queued for as long as its clients wait, and its queue grows until then. Each step's queue is judged beside its own later level.
 The mean of so many steps is off by chance: a bin counts as away when it is further than the tenth by two standard errors (the largest
 was {line_error:.0%} of the level). The queues as they are, added up, are shown below as well.

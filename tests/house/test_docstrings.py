@@ -1,10 +1,14 @@
-"""tools/docstrings.py: what it reports, and what it leaves alone."""
+"""Docstrings: what tools/docstrings.py reports and leaves alone, and the words of all comments in `src`."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from tests.support.sources import ROOT, shown, text
 from tools import docstrings
+
+ODD = re.compile(r"\b(?:[Ww]hoever|[Nn]obody|[Ss]omebody|[Aa]nybody|[Ee]verybody|[Rr]eckon(?:s|ed)?|mends|mended|bears?|hearken)\b")
 
 LONG = "\n".join(f"    x = {number}" for number in range(16))
 
@@ -33,3 +37,13 @@ def test_findings_of_a_folder_are_printed_with_their_lines(tmp_path: Path, capsy
     printed = capsys.readouterr()
     assert printed.out == f"{tmp_path / 'a.py'}:3: run: raises Conflict and does not say so\n"
     assert printed.err == "1 findings\n"
+
+
+def test_sources_avoid_odd_words() -> None:
+    """Say who acts: a caller, a worker, an organisation."""
+    lines = ((path, line) for path in sorted((ROOT / "src").rglob("*.py")) for line in text(path).splitlines())
+    assert [f"{shown(path)}: {line.strip()}" for path, line in lines if ODD.search(line)] == []
+
+
+def test_odd_word_is_found_but_a_class_name_and_a_header_are_not() -> None:
+    assert [ODD.search(line) is not None for line in ("# whoever asks", "request: AnyBody", '"""Bearer <key>."""')] == [True, False, False]

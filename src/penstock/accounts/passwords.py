@@ -7,7 +7,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 MAX_PASSWORD_CHARS = 1024
 _AT_ONCE = 2  # hashes; each takes 19 MiB and some 20 ms of a core
-# Of a random password that nobody knows: what is compared when there is no such user, so that the answer takes as long.
+# Of a random password that was not kept: what is compared when there is no such user, so that the answer takes as long.
 _NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$JOae2w+HFbpKwo9yCqirEQ$9/4sUsk5WmqYLChAz7o2d/X1PLd7RX2XLfyJhMzrlKA"
 
 
@@ -24,7 +24,7 @@ class Passwords:
             return await asyncio.to_thread(self._hasher.hash, password)
 
     async def matches(self, password_hash: str | None, password: str) -> bool:
-        """Whether the password is the hash's. None is nobody's: the same work, and never true."""
+        """Whether the password is the hash's. None: no such user; the same work, and never true."""
         async with self._turn:
             matched = await asyncio.to_thread(self._verify, password_hash or _NOBODY, password)
         return matched and password_hash is not None

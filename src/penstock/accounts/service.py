@@ -105,7 +105,7 @@ class AccountService:
         return record, secret
 
     async def revoke_key(self, caller: Principal, key_id: str) -> None:
-        """At once and for good; again is no error. Raises PermissionDenied, NotFound."""
+        """At once and for good; again is not an error. Raises PermissionDenied, NotFound."""
         require(caller, Scope.KEYS_WRITE)
         owned(caller, await self._store.key(key_id), "key")
         await self._store.revoke_key(key_id, self._clock.time())

@@ -17,7 +17,7 @@ from penstock.domain.ports import StoreProblem
 
 
 def run(main: Callable[[], Coroutine[None, None, int]]) -> int:
-    """Run until done; what an operator can mend is a sentence on stderr and exit code 1, not a traceback."""
+    """Run until done; an error that an operator can fix is a sentence on stderr and exit code 1, not a traceback."""
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(main())

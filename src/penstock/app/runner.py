@@ -93,7 +93,7 @@ def make_runner(settings: Settings, link: Link, inferences: InferenceClient | No
 
 
 def _others(inferences: InferenceClient | None) -> tuple[str, ...]:
-    """Every kind that needs no process of its own; without a gateway there is nobody to make inferences."""
+    """Every kind that needs no process of its own; without a gateway there are no inferences."""
     left_out = {_FUNCTION} if inferences is not None else {_FUNCTION, "inference"}
     return tuple(kind for kind in KINDS.names() if kind not in left_out)
 

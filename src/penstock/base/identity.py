@@ -1,6 +1,6 @@
 """Who a worker or runner is: an Ed25519 key that signs what it tells a gateway, and a worker's secret that gateways show when they dial it.
 
-Both live in its state directory, readable by its user alone, so that whoever comes back is the same.
+Both live in its state directory, readable by its user alone, so that a process that comes back is the same.
 """
 
 import base64

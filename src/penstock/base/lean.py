@@ -1,7 +1,7 @@
 """Libraries without those of their parts that no gateway uses: they come along with the parts that are used, and weigh 12 MB.
 
-Only our own processes call this; where Penstock is a library in somebody's program, nothing of it happens. And nothing is taken away:
-what was left out is there for whoever imports it later.
+Only our own processes call this; where Penstock is a library in another program, nothing of it happens. And nothing is taken away:
+what was left out can still be imported later.
 """
 
 import importlib

@@ -3,7 +3,7 @@
     demand = tokens that run on ready replicas + tokens that wait, as means over 60 s and over 6 s
     wanted = demand / target, rounded up; within a tenth of what there is: what there is
 
-A short mean that wants twice the replicas that are ready, while somebody waits, is a panic: nothing is stopped for a minute, and the short
+A short mean that wants twice the replicas that are ready, while a request waits, is a panic: nothing is stopped for a minute, and the short
 mean decides. Upwards at most twice as many in six seconds; downwards only what would have been enough for five minutes. So a step is
 followed within seconds, and what goes up does not come down before it has been idle for long. What came down and was needed again soon
 waits twice as long the next time: at a border between two sizes, noise alone would go back and forth.
@@ -89,7 +89,7 @@ class Autoscaler:
         return min(current, math.ceil(exact / (1.0 - tolerance)))
 
     def _calm_replicas(self, panic: float) -> int:
-        """Replicas for which the demand of the short time is no reason to panic: with fewer there would soon be as many again."""
+        """Replicas for which the demand of the short time is not a reason to panic: with fewer there would soon be as many again."""
         rules = self.rules
         return math.floor(panic / (rules.panic_factor * rules.target_tokens)) + 1 if panic else 0
 

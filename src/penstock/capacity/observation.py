@@ -19,7 +19,7 @@ class ReplicaLoad:
     id: str
     state: ReplicaState
     tokens: int | None = None
-    """Prompt tokens that it has yet to read and tokens that it is expected to make; None: nobody knows."""
+    """Prompt tokens that it has yet to read and tokens that it is expected to make; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Numbers of the last so many seconds, in buckets of a second: as much memory whatever is noted."""
+"""Numbers of the last so many seconds, in buckets of a second: always the same memory."""
 
 import math
 from collections import deque

@@ -27,7 +27,7 @@ class Edit:
 
 
 async def in_force(policies: PolicyStore, accounts: Plans) -> PolicyVersion:
-    """The newest version; 0, the defaults, where nobody has edited it. Its plans are those of the accounts."""
+    """The newest version; 0, the defaults, when no one has edited it. Its plans are those of the accounts."""
     found = await policies.get() or PolicyVersion(0, Policy())
     return replace(found, policy=replace(found.policy, plans=tuple(await accounts.plans())))
 

@@ -26,11 +26,11 @@ class Bucket:
         self._at = now
         self._level = 0.0
         self.forgotten = False
-        """The quotas have let go of it: there is, or will be, another of its name. Whoever keeps one looks here before using it."""
+        """The quotas have let go of it: there is, or will be, another of its name. A caller that keeps one looks here before using it."""
         self.resize(limit)
 
     def resize(self, limit: int) -> None:
-        """A lower limit makes nobody wait longer than a minute for what the old one allowed."""
+        """After a lower limit no request waits longer than a minute for what the old one allowed."""
         self.limit = max(0, limit)
         """Units a minute."""
         self._ceiling = self.limit + _SLACK

@@ -5,7 +5,7 @@ from penstock.domain.principal import ServiceClass
 
 
 class Call:
-    """Before anybody has looked into its body."""
+    """A request before its body was read."""
 
     __slots__ = (
         "body",
@@ -40,11 +40,11 @@ class Call:
         self.client_request_id = client_request_id
         """The `x-request-id` that the client sent, when it was a valid one; answers echo it."""
         self.service_class = service_class
-        """Set by a task, which runs at the class `batch` whatever its owner's plan; None: the plan's class."""
+        """Set by a task, which runs at the class `batch` under any plan of its owner; None: the plan's class."""
 
 
 class Demand:
-    """What a request asks for, as far as admission, scheduling and routing need to know it. Nobody changes it."""
+    """What a request asks for, as far as admission, scheduling and routing need to know it. It is not changed."""
 
     __slots__ = (
         "deadline",

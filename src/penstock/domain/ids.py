@@ -46,8 +46,8 @@ class TaskIds:
     """Ids of tasks: `task_` and 16 hexadecimal digits, a 63-bit number that rises with time; stores keep the number alone.
 
     42 bits of milliseconds, 10 bits drawn once for each process, 11 bits of a counter. A burst borrows from the milliseconds to
-    come. Two processes that drew the same bits can make the same id: the store refuses the second (Conflict), and whoever gets
-    that makes new `TaskIds` and tries again.
+    come. Two processes that drew the same bits can make the same id: the store refuses the second (Conflict), and its caller
+    makes new `TaskIds` and tries again.
     """
 
     def __init__(self) -> None:

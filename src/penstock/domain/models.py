@@ -15,7 +15,7 @@ class Price:
     priority_percent: int = 175
     flex_percent: int = 50
     batch_percent: int = 50
-    """Of the class batch, whatever its tier."""
+    """Of the class batch, at any tier."""
 
 
 @dataclass(frozen=True, slots=True)

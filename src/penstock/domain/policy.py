@@ -25,7 +25,7 @@ class TierPolicy:
 
     pools: tuple[Pool, ...]
     spill: tuple[Pool, ...] = ()
-    """Further ones at the same tier, when nobody asked for the tier by name and the plan spills."""
+    """Further ones at the same tier, when the tier was not asked for by name and the plan spills."""
     downgrade: tuple[Pool, ...] = ()
     """Further ones in which `downgrade_to` is served and billed, when the plan accepts it."""
     downgrade_to: ServiceTier | None = None
@@ -89,7 +89,7 @@ class Policy:
     models: Mapping[str, RoutingPolicy] = field(default_factory=dict)
     shedding: Shedding = Shedding()
     preempt_batch: bool = True
-    """A batch request that has not answered yet gives its slot to somebody above it who waits."""
+    """A batch request that has not answered yet gives its slot to a waiting request of a class above it."""
 
     def routing_of(self, model: str) -> RoutingPolicy:
         """What its own entry does not say, the general one does."""
@@ -99,7 +99,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class PolicyVersion:
-    """One edit of the policy, whole. Version 0 is what a store has before anybody has edited it."""
+    """One edit of the policy, whole. Version 0 is what a store has before the first edit."""
 
     version: int
     policy: Policy

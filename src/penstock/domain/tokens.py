@@ -2,7 +2,7 @@
 
 
 class TokenCount:
-    """Tokens of one request. Nobody changes it. `estimated` says that we counted, because the engine did not tell."""
+    """Tokens of one request. It is not changed. `estimated` says that we counted, because the engine did not tell."""
 
     __slots__ = ("cached", "completion", "estimated", "prompt", "reasoning")
 

@@ -32,7 +32,7 @@ class WorkerKind(StrEnum):
     WORKER = "worker"
     """Our own process beside an accelerator; joined with a token, has an identity."""
     UPSTREAM = "upstream"
-    """Somebody's OpenAI-compatible server that the gateway calls directly."""
+    """An OpenAI-compatible server of others that the gateway calls directly."""
 
 
 @dataclass(frozen=True, slots=True)

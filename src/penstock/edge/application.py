@@ -119,6 +119,6 @@ async def _refuse(request: Request, exception: Exception) -> Response:
 def _allowed_methods(path: str) -> set[str]:
     """Of all routes that have this path: the framework names only the first one's, and does not know the fast lane's."""
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-    exactly = [route for route in routes if route.path == path]  # `/api/tasks/actions` is nobody's id
+    exactly = [route for route in routes if route.path == path]  # `/api/tasks/actions`: not the id of a task
     own = {method for route in exactly or routes if route.path_regex.match(path) for method in route.methods or ()}
     return own | {"POST"} if operation_of(path.encode())[0] is not None else own

@@ -54,10 +54,10 @@ class ClientConnection(asyncio.Protocol):
         self._untouched = True
         """No byte of the answer has come."""
         self.open = False
-        """Nobody has begun to close it, neither the server nor we."""
+        """Neither the server nor we have begun to close it."""
         self.exchanges = 0
         self.silent_since = 0.0
-        """Loop time at which whoever watches for silence first looked after the last bytes; 0: not yet. No clock is read for a read."""
+        """Loop time at which the watcher for silence first looked after the last bytes; 0: not yet. No clock is read for a read."""
         self.paused = False
 
     def _begin_answer(self) -> None:
@@ -89,7 +89,7 @@ class ClientConnection(asyncio.Protocol):
         self._outlet.send(request)
 
     def abandon(self) -> None:
-        """Close at once; nobody hears anything more."""
+        """Close at once; no listener hears anything more."""
         self._sink = self._call = None
         self.open = False
         if self._transport is not None:
@@ -118,7 +118,7 @@ class ClientConnection(asyncio.Protocol):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A cast, because uvloop's transports are no subclasses of asyncio's.
+        # A cast, because uvloop's transports are not subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._outlet = Outlet(self._outbox, self._transport.write)
         self.open = True
@@ -145,7 +145,7 @@ class ClientConnection(asyncio.Protocol):
         """Bytes from the peer: a head and body like the last ones go to the sink in one call, all others through the parser."""
         call = self._call
         if call is None:
-            # Bytes that nobody asked for: this connection can no longer be trusted.
+            # Bytes without a request: this connection can no longer be trusted.
             self.abandon()
             return
         self.silent_since = 0.0
@@ -217,7 +217,7 @@ class ClientConnection(asyncio.Protocol):
             self._sink.head(status, self._headers)
 
     def on_body(self, body: bytes) -> None:
-        if self.answering:  # an interim answer has none, whatever it says
+        if self.answering:  # an interim answer never has one
             self._body.append(body)
 
     def on_message_complete(self) -> None:

@@ -1,7 +1,7 @@
 """What is sent during a turn of the event loop leaves at its end, all of it together.
 
 A write wakes its reader, and where processors are few the kernel lets that one run first, on our core and in the middle of our work: each
-request then found the caches emptied by somebody else. Written in one go at the end of the turn, the answers and requests of a turn
+request then found the caches emptied by another process. Written in one go at the end of the turn, the answers and requests of a turn
 cost us one such interruption, and their readers find more than one of them. What it is worth: docs/explanation/benchmarks.md.
 """
 

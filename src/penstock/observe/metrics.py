@@ -16,7 +16,7 @@ from penstock.observe import queue_metrics
 from penstock.serving.scheduling.counters import ClassQueueStatus
 
 LONGEST_SERIES_LIST = 2_000
-"""Beyond as many label sets further ones are counted as `other`: a scrape stays bounded whatever models come and go."""
+"""Beyond as many label sets further ones are counted as `other`: a scrape stays bounded however many models come and go."""
 OTHER = "other"
 _OPERATIONS: Final = OPERATION_NAMES
 _LABELS = ("model", "operation", "service_tier")

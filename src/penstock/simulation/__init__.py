@@ -1,1 +1,1 @@
-"""A simulated GPU and what its model says: pure, on whatever clock the caller has."""
+"""A simulated GPU and what its model says: pure, on the caller's clock."""

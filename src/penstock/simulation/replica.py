@@ -8,7 +8,7 @@ and gives every sequence of the batch one token. Sequences join and leave betwee
 reserved for a whole sequence when it joins, so nothing is ever pushed out again; what does not fit waits, and so does what
 came after it.
 
-Steps in which nobody joins or leaves are alike, so they are reckoned and not walked through: what an answer costs here does
+Steps in which no sequence joins or leaves are alike, so they are computed and not walked through: what an answer costs here does
 not depend on its length.
 """
 
@@ -81,7 +81,7 @@ class SimulatedReplica(Generic[Key]):
         self._fresh: list[tuple[Key, _Sequence]] = []
         """Those that joined in the running step: its end is their first token."""
         self._changed = False
-        """Somebody came or left since the step began: the next one may be another."""
+        """A sequence came or left since the step began: the next step may be another."""
 
     def submit(self, key: Key, prompt_tokens: int, output_tokens: int, now: float, cached_tokens: int = 0) -> None:
         """Queue a sequence that will make `output_tokens` (0: it only reads, as an embedding does).
@@ -110,9 +110,9 @@ class SimulatedReplica(Generic[Key]):
         return self._step_ends
 
     def next_change(self) -> float | None:
-        """When somebody next gets a first token or the last one; None while idle.
+        """When a sequence next gets a first token or the last one; None while idle.
 
-        It may be too early, when somebody has just come or left: then nothing has happened yet, and asking again tells more.
+        It may be too early, when a sequence has just come or left: then nothing has happened yet, and asking again tells more.
         """
         if self._step_ends is None or self._fresh or self._changed:
             return self._step_ends

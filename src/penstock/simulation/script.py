@@ -29,7 +29,7 @@ from penstock.simulation.json_values import json_text
 
 SHORTEST_ANSWER = 16
 LONGEST_ANSWER = 64
-"""Tokens of an answer whose length nobody asked for."""
+"""Tokens of an answer whose length was not asked for."""
 SENTENCE = 12
 """Tokens of a sentence, its full stop included."""
 

@@ -33,6 +33,6 @@ class Body(BaseModel):
 
 
 class View(BaseModel):
-    """What a caller gets: only the fields named here, whatever else the value behind it has."""
+    """What a caller gets: only the fields named here, not the other fields of the value behind it."""
 
     model_config = ConfigDict(from_attributes=True, frozen=True)

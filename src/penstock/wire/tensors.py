@@ -216,7 +216,7 @@ def _texts(raw: bytes) -> Iterator[bytes]:
 
 
 def infer_response(model: str, version: str, request_id: str, outputs: Sequence[Tensor]) -> bytes:
-    """The JSON of an answer. BYTES that are no UTF-8 are shown with replacement characters, as JSON has no bytes."""
+    """The JSON of an answer. BYTES that are not UTF-8 are shown with replacement characters, as JSON has no bytes."""
     body: dict[str, Any] = {"model_name": model, "model_version": version}
     if request_id:
         body["id"] = request_id

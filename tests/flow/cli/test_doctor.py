@@ -59,7 +59,7 @@ def test_unreachable_gateway_and_taken_port_fail(cli: Cli) -> None:
     found = findings(result.json)
     assert result.code == 1
     assert (found["gateway"]["verdict"], found["port"]["verdict"]) == ("fail", "fail")
-    assert "penstock up" in found["gateway"]["mend"]
+    assert "penstock up" in found["gateway"]["fix"]
 
 
 def test_key_without_permission_fails_the_gateway_check(cli: Cli, free_port: str) -> None:
@@ -73,7 +73,7 @@ def test_profile_file_readable_by_others_fails(cli: Cli, free_port: str) -> None
     path = Path(cli.environment["PENSTOCK_PROFILE"])
     path.chmod(0o644)
     found = findings(cli.run("doctor", "--port", free_port, "--json").json)
-    assert (found["profile"]["verdict"], found["profile"]["mend"]) == ("fail", f"chmod 600 {path}")
+    assert (found["profile"]["verdict"], found["profile"]["fix"]) == ("fail", f"chmod 600 {path}")
 
 
 def test_unknown_environment_variable_is_a_warning(cli: Cli, free_port: str) -> None:

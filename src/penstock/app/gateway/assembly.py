@@ -291,7 +291,7 @@ class Gateway:
         return self._server is not None and self._server.started
 
     def stop(self) -> None:
-        """Begin to drain: no new connections, nobody waits in the queue any more, what runs may finish."""
+        """Begin to drain: no new connections, the waiting requests are refused, what runs may finish."""
         if self._server is None or self._server.should_exit:
             return
         log.info("draining", active=self.pipeline.active)

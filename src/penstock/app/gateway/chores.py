@@ -53,7 +53,7 @@ async def forget_workers(workers: WorkerStore, silent_since: float, alive: Colle
     """Remove the workers that joined once and have not been heard of since `silent_since` (Unix seconds); returns their ids.
 
     Upstreams stay: an operator wrote them down, and they do not report. So do those that are `alive` as the gateway sees them: their
-    times are old for a moment after somebody set the clock forward.
+    times are old for a moment after an operator set the clock forward.
     """
     silent = [record for record in await workers.all() if record.last_seen_at < silent_since]
     gone = [record.id for record in silent if record.kind is WorkerKind.WORKER and record.id not in alive]

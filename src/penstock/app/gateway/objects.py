@@ -18,7 +18,7 @@ _STEP_EVERY_SECONDS = 1.0
 
 
 class StoredObjects:
-    """Files, batches and kept answers. `open` before anybody uses them, `close` before the store."""
+    """Files, batches and kept answers. `open` before their first use, `close` before the store."""
 
     def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
         self._blobs = make_blobs("local", settings.files.directory or settings.data_dir / "files")
@@ -27,7 +27,7 @@ class StoredObjects:
         self.files = FileService(store.files, self._blobs, clock, max_bytes=limits.max_bytes, max_org_bytes=limits.max_organisation_bytes)
         self.responses = ResponseService(store.responses, store.tasks, clock)
         self.batches = BatchService(store.batches, self.files, clock)
-        # On SQLite there is nobody else: a gateway that comes back need not wait until its own claims run out.
+        # On SQLite there is no other gateway: a gateway that comes back need not wait until its own claims run out.
         owner = "alone" if self._is_ours_alone else new_id("gw")
         self._work = BatchProcessor(store.batches, store.tasks, self.files, clock, owner)
 
@@ -35,7 +35,7 @@ class StoredObjects:
         """Raises PortUnavailable."""
         await self._blobs.open()
         if self._is_ours_alone:
-            # What a crash left behind is nobody's: this process alone writes here.
+            # What a crash left behind has no owner: this process alone writes here.
             await self.files.sweep(idle_seconds=0.0)
 
     def start(self, chores: Chores) -> None:

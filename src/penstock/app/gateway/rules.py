@@ -59,7 +59,7 @@ def routing_rules(settings: Settings) -> RoutingRules:
 
 
 def policy_names(settings: Settings) -> PolicyNames:
-    """Raises SettingsError when one of them is no policy."""
+    """Raises SettingsError when one of them is not a policy."""
     routing = settings.routing
     names = PolicyNames(routing.policy, routing.shadow_policy or None, routing.policies, routing.shadow_policies)
     try:

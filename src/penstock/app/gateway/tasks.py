@@ -1,4 +1,4 @@
-"""Tasks in a gateway: what the control API needs of them, and what happens although nobody asks for it."""
+"""Tasks in a gateway: what the control API needs of them, and the work in the background."""
 
 from random import Random
 

@@ -39,7 +39,7 @@ class SchedulingSettings(Section):
     """Who waits, how long, and in which pool."""
 
     queue_limit: Count = Field(default=1024, description="Requests of one class that may wait for one model, within the class's bound.")
-    max_wait_seconds: Seconds = Field(default=120, description="Longest wait in the queue, whatever the client's deadline.")
+    max_wait_seconds: Seconds = Field(default=120, description="Longest wait in the queue, also when the client would wait longer.")
     keepalive_after_seconds: Seconds = Field(default=2, description="A queued stream gets its 200 and a first comment after this.")
     keepalive_every_seconds: Seconds = Field(default=15, description="Between keep-alive comments of a queued stream.")
     priority_reserve: Share = Field(default=0.1, description="Share of a model's slots that only the priority pool may use.")

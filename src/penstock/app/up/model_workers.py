@@ -30,7 +30,7 @@ class WorkerLogProgress:
 
     @property
     def last_words(self) -> str:
-        """The last line that is no entry of the log: what the worker said before it ended."""
+        """The last line that is not an entry of the log: what the worker said before it ended."""
         return self._last_words.removeprefix("penstock: ")
 
     def _new_lines(self) -> Sequence[str]:

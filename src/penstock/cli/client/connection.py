@@ -55,7 +55,7 @@ def resolve(wish: ConnectionFlags, environment: Mapping[str, str], path: Path) -
 
 
 def root_of(base_url: str) -> str:
-    """`http://host:8080` of `http://host:8080/v1/`. Raises Failed when it is no HTTP address."""
+    """`http://host:8080` of `http://host:8080/v1/`. Raises Failed when it is not an HTTP address."""
     if not base_url.startswith(("http://", "https://")):
         raise Failed(f"{base_url!r} is not an address: it must begin with http:// or https://", ExitCode.USAGE)
     return base_url.rstrip("/").removesuffix("/v1")

@@ -38,7 +38,7 @@ def _limit(headers: Mapping[str, str], name: str) -> LimitState | None:
 
 
 def wait_seconds(refused: RequestRefused) -> float | None:
-    """How long the gateway asks us to wait; None when it is no limit, or one that waiting does not lift."""
+    """How long the gateway asks us to wait; None when it is not a limit, or one that waiting does not lift."""
     if refused.status != 429 or refused.error.retry is False or refused.error.retry_after_seconds is None:
         return None
     return max(_SHORTEST_WAIT_SECONDS, refused.error.retry_after_seconds)

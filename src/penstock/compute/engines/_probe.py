@@ -24,7 +24,7 @@ class Probe:
     engine: str
     """A name of `load_signals.toml`, or `openai`."""
     load: WorkerLoad | None
-    """None: it does not say; whoever calls it counts what is in flight."""
+    """None: it does not say; the caller counts what is in flight."""
     unsupported: frozenset[str]
     reading: _signals.EngineMetrics | None = field(default=None, repr=False)
     """To be given back to the next probe, which then knows the mean time to first token since this one."""

@@ -1,4 +1,4 @@
-"""`transformers`: a model of the Hugging Face kind in this process, from a folder or the hub, on whatever this machine computes with.
+"""`transformers`: a model of the Hugging Face kind in this process, from a folder or the hub, on any device of this machine.
 
 Requests are generated together (continuous batching), each with its own parameters and seed. Options: `model` (folder or hub id; needed),
 `name` (as clients name it; default: the folder's name or the hub id), `revision`, `device` (auto, cpu, cuda, cuda:N, mps), `dtype` (auto,
@@ -268,7 +268,7 @@ async def _in_thread(work: "Callable[[], Loaded]") -> "Loaded":
         result, problem = None, None
         try:
             result = work()
-        except Exception as error:  # whoever waits gets it
+        except Exception as error:  # the waiting caller gets it
             problem = error
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, result, problem)

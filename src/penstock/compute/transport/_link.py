@@ -1,4 +1,4 @@
-"""A connection that a gateway holds to each worker: lines of load while it lives, and at its end nobody has to wait for a time-out."""
+"""A connection that a gateway holds to each worker: lines of load while it lives; at its end no request has to wait for a time-out."""
 
 import asyncio
 from collections.abc import Callable

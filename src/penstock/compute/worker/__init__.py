@@ -29,7 +29,7 @@ async def run(plan: WorkerPlan) -> int:
 
 
 async def _opened(worker: Worker, stop: asyncio.Event) -> bool:
-    """False: stopped before it was open. A model may take minutes to fetch and load, and nobody waits for that to stop it."""
+    """False: stopped before it was open. A model may take minutes to fetch and load, and a stop does not wait for that."""
     opening, stopped = asyncio.create_task(worker.open()), asyncio.create_task(stop.wait())
     await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
@@ -74,6 +74,6 @@ def _stop_signal() -> asyncio.Event:
 
 
 def _log_to_stderr() -> None:
-    """Unless whoever started the process has set up logging: stdout belongs to data."""
+    """Unless the starter of the process has set up logging: stdout belongs to data."""
     if not structlog.is_configured():
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))

@@ -1,4 +1,4 @@
-"""Faults on demand, for tests of whoever stands before a worker: the next requests are slow, hang, crash the process or answer rubbish."""
+"""Faults on demand, for tests of what calls a worker: the next requests are slow, hang, crash the process or answer rubbish."""
 
 import asyncio
 import os

@@ -32,7 +32,7 @@ class Presence:
         return LinkLine.of(self._load(), draining=self.draining)
 
     def change(self, **facts: str | bool) -> None:
-        """Set facts by name and wake whoever waits for news."""
+        """Set facts by name and wake the tasks that wait for news."""
         for name, value in facts.items():
             setattr(self, name, value)
         changed, self._changed = self._changed, asyncio.Event()

@@ -120,7 +120,7 @@ class Worker:
             _log.info("drain_not_reported", reason=str(error))
 
     async def close(self) -> None:
-        """End whatever is left."""
+        """End what is left."""
         await self._stop_agent()
         if self._agent is not None:
             await self._agent.close()

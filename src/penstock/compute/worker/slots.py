@@ -39,7 +39,7 @@ class WorkerSlots:
             raise
 
     def release(self) -> None:
-        """Hand the slot to whoever waits longest, or free it."""
+        """Hand the slot to the caller that has waited longest, or free it."""
         while self._queue:
             turn = self._queue.popleft()
             if not turn.done():

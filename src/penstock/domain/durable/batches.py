@@ -49,7 +49,7 @@ LEGAL_MOVES: dict[BatchStatus, frozenset[BatchStatus]] = {
 
 @dataclass(frozen=True, slots=True)
 class LineFault:
-    """Why a file is no batch. `line` counts from 1; None: the file as a whole."""
+    """Why a file is not a batch. `line` counts from 1; None: the file as a whole."""
 
     code: str
     message: str

@@ -1,4 +1,4 @@
-"""Files that an organisation keeps with us: what goes into a batch, what comes out of it, and whatever else it uploads."""
+"""Files that an organisation keeps with us: what goes into a batch, what comes out of it, and other uploads."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,7 +23,7 @@ UPLOADED = frozenset(Purpose) - {Purpose.BATCH_OUTPUT}
 """Purposes that a caller may name; the others are ours to give."""
 
 EXPIRES_BY_ITSELF = {Purpose.BATCH: MONTH_SECONDS, Purpose.BATCH_OUTPUT: MONTH_SECONDS}
-"""Seconds after which a file of that purpose goes when nobody said otherwise; the others stay."""
+"""Seconds after which a file of that purpose goes by default; the others stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class FileRecord:
     size_bytes: int
     created_at: float
     expires_at: float | None = None
-    """None: it stays until somebody deletes it."""
+    """None: it stays until it is deleted."""
 
 
 @dataclass(frozen=True, slots=True)

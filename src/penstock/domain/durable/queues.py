@@ -66,6 +66,6 @@ def bucket(seconds: float) -> int:
 
 
 def sort_key(ready_at: float, priority: int, queue: str) -> int:
-    """Milliseconds; the smallest is next. A head start in time, so that whatever waits long enough is next (ageing)."""
+    """Milliseconds; the smallest is next. A head start in time, so that a task that waits long enough is next (ageing)."""
     head_start = priority * PRIORITY_HEAD_START_SECONDS + QUEUE_HEAD_START_SECONDS.get(queue, 0.0)
     return int((ready_at - head_start) * 1000)

@@ -16,7 +16,7 @@ class StreamRecord:
     """None: a record without a value, as Kafka has them."""
     headers: Headers = ()
     handle: Any = field(default=None, compare=False, repr=False)
-    """The broker's own; nobody else looks into it."""
+    """The broker's own; no other code looks into it."""
 
     @property
     def size_bytes(self) -> int:
@@ -28,7 +28,7 @@ class StreamMessage:
     """What a sink takes."""
 
     id: str
-    """The same whenever it is published again, so that whoever reads can drop repetitions."""
+    """The same whenever it is published again, so that a reader can drop repetitions."""
     key: str
     """Messages of one key stay in their order, where the broker knows such a thing."""
     value: bytes

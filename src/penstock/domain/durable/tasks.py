@@ -49,7 +49,7 @@ LEGAL_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.RUNNING: frozenset(
         {TaskStatus.READY, TaskStatus.SCHEDULED, TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED},
     ),
-    # Only when somebody asks for another run.
+    # Only when another run is asked for.
     TaskStatus.SUCCEEDED: frozenset({TaskStatus.READY}),
     TaskStatus.FAILED: frozenset({TaskStatus.READY}),
     TaskStatus.CANCELLED: frozenset({TaskStatus.READY}),
@@ -87,7 +87,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     """From `TaskIds`."""
     org_id: str
     key_id: str = ""
-    """On whose behalf it runs; empty: nobody's key but the organisation itself."""
+    """On whose behalf it runs; empty: no key but the organisation itself."""
     queue: str = DEFAULT_QUEUE
     kind: str
     """Which member of the runner's kinds executes it: function, inference, webhook."""
@@ -107,7 +107,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     run_at: float | None = None
     """Not before this time; None: at once."""
     expires_at: float | None = None
-    """A task that nobody has started by then fails with `expired`."""
+    """A task that was not started by then fails with `expired`."""
     keep_seconds: float | None = None
     """Deleted that long after its end; None: kept."""
     max_attempts: int = 3
@@ -162,7 +162,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     backoff_seconds: float
     backoff_cap_seconds: float
     runner_id: str
-    """Who has it, or had it last; empty: nobody yet."""
+    """Who has it, or had it last; empty: no runner yet."""
     pending_parents: int
     progress: str | None
     """JSON text that the task reported last, while it runs."""

@@ -23,5 +23,5 @@ class BatchStore(Protocol):
         ...
 
     async def claim(self, owner: str, now: float, until: float, limit: int) -> list[Batch]:
-        """Of every organisation: those that are not over and that nobody else works on; they are the owner's for at least half of that."""
+        """Of every organisation: those not over that no other gateway works on; they are the owner's for at least half of that."""
         ...

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class BlobWriter(Protocol):
-    """A blob that is being written; nobody sees it before `commit`. Raises StorageFull, PortUnavailable; then only `discard` is left."""
+    """A blob that is being written; it is not visible before `commit`. Raises StorageFull, PortUnavailable; then only `discard` is left."""
 
     async def write(self, data: bytes) -> None: ...
 

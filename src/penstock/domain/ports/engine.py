@@ -83,7 +83,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The answer must be JSON of this schema (`json_object`: any object)."""
     echo: bool = False
     ignore_eos: bool = False
-    """Go on to `max_tokens` whatever the model would say (vLLM's field; load tests use it)."""
+    """Go on to `max_tokens` past the model's own end (vLLM's field; load tests use it)."""
     stream: bool = False
     include_usage: bool = False
 
@@ -168,7 +168,7 @@ class Generator(Protocol):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An HTTP answer. Whoever holds a streamed body must close it: that ends the generation behind it."""
+    """An HTTP answer. The holder of a streamed body must close it: that ends the generation behind it."""
 
     status: int
     headers: list[tuple[bytes, bytes]]

@@ -34,7 +34,7 @@ class FileStore(Protocol):
 
 
 class NewFile(Protocol):
-    """A file that is being written; nobody sees it before its record is kept."""
+    """A file that is being written; it is not visible before its record is kept."""
 
     file_id: str
     size_bytes: int

@@ -31,7 +31,7 @@ class InflightRequest(Protocol):
     """A request inside the pipeline, as its reply's owner sees it."""
 
     def cancel(self) -> None:
-        """Whoever waited has left: stop the generation, settle what was used."""
+        """The client has left: stop the generation, settle what was used."""
         ...
 
     def pause(self) -> None:

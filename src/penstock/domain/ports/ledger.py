@@ -27,7 +27,7 @@ class UsageIntake(Protocol):
     async def append(self, batch_id: str, records: Sequence[UsageRecord]) -> bool:
         """Write all in one transaction; False, and nothing is written, when a batch of that id is there already.
 
-        This is what counts a request once: whoever cannot know whether a batch arrived gives it again, unchanged, under its id.
+        This is what counts a request once: a caller that cannot know whether a batch arrived gives it again, unchanged, under its id.
         Ids are remembered for a week.
         """
         ...

@@ -18,7 +18,7 @@ class PolicyStore(Protocol):
 
     async def save(self, new: PolicyVersion) -> bool:
         """Write it as the newest, with its plans, which then are all there are; False, and nothing is written, when
-        `new.version` is not the next one: somebody else was faster.
+        `new.version` is not the next one: another edit was faster.
 
         Raises Conflict when an organisation is on a plan that would go.
         """

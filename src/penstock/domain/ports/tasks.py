@@ -183,7 +183,7 @@ class Schedules(Protocol):
     async def fire(self, schedule: Schedule, next_at: float | None, tasks: Sequence[NewTask]) -> bool:
         """Move the schedule on from its `next_at` and enqueue its tasks, in one transaction.
 
-        False, and nothing is written, when somebody else has moved, changed or removed it meanwhile.
+        False, and nothing is written, when another caller has moved, changed or removed it meanwhile.
         """
         ...
 

@@ -15,7 +15,7 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class InputReport:
-    """What a file is. With faults it is no batch."""
+    """What a file is. With faults it is not a batch."""
 
     total: int
     faults: tuple[LineFault, ...]

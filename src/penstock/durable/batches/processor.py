@@ -1,4 +1,4 @@
-"""Batches on their way, beside the traffic: each gateway takes the open ones that nobody else has, and moves each on.
+"""Batches on their way, beside the traffic: each gateway takes the open ones that no other gateway has, and moves each on.
 
 A step may be done twice and nothing happens twice: lines are tasks with an idempotency key each, files have their ids before they are
 written, and a batch moves on only from the status that it was seen in. So a gateway may be killed anywhere.
@@ -30,7 +30,7 @@ MOST_AT_ONCE = 16
 LINES_AT_ONCE = 500
 QUEUE = "low"
 _KEPT_SECONDS = 3 * 24 * 3600.0
-"""Tasks outlive their batch by a while, for whoever wants to look."""
+"""Tasks outlive their batch by a while, so that they can be looked at."""
 _TASKS_PER_CHECK_SECOND = 20_000
 """Counting the tasks of a large batch is not free: it is done the less often the more there are."""
 _UNFINISHED = frozenset(TaskStatus) - TERMINAL
@@ -219,7 +219,7 @@ class BatchProcessor:
         )
 
     async def _is_in_progress(self, batch: Batch) -> bool:
-        """Nobody has cancelled it meanwhile: a large file takes a while."""
+        """It has not been cancelled meanwhile: a large file takes a while."""
         found = await self._store.get(batch.org_id, batch.id)
         return found is not None and found.status is BatchStatus.IN_PROGRESS
 

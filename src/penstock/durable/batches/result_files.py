@@ -15,7 +15,7 @@ from penstock.wire import batch_lines
 
 _TASKS_AT_ONCE = 200
 _LARGEST_BYTES = 1 << 40
-"""Answers may be larger than what somebody may upload."""
+"""Answers may be larger than the largest upload."""
 _UNDONE = {BatchStatus.EXPIRED: batch_lines.UNDONE["expired"], BatchStatus.CANCELLED: batch_lines.UNDONE["cancelled"]}
 
 

@@ -1,6 +1,6 @@
 """The rules of files. A record in the store and a blob of the same id: the blob is there first and goes last.
 
-So a crash can leave a blob without a record, which nobody sees and `sweep` removes, and never a record without its blob.
+So a crash can leave a blob without a record, which no caller sees and `sweep` removes, and never a record without its blob.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -78,9 +78,9 @@ class FileService:
         return self._blobs.read(record.id, start, length)
 
     async def sweep(self, idle_seconds: float) -> int:
-        """Remove what has expired, uploads that broke off, and blobs that nobody knows; how many that were.
+        """Remove what has expired, uploads that broke off, and blobs without a record; how many that were.
 
-        `idle_seconds`: how long something must have lain untouched to be nobody's, where other gateways write beside us.
+        `idle_seconds`: how long something must have lain untouched before it is removed; another gateway may still write it.
         """
         removed = await self._blobs.forget_unfinished(idle_seconds)
         for record in await self._store.expired(self._clock.time(), _SWEPT_AT_ONCE):
@@ -111,7 +111,7 @@ class FileService:
 
 
 class Upload:
-    """A file that is coming in; nobody sees it before `keep`. `discard` ends it in any other case."""
+    """A file that is coming in; it is not visible before `keep`. `discard` ends it in any other case."""
 
     def __init__(self, service: FileService, writer: BlobWriter, file_id: str, org_id: str, max_bytes: int, refusal: PenstockError) -> None:
         self._service = service

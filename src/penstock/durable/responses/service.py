@@ -1,4 +1,4 @@
-"""The rules of kept answers. Those in the background are tasks; an answer takes over what became of its task when somebody looks.
+"""The rules of kept answers. Those in the background are tasks; an answer takes over the result of its task when it is read.
 
 So no event can be lost between the two: the task is what is durable, and looking twice changes nothing.
 """
@@ -112,7 +112,7 @@ class ResponseService:
         await self._store.remove(org_id, response_id)
 
     async def cancel(self, org_id: str, response_id: str) -> Json:
-        """Again, or after its end, is no error: the answer says what is. Raises NotFound, BadRequest when no task makes it."""
+        """Again, or after its end, is not an error: the answer says what is. Raises NotFound, BadRequest when no task makes it."""
         found = await self._find(org_id, response_id)
         if found.task_id is None:
             raise BadRequest("Only an answer that was asked for with 'background' can be cancelled.", param="response_id")
@@ -125,7 +125,7 @@ class ResponseService:
     # beside the traffic
 
     async def refresh_unfinished(self) -> int:
-        """Let answers take over what became of their tasks, also those that nobody asks for; how many did."""
+        """Let answers take over the results of their tasks, also those that are not read; how many did."""
         waiting = await self._store.unfinished(_AT_ONCE)
         return sum([(await self._refreshed(one)).status.is_terminal for one in waiting])
 
@@ -155,7 +155,7 @@ class ResponseService:
             finished = self._finished(found, detail.task)
         if await self._store.finish(finished):
             return finished
-        # Somebody else was first, or has deleted it: what they wrote is what counts.
+        # Another gateway was first, or it was deleted: what is stored counts.
         return await self._store.get(found.org_id, found.id) or finished
 
     def _finished(self, found: StoredResponse, task: Task) -> StoredResponse:

@@ -73,7 +73,7 @@ class Calendar:
         submitter = Submitter(schedule.org_id, stored_actor(schedule.org_id, schedule.key_id), self._next_id)
         tasks = [task for run in runs for task in new_tasks([spec_of(schedule, run)], submitter, now)]
         if not await self._store.fire(schedule, next_at, tasks):
-            return 0  # another gateway was faster, or somebody edited it
+            return 0  # another gateway was faster, or it was edited
         log.info("schedule_fired", schedule=schedule.id, name=schedule.name, runs=len(tasks), next_at=next_at)
         return len(tasks)
 

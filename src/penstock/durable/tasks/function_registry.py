@@ -24,7 +24,7 @@ class FunctionDeclaration(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
 
 
 class FunctionRegistry:
-    """Asks the store which runners there are, at most every two seconds; a function that nobody offers gets its kind's defaults."""
+    """Asks the store which runners there are, at most every two seconds; a function that no runner offers gets its kind's defaults."""
 
     def __init__(self, store: TaskStore) -> None:
         self._store = store

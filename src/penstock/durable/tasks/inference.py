@@ -1,4 +1,4 @@
-"""The call of an inference task: through the pipeline as anybody's, on its submitter's behalf, answered as a whole."""
+"""The call of an inference task: through the pipeline like any request, on its submitter's behalf, answered as a whole."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class CallResponse:
 
 
 class _PendingResponse:
-    """Implements `domain.ports.Reply` for somebody who waits for the whole."""
+    """Implements `domain.ports.Reply` for a caller that waits for the whole."""
 
     def __init__(self, request_id: str) -> None:
         self._request_id = request_id
@@ -64,7 +64,7 @@ class SubmitterCalls:
         self._clock = clock
 
     async def call(self, org_id: str, submitter_id: str, url: str, body: bytes, *, own_class: bool) -> CallResponse:
-        """Whoever cancels this stops the generation. Raises PortUnavailable when nobody can tell who the submitter is."""
+        """Cancelling it stops the generation. Raises PortUnavailable when the store cannot say who the submitter is."""
         request_id = self._next_id(self._clock.time())
         submitter = await self._submitters.principal(org_id, submitter_id)
         if isinstance(submitter, SubmitterRevoked):
@@ -100,7 +100,7 @@ class _Streams(msgspec.Struct):
 
 
 def _not_a_stream(body: bytes) -> None:
-    """Raises BadRequest. What is no JSON object is the pipeline's to refuse."""
+    """Raises BadRequest. The pipeline refuses what is not a JSON object."""
     try:
         streams = msgspec.json.decode(body, type=_Streams).stream
     except msgspec.MsgspecError:

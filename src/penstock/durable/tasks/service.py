@@ -155,14 +155,14 @@ class TaskService:
         return found, wanted[looked:]
 
     async def cancel(self, caller: Principal, task_id: str) -> TaskStatus:
-        """Again, or after its end, is no error: the status says what is. Raises NotFound."""
+        """Again, or after its end, is not an error: the status says what is. Raises NotFound."""
         found = await self.store.cancel(caller.org_id, [task_id])
         if task_id not in found:
             raise not_found("task")
         return found[task_id]
 
     async def retry(self, caller: Principal, task_id: str) -> None:
-        """Run it again, on behalf of whoever submitted it. Raises NotFound, Conflict while it is not over."""
+        """Run it again, on behalf of its submitter. Raises NotFound, Conflict while it is not over."""
         if not await self.store.retry(caller.org_id, [task_id]):
             status = (await self.detail(caller, task_id)).task.status
             raise Conflict(f"Only a finished task can be retried; this one is {status}.")
@@ -236,7 +236,7 @@ class TaskService:
         return schedule
 
     async def change_schedule(self, caller: Principal, schedule_id: str, changes: "ScheduleChanges") -> Schedule:
-        """From now on it runs on behalf of whoever changed it last. Raises as `create_schedule`, and NotFound."""
+        """From now on it runs on behalf of the caller. Raises as `create_schedule`, and NotFound."""
         found = await self.schedule(caller, schedule_id)
         require_submitter(caller, {changes.task.kind if changes.task else "function"})
         if changes.task is not None:

@@ -27,7 +27,7 @@ class ParentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A task as somebody asks for it; None is the kind's own value."""
+    """A task as a caller asks for it; None is the kind's own value."""
 
     kind: str = "function"
     name: str = ""
@@ -59,7 +59,7 @@ class Submitter:
     next_id: Callable[[float], str]
     traceparent: str = ""
     dag_id: str | None = None
-    """A graph that the tasks belong to, whatever their parents; None: the first one's id when there are dependencies."""
+    """A graph that the tasks belong to, also without common parents; None: the first one's id when there are dependencies."""
 
 
 PolicyOf = Callable[[TaskSpec], KindPolicy]
@@ -172,7 +172,7 @@ def _each_once(parents: Sequence[Parent]) -> tuple[Parent, ...]:
 
 
 def _fingerprint(spec: TaskSpec) -> bytes:
-    """What the caller asked for; times count, local names do not. Empty without a key, where nobody asks."""
+    """What the caller asked for; times count, local names do not. Empty without a key, when it is not compared."""
     if spec.idempotency_key is None:
         return b""
     kept = (spec.kind, spec.name, bytes(spec.payload), spec.queue, spec.priority, spec.run_at, spec.delay_seconds, spec.max_attempts)

@@ -1,4 +1,4 @@
-"""What has to happen although nobody asks for it: due tasks, lost leases, silent runners, schedules, statistics, deletion."""
+"""The regular work of a gateway on tasks: due tasks, lost leases, silent runners, schedules, statistics, deletion."""
 
 from random import Random
 

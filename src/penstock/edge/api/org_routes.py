@@ -37,7 +37,7 @@ class OrgChange(Body):
 
 @router.get("", responses=problems(422), summary="List organisations")
 async def list_orgs(caller: Caller, services: Services, limit: Limit = 1000, after: After = None) -> OrgList:
-    """An administrator sees all, everybody else their own."""
+    """An administrator sees all, other users their own."""
     seen = [org for org in await services.store.accounts.organisations() if owns(caller, org.id)]
     return OrgList.model_validate(page(seen, limit, after, lambda org: org.id))
 

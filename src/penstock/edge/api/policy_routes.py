@@ -73,7 +73,7 @@ class Rollback(Body):
 
 @router.get("", responses=problems(), summary="Show the policy in force")
 async def get_policy(caller: Admin, services: Services, response: Response) -> PolicyView:
-    """Version 0: nobody has edited it yet. Its `ETag` is for the next edit's `If-Match`."""
+    """Version 0: it has not been edited yet. Its `ETag` is for the next edit's `If-Match`."""
     return _view(await services.policies.current(), response)
 
 

@@ -85,7 +85,7 @@ async def submit_tasks(
 
 @router.get("/tasks", responses=problems(400, 404, 422), summary="List and search tasks")
 async def list_tasks(caller: TaskCaller, services: Services, wanted: Annotated[TaskListQuery, Query()]) -> TaskList:
-    """Newest first unless asked otherwise; pages go on where the last one ended, whatever comes in meanwhile."""
+    """Newest first unless asked otherwise; a page begins where the last one ended, also when new tasks came meanwhile."""
     page = await services.tasks.store.tasks(caller.org_id, wanted.query())
     return TaskList(
         data=[task_view(task) for task in page.tasks],
@@ -133,7 +133,7 @@ async def cancel_task(task_id: Id, caller: TaskCaller, services: Services) -> St
 
 @router.post("/tasks/{task_id}/retry", responses=problems(404, 409, 422), summary="Run a finished task again")
 async def retry_task(task_id: Id, caller: TaskCaller, services: Services) -> StatusView:
-    """With all its attempts before it, on behalf of whoever submitted it."""
+    """It keeps its earlier attempts and runs on behalf of its submitter."""
     await services.tasks.service.retry(caller, task_id)
     return StatusView(id=task_id, status=TaskStatus.READY)
 

@@ -53,5 +53,5 @@ async def create_token(body: NewToken, caller: WorkerWriter, services: Services)
 
 @router.delete("/{token_id}", status_code=204, responses=problems(404, 422), summary="Revoke a join token")
 async def revoke_token(token_id: Id, caller: WorkerWriter, services: Services) -> None:
-    """Nobody can join with it any more; workers that have joined stay."""
+    """No worker can join with it any more; workers that have joined stay."""
     await services.accounts.revoke_join_token(caller, token_id)

@@ -198,7 +198,7 @@ class PenstockConnection(HttpToolsProtocol):
                 self._offered_upgrade = True
                 return
         if http_11 and b"host" not in headers:
-            # RFC 9112, 3.2: what it is for would be anybody's guess.
+            # RFC 9112, 3.2: the server cannot know what it is for.
             self._reject(BadHttp("An HTTP/1.1 request needs the header 'host'."))
             return
         if operation is None or self.parser.get_method() != b"POST":

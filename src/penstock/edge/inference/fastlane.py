@@ -181,7 +181,7 @@ class ClientExchange:
             self._refuse_now(error)
 
     def _refuse_unknown(self, error: Unauthenticated) -> None:
-        """Counted by address: whoever tries keys finds fewer and fewer answers."""
+        """Counted by address: a client that tries keys gets fewer and fewer answers."""
         try:
             self._lane.addresses.check(self._address, False)
         except PenstockError as too_many:
@@ -248,7 +248,7 @@ class ClientExchange:
         self.send(error.status, _JSON + error_headers(error) + headers, error_body(error))
 
     def _refuse_now(self, error: PenstockError) -> None:
-        """Before there was a flight: nobody has made the request's id yet."""
+        """Before there was a flight: the request has no id yet."""
         if self.response_complete:
             return
         request_id = self._client_request_id() or self._lane.ids.next(self._lane.clock.time())
@@ -327,7 +327,7 @@ def operation_of(url: bytes) -> tuple[Operation | None, str]:
 
 
 def positive_seconds(text: bytes) -> float | None:
-    """A client's time-out header; None for what is no positive number."""
+    """A client's time-out header; None for what is not a positive number."""
     try:
         seconds = float(text)
     except ValueError:

@@ -17,7 +17,7 @@ async def _services(request: Request) -> ControlServices:
 
 
 async def _caller(request: Request) -> Principal:
-    principal: Principal = request.state.principal  # the doorkeeper let nobody in without one
+    principal: Principal = request.state.principal  # the doorkeeper refuses a request without one
     return principal
 
 

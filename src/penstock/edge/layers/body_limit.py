@@ -67,7 +67,7 @@ def _too_large(limit: int) -> TooLarge:
 
 
 class _Replay:
-    """`receive` for the application: the body once, then whatever the connection says."""
+    """`receive` for the application: the body once, then the messages of the connection."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
         self._body: bytes | None = body

@@ -1,4 +1,4 @@
-"""Nobody reaches a route of `/api` or `/v1` unknown: a route that forgets to ask who is calling is still closed."""
+"""No unknown caller reaches a route of `/api` or `/v1`: a route that forgets to ask who is calling is still closed."""
 
 from collections.abc import Callable
 

@@ -85,7 +85,7 @@ class WorkerDirectory(Protocol):
 
 
 class Limiter(Protocol):
-    """Requests a minute of one client address, whatever keys it uses."""
+    """Requests a minute of one client address, over all keys that it uses."""
 
     def check(self, address: str, authenticated: bool) -> None:
         """Count one request. Raises RateLimited."""

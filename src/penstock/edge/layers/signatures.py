@@ -22,7 +22,7 @@ class UsedSignatures:
     """The signatures that were accepted within the time in which they would be good again, so that each is good once.
 
     A gateway remembers its own: one that was heard on another gateway could be played to this one within that time, over a
-    connection that somebody reads. Between gateways and workers that do not share a network, use TLS.
+    connection that an attacker reads. Between gateways and workers that do not share a network, use TLS.
     """
 
     def __init__(self) -> None:

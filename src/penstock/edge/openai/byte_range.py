@@ -8,7 +8,7 @@ _ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def asked_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """Start and length of what is asked for; None: everything, also for what is no single range. Raises RangeNotSatisfiable."""
+    """Start and length of what is asked for; None: everything, also for what is not a single range. Raises RangeNotSatisfiable."""
     match = _ONE_RANGE.fullmatch(header.replace(" ", "")) if header else None
     if match is None or match.group(0) == "bytes=-":
         return None

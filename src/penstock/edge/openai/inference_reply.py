@@ -91,7 +91,7 @@ class WaitingReply:
             gone.cancel()
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """To the end of the stream; whoever closes this before stops the generation."""
+        """To the end of the stream; closing it earlier stops the generation."""
         try:
             while True:
                 while self._pieces:

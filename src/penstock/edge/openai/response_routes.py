@@ -1,4 +1,4 @@
-"""`/v1/responses`: OpenAI's Responses API, said as chat completions to whatever serves the model."""
+"""`/v1/responses`: OpenAI's Responses API, translated into chat completions for the workers of the model."""
 
 from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
@@ -90,7 +90,7 @@ async def create_response(request: Request, caller: InferenceCaller, services: S
     reply.run(services.inference, caller, call_of(request, services, chat))
     head = await reply.head(request)
     if head is None:
-        return Response(status_code=499)  # nobody reads it
+        return Response(status_code=499)  # the client has left
     if head.error is not None:
         return answer(head.error, request.url.path, request.state.request_id, head.headers)
     if head.body is None:

@@ -217,7 +217,7 @@ class Child(asyncio.Protocol):
         self._reaping = asyncio.get_running_loop().create_task(self._reap())
 
     async def _reap(self) -> None:
-        """Know how it ended. A child that closed its socket and lives on is of no use to anybody."""
+        """Know how it ended. A child that closed its socket and lives on is of no use."""
         assert self._process is not None
         loop = asyncio.get_running_loop()
         try:

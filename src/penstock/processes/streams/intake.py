@@ -78,7 +78,7 @@ class Intake:
         return len(self._unacknowledged)
 
     def stop(self) -> None:
-        """Again, or after its end, is no error."""
+        """Again, or after its end, is not an error."""
         if self._stopping.is_set():
             return
         self._stopping.set()

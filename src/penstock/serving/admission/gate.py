@@ -24,7 +24,7 @@ from penstock.serving.admission.guards import NO_HOLDS, Guard, Hold, hold_all, r
 from penstock.serving.admission.limits import Buckets, KeyLimits, LimitBook, header_block
 from penstock.serving.admission.tiers import TierChoice
 
-_BUSY_SECONDS: Final = 1.0  # nobody knows when a running request of the same key ends
+_BUSY_SECONDS: Final = 1.0  # it is not known when a running request of the same key ends
 
 
 class Admission:
@@ -83,7 +83,7 @@ class Admission:
 
 
 class Gate:
-    """Knows the limits of every key; asks nobody."""
+    """Knows the limits of every key; makes no call."""
 
     def __init__(self, quotas: Quotas, guards: tuple[Guard, ...] = (), capacity: int = 100_000) -> None:
         self._book = LimitBook(quotas, capacity)

@@ -9,7 +9,7 @@ from penstock.domain.tokens import TokenCount
 
 
 class Hold(Protocol):
-    """What is held for one request. Exactly one of the methods is called, once, whatever becomes of the request. They do not raise."""
+    """What is held for one request. Exactly one of the methods is called, once, however the request ends. They do not raise."""
 
     def settle(self, count: TokenCount, /) -> None:
         """The request was answered, at least in part, and used these tokens."""

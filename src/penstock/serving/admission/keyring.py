@@ -2,7 +2,7 @@
 
 A key that was accepted once is found by its header's bytes in a dict. What was accepted stays so until one of three things:
 the change feed names the key, its organisation or its plan (`forget`); its own expiry; or silence of the store for longer than
-the grace (`confirm` was not called), after which nobody can know what was revoked.
+the grace (`confirm` was not called), after which a gateway cannot know what was revoked.
 
 Only `Authorization: Bearer` counts. A second way in, such as Azure's `api-key` header, would be a second set of checks to forget.
 """
@@ -75,7 +75,7 @@ class Pending:
 
     @property
     def asked(self) -> bool:
-        """Whether the store is being asked already, for somebody else with the same key."""
+        """Whether the store is being asked already, for another request with the same key."""
         return self._ring.is_asking(self._header)
 
     def ask(self) -> None:
@@ -246,10 +246,10 @@ class KeyRing:
         if self._asking.get(header) is task:
             del self._asking[header]
         if not task.cancelled():
-            task.exception()  # seen, even when everybody who waited has left
+            task.exception()  # seen, even when all that waited have left
 
     def _begin_anew(self) -> None:
-        """After a change nobody may share a question that was asked before it, and a refused key may have become good."""
+        """After a change no request may share a question that was asked before it, and a refused key may have become good."""
         self._generation += 1
         self._asking.clear()
         self._refused.clear()
@@ -259,7 +259,7 @@ _SCHEME = b"Bearer "
 
 
 def _canonical(authorization: bytes | None) -> bytes:
-    """`Bearer <key>`, whatever the case and spacing of the scheme. Raises Unauthenticated, without asking the store."""
+    """`Bearer <key>`, with any case and spacing of the scheme. Raises Unauthenticated, without asking the store."""
     if not authorization:
         raise Unauthenticated("No API key provided: send it in the header 'Authorization: Bearer <key>'.", retry=False)
     scheme, _, token = authorization.partition(b" ")

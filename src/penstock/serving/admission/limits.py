@@ -212,7 +212,7 @@ def _whole_duration(seconds: int) -> bytes:
 
 
 def duration(seconds: float) -> str:
-    """As OpenAI writes it: `0s`, `20ms`, `1s`, `6m0s`, `1h0m0s`; rounded up, so that nobody comes back too early."""
+    """As OpenAI writes it: `0s`, `20ms`, `1s`, `6m0s`, `1h0m0s`; rounded up, so that no client comes back too early."""
     return _reset(seconds)[0].decode("ascii")
 
 

@@ -1,1 +1,1 @@
-"""Why a request went where it went: what was decided is kept as it happens, and put into words when somebody asks."""
+"""Why a request went where it went: what was decided is kept as it happens, and put into words on demand."""

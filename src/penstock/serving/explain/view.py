@@ -1,4 +1,4 @@
-"""The latest decisions, for whoever asks."""
+"""The latest decisions, for the control API."""
 
 from penstock.domain.decisions import Explanation
 from penstock.serving.explain.ring import DecisionRing

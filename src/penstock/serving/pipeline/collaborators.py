@@ -111,7 +111,7 @@ class Collaborators:
         self.time = self.clock.time
 
     def route(self, name: str, org_id: str) -> Route | None:
-        """None: no worker serves it, and nobody would start one."""
+        """None: no worker serves it, and none would be started."""
         found = self.routes.get((name, org_id))
         if found is not None:
             return found

@@ -1,4 +1,4 @@
-"""What is told of a request that is over: to the observer, the log, and whoever may ask later why it went as it did."""
+"""What is told of a request that is over: to the observer, the log, and the record of decisions."""
 
 from typing import Final
 

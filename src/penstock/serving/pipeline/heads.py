@@ -47,7 +47,7 @@ def placed(worker_id: str, pool: Pool) -> bytes:
 
 
 def whole(worker_id: str, pool: Pool) -> bytes:
-    """Of an answer that is no stream."""
+    """Of an answer that is not a stream."""
     return _WHOLE.get((worker_id, pool)) or _keep(_WHOLE, (worker_id, pool), JSON + placed(worker_id, pool))
 
 

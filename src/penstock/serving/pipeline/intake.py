@@ -41,7 +41,7 @@ def incompatibility(member: Member, call: Call, model: str) -> PenstockError | N
 
 
 def unknown_model(catalogue: Catalogue, name: str) -> PenstockError:
-    """Nobody serves it here; `name` is what the client typed."""
+    """No worker serves it here; `name` is what the client typed."""
     if catalogue.record(catalogue.resolve(name)) is not None:
         return refuse_unserved(name)
     return ModelNotFound(f"The model '{name}' does not exist or you do not have access to it.", param="model")

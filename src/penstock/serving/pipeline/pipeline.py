@@ -113,7 +113,7 @@ class Pipeline:
         return lengths
 
     def queue_status(self) -> list[ClassQueueStatus]:
-        """Each class that somebody has waited in, of each model's queue."""
+        """Each class that a request has waited in, of each model's queue."""
         return [
             ClassQueueStatus(serving.model, each.name.lower(), queue.waiting(each), queue.class_counters[each])
             for serving, queue in self._deps.queues.items()
@@ -127,7 +127,7 @@ class Pipeline:
         return self._deps.retries.active
 
     def turn_away_waiting(self) -> None:
-        """The gateway stops: whoever still waits for a slot is told to come back, what runs goes on."""
+        """The gateway stops: requests that still wait for a slot are told to come back, what runs goes on."""
         self.draining = True
         for queue in self._deps.queues.values():
             for entry in queue.drain():

@@ -6,7 +6,7 @@ from penstock.serving.scheduling.rules import QueueRules
 
 
 def apply(policy: Policy, deps: Collaborators) -> None:
-    """Plans are no part of it: they come with the keys of their organisations.
+    """Plans are not part of it: they come with the keys of their organisations.
 
     Raises family.UnknownMember for a routing policy that is not installed here; nothing has changed then.
     """

@@ -28,7 +28,7 @@ class LimitRules:
     window: int = 600
     """Samples in the long average."""
     short_window: int = 10
-    """Samples in the short one: a single slow request is no verdict."""
+    """Samples in the short one: a single slow request says too little."""
     least: int = 1
 
 
@@ -36,7 +36,7 @@ class AdaptiveLimit:
     """One worker's limit. Starts at its slots and never exceeds them; O(1) for a sample.
 
     L <- 0.8 L + 0.2 (L clamp(1.5 long / short, 0.5, 1) + 4). While less than half of the limit is in use nothing is learned: a worker with
-    little to do says nothing about what it could bear.
+    little to do says nothing about what it could take.
     """
 
     __slots__ = ("_long", "_most", "_rules", "_seen", "_short", "value")
@@ -72,7 +72,7 @@ class AdaptiveLimit:
         return self._short[LatencyKind.FIRST_TOKEN]
 
     def refused(self, in_flight: int) -> None:
-        """The worker said that it is full: it can bear less than what it has."""
+        """The worker said that it is full: it can take less than what it has."""
         self.value = max(float(self._rules.least), min(self.value, float(in_flight)) * 0.9)
 
     def resize(self, most: int) -> None:

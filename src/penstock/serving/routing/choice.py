@@ -50,7 +50,7 @@ class RoutingPolicies:
         self._policy = Policy()
 
     def set(self, model: str, name: str, shadow: str | None = None) -> None:
-        """Over whatever the names say. Raises UnknownMember."""
+        """Over the policies of these names. Raises UnknownMember."""
         for each in (name, shadow or name):
             POLICIES.member(each)
         self._set[model] = name, shadow

@@ -15,14 +15,14 @@ MOST_BLOCKS = 128
 """Longer prompts are told apart by their first 8,192 tokens alone: the decision must stay cheap."""
 
 Prefix = tuple[int, ...]
-"""The hash of each whole block, each of them also over everything before it. Empty: shorter than a block, or nobody asked."""
+"""The hash of each whole block, each of them also over everything before it. Empty: shorter than a block, or not asked for."""
 NO_PREFIX: Prefix = ()
 NOTHING_CACHED: Mapping[str, int] = MappingProxyType({})
 
 
 def chain(prompt: bytes, seed: bytes) -> Prefix:
     """`prompt` as the model's template would lay it out; `seed` tells tenants and adapters apart, which share no cache."""
-    # The interpreter's own keyed hash: ten times as fast as a digest, and nobody outside this process needs to know it.
+    # The interpreter's own keyed hash: ten times as fast as a digest, and no other process needs to know it.
     links: list[int] = []
     link = hash(seed)
     for start in range(0, min(len(prompt), MOST_BLOCKS * BLOCK_BYTES) - BLOCK_BYTES + 1, BLOCK_BYTES):

@@ -28,7 +28,7 @@ class RetryBudget:
         self._at = math.inf
 
     def take(self, now: float) -> bool:
-        """One more retry, when the budget has room; whoever took it gives it back when the request is over. `now`: monotonic."""
+        """One more retry, when the budget has room; the caller gives it back when the request is over. `now`: monotonic."""
         most = max(self._floor, int(self.active * self._share))
         earned = (self.begun - self._seen) * self._share / (1 + self._share) + max(0.0, now - self._at) * _PER_SECOND
         self._earned = min(float(most), self._earned + earned)

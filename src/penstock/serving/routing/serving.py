@@ -32,9 +32,9 @@ class Serving:
         self._busy = 0
         """Requests of this model on shared workers."""
         self.known = 0
-        """Workers that serve the model in whatever state."""
+        """Workers that serve the model, in any state."""
         self.elastic = False
-        """Somebody starts workers for it when they are needed: while there are none, its requests wait."""
+        """A platform starts workers for it when they are needed: while there are none, its requests wait."""
         self.average_output: float | None = None
         """Tokens that this model's requests have made of late; None: none has ended yet."""
         self.snapshot: RoutingSnapshot | None = None
@@ -150,7 +150,7 @@ class Serving:
         return max(1, prompt_tokens - cached)
 
     def prefill_seconds(self, tokens: int) -> float:
-        """How long the first token of a prompt of so many uncached tokens takes a fast worker; 0 when nobody knows. Looks at a few only."""
+        """How long the first token of a prompt of so many uncached tokens takes a fast worker; 0 when not known. Looks at a few only."""
         paces = [member.adaptive.reading_seconds for member in self._shared[:MOST_SEEN] if member.adaptive is not None]
         return tokens * min((pace for pace in paces if pace), default=0.0)
 

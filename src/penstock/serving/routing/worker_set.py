@@ -26,7 +26,7 @@ class RoutingRules:
 
 
 ServingKey = tuple[str, str | None]
-"""A model, and the organisation whose own workers serve it (None: everybody's)."""
+"""A model, and the organisation whose own workers serve it (None: every organisation's)."""
 
 
 class WorkerEvent(NamedTuple):
@@ -55,7 +55,7 @@ class WorkerSet:
     # reading
 
     def serving(self, model: str, org_id: str | None) -> Serving | None:
-        """The workers of a model for an organisation: its own while it has any, else everybody's; None: none was ever there."""
+        """The workers of a model for an organisation: its own while it has any, else the shared ones; None: none was ever there."""
         own = self._models.get((model, org_id))
         return own if own is not None and (own.known or own.elastic) else self._models.get((model, None))
 
@@ -84,7 +84,7 @@ class WorkerSet:
         return counts
 
     def servings(self) -> list[Serving]:
-        """Every model, for everybody or for one organisation, that had a worker since this gateway started."""
+        """Every model, for all organisations or for one, that had a worker since this gateway started."""
         return list(self._models.values())
 
     # how workers are chosen
@@ -150,7 +150,7 @@ class WorkerSet:
             self._rebuild(_keys(member.record))
 
     def alive(self, worker_id: str, load: WorkerLoad | None = None, *, draining: bool = False) -> None:
-        """A sign of life: whatever the worker was before, it serves again (or drains)."""
+        """A sign of life: from any state the worker serves again (or drains)."""
         member = self._members.get(worker_id)
         if member is None:
             return
@@ -162,7 +162,7 @@ class WorkerSet:
             self._move(member, state)
 
     def set_elastic(self, model: str, org_id: str | None = None, *, elastic: bool = True) -> None:
-        """From now on somebody starts workers of a model when its requests need them: so those wait while there is none.
+        """From now on workers of a model are started when its requests need them: so those wait while there is none.
 
         Not elastic any more: without a ready worker they are refused, those in the queue at their deadlines.
         """

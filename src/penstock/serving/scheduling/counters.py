@@ -1,4 +1,4 @@
-"""What has happened to the requests of one class in a queue: plain numbers, read when somebody scrapes."""
+"""What has happened to the requests of one class in a queue: plain numbers, read at a scrape."""
 
 from enum import StrEnum
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Which class is next: deficit round robin (Shreedhar and Varghese, 1995) over the classes that have somebody to place."""
+"""Which class is next: deficit round robin (Shreedhar and Varghese, 1995) over the classes that have a request to place."""
 
 from collections.abc import Mapping, Sequence
 from math import gcd
@@ -12,10 +12,10 @@ Turn = tuple[int, int, int]
 
 
 class DeficitRoundRobin:
-    """A class gets its quantum at each visit and keeps what it could not spend, as long as somebody of it waits.
+    """A class gets its quantum at each visit and keeps what it could not spend, as long as one of its requests waits.
 
-    Rounds in which nobody could pay are not walked through but reckoned, so quanta may be small: a class's turn is then about one entry,
-    not a burst, and a decision costs the number of classes whatever the entries cost.
+    Rounds in which no class could pay are computed, not walked through, so quanta may be small: a class's turn is then about one entry,
+    not a burst, and a decision costs the number of classes, independent of what the entries cost.
     """
 
     def __init__(self, weights: Mapping[ServiceClass, int]) -> None:
@@ -49,7 +49,7 @@ class DeficitRoundRobin:
         return best_rounds, best_offset, winner
 
     def spend(self, turn: Turn, costs: Sequence[int]) -> None:
-        """`choose` was followed: everybody who was passed gets the quanta, the winner pays."""
+        """`choose` was followed: each class that was passed gets the quanta, the winner pays."""
         rounds, last, winner = turn
         current, deficits, quanta = self._current, self.deficits, self._quanta
         if rounds or last:

@@ -4,7 +4,7 @@ from collections import deque
 
 _REMEMBERED_SECONDS = 60.0
 _SHORTEST_SECONDS = 0.5
-"""A few that came at the same moment are no pace."""
+"""A few that came at the same moment do not give a pace."""
 
 
 class Drain:
@@ -36,7 +36,7 @@ class Drain:
         return tokens * self._before[0]
 
     def clear(self) -> None:
-        """Nobody waits any more."""
+        """No request waits any more."""
         if len(self._gone) >= self._least:
             last = self._gone[-1][0]
             self._before = self._seconds_a_token(last), last

@@ -22,9 +22,9 @@ class Outlook:
     def __init__(self, window_seconds: float, classes: Sequence[Tenants]) -> None:
         self._classes = classes
         self._drain = Drain(window_seconds, _ENOUGH_TO_TELL)
-        """The pace of all since somebody has always been waiting: before that, slots were idle and say nothing."""
+        """The pace of all while the queue was never empty: before that, slots were idle and say nothing."""
         self._class_drains = [Drain(window_seconds, _ENOUGH_TO_TELL) for _ in ServiceClass]
-        """The pace of each class since somebody of it has always been waiting: what it gets beside the others."""
+        """The pace of each class while it was never empty: what it gets beside the others."""
         self._inflows = [Inflow(_INFLOW_SECONDS) for _ in ServiceClass]
 
     # what happens
@@ -39,17 +39,17 @@ class Outlook:
             self._class_drains[service_class].note(tokens, now)
 
     def emptied(self, service_class: ServiceClass) -> None:
-        """Nobody of the class waits any more."""
+        """No request of the class waits any more."""
         self._class_drains[service_class].clear()
 
     def queue_empty(self) -> None:
-        """Nobody waits any more."""
+        """No request waits any more."""
         self._drain.clear()
 
     # what will happen
 
     def all(self, tokens: int, now: float) -> float:
-        """Seconds until so many tokens of whatever class have gone."""
+        """Seconds until so many tokens of any class have gone."""
         return self._drain.seconds_for(tokens, now)
 
     def behind(self, own: ServiceClass, ahead: float, now: float, weights: Mapping[ServiceClass, int]) -> float:

@@ -35,7 +35,7 @@ class QueuedRequest(Protocol):
     queued_at: float
     """Monotonic seconds."""
     give_up_at: float
-    """Monotonic seconds after which nobody waits for it any more."""
+    """Monotonic seconds after which the client does not wait any more."""
     debt: Debt | None
     """Set by the queue when it lets the request go."""
 
@@ -64,7 +64,7 @@ class SlotGroup:
     def __init__(self, key: tuple[tuple[Pool, ...], frozenset[str]], sample: QueuedRequest) -> None:
         self.key = key
         self.sample = sample
-        """Whoever came first; to ask about slots, one is as good as another."""
+        """The first that came; to ask about slots, one is as good as another."""
         self.length = 0
 
 

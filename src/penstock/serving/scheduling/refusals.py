@@ -15,7 +15,7 @@ def too_late(wait: float) -> DeadlineExceeded:
 
 
 def refuse_unserved(model: str) -> Overloaded:
-    """Nobody serves the model at this moment, although somebody is known to."""
+    """No worker serves the model at this moment, although one is known that does."""
     return Overloaded(f"No worker is ready to serve '{model}' at the moment.", retry_after_seconds=2.0)
 
 

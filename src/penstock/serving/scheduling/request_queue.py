@@ -55,7 +55,7 @@ class RequestQueue:
         self._groups: dict[object, SlotGroup] = {}
         self._entries: dict[QueuedRequest, QueueEntry] = {}
         self._ends: Heap[QueueEntry] = Heap()
-        """By the moment when nobody waits for them any more."""
+        """By the moment when their clients stop waiting."""
         self._outlook = Outlook(drain_window_seconds, self._classes)
         self._arrivals = 0
         self._turns_since_rescue = _TURNS_BETWEEN_RESCUES
@@ -113,7 +113,7 @@ class RequestQueue:
         self._add(self._new_entry(request))
 
     def withdraw(self, request: QueuedRequest) -> None:
-        """Nobody waits for it any more (the client left, the deadline passed)."""
+        """It is not waited for any more (the client left, the deadline passed)."""
         entry = self._entries.get(request)
         if entry is not None:
             self._remove(entry)
@@ -128,8 +128,8 @@ class RequestQueue:
         return late
 
     def drop_unreachable_deadlines(self, now: float) -> list[tuple[QueuedRequest, PenstockError]]:
-        """Takes those out who would wait far past their deadlines, as others came before them or the queue became slower. Nobody who is the
-        next of its tenant is among them. The caller tells them."""
+        """Takes those out who would wait far past their deadlines, as others came before them or the queue became slower. The next of
+        each tenant is not among them. The caller tells them."""
         soonest = self._ends.first()
         found: list[tuple[QueuedRequest, PenstockError]] = []
         if soonest is None:
@@ -146,7 +146,7 @@ class RequestQueue:
         return found
 
     def drain(self) -> list[QueuedRequest]:
-        """Takes everybody out (the process is stopping)."""
+        """Takes all requests out (the process is stopping)."""
         everyone = list(self._entries)
         for request in everyone:
             self.withdraw(request)
@@ -189,7 +189,7 @@ class RequestQueue:
         return self._outlook.behind(own, ahead, now, self.rules.weights)
 
     def demand(self, output_tokens: float | None) -> int:
-        """Tokens that a worker will probably compute for all of these, where an answer has so many on average (None: nobody knows)."""
+        """Tokens that a worker will probably compute for all of these, where an answer has so many on average (None: not known)."""
         longest = _NEVER if output_tokens is None else output_tokens
         return int(sum(entry.service + min(entry.request.max_tokens, longest) for entry in self._entries.values()))
 
@@ -269,7 +269,7 @@ class RequestQueue:
         return heads[turn[2]]
 
     def _too_long(self, now: float, blocked: set[SlotGroup]) -> QueueEntry | None:
-        """The class of whoever has waited too long the longest is promoted. In it the tenants take their turns as always, or the one with
+        """The class of the request that is longest overdue is promoted. In it the tenants take their turns as always, or the one with
         the longest queue would gain; and of that tenant who came first, not who has the earliest deadline.
         """
         found: QueueEntry | None = None

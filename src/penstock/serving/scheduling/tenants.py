@@ -1,7 +1,7 @@
 """Who is next inside a class: the tenant that was served least (virtual token counters, Sheng et al., arXiv 2401.00588).
 
 A request's prompt is charged when it goes to a worker, its output as it comes, in coarse steps; at its end the charge is settled to the
-true number. A tenant that comes back is lifted to the least of those that wait: nobody saves up service by staying away. A tenant's
+true number. A tenant that comes back is lifted to the least of those that wait: no tenant saves up service by staying away. A tenant's
 weight divides what it is charged.
 """
 
@@ -23,7 +23,7 @@ class Tenant:
         self.org_id = org_id
         self.counter = 0
         self.active_since = 0
-        """The number of the arrival since which it has had somebody in the queue; between equal counters the earlier is first."""
+        """The number of the arrival since which it has always had a request in the queue; between equal counters the earlier is first."""
         self.running = 0
         """Charged and not settled."""
         self.tokens = 0
@@ -45,13 +45,13 @@ class Tenants:
         self._arrivals: dict[SlotGroup, OrderedDict[QueueEntry, None]] = {}
         """In the order in which they came, so in the order in which they will have waited too long."""
         self._ranks: dict[SlotGroup, Heap[Tenant]] = {}
-        """For each group the tenants with somebody in it, by counter."""
+        """For each group the tenants with a request in it, by counter."""
         self._by_length: list[dict[Tenant, None]] = [{}]
-        """Tenants by how many of theirs wait; the last one is not empty while anybody waits."""
+        """Tenants by how many of theirs wait; the last one is not empty while a request waits."""
         self._idle: Heap[Tenant] = Heap()
         """Neither waiting nor running, remembered until the others have caught up."""
         self._level = 0
-        """The counter of whoever was last alone in the queue."""
+        """The counter of the tenant that was last alone in the queue."""
         self.head: QueueEntry | None = None
         """What `first` said of all groups, while nothing has changed."""
         self._waiting_tenants = 0
@@ -164,8 +164,8 @@ class Tenants:
         return min(self.tokens, tenant.tokens * self._waiting_tenants)
 
     def behind(self) -> Iterator[tuple[QueueEntry, int]]:
-        """Everybody but the next of each tenant, with about how many tokens of the class go before; who was taken out since the last one
-        was asked for goes before nobody.
+        """All but the next of each tenant, with about how many tokens of the class go before. An entry that was taken out since the last
+        one was asked for goes before no other.
         """
         for tenant in list(self._known.values()):
             before = 0
@@ -221,7 +221,7 @@ class Tenants:
         return min(firsts) if firsts else self._level
 
     def _forget(self, tenant: Tenant) -> None:
-        """Whom a return would lift anyway, and everybody when the rush is over."""
+        """Those that a return would lift anyway, and all when the rush is over."""
         idle = self._idle
         if not tenant.waiting and not tenant.running:
             idle.put(tenant, (tenant.counter, 0.0))

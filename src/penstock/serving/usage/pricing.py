@@ -27,7 +27,7 @@ def tier_percent(price: Price, tier: str) -> int:
 
 
 def cost_micros(price: Price, tier: str, tokens: TokenCount, batch: bool = False) -> int:
-    """Micro-units of the price's currency for one request at the tier that was served; `batch`: at the class batch, whatever its tier.
+    """Micro-units of the price's currency for one request at the tier that was served; `batch`: at the class batch, at any tier.
 
     `tokens.prompt` includes the cached ones and `tokens.completion` the reasoning ones, as in OpenAI's usage. The parts are summed
     exactly and rounded half up at the very end, so that a request's cost is never more than half a micro-unit off.

@@ -33,7 +33,7 @@ class Stale:
         real = None if chosen is None else next(member for member in candidates if member.id == chosen.id)
         if real is None or real.free:
             return real
-        # It has filled up since: whoever has room, as a worker's refusal would have it.
+        # It has filled up since: one that has room, as after a worker's refusal.
         return min((member for member in candidates if member.free), key=lambda member: member.in_flight, default=None)
 
 

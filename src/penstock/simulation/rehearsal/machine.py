@@ -83,7 +83,7 @@ class Machine:
     # faults
 
     def crash(self) -> None:
-        """Everything that runs is cut off, and nobody can connect."""
+        """Everything that runs is cut off, and no client can connect."""
         self.down = True
         jobs, self._jobs = list(self._jobs), {}
         self._due = None
@@ -149,7 +149,7 @@ class Machine:
     def _refuse(self, job: Job) -> None:
         if not job.ended:
             job.ended = True
-            job.sink.failed(TransportFailure("connect", "nobody listens"))
+            job.sink.failed(TransportFailure("connect", "connection refused"))
 
     # what it makes
 

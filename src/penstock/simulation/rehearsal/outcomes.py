@@ -19,7 +19,7 @@ class RequestResult:
 
     ask: PlannedRequest
     status: int = 0
-    """0: nobody had answered when the rehearsal ended."""
+    """0: there was no answer when the rehearsal ended."""
     code: str = ""
     """Of the error; empty: none."""
     first_token_seconds: float | None = None

@@ -19,7 +19,7 @@ class PlannedRequest(NamedTuple):
     at: float
     prompt_tokens: int
     output_tokens: int
-    """That the worker will make; nobody knows before."""
+    """That the worker will make; not known before."""
     max_tokens: int
     """As the client sets it."""
     service_class: ServiceClass = ServiceClass.PREMIUM

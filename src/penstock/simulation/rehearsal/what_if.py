@@ -15,7 +15,7 @@ _DRAIN_SECONDS = 150.0
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """Those that the traffic is replayed on. Nobody knows how fast the real ones were: say what they are like."""
+    """Those that the traffic is replayed on. How fast the real ones were is not recorded: say what they are like."""
 
     count: int = 2
     slots: int = 32

@@ -42,7 +42,7 @@ class Setup:
     pipeline: PipelineRules = field(default_factory=PipelineRules)
     plans: Callable[[ServiceClass], Plan] = field(default=lambda each: plan(each))
     one_queue: bool = False
-    """First come, first served: everybody in one class and one organisation. A baseline."""
+    """First come, first served: all requests in one class and one organisation. A baseline."""
     watched: bool = True
     """The gateway hears at once when a worker's process ends, as it does of workers that joined; of upstreams it hears nothing."""
     come_back: bool = False
@@ -146,7 +146,7 @@ class World:
             self.agenda.after(result.retry_after_seconds, lambda: self._send(ask))
 
     def _principal(self, ask: PlannedRequest) -> Principal:
-        org_id, each = ("everybody", ServiceClass.FREE) if self.setup.one_queue else (ask.org_id, ask.service_class)
+        org_id, each = ("all", ServiceClass.FREE) if self.setup.one_queue else (ask.org_id, ask.service_class)
         found = self._principals.get((org_id, each))
         if found is None:
             found = self._principals[org_id, each] = Principal(

@@ -1,7 +1,7 @@
 """Blobs as files of a directory. Several gateways share them when they share the directory.
 
 A blob is written beside the others under a name of its own and renamed at its end, so that half of one is never seen. What touches
-the disk runs in threads, so that a slow disk holds up nobody but the one who waits for it.
+the disk runs in threads, so that a slow disk holds up only the caller that waits for it.
 """
 
 import asyncio

@@ -8,7 +8,7 @@ _EXAMINED = 4  # old buckets looked at for every new one: more than one, so that
 
 
 class MemoryQuotas:
-    """`Quotas` of one process. Whoever keeps a bucket asks it whether it is `forgotten` before each use.
+    """`Quotas` of one process. A caller that keeps a bucket asks it whether it is `forgotten` before each use.
 
     Idle buckets leave a few at a time as new ones come, so that no request ever waits for a sweep and memory follows the number
     of subjects that were active within a minute.

@@ -1,6 +1,6 @@
 """An engine's event stream on its way to the client: checked, counted and edited once a read, not once an event.
 
-Edits: the tier served goes in, the engine's private model name and usage that nobody asked for come out. All of them are found
+Edits: the tier served goes in, the engine's private model name and usage that was not asked for come out. All of them are found
 by bytes that cannot stand inside a JSON string, where a quote is escaped and a line break impossible.
 """
 

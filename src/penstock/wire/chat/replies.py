@@ -80,7 +80,7 @@ def _opening(service_tier: str) -> bytes:
 
 
 def embeddings_as(body: bytes, encoding: str | None) -> bytes:
-    """The reply with embeddings as `float` or `base64` (float32, little endian), whatever the engine chose; None: `float`.
+    """The reply with embeddings as `float` or `base64` (float32, little endian), from either form of the engine; None: `float`.
 
     Raises GarbledReply.
     """

@@ -108,7 +108,7 @@ def _reason(error: Exception) -> str:
 
 
 def deeper_than(body: bytes, limit: int) -> bool:
-    """Whether JSON nests deeper than `limit` (or has more than MOST_CONTAINERS, which nobody needs). Not asked for the usual body.
+    """Whether JSON nests deeper than `limit` (or has more than MOST_CONTAINERS, which no client needs). Not asked for the usual body.
 
     Cheap for the usual body, and a few hundredths of a second for the worst of 10 MiB: everything is one pass of C over the bytes.
     """
@@ -140,7 +140,7 @@ def streams(request: RequestBody) -> bool:
 
 
 def prompt_tokens(request: RequestBody) -> int:
-    """An estimate, good enough to reserve with; an inline image counts as 1,000 tokens whatever its bytes."""
+    """An estimate, good enough to reserve with; an inline image counts as 1,000 tokens, independent of its bytes."""
     if isinstance(request, ChatBody):
         size = 0
         for message in request.messages:
@@ -201,7 +201,7 @@ def for_engine(request: RequestBody, body: bytes, engine_model: str) -> bytes:
 
 
 def with_model(body: bytes, model: str) -> bytes:
-    """A body whose model was named in the path. What is no JSON object is left as it is: `decode` says so."""
+    """A body whose model was named in the path. What is not a JSON object is left as it is: `decode` says so."""
     try:
         fields = _top_level.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -14,7 +14,7 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "logprobs": (False,),
     "top_logprobs": (0,),
 }
-"""Values that ask for nothing: whoever ignores the parameter does what they say. (null always is one.)"""
+"""Values that ask for nothing: an engine that ignores the parameter does what they say. (null always is one.)"""
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 

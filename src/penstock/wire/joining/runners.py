@@ -76,7 +76,7 @@ class RunnerFinishRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
 
 
 class RunnerFinishResponse(msgspec.Struct, frozen=True):
-    """In the order of the finishes; null for one whose lease belongs to somebody else by now."""
+    """In the order of the finishes; null for one whose lease belongs to another runner by now."""
 
     statuses: list[TaskStatus | None]
 

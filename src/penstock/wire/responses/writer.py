@@ -1,6 +1,6 @@
 """A chat completion's answer as a Response: whole, or as the events of a stream.
 
-One machine for both: a whole answer is a stream of one chunk whose events nobody reads.
+One machine for both: a whole answer is a stream of one chunk whose events are not read.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class ResponseWriter:
         return self._taken()
 
     def ended(self, now: float) -> Json:
-        """The document of an answer that is whole, for whoever keeps it before the client hears of it."""
+        """The document of an answer that is whole, to be stored before the client hears of it."""
         cut = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(self._reason or "")
         self._close_everything("incomplete" if cut else "completed")
         if cut:
@@ -281,7 +281,7 @@ def _brief(one: Json) -> Json:
 
 
 def _copy(item: Json) -> Json:
-    """As it is now: what is written later must not change an event that nobody has read yet."""
+    """As it is now: what is written later must not change an event that has not been read yet."""
     copied = {**item}
     if "content" in copied:
         copied["content"] = [{**part} for part in copied["content"]]

@@ -40,7 +40,8 @@ class CheckResult:
     fix: str = ""
 
     def as_dict(self) -> dict[str, str]:
-        return {"name": self.name, "verdict": str(self.verdict), "measured": self.measured, "mend": self.fix}
+        """`mend` is the older name of `fix`."""
+        return {"name": self.name, "verdict": str(self.verdict), "measured": self.measured, "fix": self.fix, "mend": self.fix}
 
 
 @dataclass(frozen=True, slots=True)

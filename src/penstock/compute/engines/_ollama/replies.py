@@ -67,7 +67,7 @@ class _OllamaError(msgspec.Struct):
 
 
 def read(line: bytes) -> Piece:
-    """Raises UpstreamFailed for what is no line of Ollama's, the error itself for one that says an error."""
+    """Raises UpstreamFailed for what is not a line of Ollama's, the error itself for one that says an error."""
     try:
         piece = _piece.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

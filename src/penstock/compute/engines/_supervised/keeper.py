@@ -41,7 +41,7 @@ def _end_with_worker(group: int) -> None:
 
 
 def _kill_everything(group: int) -> None:
-    """The command's process group and whatever left it."""
+    """The command's process group and the processes that left it."""
     _signal_group(group, signal.SIGKILL)
     for pid in descendants(os.getpid()):
         try:

@@ -34,7 +34,7 @@ class ServerState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """What to run and how long to bear with it. Seconds throughout."""
+    """What to run and how long to wait for it. Seconds throughout."""
 
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -179,7 +179,7 @@ class Supervisor:
         await process.wait()
 
     async def _end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Whatever the number, all of its processes are gone afterwards: at the end of its input the keeper kills them."""
+        """With any number all of its processes are gone afterwards: at the end of its input the keeper kills them."""
         process = self._process
         if process is None or process.returncode is not None:
             return

@@ -1,6 +1,6 @@
 """The thread that owns the model: reads prompts in pieces, advances all answers together, token by token.
 
-Between two steps sequences join and leave, so that nobody waits for the end of another's answer. A long prompt is read in pieces, with a
+Between two steps sequences join and leave, so that none waits for the end of another's answer. A long prompt is read in pieces, with a
 step of the others after each. When the cache is full the youngest sequence gives its place back and is read again later: its answer
 goes on where it was.
 """
@@ -85,7 +85,7 @@ class GenerationBatch:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(work())
-                except Exception as error:  # whoever asked gets it
+                except Exception as error:  # the caller gets it
                     future.set_exception(error)
 
         self._arrive(run)
@@ -124,7 +124,7 @@ class GenerationBatch:
                     self._drop_cancelled()
                     self._read()
                     self._advance()
-                except Exception as error:  # a bug or a full device: nobody waits for ever, and the next request may fit
+                except Exception as error:  # a bug or a full device: no request waits for ever, and the next one may fit
                     self._fail(error)
                 self._tell()
 
@@ -214,7 +214,7 @@ class GenerationBatch:
             if token is None:
                 token = voice.sampler.pick(voice.ids, voice.made, logits)
             self._outgoing.setdefault(voice.inbox, []).extend(voice.take(token, logits))
-        except Exception as error:  # a parameter that its processor did not bear
+        except Exception as error:  # a parameter that its processor did not accept
             _log.error("sequence_failed", exc_info=error)
             voice.done = True
             voice.inbox.fail(Internal("The engine failed."))

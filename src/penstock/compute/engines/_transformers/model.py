@@ -84,7 +84,7 @@ def load(options: options_.Options, progress: checkpoints.Progress) -> Loaded:
 def _weights(checkpoint: checkpoints.Checkpoint, device: str, dtype: str) -> Any:
     kind = AutoModelForCausalLM if checkpoint.generates else AutoModel
     try:
-        # Code that comes with a model is not run: whoever serves a stranger's model would run the stranger's program.
+        # Code that comes with a model is not run: serving a stranger's model would run the stranger's program.
         model = kind.from_pretrained(checkpoint.folder, dtype=machine.DTYPES[dtype], local_files_only=True, trust_remote_code=False)
         return model.to(device).eval()
     except torch.OutOfMemoryError as error:

@@ -31,7 +31,7 @@ def _pooled(model: Any, inputs: list[list[int]]) -> torch.Tensor:
 
 
 def prompt_logprobs(model: Any, ids: list[int], texts: list[str], top: int, text_of: Any) -> list[TokenLogprob]:
-    """How likely each token of a prompt was after those before it; of the first nobody can say, so it counts as certain."""
+    """How likely each token of a prompt was after those before it; the first has none before it, so it counts as certain."""
     logits = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0]
     scores = logits.float().log_softmax(-1)
     found = [TokenLogprob(texts[0], 0.0)]

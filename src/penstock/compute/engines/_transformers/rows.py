@@ -29,7 +29,7 @@ class Rows(Protocol):
         ...
 
     def join(self, cache: Any, length: int, *, last: bool) -> None:
-        """Append a row that begins with this cache, of so many tokens; `last`: nobody else will use it."""
+        """Append a row that begins with this cache, of so many tokens; `last`: it is not used again."""
         ...
 
     def leave(self, row: int) -> None: ...
@@ -44,7 +44,7 @@ def rows_for(model: Any) -> Rows:
         return SeparateRows(model)
     try:
         apart = _disagreement(model)
-    except Exception as error:  # any model code: whatever it dislikes, it can still be run row by row
+    except Exception as error:  # any model code: after any error it can still be run row by row
         _log.info("batching_disabled", reason=f"{type(error).__name__}: {error}")
         return SeparateRows(model)
     if apart > (0.1 if model.dtype in (torch.bfloat16, torch.float16) else 1e-3):
@@ -75,7 +75,7 @@ def _disagreement(model: Any) -> float:
 
 
 class SeparateRows:
-    """A cache for each row, of whatever kind the model has."""
+    """A cache for each row, of the model's own kind."""
 
     def __init__(self, model: Any) -> None:
         self.lengths: list[int] = []

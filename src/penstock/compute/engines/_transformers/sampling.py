@@ -1,6 +1,6 @@
 """The next token of one sequence, as `model.generate` would choose it: the library's own processors in the library's order.
 
-A sequence has a random stream of its own, so that its seed says the same whoever is generated beside it.
+A sequence has a random stream of its own, so that a seed gives the same text whichever other sequences run beside it.
 """
 
 import os
@@ -74,7 +74,7 @@ class Sampler:
 
     @property
     def plain(self) -> bool:
-        """The likeliest token, whatever came before."""
+        """The likeliest token; what came before does not count."""
         return self.greedy and not self._processors and self._bias is None and not self._presence and not self._frequency
 
     def pick(self, ids: Sequence[int], made: Sequence[int], logits: torch.Tensor) -> int:

@@ -18,7 +18,7 @@ class Topic:
     acknowledged: dict[str, set[int]] = field(default_factory=dict)
     """By group, as indices in `messages`."""
     held: dict[str, set[int]] = field(default_factory=dict)
-    """Likewise: handed out to somebody, and not acknowledged."""
+    """Likewise: handed out to a reader, and not acknowledged."""
 
 
 class MemoryBroker:

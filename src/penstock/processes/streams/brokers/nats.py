@@ -24,7 +24,7 @@ T = TypeVar("T")
 log = structlog.get_logger("penstock.streams")
 
 ACK_SECONDS = 15
-"""A record that nobody holds for so long is handed out again."""
+"""A record that was not confirmed for so long is handed out again."""
 _MAX_UNACKNOWLEDGED = 20_000
 _REQUEST_SECONDS = 5.0
 _CHECK_SECONDS = 30.0

@@ -1,4 +1,4 @@
-"""The worker with the fewest requests, whatever their size. A baseline: blind to one long prompt among many short ones."""
+"""The worker with the fewest requests; their size does not count. A baseline: blind to one long prompt among many short ones."""
 
 from collections.abc import Mapping, Sequence
 from random import Random

@@ -34,7 +34,7 @@ class PrefixAffinity:
             return free[0] if free else None
         total = sum(member.in_flight for member in candidates)
         bound = ceil(_BOUND * (total + 1) / len(candidates))
-        # Whoever has the fewest requests of all is within it, unless that one is full or excluded.
+        # The worker with the fewest requests of all is within it, unless that one is full or excluded.
         within = [member for member in free if member.in_flight < bound] or free
         if cached and not _uneven(candidates):
             longest = max(cached.get(member.id, 0) for member in within)

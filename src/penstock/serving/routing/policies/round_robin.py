@@ -1,4 +1,4 @@
-"""Each in turn, whatever it has to do. A baseline to compare the others with."""
+"""Each in turn, however much it has to do. A baseline to compare the others with."""
 
 from collections.abc import Mapping, Sequence
 from random import Random

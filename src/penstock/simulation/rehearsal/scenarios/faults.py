@@ -63,7 +63,7 @@ CRASH = Scenario(
 
 
 def _measure_flapping(seed: int, brief: bool) -> dict[str, float]:
-    """It says that it is well all the time, and for ten of every twenty seconds refuses whatever it is sent."""
+    """It says that it is well all the time, and for ten of every twenty seconds refuses every request."""
     seconds = 200.0 if brief else 600.0
     world = World(Setup(_fleet(10), watched=False), seed)
     machine = world.machines["w0"]
@@ -86,7 +86,7 @@ FLAPPING = Scenario(
     (PassLine("outlier_ejection.flapping_share", "its share of the attempts", "<", 0.01),),
 )
 
-# --- nobody is there -------------------------------------------------------------------------------------------------
+# --- no worker is there ----------------------------------------------------------------------------------------------
 
 
 def _measure_down(seed: int, brief: bool) -> dict[str, float]:
@@ -153,7 +153,7 @@ SLOWDOWN = Scenario(
     (PassLine("adaptive_limit.halves_after_slowdown", "seconds until halved", "<=", 10.0),),
 )
 
-# --- nobody is there yet ---------------------------------------------------------------------------------------------
+# --- no worker is there yet ---------------------------------------------------------------------------------------------
 
 
 def _measure_zero(seed: int, brief: bool) -> dict[str, float]:
@@ -176,8 +176,8 @@ def _measure_zero(seed: int, brief: bool) -> dict[str, float]:
 FROM_ZERO = Scenario(
     "from_zero",
     "A model whose workers start only now",
-    "Ten requests/s for half a minute; two workers are ready after twenty seconds; clients come back when `retry-after` says so. Nobody"
-    " is known to start workers here; `autoscaling_from_zero` is a deployment that does.",
+    "Ten requests/s for half a minute; two workers are ready after twenty seconds; clients come back when `retry-after` says so."
+    " No deployment starts workers here; `autoscaling_from_zero` is a deployment that does.",
     _measure_zero,
     (PassLine("from_zero.nobody_lost", "served in the end", "=", 1.0, "every"),),
 )

@@ -56,7 +56,7 @@ def _measure_loads(seed: int, brief: bool) -> dict[str, float]:
 
 
 def _false_rejects(seed: int, seconds: float) -> float:
-    """Of the requests that came while everybody could have been served in time, the share that was refused."""
+    """Of the requests that came while all could have been served in time, the share that was refused."""
     given = traffic(seed, 0.9 * CAPACITY, seconds)
     patient = _play(seed, [ask._replace(timeout_seconds=None) for ask in given], seconds)
     hopeful = _play(seed, given, seconds)

@@ -168,7 +168,7 @@ _WOKEN_AT, _AWAKE_SECONDS, _ASLEEP_SECONDS = 30.0, 90.0, 480.0
 
 
 def _measure_sleep(seed: int, brief: bool) -> dict[str, float]:
-    """Nobody for half a minute; then traffic for a minute and a half; then nobody again."""
+    """No traffic for half a minute; then traffic for a minute and a half; then none again."""
     random = Random(seed)
     given = of_classes(random, asks(poisson(random, 2.0, _AWAKE_SECONDS, _WOKEN_AT), lambda: _SIZES.draw(random)))
     rules = ScaleRules(_TARGET_TOKENS, min_replicas=0, max_replicas=_MOST)
@@ -186,7 +186,7 @@ def _measure_sleep(seed: int, brief: bool) -> dict[str, float]:
 
 SLEEP = Scenario(
     "autoscaling_from_zero",
-    "A deployment that sleeps until somebody comes",
+    "A deployment that sleeps until a request comes",
     f"No replica, and no requests for {_WOKEN_AT:g} s; then 2 requests/s for {_AWAKE_SECONDS:g} s, which wait in the queue while the"
     f" first replica starts ({_COLD_START_SECONDS:g} s), and are not refused; then no requests for {_ASLEEP_SECONDS:g} s.",
     _measure_sleep,

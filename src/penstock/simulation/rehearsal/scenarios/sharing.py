@@ -1,4 +1,4 @@
-"""Who is served when not all can be: classes by weight, tenants equally, nobody for ever last."""
+"""Who is served when not all can be: classes by weight, tenants equally, none for ever last."""
 
 from collections.abc import Sequence
 from random import Random
@@ -24,7 +24,7 @@ _FIRST = 320
 
 
 def _measure_turns(seed: int, brief: bool) -> dict[str, float]:
-    """Both classes always have somebody in the queue; all of it is over before anybody has waited too long and is promoted."""
+    """Both classes always have a request in the queue; all of it is over before one has waited too long and is promoted."""
     random = Random(seed)
     premium = [PlannedRequest(0.001 * random.random(), 32, 32, 32, ServiceClass.PREMIUM, "premium") for _ in range(300)]
     at_once = [PlannedRequest(0.001 * random.random(), 32, 32, 32, ServiceClass.ENTERPRISE, "enterprise") for _ in range(200)]
@@ -156,12 +156,12 @@ NOISY_NEIGHBOUR = Scenario(
     "noisy_neighbour",
     f"One of ten tenants asks {_NOISY_RATE} times as much",
     f"Four workers that ten tenants of one class keep busy to six tenths, each with {_QUIET_RATE:g} requests/s; then one of them asks fifty"
-    " times as often, which is more than all workers can do. Baseline: one queue for everybody, first come, first served.",
+    " times as often, which is more than all workers can do. Baseline: one queue for all, first come, first served.",
     _measure_noise,
     (PassLine("noisy_neighbour.others_p99", "others' p99, noisy / calm", "<=", 1.2),),
 )
 
-# --- nobody waits for ever -------------------------------------------------------------------------------------------
+# --- no request waits for ever -------------------------------------------------------------------------------------------
 
 _PATIENCE = {ServiceClass.ENTERPRISE: 5.0, ServiceClass.PREMIUM: 15.0, ServiceClass.FREE: 30.0}
 

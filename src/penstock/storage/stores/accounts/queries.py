@@ -24,7 +24,7 @@ class SqlAccounts:
     ) -> bool:
         """All that a first start makes, in one transaction; False, and nothing is written, when the store has an organisation."""
         async with self._database.write() as connection:
-            # Whoever locks the counter first is first: the others then see its organisation.
+            # The first to lock the counter is first: the others then see its organisation.
             await connection.execute(select(tables.change_counter.c.version).with_for_update())
             if (await connection.execute(select(func.count()).select_from(schema.organisation))).scalar_one():
                 return False

@@ -1,7 +1,7 @@
 """Single usage records in blocks: what SQLite keeps of the ledger beside the sums.
 
 A row with its index entries costs the gateway's processor a third of all that it does for a request; a block costs as much as a few
-rows and holds up to a thousand records. All records of a block are of one organisation and began in one hour. So nobody
+rows and holds up to a thousand records. All records of a block are of one organisation and began in one hour. So no one
 reads another's records for a page of their own, and a block that ends after some time reaches back no further than its hour, which
 bounds what has to be looked at. A block's own sums lie beside its records, for the parts of an hour at the edges of a report.
 """

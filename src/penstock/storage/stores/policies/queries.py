@@ -36,7 +36,7 @@ class SqlPolicies:
     async def save(self, new: PolicyVersion) -> bool:
         """Also writes the plans to their own table. False when another version came first. Raises Conflict for a plan that is in use."""
         async with self._database.write() as connection:
-            # Whoever locks the counter first is first: the other then sees this version.
+            # The first to lock the counter is first: the other then sees this version.
             await connection.execute(select(change_counter.c.version).with_for_update())
             newest = (await connection.execute(select(func.max(_TABLE.c.version)))).scalar_one() or 0
             if new.version != newest + 1:

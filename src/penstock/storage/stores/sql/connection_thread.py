@@ -33,7 +33,7 @@ class ConnectionThread:
         """How often the disk was waited for."""
 
     async def transact(self, work: Callable[[DBAPICursor], T]) -> T:
-        """Raises sqlite3.Error. Whoever is cancelled meanwhile does not stop it, and waits for its end."""
+        """Raises sqlite3.Error. A caller that is cancelled meanwhile does not stop it, and waits for its end."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._waiting.append((work, done))

@@ -67,7 +67,7 @@ def _engine(url: str) -> AsyncEngine:
         pool_size=_POOL_SIZE,
         max_overflow=_POOL_SIZE,
         pool_timeout=_WAIT_SECONDS,
-        pool_pre_ping=True,  # so that a restarted server costs nobody an error
+        pool_pre_ping=True,  # so that a restarted server does not fail a statement
         pool_recycle=1800,
         connect_args=_CONNECT_ARGS | {"options": options},
     )

@@ -55,7 +55,7 @@ class SqliteDatabase(Database):
     def connect(self) -> None:
         file = self._file()
         if file is None:
-            # One connection for everybody: it is the database.
+            # One connection for all callers: it is the database.
             self._reader = self._writer = _engine("", writes=True, size=1)
             return
         _prepare(file)

@@ -1,4 +1,4 @@
-"""Ending leases. Whoever does not hold a lease any more cannot end it: the hot row is found by task, lease and runner, or not at all."""
+"""Ending leases. A runner that lost a lease cannot end it: the hot row is found by task, lease and runner, or not at all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -97,7 +97,7 @@ def _held(db: TaskTransaction, runner_id: str, numbers: Sequence[int]) -> dict[i
 
 
 def _lock(db: TaskTransaction) -> str:
-    # The task, too: whoever adds a child to it now waits until it is over, and then sees that it is.
+    # The task, too: a transaction that adds a child to it waits until it is over, and then sees that it is.
     return f"{db.lock} OF h, t" if db.lock else ""
 
 

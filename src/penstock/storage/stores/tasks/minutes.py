@@ -52,7 +52,7 @@ def note(db: TaskTransaction, ended: Iterable[Ended], now: float) -> None:
 
 
 def roll_up(db: TaskTransaction) -> int:
-    """Add up to 1,000 notes to their minutes; how many that were. Nobody else may do it at the same time."""
+    """Add up to 1,000 notes to their minutes; how many that were. No other process may do it at the same time."""
     notes = db.rows("SELECT id, minute, org_id, queue, stats FROM task_minute_note ORDER BY id LIMIT ?", _NOTES_AT_ONCE)
     if not notes:
         return 0

@@ -30,7 +30,7 @@ _CLEANED_AFTER = 10_000
 """Leases that this process ended."""
 _CLEAN = "VACUUM (ANALYZE, SKIP_LOCKED, TRUNCATE FALSE, PARALLEL 0) task_hot"
 _PLAN_AGAIN = ("ANALYZE task (number)", "ANALYZE task_search (task)")
-"""Statements keep the plans that were good for the tables as they were: whole reads, of a young store. This makes everybody plan again."""
+"""Statements keep the plans that suited a young store: whole reads. This makes each connection plan again."""
 _NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(?, ?)"
 """News need not outlive a crash of the server: their transaction does not wait for the disk."""
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
@@ -139,7 +139,7 @@ class PostgresTasks(SqlTasks):
                     lambda cursor: PostgresTransaction(cursor).rows(_NOTIFY, CHANNEL, msgspec.json.encode(changed).decode())  # noqa: B023
                 )
             except PortUnavailable:
-                pass  # whoever waits looks by itself now and then
+                pass  # a waiting claim looks by itself now and then
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), NOTIFY_EVERY_SECONDS)
 
@@ -154,6 +154,6 @@ class PostgresTasks(SqlTasks):
     async def _hear(self) -> None:
         async with await psycopg.AsyncConnection.connect(self._address, autocommit=True) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
-            self._wakeups.tell((ANY,))  # what came while nobody listened
+            self._wakeups.tell((ANY,))  # what came while the listener was down
             async for news in connection.notifies():
                 self._wakeups.tell(msgspec.json.decode(news.payload, type=list[str]))

@@ -227,5 +227,5 @@ def number_of(id_: str) -> int:
 
 
 def listed_numbers(ids: Sequence[str]) -> list[Any]:
-    """Ascending and once each: everybody locks tasks in this order."""
+    """Ascending and once each: every transaction locks tasks in this order."""
     return sorted({number for number in map(number_of, ids) if number >= 0})

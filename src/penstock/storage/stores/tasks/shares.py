@@ -1,4 +1,4 @@
-"""Who gets the tasks of a claim: organisations in turn, and inside one whatever is next by `sort_key`."""
+"""Who gets the tasks of a claim: organisations in turn, and inside one the next by `sort_key`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class FairShares:
         self._last = {org_id: self._last.get(org_id, 0) for org_id in waiting}
         left = dict(allowed)
         takes: dict[GroupKey, int] = {}
-        # Whoever has waited longest for a turn is first; a newcomer before all others.
+        # The one that has waited longest for a turn is first; a new one before all others.
         row = sorted(waiting, key=lambda org_id: self._last[org_id])
         while row and limit:
             for org_id in row:

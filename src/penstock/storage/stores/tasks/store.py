@@ -76,7 +76,7 @@ class SqlTasks(ABC):
         except Conflict as conflict:
             if type(conflict) is not Conflict:
                 raise
-            # Somebody wrote the same idempotency key at the same time: now it is known. (Or an id is taken, and stays so.)
+            # Another request wrote the same idempotency key at the same time: now it is known. (Or an id is taken, and stays so.)
             found, ready = await self._write(lambda db: enqueue(db, tasks, self.now()))
         self._tell(ready)
         return found

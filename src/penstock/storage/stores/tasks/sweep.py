@@ -1,4 +1,4 @@
-"""What is due: scheduled tasks, tasks that nobody started in time, tasks that were kept long enough, calendars."""
+"""What is due: scheduled tasks, tasks that were not started in time, tasks that were kept long enough, calendars."""
 
 from collections.abc import Sequence
 
@@ -93,7 +93,7 @@ def due_schedules(db: TaskTransaction, limit: int, now: float) -> list[Schedule]
 
 
 def move_on(db: TaskTransaction, schedule: Schedule, next_at: float | None) -> bool:
-    """Whoever moves it from its `next_at` fires it; nobody else does."""
+    """The process that moves it from its `next_at` fires it; no other does."""
     return (
         db.run(
             "UPDATE schedule SET next_at = ?, last_at = ? WHERE id = ? AND next_at = ? AND paused = 0 AND cron = ? AND task = ?",

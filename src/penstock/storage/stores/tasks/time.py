@@ -1,4 +1,4 @@
-"""The store's clock: what everybody who shares a store agrees on, and what does not jump when an operator sets a machine's clock."""
+"""The store's clock: what all processes that share a store agree on, and what does not jump when an operator sets a machine's clock."""
 
 from math import inf
 
@@ -7,7 +7,7 @@ from penstock.domain.durable.leases import LEASE_SECONDS
 
 _LOOK_SECONDS = 1.0
 _STEP_SECONDS = 1.0
-"""A difference that is more than drift: somebody has set a clock."""
+"""A difference that is more than drift: a clock has been set."""
 RELEARN_SECONDS = 10.0
 """How often a process looks at a server's clock."""
 
@@ -16,7 +16,7 @@ class StoreTime:
     """Monotonic time, moved to where the wall clock (or the database's) is.
 
     A step of the clock is followed at once, for what is due by the calendar. Leases are another matter: beats from before the step
-    and a time from after it say nothing about whether a runner lives, so that nobody is given up until all have beaten again.
+    and a time from after it say nothing about whether a runner lives, so no runner is given up until all have beaten again.
     """
 
     def __init__(self, clock: Clock, *, follow: bool) -> None:
@@ -39,7 +39,7 @@ class StoreTime:
         return not self._follow and self._clock.monotonic() - self._looked >= RELEARN_SECONDS
 
     def observe(self, actual: float, *, first: bool = False) -> None:
-        """What the clock that counts shows now; `first`: nobody has heard of another time from us."""
+        """What the clock that counts shows now; `first`: no caller has got another time from us."""
         monotonic = self._looked = self._clock.monotonic()
         difference = actual - monotonic - self._offset
         self._offset += difference

@@ -19,7 +19,7 @@ Row = tuple[Any, ...]
 Given = dict[str, Any]
 _ROWS_AT_ONCE = 1000
 _LAST_PLACE = 16_383
-"""Of a word in a tsvector; whatever comes later is at this one, too."""
+"""Of a word in a tsvector; all later words are at this one, too."""
 _PLACES = tuple(f":{place}" for place in range(1, _LAST_PLACE + 1))
 _TYPES = {
     "String": "text",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from penstock.domain.durable.leases import CANCELLATIONS
 
 ANY = "*"
-"""News of which nobody knows the queue: everybody looks."""
+"""News of an unknown queue: every waiting claim looks."""
 
 
 class Wakeups:

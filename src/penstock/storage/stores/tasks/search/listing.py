@@ -36,7 +36,7 @@ class Conditions:
         self.words = ""
         """The condition on the table of words `s`, if there is one; it is among the texts, too."""
         self.anybodys = ""
-        """The same words in the tasks of whatever organisation, for SQLite."""
+        """The same words in the tasks of every organisation, for SQLite."""
         self.texts: list[str] = []
         self.values: list[Any] = []
 

@@ -44,7 +44,7 @@ def of_json(text: str | None) -> str:
 
 @lru_cache(1024)
 def org_word(org_id: str) -> str:
-    """A word for an organisation that no text can hold, so that nobody's search walks through the words of others."""
+    """A word for an organisation that no text can hold, so that a search does not walk through the words of other organisations."""
     return "0org" + org_id.encode().hex()
 
 
@@ -68,7 +68,7 @@ def asked(text: str) -> list[Term]:
 
 
 def for_sqlite(terms: list[Term], org_id: str | None) -> str:
-    """As an FTS5 expression; without an organisation, of everybody's tasks: empty when nothing but words to leave out is asked."""
+    """As an FTS5 expression; without an organisation, of all tasks: empty when nothing but words to leave out is asked."""
     wanted = [] if org_id is None else [f'org : "{org_word(org_id)}"']
     wanted += [f"document : {_fts5(term)}" for term in terms if not term.excluded]
     excluded = "".join(f" NOT (document : {_fts5(term)})" for term in terms if term.excluded)
