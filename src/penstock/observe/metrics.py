@@ -83,6 +83,8 @@ class GatewayMetrics:
         self.policy_version = 0
         """Of the policy that this gateway follows."""
         self.journal_records = 0
+        self.journal: Callable[[], tuple[int, int, int]] = lambda: (0, 0, 0)
+        """Records of the journal that could not be read, records that the ledger refused, batches that wait for the ledger."""
         self.queue_status: Callable[[], Sequence[ClassQueueStatus]] = lambda: ()
         """Who waits, by model and class."""
         self.shadows: Callable[[], Mapping[str, tuple[int, int]]] = dict
@@ -209,6 +211,12 @@ class Exposition:
         yield from (refused, control)
         yield CounterMetricFamily("penstock_ejections", "Times that a worker was ejected.", value=self._metrics.ejections)
         yield CounterMetricFamily("penstock_journal_records", "Records appended to the usage journal.", value=self._metrics.journal_records)
+        damaged, unaccepted, backlog = self._metrics.journal()
+        text = "Usage records on the disk that were damaged; their files are kept in the journal's folder `damaged`."
+        yield CounterMetricFamily("penstock_journal_damaged_records", text, value=damaged)
+        text = "Usage records that the ledger refused; their files are tried again at the next start."
+        yield CounterMetricFamily("penstock_journal_refused_records", text, value=unaccepted)
+        yield GaugeMetricFamily("penstock_journal_backlog", "Batches of usage that the ledger has not taken yet.", value=backlog)
         yield GaugeMetricFamily("penstock_policy_version", "Version of the policy that is followed.", value=self._metrics.policy_version)
         yield GaugeMetricFamily("penstock_uptime_seconds", "Seconds since this gateway started.", value=self._uptime())
         info = GaugeMetricFamily("penstock_build_info", "The version that runs, as a label.", labels=("version",))

@@ -100,6 +100,7 @@ def test_the_fleet_and_the_process_in_a_scrape() -> None:
     metrics.refused["rate_limit_exceeded"] += 2
     metrics.ejections = 5
     metrics.journal_records = 6
+    metrics.journal = lambda: (3, 4, 5)
     metrics.control_request("GET", "/api/keys/{key_id}", 404)
     metrics.control_request("BREW\r\nX", "", 405)
     samples = scrape(metrics)
@@ -113,6 +114,9 @@ def test_the_fleet_and_the_process_in_a_scrape() -> None:
         "penstock_refused_total,code=rate_limit_exceeded": 2,
         "penstock_ejections_total": 5,
         "penstock_journal_records_total": 6,
+        "penstock_journal_damaged_records_total": 3,
+        "penstock_journal_refused_records_total": 4,
+        "penstock_journal_backlog": 5,
         "penstock_control_requests_total,method=GET,route=/api/keys/{key_id},status=4xx": 1,
         "penstock_control_requests_total,method=other,route=,status=4xx": 1,
         "penstock_uptime_seconds": 12.5,

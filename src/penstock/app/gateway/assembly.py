@@ -117,6 +117,7 @@ class Gateway:
         self.addresses = AddressLimiter(clock, settings.admission.unauthenticated_per_minute, settings.admission.api_per_minute)
         self.accounts = AccountService(self.store.accounts, self.secret_key, clock)
         self.journal = Journal(settings.data_dir / "journal", self.store.ledger, settings.usage.journal_slots, settings.usage.flush_seconds)
+        self.metrics.journal = self.journal.status
         timeouts, outbox = settings.upstream, Outbox()
         self.transport = HttpTransport(
             timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker, outbox
@@ -184,7 +185,7 @@ class Gateway:
             workers=LiveWorkers(self.deps, self.pipeline, self.watch, self.clock),
             authenticate=SignIn(self.keys, self.accounts, self.store.accounts),
             limiter=self.addresses,
-            readiness=GatewayReadiness(self.changes, self.pipeline, lambda: self.journal.failing),
+            readiness=GatewayReadiness(self.changes, self.pipeline, self.journal),
             metrics=self.metrics,
             decisions=RingView(self.deps.decisions),
             clock=self.clock,

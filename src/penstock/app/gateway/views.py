@@ -1,6 +1,6 @@
 """What the edge is shown of the rooms behind it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from penstock.app.gateway import worker_logs
 from penstock.app.gateway.changes import ChangePoll
@@ -12,6 +12,7 @@ from penstock.domain.models import ModelRecord, Price
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
 from penstock.edge.layers.services import LiveWorker, ServedModel
 from penstock.serving.pipeline import Collaborators, Pipeline
+from penstock.storage.journal.journal import Journal
 
 _PROBE_SECONDS = 5.0
 
@@ -80,10 +81,10 @@ class LiveWorkers:
 class GatewayReadiness:
     """Implements the edge's `Readiness`."""
 
-    def __init__(self, changes: ChangePoll, pipeline: Pipeline, journal_failing: Callable[[], bool]) -> None:
+    def __init__(self, changes: ChangePoll, pipeline: Pipeline, journal: Journal) -> None:
         self._changes = changes
         self._pipeline = pipeline
-        self._journal_failing = journal_failing
+        self._journal = journal
 
     def problems(self) -> list[str]:
         found = []
@@ -91,6 +92,8 @@ class GatewayReadiness:
             found.append("the gateway is draining")
         if not self._changes.reachable:
             found.append("the store cannot be reached")
-        if self._journal_failing():
+        if self._journal.failing:
             found.append("the usage journal cannot be written")
+        if stalled := self._journal.stalled():
+            found.append(f"usage does not reach the ledger: {stalled}")
         return found

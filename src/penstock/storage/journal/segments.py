@@ -1,4 +1,6 @@
-"""Finished requests, one JSON line each, in files that live until the ledger has them.
+"""Finished requests, one line each, in files that live until the ledger has them.
+
+A line is the checksum of a JSON text, a space and the text. A line that begins with the text is of a version that wrote no checksums.
 
 A file is memory-mapped and filled from the front: appending is a copy, not a system call. What follows the last line is zeros.
 A file is a batch: its name, which no other file ever has, is the id under which the ledger takes it once.
@@ -12,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 import msgspec
 
@@ -21,6 +24,8 @@ from penstock.domain.usage import UsageRecord
 SEGMENT_BYTES: Final = 4 << 20
 _SUFFIX: Final = ".jsonl"
 _LINES_AT_ONCE: Final = 1000
+_CHECKSUM_BYTES: Final = 9
+"""Eight digits and a space."""
 _encode: Final = msgspec.json.Encoder().encode
 _decoder: Final = msgspec.json.Decoder(UsageRecord)
 
@@ -37,15 +42,19 @@ class UsageBatch:
     """The file's, unless it has been closed."""
     used: int = 0
 
-    async def load(self) -> list[UsageRecord]:
+    async def load(self) -> tuple[list[UsageRecord], int]:
+        """The records, and how many lines of the file are damaged. Raises OSError."""
         if self.path is None or self.records:
-            return self.records
-        found = []
+            return self.records, 0
+        found, damaged = [], 0
         for number, record in enumerate(read(self.path)):
-            found.append(record)
+            if record is None:
+                damaged += 1
+            else:
+                found.append(record)
             if number % _LINES_AT_ONCE == 0:
                 await asyncio.sleep(0)  # others have their turn
-        return found
+        return found, damaged
 
     def close_file(self) -> None:
         """It will take a while: close the file, and give back what it does not need."""
@@ -89,7 +98,8 @@ class Segments:
 
     def append(self, record: UsageRecord) -> None:
         """A full disk is remembered, not raised: the client's answer does not depend on it."""
-        line = _encode(record) + b"\n"
+        text = _encode(record)
+        line = b"%08x %b\n" % (crc32(text), text)
         end = self._used + len(line)
         memory = self._memory
         if memory is None or end > self._segment_bytes:
@@ -194,13 +204,30 @@ def _create(path: Path, size: int) -> mmap.mmap:
         os.close(descriptor)
 
 
-def read(path: Path) -> Iterator[UsageRecord]:
-    """The whole lines of a segment; a line that was torn by the end of the process is left out."""
-    for line in path.read_bytes().rstrip(b"\0").split(b"\n"):
-        try:
-            yield _decoder.decode(line)
-        except msgspec.DecodeError:
-            continue
+def read(path: Path) -> Iterator[UsageRecord | None]:
+    """The lines of a segment; None for one that is damaged. What the end of the process tore at the end is left out. Raises OSError."""
+    lines = path.read_bytes().rstrip(b"\0").split(b"\n")
+    torn = lines.pop()  # empty, when the last line is whole
+    if torn and b"\0" not in torn and (record := _record(torn)) is not None:
+        yield record  # all but its newline was written
+    last = len(lines) - 1
+    for number, line in enumerate(lines):
+        record = _record(line)
+        if record is None and number == last and b"\0" in line:
+            return  # its end was written before its middle
+        yield record
+
+
+def _record(line: bytes) -> UsageRecord | None:
+    text = line
+    if not line.startswith(b"["):
+        text = line[_CHECKSUM_BYTES:]
+        if line[:_CHECKSUM_BYTES] != b"%08x " % crc32(text):
+            return None
+    try:
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def left_behind(directory: Path) -> list[UsageBatch]:

@@ -223,4 +223,4 @@ async def test_kill_9_in_the_middle_of_it(tmp_path: Path, ledger: ForgetfulLedge
 def test_reading_a_file_of_rubbish(tmp_path: Path) -> None:
     path = tmp_path / "seg_x.jsonl"
     path.write_bytes(os.urandom(10_000) + b"\n" + b"{}\n" * 3)
-    assert list(segments.read(path)) == []
+    assert set(segments.read(path)) == {None}
