@@ -25,6 +25,7 @@ class Running:
     join_token: str
     admin_email: str
     admin_password: str
+    profile: str
     process: "subprocess.Popen[bytes]"
     log: Path
     """Where its standard error goes."""

@@ -23,6 +23,7 @@ from penstock.domain.principal import Principal
 from penstock.durable.tasks.inference import CallResponse, SubmitterCalls
 from penstock.durable.tasks.services import TaskServices
 from penstock.net.join_client import JoinRefused
+from penstock.net.trust import Trust, TrustProblem
 from penstock.observe import logs
 from penstock.processes.runner.child_pool import CannotImport
 from penstock.processes.runner.link import DirectLink, Link
@@ -133,7 +134,7 @@ def run(settings: Settings) -> int:
         return _USAGE
     try:
         return process.run(lambda: _joined(settings) if settings.runner.join else _direct(settings))
-    except (CannotImport, JoinRefused, identity.IdentityInUse) as error:
+    except (CannotImport, JoinRefused, TrustProblem, identity.IdentityInUse) as error:
         process.say(f"penstock: {error}")
         return 1
 
@@ -143,7 +144,7 @@ async def _joined(settings: Settings) -> int:
     name = wanted.name or socket.gethostname()
     own = identity.load(wanted.state_dir or settings.data_dir / "runners" / name)
     try:
-        link = RemoteLink(wanted.join, wanted.token.get_secret_value() or None, own, SystemClock())
+        link = RemoteLink(wanted.join, wanted.token.get_secret_value() or None, own, SystemClock(), Trust(wanted.ca_file))
         return await _until_stopped(make_runner(settings, link, link, name))
     finally:
         own.close()

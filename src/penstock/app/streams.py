@@ -1,5 +1,6 @@
 """`penstock stream`: settings in, a running bridge out."""
 
+import ssl
 from collections.abc import Mapping
 from random import Random
 from typing import Any
@@ -23,7 +24,7 @@ from penstock.processes.streams.subjects import overlap
 _USAGE, _AUTH = 2, 4
 
 
-def run(settings: Settings, root: str, api_key: str, *, trust_env: bool, announce: bool) -> int:
+def run(settings: Settings, root: str, api_key: str, *, trust_env: bool, verify: ssl.SSLContext | bool = True, announce: bool) -> int:
     """Until SIGTERM; returns the process's exit code. `root` is the gateway without `/v1`. Raises UnknownMember, ImportError."""
     wanted = settings.stream
     problem = what_is_missing(wanted)
@@ -33,7 +34,9 @@ def run(settings: Settings, root: str, api_key: str, *, trust_env: bool, announc
     try:
         endpoints = _endpoints(wanted)
         logs.configure(settings.log.level, settings.log.format)
-        return process.run(lambda: _run(settings, endpoints, GatewayClient(root, api_key, trust_env=trust_env), announce=announce))
+        return process.run(
+            lambda: _run(settings, endpoints, GatewayClient(root, api_key, trust_env=trust_env, verify=verify), announce=announce)
+        )
     except StreamRefused as error:
         process.say(f"penstock: {error}")
         return _USAGE

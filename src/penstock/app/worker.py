@@ -10,6 +10,7 @@ from penstock.base.identity import IdentityInUse
 from penstock.compute import worker
 from penstock.compute.engines import BadOption, EngineUnavailable, ProbeFailed
 from penstock.compute.worker import WorkerPlan
+from penstock.net.trust import Trust, TrustProblem
 from penstock.observe import logs
 
 _USAGE = 2
@@ -24,7 +25,7 @@ def run(settings: Settings, allow_faults: bool, engine_options: Mapping[str, str
     except (BadOption, EngineUnavailable) as error:
         process.say(f"penstock: {error}")
         return _USAGE
-    except (IdentityInUse, ProbeFailed) as error:
+    except (IdentityInUse, ProbeFailed, TrustProblem) as error:
         process.say(f"penstock: {error}")
         return 1
     return process.leave(code)
@@ -41,6 +42,7 @@ def worker_plan(settings: Settings, allow_faults: bool, engine_options: Mapping[
         engine_options={option: value for option, value in given.items() if value} | dict(engine_options),
         join=wanted.join,
         token=wanted.token.get_secret_value() or None,
+        trust=Trust(wanted.ca_file, wanted.pin_file),
         name=name,
         host=wanted.host,
         port=wanted.port,

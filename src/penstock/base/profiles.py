@@ -7,6 +7,9 @@
     [profiles.local]
     base_url = "http://127.0.0.1:8080/v1"
     api_key = "..."
+    ca_file = "/etc/penstock/authority.pem"      # at will: a private authority
+    pin_file = "/var/lib/penstock/gateway.pem"   # at will: the one certificate of the gateway, whatever its name
+    data_dir = "/var/lib/penstock"               # of the `penstock up` that wrote it
 """
 
 import os
@@ -14,7 +17,7 @@ import stat
 import tempfile
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,6 +34,10 @@ class Profile:
     base_url: str
     """With `/v1`, as an OpenAI client takes it."""
     api_key: str = field(default="", repr=False)
+    ca_file: str = ""
+    pin_file: str = ""
+    data_dir: str = ""
+    """Of the platform on this machine whose `penstock up` wrote this profile; empty: a person wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +86,24 @@ def _book(path: Path, document: Mapping[str, object]) -> ProfileBook:
 
 
 def _profile(path: Path, name: str, table: object) -> Profile:
-    base_url = table.get("base_url") if isinstance(table, dict) else None
-    api_key = table.get("api_key", "") if isinstance(table, dict) else None
-    if not isinstance(base_url, str) or not isinstance(api_key, str):
-        raise ProfileProblem(f"profiles {path}: [profiles.{name}] needs a base_url and, at will, an api_key")
-    return Profile(base_url, api_key)
+    known = {each.name: table.get(each.name, "") for each in fields(Profile)} if isinstance(table, dict) else {}
+    if not known.get("base_url") or not all(isinstance(value, str) for value in known.values()):
+        raise ProfileProblem(
+            f"profiles {path}: [profiles.{name}] needs a base_url and, at will, api_key, ca_file, pin_file and data_dir (texts)"
+        )
+    return Profile(**known)
+
+
+def _table(profile: Profile) -> dict[str, str]:
+    """The optional texts only where they say something; a key is always there, so that people see where it belongs."""
+    return {name: value for name, value in asdict(profile).items() if value or name in ("base_url", "api_key")}
 
 
 def write(path: Path, book: ProfileBook) -> None:
     """Replace the file in one step, readable by its user alone. Raises ProfileProblem."""
     import tomli_w
 
-    document = {
-        "default": book.default,
-        "profiles": {name: {"base_url": profile.base_url, "api_key": profile.api_key} for name, profile in book.profiles.items()},
-    }
+    document = {"default": book.default, "profiles": {name: _table(profile) for name, profile in book.profiles.items()}}
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # mkstemp makes the file with mode 0600, so the key is at no moment readable by others.
@@ -103,11 +113,6 @@ def write(path: Path, book: ProfileBook) -> None:
         Path(temporary).replace(path)
     except OSError as error:
         raise ProfileProblem(f"profiles {path}: {error.strerror or error}") from error
-
-
-def remember(path: Path, name: str, profile: Profile) -> None:
-    """Add or replace one profile; it becomes the default when there is no other. Raises ProfileProblem."""
-    write(path, read(path).with_profile(name, profile))
 
 
 def readable_by_others(path: Path) -> bool:

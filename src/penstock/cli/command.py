@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec
 
 import typer
@@ -20,6 +21,7 @@ from penstock.cli.exits import ExitCode, Failed, of_status
 from penstock.cli.output.tables import Output, safe
 from penstock.domain.errors import PenstockError, PortUnavailable
 from penstock.domain.ports import StoreProblem
+from penstock.net.trust import TrustProblem
 
 P = ParamSpec("P")
 
@@ -40,6 +42,9 @@ BaseUrlOption = Annotated[
     str | None, typer.Option("--base-url", metavar="URL", help="Address of the gateway, for example http://127.0.0.1:8080/v1.")
 ]
 ApiKeyOption = Annotated[str | None, typer.Option("--api-key", metavar="KEY", help="API key; prefer PENSTOCK_API_KEY.")]
+CaFileOption = Annotated[
+    Path | None, typer.Option("--ca-file", metavar="FILE", help="PEM file with further authorities, for a gateway with a private one.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -75,19 +80,19 @@ def command(body: Callable[P, int | None]) -> Callable[P, None]:
 
 
 def gateway_command(body: Callable[Concatenate[Session, P], int | None]) -> Callable[..., None]:
-    """As `command`, for a body that wants a Session first; adds --profile, --base-url, --api-key and --json."""
+    """As `command`, for a body that wants a Session first; adds --profile, --base-url, --api-key, --ca-file and --json."""
 
     @command
     @wraps(body)
     def connected(
-        *args: Any, profile: str | None, base_url: str | None, api_key: str | None, json_output: bool, **kwargs: Any
+        *args: Any, profile: str | None, base_url: str | None, api_key: str | None, ca_file: Path | None, json_output: bool, **kwargs: Any
     ) -> int | None:
-        wish = ConnectionFlags(profile, base_url, api_key)
+        wish = ConnectionFlags(profile, base_url, api_key, ca_file)
         with Api(resolve(wish, os.environ, profiles.default_path())) as api:
             return body(Session(api, Output(json_output)), *args, **kwargs)
 
     own = list(inspect.signature(body).parameters.values())[1:]
-    # Typer reads the options from the signature: the body's own ones without the session, and these four.
+    # Typer reads the options from the signature: the body's own ones without the session, and these five.
     connected.__signature__ = inspect.Signature([*own, *_CONNECTION_OPTIONS])  # type: ignore[attr-defined]  # a documented hook of inspect
     return connected
 
@@ -100,6 +105,7 @@ _CONNECTION_OPTIONS = (
     _option("profile", ProfileOption, None),
     _option("base_url", BaseUrlOption, None),
     _option("api_key", ApiKeyOption, None),
+    _option("ca_file", CaFileOption, None),
     _option("json_output", JsonOption, False),
 )
 
@@ -115,7 +121,7 @@ def errors_to_exit_codes() -> Iterator[None]:
     except PenstockError as error:
         _say(error.message)
         raise typer.Exit(of_status(error.status)) from error
-    except (StoreProblem, PortUnavailable, ProfileProblem) as error:
+    except (StoreProblem, PortUnavailable, ProfileProblem, TrustProblem) as error:
         _say(str(error))
         raise typer.Exit(ExitCode.FAILURE) from error
     except UnknownMember as error:

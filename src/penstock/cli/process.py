@@ -21,6 +21,9 @@ UpstreamOption = Annotated[
 ]
 TlsCertOption = Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="TLS certificate chain (PEM); needs --tls-key.")]
 TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Private key of the certificate (PEM).")]
+CaFileOption = Annotated[
+    Path | None, typer.Option("--ca-file", metavar="FILE", help="PEM file with further authorities, for a gateway with a private one.")
+]
 JsonLineOption = Annotated[bool, typer.Option("--json", help="Print one JSON line on standard output when ready.")]
 
 

@@ -6,6 +6,8 @@ import httpx
 
 from penstock.base.identity import Identity
 from penstock.domain.clock import Clock
+from penstock.net.failures import unreachable
+from penstock.net.trust import Trust
 
 _RETRYABLE = frozenset({404, 408, 409, 425, 429})
 """A time-out, a conflict, a limit, or a gateway that has not finished starting (404 behind a proxy)."""
@@ -18,10 +20,11 @@ class JoinRefused(Exception):
 class JoinClient:
     """POSTs to one gateway, each signed with the identity's own key. Environment variables for proxies are ignored."""
 
-    def __init__(self, gateway: str, identity: Identity, clock: Clock) -> None:
+    def __init__(self, gateway: str, identity: Identity, clock: Clock, trust: Trust | None = None) -> None:
         self.gateway = gateway.rstrip("/")
         self._identity = identity
         self._clock = clock
+        self._trust = trust or Trust()
         self._client: httpx.AsyncClient | None = None
 
     @property
@@ -30,8 +33,10 @@ class JoinClient:
         return base64.b64encode(self._identity.public_key).decode("ascii")
 
     async def open(self) -> None:
+        """Raises TrustProblem."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-        self._client = httpx.AsyncClient(base_url=self.gateway, trust_env=False, limits=limits)
+        verify = self._trust.context() if self.gateway.startswith("https:") else True
+        self._client = httpx.AsyncClient(base_url=self.gateway, trust_env=False, limits=limits, verify=verify)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -58,6 +63,6 @@ def refusal_reason(response: httpx.Response) -> str:
     return str(detail or f"HTTP {response.status_code}")
 
 
-def connection_error(error: httpx.HTTPError) -> str:
-    """Why a gateway was not reached; some of httpx's errors have no text."""
-    return str(error) or type(error).__name__
+def connection_error(gateway: str, error: httpx.HTTPError) -> str:
+    """Why a gateway was not reached."""
+    return unreachable("the gateway", gateway, error)

@@ -33,7 +33,7 @@ def up(bare: Cli) -> Iterator[dict[str, Any]]:
 
 
 def test_up_prints_and_saves_what_every_command_needs(bare: Cli, up: dict[str, Any]) -> None:
-    assert set(up) == {"base_url", "dashboard_url", "api_key", "join_token", "admin_email", "admin_password"}
+    assert set(up) == {"base_url", "dashboard_url", "api_key", "join_token", "admin_email", "admin_password", "profile"}
     answer = bare.run("chat", "hello", "--model", "sim-small", "--max-tokens", "4", "--json")
     assert (answer.code, answer.json["usage"]["completion_tokens"]) == (0, 4), answer.stderr
     assert bare.run("models", "price", "sim-small", "--input", "0.5").code == 0

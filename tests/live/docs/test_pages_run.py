@@ -23,7 +23,7 @@ PAGES = [page for page in user_pages() if any(map(_runs, blocks(page)))]
 @pytest.mark.parametrize("page", PAGES, ids=shown)
 def test_every_block_of_a_page_runs(page: Path, tmp_path: Path) -> None:
     found = list(blocks(page))
-    needed = ["bash", "curl", "jq", "sqlite3", *(["node"] if any(block.language == "javascript" for block in found) else [])]
+    needed = ["bash", "curl", "jq", "openssl", "sqlite3", *(["node"] if any(block.language == "javascript" for block in found) else [])]
     if lacking := missing(needed):
         absent(f"not installed: {', '.join(lacking)}")
     if "node" in needed and not (ROOT / "web" / "node_modules" / "openai").exists():

@@ -75,9 +75,12 @@ def test_broken_profile_file_is_reported(tmp_path: Path, text: str) -> None:
 
 def test_profile_of_up_does_not_change_the_chosen_default(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "profiles.toml"
-    profiles.remember(path, "local", Profile("http://a/v1", "k1"))
-    profiles.remember(path, "second", Profile("http://b/v1", "k2"))
-    profiles.remember(path, "local", Profile("http://c/v1", "k3"))
+    for name, profile in (
+        ("local", Profile("http://a/v1", "k1")),
+        ("second", Profile("http://b/v1", "k2")),
+        ("local", Profile("http://c/v1", "k3")),
+    ):
+        profiles.write(path, profiles.read(path).with_profile(name, profile))
     book = profiles.read(path)
     assert (book.default, dict(book.profiles)) == ("local", {"local": Profile("http://c/v1", "k3"), "second": Profile("http://b/v1", "k2")})
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)

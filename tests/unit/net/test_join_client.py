@@ -29,6 +29,6 @@ def test_refusal_reason_is_the_problem_document_or_the_status(response: httpx.Re
     assert refusal_reason(response) == reason
 
 
-def test_connection_error_without_a_text_is_named_by_its_type() -> None:
-    assert connection_error(httpx.ReadTimeout("")) == "ReadTimeout"
-    assert connection_error(httpx.ConnectError("refused")) == "refused"
+def test_connection_error_names_the_gateway_and_the_reason() -> None:
+    assert connection_error("http://192.0.2.1:8080", httpx.ReadTimeout("")) == "the gateway at http://192.0.2.1:8080: no answer in time"
+    assert connection_error("http://192.0.2.1:8080", httpx.ConnectError("refused")) == "the gateway at http://192.0.2.1:8080: refused"

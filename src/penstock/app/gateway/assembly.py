@@ -21,7 +21,7 @@ from penstock.app.gateway.changes import ChangePoll
 from penstock.app.gateway.chores import Chore, Chores, forget_workers
 from penstock.app.gateway.objects import StoredObjects
 from penstock.app.gateway.rules import connection_limits, pipeline_options
-from penstock.app.gateway.server import GatewayServer, bind
+from penstock.app.gateway.server import GatewayServer, bind, check_certificate
 from penstock.app.gateway.tasks import start_sweeping, task_services
 from penstock.app.gateway.upstreams import Discovery, configured
 from penstock.app.gateway.views import GatewayReadiness, LiveWorkers
@@ -76,6 +76,7 @@ async def open_gateway(settings: Settings, *, migrate: bool, store: Store | None
 
     Raises OSError when the port is taken, SettingsError, StoreProblem, PortUnavailable; then nothing is left open.
     """
+    check_certificate(settings.tls_cert, settings.tls_key)
     async with AsyncExitStack() as undo:
         listener = undo.enter_context(bind(settings.host, settings.port))
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,9 +1,11 @@
 """The listening socket, and uvicorn on it."""
 
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+from penstock.app.settings import SettingsError
 from penstock.net.asgi_server import AsgiServer
 
 _BACKLOG = 2048
@@ -16,6 +18,22 @@ def bind(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise OSError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+
+
+def check_certificate(certificate: Path | None, key: Path | None) -> None:
+    """Raises SettingsError for files that are no certificate and its key."""
+    if certificate is None or key is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password=_no_password)
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise SettingsError(f"tls_cert {certificate} and tls_key {key} are not a certificate and its key (PEM): {reason}") from error
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted, and a gateway asks for no password")
 
 
 class GatewayServer(AsgiServer):

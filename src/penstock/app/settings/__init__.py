@@ -20,7 +20,7 @@ from penstock.app.settings.sections import (
     UsageSettings,
     WorkerSettings,
 )
-from penstock.app.settings.tree import ENVIRONMENT_PREFIX, Settings
+from penstock.app.settings.tree import ENVIRONMENT_PREFIX, Settings, default_data_dir
 from penstock.app.settings.upstream import Upstreams, UpstreamSettings, parse_upstream
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Upstreams",
     "UsageSettings",
     "WorkerSettings",
+    "default_data_dir",
     "load",
     "parse_upstream",
 ]

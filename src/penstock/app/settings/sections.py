@@ -148,6 +148,7 @@ class RunnerSettings(Section):
 
     join: HttpUrl = Field(default="", description="Address of the gateway to join.")
     token: SecretStr = Field(default=SecretStr(""), description="Join token for runners.")
+    ca_file: LocalPath | None = Field(default=None, description="PEM file with further authorities, for a gateway with a private one.")
     store: str = Field(default="", description="Instead of joining a gateway: the PostgreSQL store to work on directly.")
     name: str = Field(default="", description="Name that people see; empty: the machine's name.")
     queues: Names = Field(default=(), description="Queues to serve, as NAME or NAME=SLOTS; empty: all of them.")
@@ -218,6 +219,10 @@ class WorkerSettings(Section):
 
     join: HttpUrl = Field(default="", description="Address of the gateway to join.")
     token: SecretStr = Field(default=SecretStr(""), description="Join token; needed the first time only.")
+    ca_file: LocalPath | None = Field(default=None, description="PEM file with further authorities, for a gateway with a private one.")
+    pin_file: LocalPath | None = Field(
+        default=None, description="PEM file with the one certificate that the gateway may present, whatever its name; `up` sets it."
+    )
     name: str = Field(default="", description="Name that people see; empty: host name and engine.")
     engine: str = Field(default="sim", description="Engine that makes the tokens.")
     model: str = Field(

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     profile: LocalPath | None = Field(
         default=None, description="File in which `up` writes the profile; unset: profiles.toml in the user's configuration."
     )
+    profile_name: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})?$")] = Field(
+        default="", description="Name of that profile; empty: `default` for the default data directory, else the directory's name."
+    )
 
     http: HttpSettings = HttpSettings()
     admission: AdmissionSettings = AdmissionSettings()

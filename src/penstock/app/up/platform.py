@@ -13,19 +13,20 @@ from penstock.accounts.standing import system_principal
 from penstock.app import process
 from penstock.app.gateway.assembly import Gateway, open_gateway
 from penstock.app.runner import OwnRunner
-from penstock.app.settings import Settings
+from penstock.app.settings import Settings, default_data_dir
+from penstock.app.up import own_profile
 from penstock.app.up.chaos import Chaos, RequestCounts, Victim
 from penstock.app.up.children import ChildPlan, WorkerProcesses
 from penstock.app.up.model_workers import WorkerLogProgress
 from penstock.base import profiles
 from penstock.domain.workers import WorkerState
+from penstock.net.trust import TrustProblem, first_certificate
 from penstock.observe import logs
 from penstock.processes.runner.child_pool import CannotImport
 
 log = structlog.get_logger("penstock.up")
 _WORKERS_READY_SECONDS = 20.0
 _CHILD_TOKEN_SECONDS = 3600.0
-_PROFILE = "local"
 _MODEL_ENGINE = "transformers"
 _USAGE = 2
 
@@ -34,8 +35,12 @@ def run(settings: Settings, json_line: bool) -> int:
     """Until SIGTERM or SIGINT; returns the process's exit code."""
     logs.configure(settings.log.level, settings.log.format)
     try:
+        _check_profile(settings)
+        if settings.tls_cert is not None:
+            settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _pin_file(settings).write_text(first_certificate(settings.tls_cert), encoding="utf-8")
         return process.run(lambda: _up(settings, json_line))
-    except CannotImport as error:
+    except (CannotImport, own_profile.ProfileTaken, profiles.ProfileProblem, TrustProblem) as error:
         process.say(f"penstock: {error}")
         return 1
 
@@ -115,7 +120,7 @@ def _start_children(gateway: Gateway, children: WorkerProcesses, token: str) -> 
         arguments = ["worker", "--join", gateway.base_url, "--engine", engine, "--name", name, "--state-dir", str(state)]
         environment = {"PENSTOCK_WORKER__TOKEN": token}
         if settings.tls_cert is not None:
-            environment["SSL_CERT_FILE"] = str(settings.tls_cert)
+            environment["PENSTOCK_WORKER__PIN_FILE"] = str(_pin_file(settings))
         if settings.chaos.on:
             arguments.append("--allow-faults")
         children.start(ChildPlan(name, [*arguments, "--model", model] if model else arguments, environment, _log_file(settings, name)))
@@ -163,20 +168,38 @@ def _log_file(settings: Settings, name: str) -> Path:
 
 def _announce(gateway: Gateway, json_line: bool) -> None:
     facts = gateway.facts()
-    _remember(gateway.settings.profile or profiles.default_path(), facts)
+    facts |= _save_profile(gateway.settings, facts)
     if json_line:
         process.announce(facts)
     process.say(_welcome(gateway, facts))
 
 
-def _remember(path: Path, facts: dict[str, str]) -> None:
+def _save_profile(settings: Settings, facts: dict[str, str]) -> dict[str, str]:
     """A profile, so that `penstock chat` just works in another terminal; a later start keeps the key that is there."""
+    pin = str(_pin_file(settings)) if settings.tls_cert is not None else ""
+    ours = profiles.Profile(facts["base_url"], facts.get("api_key", ""), pin_file=pin, data_dir=str(settings.data_dir.absolute()))
     try:
-        known = profiles.read(path).profiles.get(_PROFILE)
-        key = facts.get("api_key") or (known.api_key if known is not None else "")
-        profiles.remember(path, _PROFILE, profiles.Profile(facts["base_url"], key))
-    except profiles.ProfileProblem as error:
+        name = own_profile.save(_profiles_file(settings), settings.profile_name, ours, default_data_dir())
+    except (own_profile.ProfileTaken, profiles.ProfileProblem) as error:
         log.warning("profile_not_written", reason=str(error))
+        return {}
+    return {"profile": name} if name else {}
+
+
+def _profiles_file(settings: Settings) -> Path:
+    return settings.profile or profiles.default_path()
+
+
+def _check_profile(settings: Settings) -> None:
+    """Before anything starts: a name that was asked for must be free, or ours. Raises ProfileTaken, ProfileProblem."""
+    if settings.profile_name:
+        book = profiles.read(_profiles_file(settings))
+        own_profile.name_of(book, settings.profile_name, settings.data_dir.absolute(), default_data_dir())
+
+
+def _pin_file(settings: Settings) -> Path:
+    """The gateway's certificate as it was at this start: our own workers and the commands of this user accept no other."""
+    return settings.data_dir / "gateway.pem"
 
 
 def _welcome(gateway: Gateway, facts: dict[str, str]) -> str:
@@ -190,6 +213,22 @@ def _welcome(gateway: Gateway, facts: dict[str, str]) -> str:
             f"    administrator   {facts['admin_email']}  {facts['admin_password']}",
             "  More of them: `penstock keys create NAME`, `penstock tokens create`.",
         ]
-    else:
+    elif "profile" in facts:
         lines.append("  Keys were shown at the first start; `penstock keys create NAME` makes another.")
-    return "\n".join([*lines, "  Try: `penstock chat` in another terminal.", ""])
+    else:
+        lines.append("  This user has no key for this platform. Make one: stop, then `penstock admin reset`.")
+    return "\n".join([*lines, *_hints(gateway, facts), ""])
+
+
+def _hints(gateway: Gateway, facts: dict[str, str]) -> list[str]:
+    """What to do next: the profile, when it is not the one that commands use by themselves."""
+    name = facts.get("profile")
+    if not name:
+        return []
+    book = profiles.read(_profiles_file(gateway.settings))
+    if book.default == name:
+        return ["  Try: `penstock chat` in another terminal."]
+    return [
+        f"  Try: `penstock chat --profile {name}` in another terminal; `penstock profiles use {name}` makes it the default.",
+        f"  Commands without --profile go to {book.default}.",
+    ]

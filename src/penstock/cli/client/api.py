@@ -12,6 +12,8 @@ from penstock.cli.exits import Failed, RequestRefused
 from penstock.domain.errors import PenstockError
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 PAGE = 1000
@@ -50,6 +52,7 @@ class Api:
                 headers=request_headers(self.connection),
                 timeout=self._timeout_seconds,
                 mounts=around_proxies(self.connection),
+                verify=verified_by(self.connection),
             )
         return self._client
 
@@ -142,17 +145,26 @@ def around_proxies(connection: GatewayConnection) -> dict[str, None]:
     return {pattern: None} if pattern else {}
 
 
+def verified_by(connection: GatewayConnection) -> "ssl.SSLContext | bool":
+    """For httpx's `verify`. Raises TrustProblem."""
+    return connection.trust.context() if connection.trust and connection.root.startswith("https:") else True
+
+
 @contextmanager
 def network_problems(root: str) -> Iterator[None]:
     """What the network does becomes one sentence. Raises Failed."""
     import httpx
+
+    from penstock.net.failures import connection_failure
 
     try:
         yield
     except httpx.TimeoutException as error:
         raise Failed(f"{root} did not answer in time") from error
     except httpx.ConnectError as error:
-        raise Failed(f"cannot reach {root}: {error}", hint="is the gateway running? `penstock up` starts one") from error
+        reason = connection_failure(error)
+        hint = "" if "certificate" in reason else "is the gateway running? `penstock up` starts one"
+        raise Failed(f"cannot reach {root}: {reason}", hint=hint) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise Failed(f"talking to {root} failed: {str(error) or type(error).__name__}") from error
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from penstock.base import profiles
 from penstock.cli.exits import ExitCode, Failed
+from penstock.net.trust import Trust
 
+CA_FILE_VARIABLE = "PENSTOCK_CA_FILE"
 DEFAULT_BASE_URL = "http://127.0.0.1:8080/v1"
 
 
@@ -17,6 +19,7 @@ class GatewayConnection:
     api_key: str = field(repr=False)
     address_from: str
     key_from: str
+    trust: Trust = Trust()
 
     @property
     def base_url(self) -> str:
@@ -30,6 +33,7 @@ class ConnectionFlags:
     profile: str | None = None
     base_url: str | None = None
     api_key: str | None = None
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class _Source:
     api_key: str = field(repr=False)
     key_goes_anywhere: bool = False
     """False: the key is only for this source's own address, so that it never reaches another server."""
+    trust: Trust = Trust()
 
 
 def resolve(wish: ConnectionFlags, environment: Mapping[str, str], path: Path) -> GatewayConnection:
@@ -51,7 +56,9 @@ def resolve(wish: ConnectionFlags, environment: Mapping[str, str], path: Path) -
     address = next((source for source in sources if source.base_url), default)
     root = root_of(address.base_url)
     holder = next((source for source in sources if source.api_key and _fits(source, root)), None)
-    return GatewayConnection(root, holder.api_key if holder else "", address.name, holder.name if holder else "")
+    # A certificate file belongs to an address, as a key does; one that was named for this call goes before it.
+    named = next((source.trust for source in sources if source.trust and (source.key_goes_anywhere or _fits(source, root))), Trust())
+    return GatewayConnection(root, holder.api_key if holder else "", address.name, holder.name if holder else "", named)
 
 
 def root_of(base_url: str) -> str:
@@ -66,9 +73,13 @@ def _fits(source: _Source, root: str) -> bool:
 
 
 def _sources(wish: ConnectionFlags, environment: Mapping[str, str], book: profiles.ProfileBook, path: Path) -> list[_Source]:
-    flags = _Source("flag", wish.base_url or "", wish.api_key or "", key_goes_anywhere=True)
+    flags = _Source("flag", wish.base_url or "", wish.api_key or "", key_goes_anywhere=True, trust=Trust(wish.ca_file))
     variables = _Source(
-        "environment", environment.get("PENSTOCK_BASE_URL", ""), environment.get("PENSTOCK_API_KEY", ""), key_goes_anywhere=True
+        "environment",
+        environment.get("PENSTOCK_BASE_URL", ""),
+        environment.get("PENSTOCK_API_KEY", ""),
+        key_goes_anywhere=True,
+        trust=Trust(_path(environment.get(CA_FILE_VARIABLE, ""))),
     )
     openai = _Source("OPENAI_* environment", environment.get("OPENAI_BASE_URL", ""), environment.get("OPENAI_API_KEY", ""))
     if wish.profile:
@@ -82,4 +93,9 @@ def _named(name: str, book: profiles.ProfileBook, path: Path) -> _Source:
     if profile is None:
         known = ", ".join(sorted(book.profiles)) or "none"
         raise Failed(f"there is no profile {name!r} in {path} (there are: {known})", ExitCode.NOT_FOUND)
-    return _Source(f"profile {name}", profile.base_url, profile.api_key)
+    trust = Trust(_path(profile.ca_file), _path(profile.pin_file))
+    return _Source(f"profile {name}", profile.base_url, profile.api_key, trust=trust)
+
+
+def _path(text: str) -> Path | None:
+    return Path(text).expanduser() if text else None

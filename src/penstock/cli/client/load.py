@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from penstock.cli.client.api import around_proxies, refusal, refusal_of_body, request_headers
+from penstock.cli.client.api import around_proxies, refusal, refusal_of_body, request_headers, verified_by
 from penstock.cli.client.connection import GatewayConnection
 from penstock.cli.client.sse import DONE, EventParser
 from penstock.cli.exits import Failed, RequestRefused
@@ -69,6 +69,7 @@ class Load:
             limits=limits,
             timeout=_REQUEST_TIMEOUT_SECONDS,
             mounts=around_proxies(self._connection),
+            verify=verified_by(self._connection),
         ) as client:
             await asyncio.gather(*(self._one_client(client, started + self._max_seconds) for _ in range(self._concurrency)))
         return summarise(self._tally, time.perf_counter() - started)

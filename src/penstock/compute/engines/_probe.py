@@ -9,6 +9,7 @@ import httpx
 
 from penstock.compute.engines import _signals
 from penstock.domain.workers import ModelOffer, WorkerLoad
+from penstock.net.failures import unreachable
 
 CHAT = ("chat", "completions")
 """What is believed of a model of which its server says nothing."""
@@ -85,7 +86,7 @@ class _Asker:
             data = response.json()["data"]
             return [one for one in data if isinstance(one["id"], str)]
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ProbeFailed(str(error) or type(error).__name__) from error
+            raise ProbeFailed(unreachable("the inference server", self._base_url, error)) from error
         except (ValueError, LookupError, TypeError) as error:
             raise ProbeFailed("/v1/models did not answer with a list of models") from error
 

@@ -79,7 +79,7 @@ class Agent:
                 if is_final(response.status_code):
                     raise JoinRefused(reason)
             except httpx.HTTPError as error:
-                reason = connection_error(error)
+                reason = connection_error(self._gateway, error)
             _log.warning("not_joined_yet", gateway=self._gateway, reason=reason)
             await self._presence.changed(pause * self._random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
@@ -101,7 +101,7 @@ class Agent:
                 reached = True
             except httpx.HTTPError as error:
                 if reached:
-                    _log.warning("gateway_unreachable", gateway=self._gateway, reason=str(error))
+                    _log.warning("gateway_unreachable", gateway=self._gateway, reason=connection_error(self._gateway, error))
                 reached = False
 
     async def _post(self, path: str, body: bytes) -> httpx.Response:

@@ -21,6 +21,7 @@ from penstock.domain.ports.engine import Engine, EngineFactory, KeepsLog
 from penstock.domain.workers import WorkerLoad
 from penstock.net.asgi_server import AsgiServer
 from penstock.net.join_client import JoinClient
+from penstock.net.trust import Trust
 from penstock.wire.joining.workers import Join
 
 DRAIN_SECONDS = 30.0
@@ -41,6 +42,8 @@ class WorkerPlan:
     join: str = ""
     """The gateway's address; empty: none, the worker just serves."""
     token: str | None = field(default=None, repr=False)
+    trust: Trust = Trust()
+    """Which certificate the gateway may present."""
     name: str = ""
     """Empty: the machine's name."""
     host: str = "127.0.0.1"
@@ -152,7 +155,7 @@ class Worker:
     async def _start_agent(self, plan: WorkerPlan, slots: int) -> None:
         assert self.engine is not None
         assert self._identity is not None
-        client = JoinClient(plan.join, self._identity, SystemClock())
+        client = JoinClient(plan.join, self._identity, SystemClock(), plan.trust)
         join = Join.of(
             token=plan.token,
             name=plan.name or socket.gethostname(),

@@ -13,6 +13,7 @@ from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.errors import PortUnavailable
 from penstock.durable.tasks.inference import CallResponse
 from penstock.net.join_client import JoinClient, JoinRefused, connection_error, is_final, refusal_reason
+from penstock.net.trust import Trust
 from penstock.processes.runner.link import RunnerInfo
 from penstock.processes.runner.task_kind import Unreachable
 from penstock.wire.joining import runners as wire
@@ -27,8 +28,8 @@ _encoder = msgspec.json.Encoder()
 class RemoteLink:
     """Implements `link.Link`, and `task_kind.InferenceClient` for its runner's inference tasks."""
 
-    def __init__(self, gateway: str, token: str | None, identity: Identity, clock: Clock) -> None:
-        self._client = JoinClient(gateway, identity, clock)
+    def __init__(self, gateway: str, token: str | None, identity: Identity, clock: Clock, trust: Trust | None = None) -> None:
+        self._client = JoinClient(gateway, identity, clock, trust)
         self._token = token
         self._id = ""
         self._ticket = 0
@@ -125,4 +126,4 @@ class RemoteLink:
         try:
             return await self._client.post(path, b"" if body is None else _encoder.encode(body), timeout_seconds)
         except httpx.HTTPError as error:
-            raise PortUnavailable(f"the gateway is not reached: {connection_error(error)}") from error
+            raise PortUnavailable(connection_error(self._client.gateway, error)) from error

@@ -1,5 +1,6 @@
 """The gateway as a bridge sees it: tasks in, finished tasks out, over HTTP with an API key."""
 
+import ssl
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, TypeVar
@@ -8,6 +9,7 @@ import httpx
 import msgspec
 
 from penstock.domain.durable.tasks import TERMINAL, TaskError, TaskStatus
+from penstock.net.failures import unreachable
 
 T = TypeVar("T")
 _TIMEOUT_SECONDS = 30.0
@@ -100,15 +102,21 @@ class _Problem(msgspec.Struct):
 class GatewayClient:
     """Implements TaskApi."""
 
-    def __init__(self, root: str, api_key: str, *, trust_env: bool) -> None:
+    def __init__(self, root: str, api_key: str, *, trust_env: bool, verify: ssl.SSLContext | bool = True) -> None:
         self._root = root
         self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._trust_env = trust_env
+        self._verify = verify
         self._client: httpx.AsyncClient | None = None
 
     async def open(self) -> None:
         self._client = httpx.AsyncClient(
-            base_url=self._root, headers=self._headers, timeout=_TIMEOUT_SECONDS, trust_env=self._trust_env, limits=httpx.Limits()
+            base_url=self._root,
+            headers=self._headers,
+            timeout=_TIMEOUT_SECONDS,
+            trust_env=self._trust_env,
+            verify=self._verify,
+            limits=httpx.Limits(),
         )
 
     async def close(self) -> None:
@@ -141,7 +149,7 @@ class GatewayClient:
         try:
             response = await self._client.request(method, path, headers={"content-type": "application/json"}, **arguments)
         except httpx.HTTPError as error:
-            raise GatewayUnavailable(f"the gateway is not reached: {str(error) or type(error).__name__}") from error
+            raise GatewayUnavailable(unreachable("the gateway", self._root, error)) from error
         if not response.is_success:
             raise _refusal(response)
         return response

@@ -7,7 +7,7 @@ import typer
 from penstock.base import profiles
 from penstock.base.profiles import Profile
 from penstock.cli.client.connection import root_of
-from penstock.cli.command import JsonOption, command, group
+from penstock.cli.command import CaFileOption, JsonOption, command, group
 from penstock.cli.exits import ExitCode, Failed
 from penstock.cli.output.tables import Output
 
@@ -37,6 +37,7 @@ def save(
     name: Name,
     base_url: Annotated[str, typer.Option("--base-url", metavar="URL", help="Address of the gateway, for example https://host/v1.")],
     api_key: Annotated[str, typer.Option("--api-key", envvar="PENSTOCK_API_KEY", metavar="KEY", help="API key. [asked for]")] = "",
+    ca_file: CaFileOption = None,
     default: Annotated[bool, typer.Option("--default", help="Make it the default profile.")] = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -44,7 +45,9 @@ def save(
     address = f"{root_of(base_url)}/v1"
     secret = api_key or typer.prompt("API key", hide_input=True, err=True)
     path = profiles.default_path()
-    book = profiles.read(path).with_profile(name, Profile(address, secret), make_default=default)
+    book = profiles.read(path).with_profile(
+        name, Profile(address, secret, str(ca_file.absolute()) if ca_file else ""), make_default=default
+    )
     profiles.write(path, book)
     Output(json_output).done(f"saved {name} in {path}")
 

@@ -16,6 +16,7 @@ app = single()
 def runner(
     join: Annotated[str | None, typer.Option(metavar="URL", help="Address of the gateway to join.")] = None,
     token: Annotated[str | None, typer.Option(metavar="TOKEN", help="Join token; prefer PENSTOCK_RUNNER__TOKEN.")] = None,
+    ca_file: process.CaFileOption = None,
     store: Annotated[str | None, typer.Option(metavar="URL", help="PostgreSQL store to work on, instead of a gateway.")] = None,
     imports: Annotated[list[str] | None, typer.Option("--import", metavar="MODULE", help="Module with task functions; repeatable.")] = None,
     queue: Annotated[list[str] | None, typer.Option(metavar="NAME[=SLOTS]", help="Run tasks only of this queue; repeatable. [all]")] = None,
@@ -29,6 +30,7 @@ def runner(
     flags = {
         "join": join,
         "token": token,
+        "ca_file": ca_file,
         "store": store,
         "queues": queue or None,
         "slots": slots,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from penstock.cli import process
-from penstock.cli.command import ApiKeyOption, BaseUrlOption, ProfileOption, command, single
+from penstock.cli.command import ApiKeyOption, BaseUrlOption, CaFileOption, ProfileOption, command, single
 
 app = single()
 
@@ -38,6 +38,7 @@ def stream(
     profile: ProfileOption = None,
     base_url: BaseUrlOption = None,
     api_key: ApiKeyOption = None,
+    ca_file: CaFileOption = None,
     json_output: process.JsonLineOption = False,
 ) -> int:
     """Start a stream: it consumes Kafka or NATS messages, runs each as a task, and publishes the results."""
@@ -63,10 +64,10 @@ def stream(
     settings = process.load_settings({"stream": flags}, config)
     from penstock.app import streams as app
     from penstock.base import profiles
-    from penstock.cli.client.api import around_proxies
+    from penstock.cli.client.api import around_proxies, verified_by
     from penstock.cli.client.connection import ConnectionFlags, resolve
 
-    connection = resolve(ConnectionFlags(profile, base_url, api_key), os.environ, profiles.default_path())
+    connection = resolve(ConnectionFlags(profile, base_url, api_key, ca_file), os.environ, profiles.default_path())
     # A proxy of the environment is never the way to this machine itself.
     trust_env = not around_proxies(connection)
-    return app.run(settings, connection.root, connection.api_key, trust_env=trust_env, announce=json_output)
+    return app.run(settings, connection.root, connection.api_key, trust_env=trust_env, verify=verified_by(connection), announce=json_output)

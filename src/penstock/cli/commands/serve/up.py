@@ -27,6 +27,7 @@ def up(
     discover: Annotated[bool | None, typer.Option("--discover/--no-discover", help="Find inference servers on this machine.")] = None,
     tls_cert: process.TlsCertOption = None,
     tls_key: process.TlsKeyOption = None,
+    profile: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the profile to write. [from the data directory]")] = None,
     chaos: Annotated[bool, typer.Option("--chaos", help="Break a worker from time to time, and report what follows.")] = False,
     chaos_every: Annotated[float | None, typer.Option(metavar="SECONDS", help="Mean time between two faults. [10]")] = None,
     chaos_seed: Annotated[
@@ -48,6 +49,7 @@ def up(
         "discover": discover,
         "tls_cert": tls_cert,
         "tls_key": tls_key,
+        "profile_name": profile,
         "chaos": {"on": chaos or None, "every_seconds": chaos_every, "seed": chaos_seed},
     }
     settings = process.load_settings(flags, config)

@@ -16,6 +16,7 @@ app = single()
 def worker(
     join: Annotated[str | None, typer.Option(metavar="URL", help="Address of the gateway to join.")] = None,
     token: Annotated[str | None, typer.Option(metavar="TOKEN", help="Join token; prefer PENSTOCK_WORKER__TOKEN.")] = None,
+    ca_file: process.CaFileOption = None,
     engine: Annotated[str | None, typer.Option(metavar="NAME", help="Inference engine. [sim]")] = None,
     model: Annotated[str | None, typer.Option(metavar="PATH_OR_HUB_ID", help="Model to serve, as the engine names it.")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the worker, for people.")] = None,
@@ -35,6 +36,7 @@ def worker(
     flags = {
         "join": join,
         "token": token,
+        "ca_file": ca_file,
         "engine": engine,
         "model": model,
         "name": name,
