@@ -66,7 +66,7 @@ TIER_VARIATIONS: Mapping[str, tuple[float, dict[str, Any], dict[str, Any]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class ClassResult:
     """Of the requests of one class, or of one tenant."""
 
     served: float
@@ -77,8 +77,8 @@ class Fate:
 @dataclass(frozen=True, slots=True)
 class Effect:
     setting: str
-    classes: Mapping[str, Fate]
-    one_tenant: Fate
+    classes: Mapping[str, ClassResult]
+    one_tenant: ClassResult
     """`free-0`, one of eight of the class `free`."""
     preempted: int
     shed: Mapping[str, int]
@@ -101,15 +101,15 @@ def effect(name: str, policy: Mapping[str, Any], seeds: int, load: float) -> Eff
         results += world.play(traffic(seed, load), _SECONDS + _REST_SECONDS)
         for counters in world.queue.class_counters:
             total.add(counters)
-    classes = {each.name.lower(): _fate([one for one in results if one.ask.service_class is each]) for each in _MIX}
-    favoured = _fate([one for one in results if one.ask.org_id == "free-0"])
+    classes = {each.name.lower(): _class_result([one for one in results if one.ask.service_class is each]) for each in _MIX}
+    favoured = _class_result([one for one in results if one.ask.org_id == "free-0"])
     return Effect(name, classes, favoured, total.preempted, {reason.value: count for reason, count in sorted(total.shed.items())})
 
 
 @dataclass(frozen=True, slots=True)
 class TierEffect:
     setting: str
-    tiers: Mapping[str, Fate]
+    tiers: Mapping[str, ClassResult]
     """By what was asked for."""
     on_overflow: float
     """Share of the answers that came from the worker of that pool."""
@@ -131,7 +131,7 @@ def tier_effect(name: str, load: float, policy: Mapping[str, Any], changed: Mapp
         given = [one._replace(tier=tier, org_id=f"org-{random.randrange(8)}") for one, tier in zip(given, asked, strict=True)]
         results += world.play(given, _SECONDS + _REST_SECONDS)
     done = [one for one in results if one.completed]
-    tiers = {_TIER_NAMES[tier]: _fate([one for one in results if one.ask.tier == tier]) for tier in _TIERS}
+    tiers = {_TIER_NAMES[tier]: _class_result([one for one in results if one.ask.tier == tier]) for tier in _TIERS}
     return TierEffect(name, tiers, sum(one.worker_id == "overflow" for one in done) / max(len(done), 1))
 
 
@@ -139,10 +139,10 @@ def _plan(changed: Mapping[str, Any], service_class: ServiceClass) -> Plan:
     return replace(plan(service_class), **changed)
 
 
-def _fate(results: Sequence[RequestResult]) -> Fate:
+def _class_result(results: Sequence[RequestResult]) -> ClassResult:
     done = [one for one in results if one.completed]
     times = sorted(one.first_token_seconds for one in done if one.first_token_seconds is not None)
-    return Fate(len(done) / max(len(results), 1), percentile(times, 0.99) if times else 0.0)
+    return ClassResult(len(done) / max(len(results), 1), percentile(times, 0.99) if times else 0.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -159,14 +159,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("| setting | enterprise | premium | free | batch | tenant free-0 | preempted | shed |")
     print("|---|---|---|---|---|---|---|---|")
     for each in effects:
-        fates = [*each.classes.values(), each.one_tenant]
-        cells = [f"{fate.served:.0%}, {fate.ttft_p99_seconds:.2g} s" for fate in fates]
+        results = [*each.classes.values(), each.one_tenant]
+        cells = [f"{result.served:.0%}, {result.ttft_p99_seconds:.2g} s" for result in results]
         shed = ", ".join(f"{reason} {count}" for reason, count in each.shed.items())
         print(f"| `{each.setting}` | {' | '.join(cells)} | {each.preempted} | {shed} |")
     print(f"\n| setting | {' | '.join(f'asked for {name}' for name in _TIER_NAMES.values())} | answered by the overflow worker |")
     print(f"|---{'|---' * len(_TIER_NAMES)}|---|")
     for one in tiers:
-        cells = [f"{fate.served:.0%}, {fate.ttft_p99_seconds:.2g} s" for fate in one.tiers.values()]
+        cells = [f"{result.served:.0%}, {result.ttft_p99_seconds:.2g} s" for result in one.tiers.values()]
         print(f"| `{one.setting}` | {' | '.join(cells)} | {one.on_overflow:.0%} |")
     return 0
 

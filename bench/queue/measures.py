@@ -51,7 +51,7 @@ async def two_processes(url: str, tasks: TaskStore, count: int) -> float:
     claimers = [await _claimer(url, f"run_{number}") for number in (1, 2)]
     began = time.perf_counter()
     await Submitter(tasks).submit(count)
-    done = sum(await asyncio.gather(*map(_told, claimers)))
+    done = sum(await asyncio.gather(*map(_finished_count, claimers)))
     seconds = time.perf_counter() - began
     done += await claim_and_end(tasks, "run_3")  # what both of them saw locked by the other one
     assert done == count
@@ -127,6 +127,6 @@ async def _claimer(url: str, runner: str) -> asyncio.subprocess.Process:
     return process
 
 
-async def _told(process: asyncio.subprocess.Process) -> int:
+async def _finished_count(process: asyncio.subprocess.Process) -> int:
     output, _ = await process.communicate(b"go\n")
     return int(output)

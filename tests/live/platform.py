@@ -64,7 +64,7 @@ class Platform:
         self._environment = {"PENSTOCK_DISCOVER": "false", **(environment or {})}
         self._doomed = doomed
         self._process: subprocess.Popen[bytes] | None = None
-        self._told = False
+        self._reported = False
         self.facts: dict[str, str] = {}
         """What it printed when it was ready; the secrets of the first start stay over a restart."""
 
@@ -88,7 +88,7 @@ class Platform:
     def open(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         self._process = start(self._directory / "log", self._command, self.environment, doomed=self._doomed)
-        self._told = False
+        self._reported = False
         self.facts = {**self.facts, **json.loads(self._ready_line(self._process))}
 
     def close(self) -> None:
@@ -111,8 +111,8 @@ class Platform:
 
     def _tell(self, process: "subprocess.Popen[bytes]") -> None:
         """Once only: a second signal would end it at once."""
-        if not self._told:
-            self._told = True
+        if not self._reported:
+            self._reported = True
             process.send_signal(signal.SIGTERM)
 
     @property

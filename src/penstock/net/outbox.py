@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 
-def _nowhere(data: bytes) -> None:
+def _discard(data: bytes) -> None:
     """The connection is gone."""
 
 
@@ -39,7 +39,7 @@ class Outlet:
     def close(self) -> None:
         """The connection is gone: what still waits, or comes, is dropped."""
         self._waiting = b""
-        self._write = _nowhere
+        self._write = _discard
 
 
 class Outbox:

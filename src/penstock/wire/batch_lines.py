@@ -53,7 +53,7 @@ def read_line(text: bytes, number: int, endpoint: str) -> RequestLine | LineFaul
         text.decode("utf-8")
         line = _line.decode(text)
     except msgspec.ValidationError as error:
-        return _misshapen(str(error), number)
+        return _malformed(str(error), number)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return LineFault("invalid_json_line", "This line is not parseable as valid JSON.", number)
     if line.method != "POST":
@@ -67,7 +67,7 @@ def read_line(text: bytes, number: int, endpoint: str) -> RequestLine | LineFaul
     return line
 
 
-def _misshapen(sentence: str, number: int) -> LineFault:
+def _malformed(sentence: str, number: int) -> LineFault:
     for name in ("custom_id", "method", "url", "body"):
         if f"missing required field `{name}`" in sentence:
             return LineFault("missing_required_parameter", f"Missing required parameter: '{name}'.", number, name)

@@ -15,7 +15,7 @@ class WorkerLogProgress:
         self._name = name
         self._file = log_file
         self._read_bytes = log_file.stat().st_size if log_file.exists() else 0
-        self._last_words = ""
+        self._last_output = ""
 
     def tell(self, say: Callable[[str], None]) -> None:
         """Say what is new of the model's way into memory."""
@@ -23,15 +23,15 @@ class WorkerLogProgress:
             try:
                 entry = json.loads(line)
             except ValueError:
-                self._last_words = line
+                self._last_output = line
                 continue
             if isinstance(entry, dict) and entry.get("event") in _PHRASES:
                 say(f"penstock: {self._name}: {_sentence(entry)}")
 
     @property
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The last line that is not an entry of the log: what the worker said before it ended."""
-        return self._last_words.removeprefix("penstock: ")
+        return self._last_output.removeprefix("penstock: ")
 
     def _new_lines(self) -> Sequence[str]:
         if not self._file.exists():

@@ -148,7 +148,7 @@ async def _until_workers_are_ready(gateway: Gateway, children: WorkerProcesses, 
         for one in news.values():
             one.tell(process.say)
         if lost := next((name for name in children.given_up if name in news), None):
-            return f"{settings.models[int(lost.removeprefix('model-')) - 1]} cannot be served: {news[lost].last_words}"
+            return f"{settings.models[int(lost.removeprefix('model-')) - 1]} cannot be served: {news[lost].last_output}"
         ready = [member for member in gateway.workers.members() if member.state is WorkerState.READY]
         sims, models = (sum(member.record.engine == engine for member in ready) for engine in ("sim", _MODEL_ENGINE))
         late = asyncio.get_running_loop().time() > patience

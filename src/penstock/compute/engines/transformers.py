@@ -38,7 +38,7 @@ from penstock.wire.chat import generation_replies as answers
 
 if TYPE_CHECKING:
     from penstock.compute.engines._transformers.model import Loaded
-    from penstock.compute.engines._transformers.sequences import Inbox, Voice
+    from penstock.compute.engines._transformers.sequences import GeneratedSequence, Inbox
 
 OPTIONS = frozenset({"model", "name", "revision", "device", "dtype", "slots", "context_length", "kv_tokens", "threads"})
 _NEEDS = "the engine 'transformers' needs torch and transformers: pip install 'penstock[transformers]'"
@@ -101,12 +101,12 @@ class TransformersEngine:
         prompts = await asyncio.to_thread(model.prompts.read, request)
         _check_context(request, prompts, model.context_length)
         inbox = Inbox()
-        voices = [self._voices(model, request, prompt, at, inbox) for at, prompt in enumerate(prompts)]
-        everyone = [voice for group in voices for voice in group]
+        sequences = [self._sequences(model, request, prompt, at, inbox) for at, prompt in enumerate(prompts)]
+        everyone = [sequence for group in sequences for sequence in group]
         total = sum(map(len, prompts))
         try:
             echoes = await self._echo(model, request, prompts)
-            for prompt, group in zip(prompts, voices, strict=True):
+            for prompt, group in zip(prompts, sequences, strict=True):
                 model.batch.submit(prompt, group)
             events = await inbox.take()
             yield [Started(total), *echoes, *events]
@@ -115,7 +115,7 @@ class TransformersEngine:
                 events = await inbox.take()
                 left -= _ended(events)
                 yield events
-            yield [TokenCount(total, sum(len(voice.made) for voice in everyone))]
+            yield [TokenCount(total, sum(len(sequence.made) for sequence in everyone))]
         finally:
             model.batch.cancel(everyone)
 
@@ -135,32 +135,34 @@ class TransformersEngine:
 
     # --- one request ---------------------------------------------------------------------------------------------------
 
-    def _voices(self, model: "Loaded", request: GenerationRequest, prompt: list[int], at: int, inbox: "Inbox") -> "list[Voice]":
+    def _sequences(
+        self, model: "Loaded", request: GenerationRequest, prompt: list[int], at: int, inbox: "Inbox"
+    ) -> "list[GeneratedSequence]":
         """The choices of one prompt."""
         from penstock.compute.engines._transformers.sampling import Sampler
-        from penstock.compute.engines._transformers.sequences import Voice
+        from penstock.compute.engines._transformers.sequences import GeneratedSequence
         from penstock.compute.engines._transformers.speech import Characters, Speech
 
         chat = isinstance(request.prompts[at], Conversation)
         tools = bool(request.tools) and request.tool_choice.mode != "none"
         room = model.context_length - len(prompt)
-        voices = []
+        sequences = []
         for choice in range(at * request.choices, (at + 1) * request.choices):
             characters = Characters(model.decode, () if chat else prompt)
             several = request.parallel_tool_calls is not False
-            voices.append(
-                Voice(
+            sequences.append(
+                GeneratedSequence(
                     prompt=prompt,
                     limit=min(request.max_tokens or room, room),
-                    ends=frozenset() if request.ignore_eos else model.habits.ends,
-                    sampler=Sampler(request, choice, model.habits, model.model.device),
+                    ends=frozenset() if request.ignore_eos else model.sampling_defaults.ends,
+                    sampler=Sampler(request, choice, model.sampling_defaults, model.model.device),
                     speech=Speech(choice, characters, request.stop, self._new_call_id if tools else None, several),
                     inbox=inbox,
                     text_of=lambda token: model.decode_all([token]),
                     top_logprobs=request.top_logprobs,
                 )
             )
-        return voices
+        return sequences
 
     async def _echo(self, model: "Loaded", request: GenerationRequest, prompts: list[list[int]]) -> list[Event]:
         """The prompt again, token by token, as the legacy completions have it."""
@@ -199,7 +201,7 @@ class TransformersEngine:
             raise EngineUnavailable(f"{_NEEDS} ({error})") from None
         if "threads" in self._options:
             torch.set_num_threads(options_.whole(self._options, "threads", 1))
-        return load(self._options, _Teller(self._options["model"]))
+        return load(self._options, _ProgressLog(self._options["model"]))
 
     @property
     def _model(self) -> "Loaded":
@@ -213,7 +215,7 @@ class TransformersEngine:
         return f"call_{self._new_id()}"
 
 
-class _Teller:
+class _ProgressLog:
     """Writes progress to the log, a line now and then."""
 
     def __init__(self, model: str) -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from penstock.compute.worker.presence import Presence
 from penstock.net.join_client import JoinClient, JoinRefused, connection_error, is_final, refusal_reason
 from penstock.wire.fields import View
-from penstock.wire.joining.workers import Join, Joined, Orders, encode
+from penstock.wire.joining.workers import Join, Joined, WorkerHeartbeatResponse, encode
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
@@ -52,7 +52,7 @@ class Agent:
         if response.status_code == 404:
             return False
         response.raise_for_status()
-        asked = _answer(Orders, response).draining
+        asked = _answer(WorkerHeartbeatResponse, response).draining
         if asked != self._presence.drained_by_operator:
             _log.info("drain_requested" if asked else "resume_requested")
             self._presence.change(drained_by_operator=asked)

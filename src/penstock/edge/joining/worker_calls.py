@@ -13,7 +13,7 @@ from penstock.edge.layers.doorkeeper import client_address
 from penstock.edge.layers.problems import InvalidFields
 from penstock.edge.layers.services import ControlServices
 from penstock.edge.layers.shapes import Id
-from penstock.wire.joining.workers import Heartbeat, Join, Joined, Orders
+from penstock.wire.joining.workers import Heartbeat, Join, Joined, WorkerHeartbeatResponse
 
 router = APIRouter(prefix="/api/workers", tags=["Joining"])
 
@@ -51,14 +51,14 @@ async def join(body: Join, request: Request, services: Services) -> Joined:
 
 
 @router.post("/{worker_id}/heartbeat", responses=body_problems(404), summary="Report a worker's load")
-async def heartbeat(worker_id: Id, body: Heartbeat, request: Request, services: Services) -> Orders:
+async def heartbeat(worker_id: Id, body: Heartbeat, request: Request, services: Services) -> WorkerHeartbeatResponse:
     """404 tells the worker to join again."""
     record = await _signer(request, services, worker_id)
     load = body.load()
     if not await services.store.workers.beat(worker_id, load, services.clock.time()):
         raise NotFound("There is no such worker; join again.")
     services.workers.beat(worker_id, load, body.draining)
-    return Orders(draining=record.draining)
+    return WorkerHeartbeatResponse(draining=record.draining)
 
 
 @router.post("/{worker_id}/leave", status_code=204, responses=body_problems(404), summary="Leave")

@@ -17,7 +17,7 @@ from penstock.serving.admission.idempotency import Ticket
 from penstock.serving.pipeline import ending, heads, intake, leaving, retrying
 from penstock.serving.pipeline.attempt import WorkerAttempt, edited_reply, settled_count
 from penstock.serving.pipeline.collaborators import Collaborators, Route
-from penstock.serving.pipeline.phase import ANSWERING, NEW, OVER, QUEUED, SENT, Phase
+from penstock.serving.pipeline.phase import ANSWERING, FINISHED, NEW, QUEUED, SENT, Phase
 from penstock.serving.pipeline.queue_ticket import QueueTicket, Slot
 from penstock.serving.pipeline.record import RequestRecord
 from penstock.serving.pipeline.stages import StageRun
@@ -295,7 +295,7 @@ class Flight:
 
     def settle(self, outcome: Outcome, count: TokenCount, now: float) -> None:
         """Limits, journal and counters get the true number; before the last bytes leave."""
-        self.phase = OVER
+        self.phase = FINISHED
         self.admission.settle_tokens(count)
         if not self.record.limits:
             self.record.limits = self.admission.header_block(now)
@@ -314,10 +314,10 @@ class Flight:
 
     def _fail(self, error: PenstockError) -> None:
         """Nothing was used: give everything back, tell the client in the form that it can still read."""
-        if self.phase is OVER:
+        if self.phase is FINISHED:
             return
         asked = self.attempt is not None
-        self.phase = OVER
+        self.phase = FINISHED
         self.release()
         now = self.deps.monotonic()
         if self.streaming:
@@ -352,7 +352,7 @@ class Flight:
         """The attempt is over: its slot goes to who waits for it."""
         attempt.ended = True
         attempt.load.release()
-        if self.phase is OVER:
+        if self.phase is FINISHED:
             # Without these the three hold each other, and only the garbage collector could free them.
             self.attempt = self.upstream = None
             self._leave_budget(answered=True)

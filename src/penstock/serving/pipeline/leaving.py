@@ -10,7 +10,7 @@ from penstock.domain.usage import Outcome
 from penstock.serving.pipeline import ending
 from penstock.serving.pipeline.attempt import WorkerAttempt, settled_count
 from penstock.serving.pipeline.collaborators import Collaborators
-from penstock.serving.pipeline.phase import OVER, QUEUED, SENT, Phase
+from penstock.serving.pipeline.phase import FINISHED, QUEUED, SENT, Phase
 from penstock.serving.pipeline.queue_ticket import QueueTicket
 from penstock.serving.pipeline.record import RequestRecord
 from penstock.serving.routing.serving import Serving
@@ -46,17 +46,17 @@ class LeavingFlight(Protocol):
 def cancel(flight: LeavingFlight) -> None:
     """The client has left: stop the generation and settle what was used."""
     phase, attempt = flight.phase, flight.attempt
-    if phase is OVER:
+    if phase is FINISHED:
         return
     if phase is QUEUED:
         if flight.queue_ticket is not None:
             flight.queue.withdraw(flight.queue_ticket)
-        flight.phase = OVER
+        flight.phase = FINISHED
         flight.release()
         ending.client_disconnected(flight.deps, flight.record, flight.deps.monotonic())
         return
     if attempt is None or flight.upstream is None:
-        flight.phase = OVER
+        flight.phase = FINISHED
         flight.release()
         if attempt is not None:
             flight.free_slot(attempt)

@@ -15,7 +15,7 @@ class Phase(StrEnum):
     """At a worker; nothing of its answer has gone to the client."""
     ANSWERING = "answering"
     """Tokens are going to the client: no other worker can take over."""
-    OVER = "over"
+    FINISHED = "finished"
 
 
 # A member looked up on its class costs more than many a step of a request.
@@ -23,4 +23,4 @@ NEW: Final = Phase.NEW
 QUEUED: Final = Phase.QUEUED
 SENT: Final = Phase.SENT
 ANSWERING: Final = Phase.ANSWERING
-OVER: Final = Phase.OVER
+FINISHED: Final = Phase.FINISHED

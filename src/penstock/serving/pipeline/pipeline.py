@@ -10,7 +10,7 @@ from penstock.domain.principal import Principal, ServiceClass
 from penstock.serving.pipeline.arrival import arrive, turn_away
 from penstock.serving.pipeline.collaborators import Collaborators, PipelineRules
 from penstock.serving.pipeline.flight import Flight, log
-from penstock.serving.pipeline.phase import OVER
+from penstock.serving.pipeline.phase import FINISHED
 from penstock.serving.pipeline.record import RequestRecord
 from penstock.serving.routing.worker_set import ServingKey
 from penstock.serving.scheduling.counters import ClassQueueStatus
@@ -58,7 +58,7 @@ class Pipeline:
             self._refuse(record, reply, flight, Internal("The server had an error while processing your request."))
         if flight is None:
             return ENDED
-        if flight.phase is not OVER and flight.demand.stream:
+        if flight.phase is not FINISHED and flight.demand.stream:
             self._streams.append(flight)
         return flight
 
@@ -90,7 +90,7 @@ class Pipeline:
                 entry.refuse(DeadlineExceeded("The request waited in the queue until its deadline.", retry_after_seconds=2.0))
             for entry, error in queue.drop_unreachable_deadlines(now):
                 entry.refuse(error)
-        self._streams = [flight for flight in self._streams if flight.phase is not OVER]
+        self._streams = [flight for flight in self._streams if flight.phase is not FINISHED]
         for flight in self._streams:
             _keep_alive(flight, now, self._deps.rules)
 

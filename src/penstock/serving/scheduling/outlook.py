@@ -29,10 +29,10 @@ class Outlook:
 
     # what happens
 
-    def came(self, service_class: ServiceClass, tokens: int, now: float) -> None:
+    def note_arrival(self, service_class: ServiceClass, tokens: int, now: float) -> None:
         self._inflows[service_class].note(tokens, now)
 
-    def went(self, service_class: ServiceClass, tokens: int, now: float) -> None:
+    def note_departure(self, service_class: ServiceClass, tokens: int, now: float) -> None:
         """To a worker, while others still wait."""
         self._drain.note(tokens, now)
         if self._classes[service_class].length:

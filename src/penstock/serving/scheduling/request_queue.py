@@ -101,7 +101,7 @@ class RequestQueue:
         if displaced is not None:
             self._remove(displaced)
         self._add(entry := self._new_entry(request))
-        self._outlook.came(service_class, entry.cost, now)
+        self._outlook.note_arrival(service_class, entry.cost, now)
         if displaced is not None:
             error = full(self.expected_wait(now, displaced.request))
             displaced.request.refuse(self._lost(displaced.request, ShedReason.DISPLACED, error))
@@ -222,7 +222,7 @@ class RequestQueue:
             # It leaves the queue before it is dispatched: its worker may fail at once, and then it comes back.
             self._let_go(entry)
             if self.length:
-                self._outlook.went(entry.service_class, entry.cost, now)
+                self._outlook.note_departure(entry.service_class, entry.cost, now)
             self.class_counters[entry.service_class].waited(now - request.queued_at)
             request.dispatch()
             if self._again:

@@ -27,12 +27,12 @@ class Chunk(msgspec.Struct, gc=False):
     error: Any = None
 
 
-class OddChunk(msgspec.Struct, gc=False):
+class LooseChunk(msgspec.Struct, gc=False):
     choices: list[ChunkChoice] | None = None
     usage: Usage | None = None
     error: Any = None
 
 
 decode_all = msgspec.json.Decoder(list[Chunk]).decode
-decode_odd = msgspec.json.Decoder(OddChunk).decode
+decode_loose = msgspec.json.Decoder(LooseChunk).decode
 decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

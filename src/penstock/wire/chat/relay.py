@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from penstock.domain.tokens import TokenCount
-from penstock.wire.chat.chunks import Chunk, decode_all, decode_fields, decode_odd
+from penstock.wire.chat.chunks import Chunk, decode_all, decode_fields, decode_loose
 from penstock.wire.chat.known_chunk import KnownChunk, learned
 from penstock.wire.sse import DONE, event_data, normalise
 
@@ -141,7 +141,7 @@ class Relay:
             return b""
         chunks = self._plain(text)
         if chunks is None:
-            text, chunks = self._odd(text)
+            text, chunks = self._event_by_event(text)
         with_usage = self._count(chunks)
         return self._edited(text, with_usage) if text else b""
 
@@ -156,7 +156,7 @@ class Relay:
         # A third newline would be read as white space of the JSON, and sent on.
         return chunks if len(chunks) == text.count(b"\n\n") and text.find(b"\n\n\n") < 0 else None
 
-    def _odd(self, text: bytes) -> tuple[bytes, list[Chunk]]:
+    def _event_by_event(self, text: bytes) -> tuple[bytes, list[Chunk]]:
         """Event by event: comments dropped, each rewritten in the plain form. Raises GarbledStream."""
         events: list[bytes] = []
         chunks: list[Chunk] = []
@@ -168,7 +168,7 @@ class Relay:
                 self.done = self._stopped = True
                 break
             try:
-                chunk = decode_odd(data)
+                chunk = decode_loose(data)
                 data = msgspec.json.encode(decode_fields(data))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise GarbledStream(f"an event that is not a chunk: {error}") from None

@@ -104,7 +104,7 @@ class Heartbeat(Body):
         return WorkerLoad(self.running, self.waiting, self.kv_usage, self.ttft_seconds)
 
 
-class Orders(View):
+class WorkerHeartbeatResponse(View):
     draining: Annotated[bool, Field(description="An operator asked the worker to drain.")]
 
 

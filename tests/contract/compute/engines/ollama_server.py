@@ -168,7 +168,7 @@ class OllamaServer:
                     if isinstance(event, Started):
                         prompt_tokens = event.prompt_tokens or 0
                     elif isinstance(event, Token):
-                        yield _line(head | _said(operation, event) | {"done": False})
+                        yield _line(head | _answer_part(operation, event) | {"done": False})
                     elif isinstance(event, ToolCallStarted):
                         calls.append({"function": {"name": event.name, "arguments": ""}})
                     elif isinstance(event, ToolCallArguments):
@@ -190,7 +190,7 @@ def _sim(body: Body) -> str:
     return str(body["model"]).removesuffix(":latest")
 
 
-def _said(operation: Operation, token: Token) -> Body:
+def _answer_part(operation: Operation, token: Token) -> Body:
     said: Body = {"message": {"role": "assistant", "content": token.text}} if operation is Operation.CHAT else {"response": token.text}
     if token.logprob is not None:
         top = [{"token": text, "logprob": value, "bytes": list(text.encode())} for text, value in token.logprob.top]

@@ -16,7 +16,7 @@ import structlog
 import torch
 
 from penstock.compute.engines._transformers.rows import Rows, TogetherRows
-from penstock.compute.engines._transformers.sequences import Inbox, Voice
+from penstock.compute.engines._transformers.sequences import GeneratedSequence, Inbox
 from penstock.domain.errors import Internal, Overloaded, PenstockError
 from penstock.domain.ports.engine import Event
 
@@ -33,7 +33,7 @@ class _Reading:
     """A prompt that is read once for all the choices that continue it."""
 
     ids: list[int]
-    voices: list[Voice]
+    sequences: list[GeneratedSequence]
     cache: Any = None
     read: int = 0
     logits: Any = None
@@ -47,7 +47,7 @@ class GenerationBatch:
         self._rows = rows
         self._most_rows = most_rows
         self._most_tokens = most_tokens
-        self._voices: list[Voice] = []
+        self._sequences: list[GeneratedSequence] = []
         self._waiting: deque[_Reading] = deque()
         self._arrived: deque[_Reading | Callable[[], None]] = deque()
         self._wake = threading.Condition()
@@ -67,13 +67,13 @@ class GenerationBatch:
             self._thread.join()
         self._give_up(Overloaded("This worker is stopping.", retry_after_seconds=1.0))
 
-    def submit(self, prompt: list[int], voices: list[Voice]) -> None:
-        self._arrive(_Reading(prompt, voices))
+    def submit(self, prompt: list[int], sequences: list[GeneratedSequence]) -> None:
+        self._arrive(_Reading(prompt, sequences))
 
-    def cancel(self, voices: list[Voice]) -> None:
+    def cancel(self, sequences: list[GeneratedSequence]) -> None:
         """They are left out from the next step on."""
-        for voice in voices:
-            voice.cancelled = True
+        for sequence in sequences:
+            sequence.cancelled = True
         with self._wake:
             self._wake.notify()
 
@@ -98,11 +98,13 @@ class GenerationBatch:
 
     @property
     def running(self) -> int:
-        return sum(not voice.cancelled for voice in tuple(self._voices))
+        return sum(not sequence.cancelled for sequence in tuple(self._sequences))
 
     @property
     def waiting(self) -> int:
-        return sum(len(reading.voices) for reading in (*self._waiting, *(one for one in tuple(self._arrived) if isinstance(one, _Reading))))
+        return sum(
+            len(reading.sequences) for reading in (*self._waiting, *(one for one in tuple(self._arrived) if isinstance(one, _Reading)))
+        )
 
     @property
     def usage(self) -> float:
@@ -131,7 +133,7 @@ class GenerationBatch:
     def _next(self) -> bool:
         """Take what arrived; waits when there is nothing to do. False: closed."""
         with self._wake:
-            while not (self._closed or self._arrived or self._waiting or self._voices):
+            while not (self._closed or self._arrived or self._waiting or self._sequences):
                 self._wake.wait()
             arrived = list(self._arrived)
             self._arrived.clear()
@@ -143,12 +145,12 @@ class GenerationBatch:
         return not self._closed
 
     def _drop_cancelled(self) -> None:
-        for row in reversed(range(len(self._voices))):
-            if self._voices[row].cancelled:
+        for row in reversed(range(len(self._sequences))):
+            if self._sequences[row].cancelled:
                 self._leave(row)
         for reading in tuple(self._waiting):
-            reading.voices = [voice for voice in reading.voices if not voice.cancelled]
-            if not reading.voices:
+            reading.sequences = [sequence for sequence in reading.sequences if not sequence.cancelled]
+            if not reading.sequences:
                 self._waiting.remove(reading)
 
     def _read(self) -> None:
@@ -163,61 +165,61 @@ class GenerationBatch:
             if reading.read < len(reading.ids):
                 return
             reading.logits = logits
-        while reading.voices and self._has_room(len(reading.ids)):
-            voice = reading.voices.pop(0)
-            self._take(voice, None, reading.logits)
-            if not voice.done:
-                self._join(voice, reading)
-        if not reading.voices:
+        while reading.sequences and self._has_room(len(reading.ids)):
+            sequence = reading.sequences.pop(0)
+            self._take(sequence, None, reading.logits)
+            if not sequence.done:
+                self._join(sequence, reading)
+        if not reading.sequences:
             self._waiting.popleft()
 
-    def _join(self, voice: Voice, reading: _Reading) -> None:
+    def _join(self, sequence: GeneratedSequence, reading: _Reading) -> None:
         try:
-            self._rows.join(reading.cache, len(reading.ids), last=not reading.voices)
+            self._rows.join(reading.cache, len(reading.ids), last=not reading.sequences)
         except Exception:
-            reading.voices.insert(0, voice)  # among those who are told that it failed
+            reading.sequences.insert(0, sequence)  # among those who are told that it failed
             raise
-        self._voices.append(voice)
+        self._sequences.append(sequence)
 
     def _has_room(self, length: int) -> bool:
-        rows = len(self._voices)
+        rows = len(self._sequences)
         longest = max((length + SPARE_TOKENS, *self._rows.lengths))
         return not rows or (rows < self._most_rows and (rows + 1) * longest <= self._most_tokens)
 
     def _advance(self) -> None:
         self._make_room()
-        if not self._voices:
+        if not self._sequences:
             return
-        logits = self._rows.step([voice.made[-1] for voice in self._voices])
-        likeliest = logits.argmax(-1).tolist() if any(voice.sampler.plain for voice in self._voices) else []
-        for row in reversed(range(len(self._voices))):
-            voice = self._voices[row]
-            self._take(voice, likeliest[row] if voice.sampler.plain else None, logits[row])
-            if voice.done:
+        logits = self._rows.step([sequence.made[-1] for sequence in self._sequences])
+        likeliest = logits.argmax(-1).tolist() if any(sequence.sampler.plain for sequence in self._sequences) else []
+        for row in reversed(range(len(self._sequences))):
+            sequence = self._sequences[row]
+            self._take(sequence, likeliest[row] if sequence.sampler.plain else None, logits[row])
+            if sequence.done:
                 self._leave(row)
 
     def _make_room(self) -> None:
-        while len(self._voices) > 1 and len(self._voices) * (max(self._rows.lengths) + 1) > self._most_tokens:
-            voice = self._voices[-1]
-            self._leave(len(self._voices) - 1)
-            self._waiting.appendleft(_Reading(voice.ids, [voice]))
-            _log.info("sequence_preempted", tokens=len(voice.ids))
+        while len(self._sequences) > 1 and len(self._sequences) * (max(self._rows.lengths) + 1) > self._most_tokens:
+            sequence = self._sequences[-1]
+            self._leave(len(self._sequences) - 1)
+            self._waiting.appendleft(_Reading(sequence.ids, [sequence]))
+            _log.info("sequence_preempted", tokens=len(sequence.ids))
 
     def _leave(self, row: int) -> None:
         self._rows.leave(row)
-        self._voices[row] = self._voices[-1]
-        self._voices.pop()
+        self._sequences[row] = self._sequences[-1]
+        self._sequences.pop()
 
-    def _take(self, voice: Voice, token: int | None, logits: Any) -> None:
-        """Choose a token unless it is given, and tell what it shows. What goes wrong here is this voice's matter alone."""
+    def _take(self, sequence: GeneratedSequence, token: int | None, logits: Any) -> None:
+        """Choose a token unless it is given, and tell what it shows. What goes wrong here is this sequence's matter alone."""
         try:
             if token is None:
-                token = voice.sampler.pick(voice.ids, voice.made, logits)
-            self._outgoing.setdefault(voice.inbox, []).extend(voice.take(token, logits))
+                token = sequence.sampler.pick(sequence.ids, sequence.made, logits)
+            self._outgoing.setdefault(sequence.inbox, []).extend(sequence.take(token, logits))
         except Exception as error:  # a parameter that its processor did not accept
             _log.error("sequence_failed", exc_info=error)
-            voice.done = True
-            voice.inbox.fail(Internal("The engine failed."))
+            sequence.done = True
+            sequence.inbox.fail(Internal("The engine failed."))
 
     def _tell(self) -> None:
         """One wake-up of the event loop for each request that has news."""
@@ -236,8 +238,8 @@ class GenerationBatch:
             torch.cuda.empty_cache()
 
     def _give_up(self, error: Exception) -> None:
-        for voice in (*self._voices, *(voice for reading in self._waiting for voice in reading.voices)):
-            voice.inbox.fail(error)
-        for row in reversed(range(len(self._voices))):
+        for sequence in (*self._sequences, *(sequence for reading in self._waiting for sequence in reading.sequences)):
+            sequence.inbox.fail(error)
+        for row in reversed(range(len(self._sequences))):
             self._leave(row)
         self._waiting.clear()

@@ -18,7 +18,7 @@ from penstock.compute.engines._transformers import hardware as machine
 from penstock.compute.engines._transformers.batch import GenerationBatch
 from penstock.compute.engines._transformers.prompts import Prompts
 from penstock.compute.engines._transformers.rows import TogetherRows, rows_for
-from penstock.compute.engines._transformers.sampling import Habits, habits
+from penstock.compute.engines._transformers.sampling import SamplingDefaults, sampling_defaults
 
 SLOTS = {"cpu": 8}
 _SLOTS_ON_ACCELERATOR = 32
@@ -35,7 +35,7 @@ class Loaded:
     prompts: Prompts
     decoder: Any
     """A tokenizer of its own for the model's thread."""
-    habits: Habits
+    sampling_defaults: SamplingDefaults
     context_length: int
     slots: int
     batch: GenerationBatch
@@ -105,7 +105,7 @@ def _ready(options: options_.Options, checkpoint: checkpoints.Checkpoint, model:
         model=model,
         prompts=Prompts(tokenizer, model.get_input_embeddings().num_embeddings),
         decoder=copy.deepcopy(tokenizer),
-        habits=habits(_generation_config(checkpoint, model), _ends(model, tokenizer)),
+        sampling_defaults=sampling_defaults(_generation_config(checkpoint, model), _ends(model, tokenizer)),
         context_length=min(wanted, room),
         slots=slots,
         batch=GenerationBatch(rows, slots, room),

@@ -27,7 +27,7 @@ _APART = 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class SamplingDefaults:
     """What the model's own generation_config.json asks for; a request's parameters come before it."""
 
     temperature: float = 1.0
@@ -40,10 +40,10 @@ class Habits:
     """Tokens that end an answer."""
 
 
-def habits(config: Any, ends: frozenset[int]) -> Habits:
+def sampling_defaults(config: Any, ends: frozenset[int]) -> SamplingDefaults:
     """From a `GenerationConfig`. Its sampling counts only where it says that the model is meant to be sampled."""
     sampled = bool(getattr(config, "do_sample", False))
-    return Habits(
+    return SamplingDefaults(
         temperature=_of(config, "temperature", 1.0) if sampled else 1.0,
         top_p=_of(config, "top_p", 1.0) if sampled else 1.0,
         top_k=int(_of(config, "top_k", 0)) if sampled else 0,
@@ -62,7 +62,7 @@ def _of(config: Any, name: str, default: float) -> float:
 class Sampler:
     """Chooses token after token of one choice. `device` is where the logits are."""
 
-    def __init__(self, request: GenerationRequest, choice: int, own: Habits, device: Any) -> None:
+    def __init__(self, request: GenerationRequest, choice: int, own: SamplingDefaults, device: Any) -> None:
         temperature = own.temperature if request.temperature is None else request.temperature
         self.greedy = temperature < _COLDEST
         self._processors = [*_shaping(request, own, device), *([] if self.greedy else _warpers(request, own, temperature))]
@@ -97,7 +97,7 @@ class Sampler:
         return scores.index_add(1, tokens, -(self._presence + self._frequency * counts)[None])
 
 
-def _shaping(request: GenerationRequest, own: Habits, device: Any) -> list[Any]:
+def _shaping(request: GenerationRequest, own: SamplingDefaults, device: Any) -> list[Any]:
     shaping: list[Any] = []
     if own.repetition_penalty != 1.0:
         shaping.append(RepetitionPenaltyLogitsProcessor(own.repetition_penalty))
@@ -107,7 +107,7 @@ def _shaping(request: GenerationRequest, own: Habits, device: Any) -> list[Any]:
     return shaping
 
 
-def _warpers(request: GenerationRequest, own: Habits, temperature: float) -> list[Any]:
+def _warpers(request: GenerationRequest, own: SamplingDefaults, temperature: float) -> list[Any]:
     warpers: list[Any] = []
     top_p = own.top_p if request.top_p is None else request.top_p
     if temperature != 1.0:

@@ -50,7 +50,7 @@ class Inbox:
 
 
 @dataclass(slots=True, eq=False)
-class Voice:
+class GeneratedSequence:
     """A choice. The model's thread alone changes it, but for `cancelled`."""
 
     prompt: list[int]

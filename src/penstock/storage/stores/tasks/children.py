@@ -26,7 +26,7 @@ class Settled:
     ended: list[Ended] = field(default_factory=list)
 
 
-def fate(parent: TaskStatus, policy: OnParentFailure) -> TaskStatus | None:
+def status_after_parent(parent: TaskStatus, policy: OnParentFailure) -> TaskStatus | None:
     """How a child ends because its parent ended so; None: it does not."""
     if parent is TaskStatus.SUCCEEDED or policy is OnParentFailure.RUN:
         return None
@@ -48,13 +48,13 @@ def _generation(db: TaskTransaction, parents: Mapping[int, TaskStatus], settled:
     db.run(f"UPDATE task_dep SET settled = 1 WHERE {unsettled}", db.listed(parents))
     waiting = _waiting(db, sorted({child for _, child, _ in deps}))
     over: Counter[int] = Counter()
-    fates: dict[int, TaskStatus] = {}
+    statuses: dict[int, TaskStatus] = {}
     for parent, child, policy in deps:
         over[child] += 1
-        decided = fate(parents[parent], OnParentFailure(policy))
-        if decided is not None and fates.get(child) is not TaskStatus.FAILED:
-            fates[child] = decided
-    rows = [(row, fates.get(number)) for number, row in waiting.items()]
+        decided = status_after_parent(parents[parent], OnParentFailure(policy))
+        if decided is not None and statuses.get(child) is not TaskStatus.FAILED:
+            statuses[child] = decided
+    rows = [(row, statuses.get(number)) for number, row in waiting.items()]
     _end(db, [(row, decided) for row, decided in rows if decided is not None], now)
     _go_on(db, [(row, over[row["number"]]) for row, decided in rows if decided is None], settled, now)
     settled.ended += [Ended(row["org_id"], row["queue"], decided) for row, decided in rows if decided is not None]

@@ -7,7 +7,7 @@ from penstock.domain.durable.tasks import Enqueued, NewTask, OnParentFailure, Ta
 from penstock.domain.errors import IdempotencyConflict, NotFound
 from penstock.domain.ids import task_id
 from penstock.storage.stores.tasks import schema
-from penstock.storage.stores.tasks.children import PARENT_FAILED, fate
+from penstock.storage.stores.tasks.children import PARENT_FAILED, status_after_parent
 from penstock.storage.stores.tasks.minutes import Ended, note
 from penstock.storage.stores.tasks.rows import HOT, given_hot, given_task, number_of
 from penstock.storage.stores.tasks.search.words import called, of_json, org_word
@@ -131,7 +131,7 @@ def _behind(row: Given, named: dict[int, OnParentFailure], outside: dict[int, st
         if status in (HOT, TaskStatus.BLOCKED):
             pending.add(parent)
             continue
-        decided = fate(TaskStatus(status), policy)
+        decided = status_after_parent(TaskStatus(status), policy)
         if decided is not None:
             row |= {"status": decided.value, "finished_at": now, "error_code": PARENT_FAILED.code, "error_message": PARENT_FAILED.message}
             row["delete_at"] = None if row["keep_seconds"] is None else now + row["keep_seconds"]

@@ -79,8 +79,8 @@ class Machine(RuleBasedStateMachine):
         task = self.do(self.client.submit("t", [Parent(*parent) for parent in parents.items()], run_at=run_at))
         waits = {parent for parent in parents if self.models[parent].status not in TERMINAL}
         self.models[task] = Model(TaskStatus.BLOCKED, parents, run_at, waits)
-        fates = [self.fate(parent, policy) for parent, policy in parents.items()]
-        decided = next((fate for fate in fates if fate), None)  # in the order in which the parents are named
+        statuses = [self.status_after(parent, policy) for parent, policy in parents.items()]
+        decided = next((status for status in statuses if status), None)  # in the order in which the parents are named
         if decided:
             self.end(task, decided)
         else:
@@ -185,24 +185,24 @@ class Machine(RuleBasedStateMachine):
         model.status = status
 
     def end(self, task: str, status: TaskStatus) -> None:
-        """And tell its children, generation by generation; of two fates failing is the worse."""
+        """And tell its children, generation by generation; of two results failing is the worse."""
         self.move(self.models[task], status)
         generation = [task]
         while generation:
-            fates: dict[str, list[TaskStatus]] = {}
+            statuses: dict[str, list[TaskStatus]] = {}
             for child, model in self.models.items():
                 over = [parent for parent in generation if parent in model.waits]
                 model.waits.difference_update(over)
                 if over and model.status is TaskStatus.BLOCKED:
-                    fates[child] = [fate for parent in over if (fate := self.fate(parent, model.parents[parent]))]
-            for child, found in fates.items():
+                    statuses[child] = [after for parent in over if (after := self.status_after(parent, model.parents[parent]))]
+            for child, found in statuses.items():
                 if not found:
                     self.unblock(child)
                 else:
                     self.move(self.models[child], TaskStatus.FAILED if TaskStatus.FAILED in found else TaskStatus.SKIPPED)
-            generation = [child for child, found in fates.items() if found]
+            generation = [child for child, found in statuses.items() if found]
 
-    def fate(self, parent: str, policy: OnParentFailure) -> TaskStatus | None:
+    def status_after(self, parent: str, policy: OnParentFailure) -> TaskStatus | None:
         status = self.models[parent].status
         if status not in TERMINAL or status is TaskStatus.SUCCEEDED or policy is OnParentFailure.RUN:
             return None

@@ -35,7 +35,7 @@ class Conditions:
         self.number = "t.number"
         self.words = ""
         """The condition on the table of words `s`, if there is one; it is among the texts, too."""
-        self.anybodys = ""
+        self.any_org_words = ""
         """The same words in the tasks of every organisation, for SQLite."""
         self.texts: list[str] = []
         self.values: list[Any] = []
@@ -135,16 +135,22 @@ class Listing(ABC):
 
 class SqliteListing(Listing):
     def rows(self, db: TaskTransaction, where: Conditions, query: TaskQuery) -> list[Row]:
-        found = self._whoevers(db, where, query) if where.words_only and where.anybodys and query.sort is TaskSort.CREATED else None
+        found = (
+            self._first_of_any_org(db, where, query)
+            if where.words_only and where.any_org_words and query.sort is TaskSort.CREATED
+            else None
+        )
         return super().rows(db, where, query) if found is None else found
 
-    def _whoevers(self, db: TaskTransaction, where: Conditions, query: TaskQuery) -> list[Row] | None:
+    def _first_of_any_org(self, db: TaskTransaction, where: Conditions, query: TaskQuery) -> list[Row] | None:
         """The page, if the first tasks with these words are all of this organisation, or all that there are: the index of words needs a
         millisecond to find those of an organisation that has a million. None: there may be more."""
         way, than = ("ASC", ">") if query.ascending else ("DESC", "<")
         after = "" if query.after is None else f" AND rowid {than} {_place(query.after, query.sort)[1]}"
         most = query.limit + 1
-        hits = db.rows(f"SELECT rowid FROM task_search WHERE task_search MATCH ?{after} ORDER BY rowid {way} LIMIT ?", where.anybodys, most)
+        hits = db.rows(
+            f"SELECT rowid FROM task_search WHERE task_search MATCH ?{after} ORDER BY rowid {way} LIMIT ?", where.any_org_words, most
+        )
         statement = f"{_selected(query)} {FROM} WHERE t.org_id = ? AND {db.any_of('t.number')} ORDER BY t.number {way}"
         rows = db.rows(statement, where.values[0], db.listed(number for (number,) in hits))
         return rows if len(hits) < most or len(rows) == most else None
@@ -157,7 +163,7 @@ class SqliteListing(Listing):
             "s.task_search MATCH ?",
         )
         where.add(where.words, for_sqlite(list(terms), org_id))
-        where.anybodys = for_sqlite(list(terms), None)
+        where.any_org_words = for_sqlite(list(terms), None)
 
     def tagged(self, where: Conditions, tag: str) -> None:
         where.add("EXISTS (SELECT 1 FROM json_each(t.tags) WHERE value = ?)", tag)
