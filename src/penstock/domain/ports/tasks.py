@@ -81,8 +81,18 @@ class TaskLeases(Protocol):
         """The last report of each held task; stale ones are dropped."""
         ...
 
-    async def parent_results(self, task_id: str) -> list[ParentResult]:
-        """In the order in which the parents were named."""
+    async def parent_results(
+        self, task_id: str, ids: Collection[str] | None = None, most_characters: int | None = None
+    ) -> list[ParentResult]:
+        """In the order in which the parents were named; `ids`: of these alone. Raises TooLarge for results above `most_characters`."""
+        ...
+
+    async def note_resolving(self, runner_id: str, lease: LeaseRef) -> int:
+        """This process begins to put results into the payload of a lease; how often that was begun before and never ended."""
+        ...
+
+    async def note_resolved(self, runner_id: str, lease: LeaseRef) -> None:
+        """It has ended, whether well or not."""
         ...
 
     async def forget_runner(self, runner_id: str) -> int:

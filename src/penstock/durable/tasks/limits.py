@@ -6,6 +6,8 @@ PAYLOAD_BYTES = 1_000_000
 """Also of a result, a progress report and an error's message together: what is larger belongs into a file, and its id into the payload."""
 RESOLVED_BYTES = 8_000_000
 """A payload after its parents' results were put in."""
+PARENTS_CHARACTERS = 64_000_000
+"""Results of the parents that a payload refers to, all together, of which it may use parts."""
 MOST_TASKS = 10_000
 MOST_PARENTS = 1_000
 LONGEST_MESSAGE = 4_000

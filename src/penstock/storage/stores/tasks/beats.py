@@ -65,6 +65,23 @@ def report(db: TaskTransaction, runner_id: str, reports: Sequence[ProgressReport
         )
 
 
+def note_resolving(db: TaskTransaction, runner_id: str, lease: LeaseRef) -> int:
+    """How many notes there were before this one."""
+    noted = db.rows(f"UPDATE task_hot SET losses = losses + 1 WHERE {_LEASE} RETURNING losses", *_lease(runner_id, lease))
+    return int(noted[0][0]) - 1 if noted else 0
+
+
+def note_resolved(db: TaskTransaction, runner_id: str, lease: LeaseRef) -> None:
+    db.run(f"UPDATE task_hot SET losses = 0 WHERE {_LEASE}", *_lease(runner_id, lease))
+
+
+_LEASE = "task = ? AND lease_seq = ? AND runner_id = ? AND state = 2"
+
+
+def _lease(runner_id: str, lease: LeaseRef) -> tuple[int, int, str]:
+    return number_of(lease.task_id), lease.lease_seq, runner_id
+
+
 def forget(db: TaskTransaction, runner_id: str, now: float) -> tuple[int, set[str]]:
     """How many leases it still held, and the queues in which something is ready again."""
     leases = held_by(db, runner_id)

@@ -135,6 +135,7 @@ def given_hot(task: Given, ready_at: float, now: float) -> Given:
         "expires_at": task["expires_at"],
         "cancel": 0,
         "progress": None,
+        "losses": 0,
     }
 
 

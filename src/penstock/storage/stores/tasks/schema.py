@@ -98,6 +98,7 @@ task_hot = Table(
     Column("expires_at", Double),
     Column("cancel", _FLAG, nullable=False),
     Column("progress", Text),
+    Column("losses", _FLAG, nullable=False, server_default=text("0")),  # gateways that began to put results into it and never ended
     _where("task_hot_ready", "state = 1", "org_id", "queue", "ability", "sort_key", "task"),
     _where("task_hot_due", "state = 0", "ready_at"),
     _where("task_hot_held", "state = 2", "runner_id"),

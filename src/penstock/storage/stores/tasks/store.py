@@ -105,8 +105,16 @@ class SqlTasks(ABC):
     async def progress(self, runner_id: str, reports: Sequence[ProgressReport]) -> None:
         await self._write(lambda db: beats.report(db, runner_id, reports))
 
-    async def parent_results(self, task_id: str) -> list[ParentResult]:
-        return await self._read(lambda db: detail.parent_results(db, task_id))
+    async def parent_results(
+        self, task_id: str, ids: Collection[str] | None = None, most_characters: int | None = None
+    ) -> list[ParentResult]:
+        return await self._read(lambda db: detail.parent_results(db, task_id, ids, most_characters))
+
+    async def note_resolving(self, runner_id: str, lease: LeaseRef) -> int:
+        return await self._write(lambda db: beats.note_resolving(db, runner_id, lease))
+
+    async def note_resolved(self, runner_id: str, lease: LeaseRef) -> None:
+        await self._write(lambda db: beats.note_resolved(db, runner_id, lease))
 
     async def forget_runner(self, runner_id: str) -> int:
         count, ready = await self._write(lambda db: beats.forget(db, runner_id, self.now()))

@@ -1,5 +1,7 @@
 """One task with everything around it, and whole graphs."""
 
+from collections.abc import Collection
+
 from penstock.domain.durable.tasks import (
     CompletionKind,
     Dag,
@@ -11,12 +13,14 @@ from penstock.domain.durable.tasks import (
     TaskDetail,
     TaskStatus,
 )
+from penstock.domain.errors import TooLarge
 from penstock.domain.ids import task_id
 from penstock.storage.stores.tasks.rows import BODIES, FROM, HOT, HOT_STATUSES, TASK, attempt_of, number_of, task_of
 from penstock.storage.stores.tasks.transaction import Row, TaskTransaction
 
 _MOST_CHILDREN = 1000
 _MOST_OF_DAG = 10_000
+_RESULTS_AT_ONCE = 20
 _RELATIVE = "t.number, t.name, t.status, h.state, d.on_failure"
 _OUTCOMES = {
     TaskStatus.SUCCEEDED: CompletionKind.SUCCEEDED,
@@ -37,13 +41,25 @@ def detail(db: TaskTransaction, org_id: str, id_: str) -> TaskDetail | None:
     return TaskDetail(task, tuple(map(_relative, parents)), tuple(map(_relative, children)), (*_past(db, number), *_last(task)))
 
 
-def parent_results(db: TaskTransaction, id_: str) -> list[ParentResult]:
+def parent_results(db: TaskTransaction, id_: str, ids: Collection[str] | None, most_characters: int | None) -> list[ParentResult]:
+    """A few results at a time, so that no more of them are read than there may be. Raises TooLarge."""
     rows = db.rows(
-        "SELECT t.number, t.name, t.status, h.state, t.result FROM task_dep d JOIN task t ON t.number = d.parent "
+        "SELECT t.number, t.name, t.status, h.state FROM task_dep d JOIN task t ON t.number = d.parent "
         "LEFT JOIN task_hot h ON h.task = t.number WHERE d.child = ? ORDER BY d.place",
         number_of(id_),
     )
-    return [ParentResult(task_id(number), name, _status(status, state), result) for number, name, status, state, result in rows]
+    wanted = None if ids is None else set(map(number_of, ids))
+    rows = [row for row in rows if wanted is None or row[0] in wanted]
+    results: dict[int, str | None] = {}
+    size = 0
+    for start in range(0, len(rows), _RESULTS_AT_ONCE):
+        part = [row[0] for row in rows[start : start + _RESULTS_AT_ONCE]]
+        found: dict[int, str | None] = dict(db.rows(f"SELECT number, result FROM task WHERE {db.any_of('number')}", db.listed(part)))
+        size += sum(len(result or "") for result in found.values())
+        if most_characters is not None and size > most_characters:
+            raise TooLarge(f"The results of the parents that the payload refers to have more than {most_characters} characters.")
+        results |= found
+    return [ParentResult(task_id(number), name, _status(status, state), results.get(number)) for number, name, status, state in rows]
 
 
 def dag(db: TaskTransaction, org_id: str, id_: str) -> Dag | None:
