@@ -6,21 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.browser import chromium
 from tests.support.postgres import absent
 from tests.support.running import penstock_up
 from tests.support.sources import ROOT
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-def _browser() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    return found or absent("no Chromium on this machine")
-
 
 @pytest.mark.browser
 def test_a_visitor_finds_base_url_snippets_and_models(tmp_path: Path) -> None:
-    browser = _browser()
+    browser = chromium()
     if shutil.which("node") is None or not (ROOT / "web" / "node_modules" / "playwright-core").exists():
         absent("no Node, or web/node_modules is not installed (make test-web)")
     with penstock_up(tmp_path) as running:

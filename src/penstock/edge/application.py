@@ -7,7 +7,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -30,6 +29,7 @@ from penstock.edge.inference.fastlane import operation_of
 from penstock.edge.joining import runner_calls, worker_calls
 from penstock.edge.joining.signed_paths import has_small_body, is_signed
 from penstock.edge.layers.body_limit import BodyLimit
+from penstock.edge.layers.cross_origin import CrossOrigin, Preflights
 from penstock.edge.layers.doorkeeper import Doorkeeper
 from penstock.edge.layers.envelope import Envelope
 from penstock.edge.layers.problems import answer, as_error
@@ -66,7 +66,7 @@ ROUTERS = (
 
 
 def control_app(services: ControlServices) -> FastAPI:
-    """The ASGI application. Layers from the outside: envelope, CORS (only when configured), doorkeeper, body limit, routes."""
+    """The ASGI application. Layers from the outside: envelope, CORS preflights, doorkeeper, body limit, routes."""
     app = _routed(services.version, _layers(services))
     app.state.services = services
     app.router.routes.extend([*docs_routes(app), *static_routes()])
@@ -80,8 +80,7 @@ def openapi_document(version: str) -> dict[str, Any]:
 
 def _layers(services: ControlServices) -> list[Middleware]:
     layers = [Middleware(Envelope, services=services)]
-    if services.cors_origins:
-        layers.append(Middleware(CORSMiddleware, allow_origins=services.cors_origins, allow_methods=["*"], allow_headers=["*"]))
+    layers.append(Middleware(Preflights, cross_origin=CrossOrigin(services.cors_origins)))
     layers.append(Middleware(Doorkeeper, services=services, is_signed=is_signed))
     size = {"max_bytes": services.max_body_bytes, "max_depth": services.max_json_depth}
     layers.append(Middleware(BodyLimit, **size, is_small=has_small_body))

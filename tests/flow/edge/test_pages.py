@@ -82,6 +82,16 @@ async def test_cross_origin_calls_are_off_by_default_and_can_be_allowed(gate: Ga
         assert "access-control-allow-origin" not in refused.headers
 
 
+@pytest.mark.parametrize("path", ["/api/me", "/v1/models", "/v1/responses/resp_none", "/v1/nothing", "/nothing", "/livez"])
+async def test_answers_and_refusals_are_readable_by_pages_of_an_allowed_origin(path: str) -> None:
+    async with gateway(cors_origins=("http://app.test",)) as open_one:
+        for key in ({}, open_one.ours.headers("inference")):
+            answer = await open_one.client.get(path, headers={"origin": "http://app.test", **key})
+            assert answer.headers["access-control-allow-origin"] == "http://app.test", answer.status_code
+            assert "x-request-id" in answer.headers["access-control-expose-headers"]
+            assert answer.headers["vary"] == "Origin"
+
+
 @pytest.mark.parametrize("name", ["org/llama", "llama"])
 async def test_a_model_is_found_by_id_and_by_alias(gate: Gateway, name: str) -> None:
     gate.fleet.extra = [ServedModel(ModelRecord("org/llama", Price(), ("llama",), None, 1_700_000_000.0), 1, 8192, ("chat",))]

@@ -39,6 +39,7 @@ from penstock.domain.workers import WorkerRecord, WorkerState
 from penstock.edge.application import ControlServices, control_app
 from penstock.edge.inference.connection import connection_class, sweep
 from penstock.edge.inference.fastlane import FastLane
+from penstock.edge.layers.cross_origin import CrossOrigin
 from penstock.edge.layers.sign_in import SignIn
 from penstock.net.outbox import Outbox
 from penstock.observe import logs
@@ -141,7 +142,16 @@ class Gateway:
         self.changes = ChangePoll(self.store.changes, clock, settings.admission.change_poll_seconds, self.keys.confirm)
         self._subscribe()
         self.objects = StoredObjects(settings, self.store, clock)
-        self.lane = FastLane(self.pipeline, self.keys, self.addresses, RequestIds(), clock, settings.http.max_body_bytes, outbox=outbox)
+        self.lane = FastLane(
+            self.pipeline,
+            self.keys,
+            self.addresses,
+            RequestIds(),
+            clock,
+            settings.http.max_body_bytes,
+            outbox=outbox,
+            cross_origin=CrossOrigin(settings.cors_origins),
+        )
         self.task_services = task_services(self.store, self.pipeline, self.secret_key, clock, self.lane.ids)
         self._server: GatewayServer | None = None
         self._event_listeners: list[Callable[[WorkerEvent], None]] = []

@@ -1,6 +1,7 @@
 """The kinds of values that settings have, and what a section of them is."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +34,19 @@ def _http_url(value: str) -> str:
     return value.rstrip("/").removesuffix("/v1")
 
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:([0-9]{1,5}|\*))?")
+
+
+def _origin(value: str) -> str:
+    """As a browser writes it: lower case, and no slash at the end."""
+    origin = value.strip().lower().removesuffix("/")
+    if origin in ("*", "null") or _ORIGIN.fullmatch(origin):
+        return origin
+    raise ValueError(f"{value!r} is not an origin: write SCHEME://HOST or SCHEME://HOST:PORT without a path, or *")
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(split)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]

@@ -7,7 +7,7 @@ import platformdirs
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from penstock.app.settings.kinds import LocalPath, Names, Port, split
+from penstock.app.settings.kinds import LocalPath, Names, Origins, Port, split
 from penstock.app.settings.sections import (
     AdmissionSettings,
     ChaosSettings,
@@ -63,7 +63,9 @@ class Settings(BaseSettings):
     )
     tls_cert: LocalPath | None = Field(default=None, description="Certificate chain (PEM); with tls_key, the gateway speaks HTTPS.")
     tls_key: LocalPath | None = Field(default=None, description="The certificate's private key (PEM).")
-    cors_origins: Names = Field(default=(), description="Origins whose pages may call the APIs; empty: none.")
+    cors_origins: Origins = Field(
+        default=(), description="Origins whose pages may call the APIs, such as https://app.example.org; * for all of them; empty: none."
+    )
     profile: LocalPath | None = Field(
         default=None, description="File in which `up` writes the profile; unset: profiles.toml in the user's configuration."
     )

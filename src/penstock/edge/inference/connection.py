@@ -205,7 +205,8 @@ class PenstockConnection(HttpToolsProtocol):
             self._incoming = None
             self._hand_to_asgi()
             return
-        head = RequestHead(operation, headers, model)
+        policy = self.lane.cross_origin
+        head = RequestHead(operation, headers, model, b"" if policy.off else policy.lines(headers.get(b"origin")))
         exchange = ClientExchange(self.lane, self, head, self._address)
         if not http_11 or not self.parser.should_keep_alive():
             exchange.last_on_connection(http_11=http_11)
@@ -352,9 +353,10 @@ class PenstockConnection(HttpToolsProtocol):
         control = self.url.startswith(b"/api") if self.url else False
         body = msgspec.json.encode(problem(error, request_id)) if control else error_body(error)
         kind = PROBLEM_TYPE.encode("ascii") if control else b"application/json"
+        known, further = request_id.encode("ascii"), error_headers(error) + self.lane.cross_origin.lines(dict(self.headers).get(b"origin"))
         self.send(
             b"%b%bcontent-type: %b\r\nx-request-id: %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (STATUS_LINES[error.status], self.lane.date, kind, request_id.encode("ascii"), error_headers(error), len(body), body)
+            % (STATUS_LINES[error.status], self.lane.date, kind, known, further, len(body), body)
         )
         self.outlet.flush()
         self.transport.close()

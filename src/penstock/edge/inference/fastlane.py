@@ -16,6 +16,7 @@ from penstock.domain.inference import CLIENT_PATHS, Operation
 from penstock.domain.ports import Inference, InflightRequest
 from penstock.domain.principal import Principal
 from penstock.edge.inference.status_lines import STATUS_LINES
+from penstock.edge.layers.cross_origin import CrossOrigin
 from penstock.net.outbox import Outbox
 from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.keyring import KeyRing, Pending
@@ -54,6 +55,7 @@ class FastLane:
     max_body_bytes: int = 10 << 20
     max_inflated_bytes: int = 20 << 20
     outbox: Outbox = field(default_factory=Outbox)
+    cross_origin: CrossOrigin = field(default_factory=CrossOrigin)
     date: bytes = b""
     """The `date` header line, renewed once a second."""
 
@@ -73,10 +75,11 @@ class HttpConnection(Protocol):
 class RequestHead:
     """What the edge takes from the head of an inference request; the same object when the same head comes again."""
 
-    __slots__ = ("authorization", "has_metadata", "headers", "model", "operation")
+    __slots__ = ("authorization", "cross_origin", "has_metadata", "headers", "model", "operation")
 
-    def __init__(self, operation: Operation, headers: Mapping[bytes, bytes], model: str = "") -> None:
-        """`model`: named by the path, and not by the body."""
+    def __init__(self, operation: Operation, headers: Mapping[bytes, bytes], model: str = "", cross_origin: bytes = b"") -> None:
+        """`model`: named by the path, and not by the body. `cross_origin`: the lines with which the answer permits the page to read it."""
+        self.cross_origin = cross_origin
         self.model = model
         self.operation = operation
         self.headers = headers
@@ -257,8 +260,16 @@ class ClientExchange:
 
     def send(self, status: int, headers: bytes, body: bytes) -> None:
         self._connection.send(
-            b"%b%b%b%bcontent-length: %b\r\n\r\n%b"
-            % (STATUS_LINES[status], self._lane.date, headers, b"" if self.keep_alive else _CLOSE, decimal(len(body)), body)
+            b"%b%b%b%b%bcontent-length: %b\r\n\r\n%b"
+            % (
+                STATUS_LINES[status],
+                self._lane.date,
+                headers,
+                self._head.cross_origin,
+                b"" if self.keep_alive else _CLOSE,
+                decimal(len(body)),
+                body,
+            )
         )
         self._over()
 
@@ -268,7 +279,8 @@ class ClientExchange:
         framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
         close = b"" if self.keep_alive else _CLOSE
         # Those follow at once: one packet instead of two.
-        self._start = b"%b%b%b%b%b\r\n" % (STATUS_LINES[status], self._lane.date, headers, framing, close)
+        own = self._head.cross_origin
+        self._start = b"%b%b%b%b%b%b\r\n" % (STATUS_LINES[status], self._lane.date, headers, own, framing, close)
 
     def write(self, data: bytes) -> None:
         if not data:

@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from penstock.edge.layers.cross_origin import CrossOrigin
 from penstock.edge.layers.problems import answer, as_error
 from penstock.edge.layers.services import ControlServices
 
@@ -33,6 +34,7 @@ class Envelope:
     def __init__(self, app: ASGIApp, services: ControlServices) -> None:
         self.app = app
         self.services = services
+        self._allowed_origins = CrossOrigin(services.cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,7 +42,7 @@ class Envelope:
             return
         request_id = self._request_id(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
-        sender = _Sender(send, request_id, scope["path"])
+        sender = _Sender(send, request_id, scope["path"], self._cross_origin(scope))
         started = self.services.clock.monotonic()
         try:
             await self.app(scope, receive, sender)
@@ -50,6 +52,11 @@ class Envelope:
             await self._refuse(exception, scope, receive, sender)
         finally:
             self._note(scope, sender, self.services.clock.monotonic() - started)
+
+    def _cross_origin(self, scope: Scope) -> list[tuple[bytes, bytes]]:
+        if self._allowed_origins.off:
+            return []
+        return self._allowed_origins.headers(next((value for name, value in scope["headers"] if name == b"origin"), None))
 
     async def _other_than_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises ValueError for a type that has no way to refuse; a WebSocket is closed before it is accepted (HTTP 403)."""
@@ -105,8 +112,9 @@ def _who(scope: Scope) -> dict[str, str]:
 class _Sender:
     """Adds the headers that every answer has, and remembers the status."""
 
-    def __init__(self, send: Send, request_id: str, path: str) -> None:
+    def __init__(self, send: Send, request_id: str, path: str, cross_origin: list[tuple[bytes, bytes]]) -> None:
         self.send = send
+        self.cross_origin = cross_origin
         self.request_id = request_id
         self.private = path.startswith(("/api", "/v1"))
         self.status = 0
@@ -124,3 +132,4 @@ class _Sender:
             headers.setdefault(name, value)
         if self.private:
             headers.setdefault("cache-control", "no-store")
+        message["headers"] = [*message["headers"], *self.cross_origin]

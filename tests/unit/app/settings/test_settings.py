@@ -81,6 +81,11 @@ def test_default_store_and_simulated_workers_follow_from_other_settings(tmp_path
     assert load({"store": "postgresql://h/d"}).store_url == "postgresql://h/d"
 
 
+def test_origins_are_read_as_browsers_write_them() -> None:
+    origins = load({"cors_origins": "https://App.test/, http://localhost:*,https://*.app.test,null,*"}).cors_origins
+    assert origins == ("https://app.test", "http://localhost:*", "https://*.app.test", "null", "*")
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings().port = 1
@@ -105,6 +110,9 @@ def test_secrets_are_not_shown() -> None:
         ({"upstreams": ["=http://a"]}, {}, "must be MODEL=URL"),
         ({"upstreams": ["m=ftp://a"]}, {}, "must be MODEL=URL"),
         ({}, {"PENSTOCK_UPSTREAMS": "[oops"}, "upstreams (environment PENSTOCK_UPSTREAMS): is not a JSON list"),
+        ({"cors_origins": ["https://app.test/chat"]}, {}, "cors_origins.0 (flag): 'https://app.test/chat' is not an origin"),
+        ({"cors_origins": "app.test"}, {}, "cors_origins.0 (flag): 'app.test' is not an origin"),
+        ({"cors_origins": "https://*app.test"}, {}, "cors_origins.0 (flag): 'https://*app.test' is not an origin"),
         ({"tls_cert": "cert.pem"}, {}, "tls_key is missing"),
         ({"tls_cert": "absent.pem", "tls_key": "key.pem"}, {}, "tls_cert: there is no file absent.pem"),
         ({"tls_key": "key.pem"}, {}, "tls_cert is missing"),

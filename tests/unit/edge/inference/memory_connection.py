@@ -14,6 +14,7 @@ from penstock.domain.ports import Reply
 from penstock.domain.principal import Principal
 from penstock.edge.inference.connection import ConnectionLimits, PenstockConnection, connection_class
 from penstock.edge.inference.fastlane import FastLane
+from penstock.edge.layers.cross_origin import CrossOrigin
 from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.keyring import KeyRing
 from tests.unit.net.memory_transport import Wire
@@ -80,7 +81,9 @@ class HttpAnswer:
 class MemoryConnection:
     """One connection of a client, with a key that the gateway accepts."""
 
-    def __init__(self, *, hold: bool = False, max_body_bytes: int = 1000, per_minute: int = 1000, **limits: Any) -> None:
+    def __init__(
+        self, *, hold: bool = False, max_body_bytes: int = 1000, per_minute: int = 1000, origins: tuple[str, ...] = (), **limits: Any
+    ) -> None:
         self.clock = ManualClock()
         self.inference = ScriptedInference(hold)
         self.accounts = MemoryAccounts()
@@ -89,7 +92,15 @@ class MemoryConnection:
         self.keys = KeyRing(self.accounts, SECRET_KEY, self.clock)
         addresses = AddressLimiter(self.clock, unauthenticated_per_minute=per_minute)
         lane = FastLane(
-            self.inference, self.keys, addresses, RequestIds(), self.clock, max_body_bytes, 2 * max_body_bytes, self.wire.outbox
+            self.inference,
+            self.keys,
+            addresses,
+            RequestIds(),
+            self.clock,
+            max_body_bytes,
+            2 * max_body_bytes,
+            self.wire.outbox,
+            cross_origin=CrossOrigin(origins),
         )
         self.asgi_calls: list[str] = []
         bound = connection_class(lane, ConnectionLimits(**limits))
