@@ -37,26 +37,36 @@ class Wanted(NamedTuple):
         return (not self.queues or queue in self.queues) and (not self.abilities or ability in self.abilities)
 
 
+class Claimed(NamedTuple):
+    leases: list[Lease]
+    rested: dict[str, float]
+    """Queues in which the rate allows nothing at the moment, and when it allows the next start."""
+
+
 class Claims(ABC):
     """The dialect's statements, and fair shares of a claim."""
 
     def __init__(self) -> None:
         self._shares = FairShares()
 
-    def claim(self, db: TaskTransaction, runner_id: str, wanted: Wanted, now: float) -> list[Lease]:
+    def claim(self, db: TaskTransaction, runner_id: str, wanted: Wanted, now: float) -> Claimed:
         if wanted.limit < 1:
-            return []
+            return Claimed([], {})
         queue_limits, groups = self.waiting(db, runner_id, wanted)
         allowed = {group_key[:2]: 0 for group_key in groups}
+        rested: dict[str, float] = {}
         for queue in sorted(allowed):
             allowed[queue] = _allowance(db, *queue, queue_limits, wanted.limit, now)
+            next_at = None if allowed[queue] else _next_start_at(queue_limits[queue], now)
+            if next_at is not None:
+                rested[queue[1]] = min(next_at, rested.get(queue[1], next_at))
         open_ = [ReadyTasks(*group_key, keys) for group_key, keys in groups.items() if allowed[group_key[:2]] > 0]
         takes = self._shares.shares(open_, allowed, wanted.limit)
         if not takes:
-            return []
+            return Claimed([], rested)
         leases = [lease_of(row) for row in self.take(db, [(*group_key, most) for group_key, most in takes.items()], runner_id, now)]
         _spend(db, leases, queue_limits, now)
-        return leases
+        return Claimed(leases, rested)
 
     @abstractmethod
     def waiting(self, db: TaskTransaction, runner_id: str, wanted: Wanted) -> tuple[_Limits, _Waiting]:
@@ -178,10 +188,21 @@ def _allowance(db: TaskTransaction, org_id: str, queue: str, queue_limits: _Limi
         running = db.row("SELECT count(*) FROM task_hot WHERE state = 2 AND org_id = ? AND queue = ?", org_id, queue)
         most = min(most, found.max_running - (running[0] if running else 0))
     if found.rate_per_second is not None:
-        # Starts are spent up to `next_start_at`; a second's worth, and at least one, may be spent at once.
-        burst_seconds = max(1.0, 1.0 / found.rate_per_second)
-        most = min(most, (now - max(found.next_start_at, now - burst_seconds)) * found.rate_per_second + 1e-6)
-    return int(most)
+        most = min(most, (now - _spent_until(found.next_start_at, found.rate_per_second, now)) * found.rate_per_second + 1e-6)
+    return max(int(most), 0)
+
+
+def _spent_until(next_start_at: float, rate_per_second: float, now: float) -> float:
+    """Starts are spent up to `next_start_at`; a second's worth, and at least one, may be spent at once."""
+    return max(next_start_at, now - max(1.0, 1.0 / rate_per_second))
+
+
+def _next_start_at(limits: _QueueLimits, now: float) -> float | None:
+    """When the rate allows another start; None: it is not the rate that is in the way."""
+    if limits.paused or limits.rate_per_second is None:
+        return None
+    next_at = _spent_until(limits.next_start_at, limits.rate_per_second, now) + 1.0 / limits.rate_per_second
+    return next_at if next_at > now else None
 
 
 def _spend(db: TaskTransaction, leases: Sequence[Lease], queue_limits: _Limits, now: float) -> None:
@@ -190,5 +211,5 @@ def _spend(db: TaskTransaction, leases: Sequence[Lease], queue_limits: _Limits, 
         found = queue_limits.get((org_id, queue))
         if found is None or found.rate_per_second is None:
             continue
-        spent = max(found.next_start_at, now - max(1.0, 1.0 / found.rate_per_second)) + count / found.rate_per_second
+        spent = _spent_until(found.next_start_at, found.rate_per_second, now) + count / found.rate_per_second
         db.run("UPDATE task_queue SET next_start_at = ? WHERE org_id = ? AND queue = ?", spent, org_id, queue)

@@ -10,6 +10,7 @@ from penstock.domain.ids import task_number
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.children import settle
 from penstock.storage.stores.tasks.minutes import Ended, note
+from penstock.storage.stores.tasks.queues import bounded
 from penstock.storage.stores.tasks.rows import READY, SCHEDULED
 from penstock.storage.stores.tasks.search.words import normalised, of_json
 from penstock.storage.stores.tasks.transaction import Given, TaskTransaction
@@ -57,6 +58,8 @@ class _Ends:
     ended: list[Ended] = field(default_factory=list)
     parents: dict[int, TaskStatus] = field(default_factory=dict)
     ready: set[str] = field(default_factory=set)
+    places: set[tuple[str, str]] = field(default_factory=set)
+    """Organisation and queue of each lease."""
 
 
 def finish(
@@ -104,6 +107,7 @@ def _lock(db: TaskTransaction) -> str:
 def _end(ends: _Ends, lease: _Held, given: LeaseCompletion, now: float) -> TaskStatus:
     if given.kind in (CompletionKind.RETRIED, CompletionKind.RELEASED) and not lease.cancel:
         return _go_on(ends, lease, given.kind, given.error, max(now, given.retry_at), now)
+    ends.places.add((lease.org_id, lease.queue))
     status = _ENDS.get(given.kind, TaskStatus.CANCELLED)
     error = given.error or (CANCELLED if status is TaskStatus.CANCELLED else None)
     ends.over.append(
@@ -129,6 +133,7 @@ def _end(ends: _Ends, lease: _Held, given: LeaseCompletion, now: float) -> TaskS
 
 
 def _go_on(ends: _Ends, lease: _Held, kind: CompletionKind, error: TaskError | None, ready_at: float, now: float) -> TaskStatus:
+    ends.places.add((lease.org_id, lease.queue))
     released = kind is CompletionKind.RELEASED
     ready_at = lease.ready_at if released and ready_at <= now else ready_at  # what was never used loses no place
     ends.attempts.append(
@@ -186,4 +191,5 @@ def _write(db: TaskTransaction, ends: _Ends, now: float) -> None:
         settled = settle(db, ends.parents, now)
         ends.ready |= settled.ready
         ends.ended += settled.ended
+    ends.ready |= bounded(db, ends.places)
     note(db, ends.ended, now)

@@ -53,6 +53,7 @@ class PostgresTasks(SqlTasks):
         self._plan_again_at = _CLEANED_AFTER
 
     async def close(self) -> None:
+        await super().close()
         if self._teller is not None:
             # Asked, not cancelled: the driver does not like to be, in the middle of a transaction.
             self._closing.set()

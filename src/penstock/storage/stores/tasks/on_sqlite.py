@@ -16,9 +16,6 @@ class SqliteTasks(SqlTasks):
         super().__init__(StoreTime(clock or SystemClock(), follow=True), SqliteClaims(), SqliteListing())
         self._database = database
 
-    async def close(self) -> None:
-        """Nothing runs beside the calls."""
-
     async def _write(self, work: Callable[[TaskTransaction], T]) -> T:
         return await self._database.transact(lambda cursor: work(SqliteTransaction(cursor)))
 

@@ -1,5 +1,7 @@
 """Queues of an organisation: their limits, and what is in them."""
 
+from collections.abc import Collection
+
 from penstock.domain.durable.queues import QUEUE_HEAD_START_SECONDS, QueueLimits, QueueState
 from penstock.domain.durable.schedules import Schedule
 from penstock.domain.durable.tasks import TaskStatus
@@ -9,6 +11,8 @@ from penstock.storage.stores.tasks.transaction import TaskTransaction
 
 
 def limit(db: TaskTransaction, org_id: str, queue: str, limits: QueueLimits) -> None:
+    """A change leaves the starts that the rate has spent."""
+    found = db.row("SELECT next_start_at FROM task_queue WHERE org_id = ? AND queue = ?", org_id, queue)
     db.run("DELETE FROM task_queue WHERE org_id = ? AND queue = ?", org_id, queue)
     if limits == QueueLimits():
         return
@@ -18,9 +22,18 @@ def limit(db: TaskTransaction, org_id: str, queue: str, limits: QueueLimits) -> 
         "paused": int(limits.paused),
         "max_running": limits.max_running,
         "rate_per_second": limits.rate_per_second,
-        "next_start_at": 0.0,
+        "next_start_at": found[0] if found else 0.0,
     }
     db.insert(schema.task_queue, [row])
+
+
+def bounded(db: TaskTransaction, places: Collection[tuple[str, str]]) -> set[str]:
+    """Of these queues, each with its organisation, those in which only so many run at a time: others wait for a place that is freed."""
+    if not places:
+        return set()
+    statement = f"SELECT org_id, queue FROM task_queue WHERE {db.any_of('org_id')} AND {db.any_of('queue')} AND max_running IS NOT NULL"
+    rows = db.rows(statement, db.listed({org_id for org_id, _ in places}), db.listed({queue for _, queue in places}))
+    return {queue for org_id, queue in rows if (org_id, queue) in places}
 
 
 def states(db: TaskTransaction, org_id: str) -> list[QueueState]:

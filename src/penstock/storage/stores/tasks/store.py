@@ -43,9 +43,9 @@ class SqlTasks(ABC):
         self._listing = listing
         self._wakeups = Wakeups()
 
-    @abstractmethod
     async def close(self) -> None:
         """End what runs beside the calls, before the database closes."""
+        self._wakeups.close()
 
     @abstractmethod
     async def _write(self, work: Callable[[TaskTransaction], T]) -> T:
@@ -90,7 +90,11 @@ class SqlTasks(ABC):
         self, runner_id: str, limit: int, queues: Collection[str] = (), org_id: str | None = None, kinds: Collection[str] = ()
     ) -> list[Lease]:
         wanted = Wanted(limit, frozenset(queues), org_id, frozenset(kinds))
-        return await self._write(lambda db: self._claims.claim(db, runner_id, wanted, self.now()))
+        claimed = await self._write(lambda db: self._claims.claim(db, runner_id, wanted, self.now()))
+        if claimed.rested:
+            now = self.now()
+            self._wakeups.tell_later({queue: at - now for queue, at in claimed.rested.items()})
+        return claimed.leases
 
     async def heartbeat(self, runner_id: str, held: Sequence[LeaseRef]) -> HeartbeatReply:
         answer, ready = await self._write(lambda db: beats.beat(db, runner_id, held, self.now()))

@@ -1,10 +1,12 @@
 """Who is next: organisations in turn, then urgency and patience, within what an operator allows."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from penstock.domain.durable.queues import QueueLimits, QueueState, sort_key
+from penstock.domain.durable.tasks import CompletionKind
 from tests.contract.storage.stores.tasks.task_store_client import ORG, OTHER, START, TaskStoreClient
 
 
@@ -139,6 +141,53 @@ async def test_no_more_start_in_a_second_than_the_queue_allows(client: TaskStore
         client.clock.advance(5)
         slow += await client.claim(10)
     assert 6 <= len(slow) <= 7
+
+
+@pytest.mark.parametrize("kind", [CompletionKind.SUCCEEDED, CompletionKind.RETRIED, CompletionKind.FAILED])
+async def test_end_in_a_full_queue_wakes_those_that_wait_for_its_place(client: TaskStoreClient, kind: CompletionKind) -> None:
+    await client.runner()
+    await client.tasks.limit_queue(ORG, "medium", QueueLimits(max_running=1))
+    await client.tasks.enqueue([client.new() for _ in range(3)])
+    (running,) = await client.claim(10)
+    ticket = client.tasks.ticket()
+    assert await client.claim(10) == []
+    assert not await client.tasks.wait(ticket, ["medium"], 0.0)
+    await client.end(running, kind=kind, retry_at=START + 1_000)
+    assert await client.tasks.wait(ticket, ["medium"], 0.0)
+    assert len(await client.claim(10)) == 1
+
+
+async def test_end_in_a_queue_without_a_limit_wakes_no_one(client: TaskStoreClient) -> None:
+    await client.runner()
+    await client.tasks.limit_queue(OTHER, "medium", QueueLimits(max_running=1))
+    await client.submit()
+    (running,) = await client.claim()
+    ticket = client.tasks.ticket()
+    await client.end(running)
+    assert not await client.tasks.wait(ticket, [], 0.0)
+
+
+async def test_rate_that_allows_the_next_start_wakes_those_that_wait(client: TaskStoreClient) -> None:
+    await client.runner()
+    await client.tasks.limit_queue(ORG, "medium", QueueLimits(rate_per_second=10))
+    await client.tasks.enqueue([client.new() for _ in range(12)])
+    assert len(await client.claim(20)) == 10
+    ticket = client.tasks.ticket()
+    assert await client.claim(20) == []
+    async with asyncio.timeout(30):
+        assert await client.tasks.wait(ticket, ["medium"], 30.0)
+    client.clock.advance(0.1)
+    assert len(await client.claim(20)) == 1
+
+
+async def test_change_of_a_queue_does_not_give_its_rate_another_burst(client: TaskStoreClient) -> None:
+    await client.runner()
+    await client.tasks.limit_queue(ORG, "medium", QueueLimits(rate_per_second=4))
+    await client.tasks.enqueue([client.new() for _ in range(12)])
+    assert len(await client.claim(20)) == 4
+    await client.tasks.limit_queue(ORG, "medium", QueueLimits(rate_per_second=4, paused=True))
+    await client.tasks.limit_queue(ORG, "medium", QueueLimits(rate_per_second=4))
+    assert await client.claim(20) == []
 
 
 async def test_the_state_of_queues(client: TaskStoreClient) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 
 from penstock.domain.durable.leases import PromotionResult
-from penstock.domain.durable.queues import MinuteStats, bucket
+from penstock.domain.durable.queues import MinuteStats, QueueLimits, bucket
 from penstock.domain.durable.schedules import MissedRuns, Schedule
 from penstock.domain.durable.tasks import CompletionKind, TaskStatus
 from penstock.domain.errors import Conflict
@@ -158,4 +158,25 @@ async def test_other_processes_hear_of_it(client: TaskStoreClient, store_url: st
     await asyncio.sleep(0)
     await client.submit()
     assert await waiting
+    await elsewhere.close()
+
+
+async def test_place_that_is_freed_at_one_gateway_is_news_at_another(client: TaskStoreClient, store_url: str) -> None:
+    if not store_url.startswith("postgresql"):
+        pytest.skip("a file has one process")
+    elsewhere = await open_store(store_url, secret_key=SECRET_KEY)
+    while await elsewhere.tasks.wait(elsewhere.tasks.ticket(), ["medium"], 0.3):
+        pass  # it has begun to listen
+    await client.runner()
+    await client.tasks.limit_queue(ORG, "medium", QueueLimits(max_running=1))
+    await client.tasks.enqueue([client.new() for _ in range(2)])
+    (running,) = await client.claim(10)
+    while await elsewhere.tasks.wait(elsewhere.tasks.ticket(), ["medium"], 0.3):
+        pass  # the news of the submission have come
+    ticket = elsewhere.tasks.ticket()
+    assert await elsewhere.tasks.claim("run_1", 10) == []
+    waiting = asyncio.create_task(elsewhere.tasks.wait(ticket, ["medium"], 30))
+    await client.end(running)
+    assert await waiting
+    assert len(await elsewhere.tasks.claim("run_1", 10)) == 1
     await elsewhere.close()
