@@ -16,11 +16,12 @@ from penstock.base import profiles
 from penstock.base.family import UnknownMember
 from penstock.base.profiles import ProfileProblem
 from penstock.cli.client.api import Api
-from penstock.cli.client.connection import ConnectionFlags, resolve
+from penstock.cli.client.connection import resolve
 from penstock.cli.exits import ExitCode, Failed, of_status
 from penstock.cli.output.tables import Output, safe
 from penstock.domain.errors import PenstockError, PortUnavailable
 from penstock.domain.ports import StoreProblem
+from penstock.net.api_client.connection import ConnectionFlags
 from penstock.net.trust import TrustProblem
 
 P = ParamSpec("P")

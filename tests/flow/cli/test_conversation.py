@@ -18,9 +18,9 @@ from penstock.cli.chat.answer import ask
 from penstock.cli.chat.conversation import ChatHistory
 from penstock.cli.chat.repl import Repl, ReplCallbacks
 from penstock.cli.client.api import Api
-from penstock.cli.client.connection import GatewayConnection
 from penstock.cli.client.served_models import model_ids
 from penstock.domain.clock import SystemClock
+from penstock.net.api_client.connection import GatewayConnection
 from tests.flow.cli.conftest import Cli, Gateway
 from tests.flow.cli.fake_gateway import FakeGatewayState
 from tests.support.interrupts import interrupts_reach_children

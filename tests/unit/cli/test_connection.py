@@ -6,8 +6,9 @@ import pytest
 
 from penstock.base import profiles
 from penstock.base.profiles import Profile, ProfileBook, ProfileProblem
-from penstock.cli.client.connection import ConnectionFlags, resolve, root_of
+from penstock.cli.client.connection import resolve, root_of
 from penstock.cli.exits import ExitCode, Failed
+from penstock.net.api_client.connection import ConnectionFlags
 
 OPENAI = {"OPENAI_BASE_URL": "http://openai/v1", "OPENAI_API_KEY": "k-openai"}
 NOTHING = ConnectionFlags()

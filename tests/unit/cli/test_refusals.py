@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from penstock.cli.chat.prompt import is_open, typed
-from penstock.cli.client.api import refusal, refusal_of_body, retry_after_seconds, segment
+from penstock.cli.client.api import refusal, refusal_of_body, segment
 from penstock.cli.exits import ExitCode, of_status
 from penstock.cli.output.money import currency_units
 from penstock.cli.output.tables import cell, safe
 from penstock.domain import errors
+from penstock.net.api_client.refusals import retry_after_seconds
 
 
 @pytest.mark.parametrize(

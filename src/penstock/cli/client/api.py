@@ -1,26 +1,21 @@
 """The gateway as the commands see it: JSON in, JSON out, every refusal a typed error."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from penstock import __version__
-from penstock.cli.client.connection import GatewayConnection
 from penstock.cli.exits import Failed, RequestRefused
-from penstock.domain.errors import PenstockError
+from penstock.net.api_client.connection import GatewayConnection, around_proxies, verified_by
+from penstock.net.api_client.connection import request_headers as connection_headers
+from penstock.net.api_client.refusals import Refusal, read_refusal, refusal_of_fields
 
 if TYPE_CHECKING:
-    import ssl
-
     import httpx
 
 PAGE = 1000
 """The most items that a list gives at once."""
-
-LOOPBACK = {"127.0.0.1": "all://127.0.0.1", "localhost": "all://localhost", "::1": "all://[::1]"}
-"""Names of this machine, each with httpx's pattern for it."""
 
 
 class Api:
@@ -133,21 +128,7 @@ def without_none(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def request_headers(connection: GatewayConnection) -> dict[str, str]:
-    headers = {"user-agent": f"penstock-cli/{__version__}"}
-    if connection.api_key:
-        headers["authorization"] = f"Bearer {connection.api_key}"
-    return headers
-
-
-def around_proxies(connection: GatewayConnection) -> dict[str, None]:
-    """For httpx's `mounts`: a proxy of the environment is never the way to this machine itself."""
-    pattern = LOOPBACK.get(urlsplit(connection.root).hostname or "")
-    return {pattern: None} if pattern else {}
-
-
-def verified_by(connection: GatewayConnection) -> "ssl.SSLContext | bool":
-    """For httpx's `verify`. Raises TrustProblem."""
-    return connection.trust.context() if connection.trust and connection.root.startswith("https:") else True
+    return connection_headers(connection, f"penstock-cli/{__version__}")
 
 
 @contextmanager
@@ -170,56 +151,21 @@ def network_problems(root: str) -> Iterator[None]:
 
 
 def refusal(status: int, headers: Mapping[str, str], content: bytes) -> RequestRefused:
-    """The typed error of an answer in either shape: problem+json (`/api`) or OpenAI's (`/v1`)."""
-    try:
-        body = json.loads(content)
-    except ValueError:
-        body = None
-    return refusal_of_body(status, headers, body if isinstance(body, dict) else {})
+    """The typed error of an answer in either shape."""
+    return _refused(read_refusal(status, headers, content))
 
 
 def refusal_of_body(status: int, headers: Mapping[str, str], body: Mapping[str, Any]) -> RequestRefused:
     """As `refusal`, for a decoded body; also for the error event of a stream, whose status is its code's own."""
-    inner = body.get("error")
-    fields: Mapping[str, Any] = inner if isinstance(inner, dict) else body
-    code = str(fields.get("code") or "")
-    kind = _error_class(code, status)
-    message = fields.get("message") or fields.get("detail") or fields.get("title")
-    error = kind(
-        str(message or f"the gateway answered HTTP {status}"),
-        param=fields.get("param"),
-        retry_after_seconds=retry_after_seconds(headers),
-        retry={"true": True, "false": False}.get(headers.get("x-should-retry", "")),
-    )
-    request_id = str(fields.get("request_id") or headers.get("x-request-id", ""))
-    return RequestRefused(error, status or kind.status, request_id=request_id, code=code, hint=_HINTS.get(status, ""))
+    return _refused(refusal_of_fields(status, headers, body))
+
+
+def _refused(refusal: Refusal) -> RequestRefused:
+    hint = _HINTS.get(refusal.status, "")
+    return RequestRefused(refusal.error, refusal.status, request_id=refusal.request_id, code=refusal.code, hint=hint)
 
 
 _HINTS = {
     401: "give a key with --api-key, PENSTOCK_API_KEY or a profile (`penstock profiles`); a key is only sent to its own gateway",
     403: "the key lacks the scope; `penstock keys list` shows scopes, an admin key makes others",
 }
-
-
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """From `retry-after-ms`, else from `retry-after` in seconds; None when neither is a number."""
-    for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            return max(0.0, float(headers[name]) / divisor)
-        except (KeyError, ValueError):
-            continue
-    return None
-
-
-def _error_class(code: str, status: int) -> type[PenstockError]:
-    """The class with that code, else the first of that status, else the root of the tree."""
-    tree = list(_family(PenstockError))
-    by_code = [kind for kind in tree if kind.code == code and (not status or kind.status == status)]
-    by_status = [kind for kind in tree if kind.status == status]
-    return (by_code or by_status or [PenstockError])[0]
-
-
-def _family(kind: type[PenstockError]) -> Iterator[type[PenstockError]]:
-    for child in kind.__subclasses__():
-        yield child
-        yield from _family(child)

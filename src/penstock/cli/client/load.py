@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from penstock.cli.client.api import around_proxies, refusal, refusal_of_body, request_headers, verified_by
-from penstock.cli.client.connection import GatewayConnection
+from penstock.cli.client.api import refusal, refusal_of_body, request_headers
 from penstock.cli.client.sse import DONE, EventParser
 from penstock.cli.exits import Failed, RequestRefused
+from penstock.net.api_client.connection import GatewayConnection, around_proxies, verified_by
 
 if TYPE_CHECKING:
     import httpx

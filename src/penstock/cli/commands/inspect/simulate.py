@@ -161,7 +161,8 @@ def _asks(lines: Iterable[str], squeeze: float) -> "list[PlannedRequest]":
 def _records(profile: str | None, base_url: str | None, api_key: str | None) -> list[str]:
     from penstock.base import profiles
     from penstock.cli.client.api import Api
-    from penstock.cli.client.connection import ConnectionFlags, resolve
+    from penstock.cli.client.connection import resolve
+    from penstock.net.api_client.connection import ConnectionFlags
 
     with Api(resolve(ConnectionFlags(profile, base_url, api_key), os.environ, profiles.default_path())) as api:
         records: list[dict[str, Any]] = []

@@ -64,8 +64,8 @@ def stream(
     settings = process.load_settings({"stream": flags}, config)
     from penstock.app import streams as app
     from penstock.base import profiles
-    from penstock.cli.client.api import around_proxies, verified_by
-    from penstock.cli.client.connection import ConnectionFlags, resolve
+    from penstock.cli.client.connection import resolve
+    from penstock.net.api_client.connection import ConnectionFlags, around_proxies, verified_by
 
     connection = resolve(ConnectionFlags(profile, base_url, api_key, ca_file), os.environ, profiles.default_path())
     # A proxy of the environment is never the way to this machine itself.
