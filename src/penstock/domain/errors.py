@@ -4,15 +4,13 @@ Each class fixes its HTTP status, OpenAI `type` and stable `code`; the edge turn
 (`wire/errors.py` has the two shapes). A message is written for the caller: it never names a host, path or query.
 """
 
-from typing import ClassVar
-
 
 class PenstockError(Exception):
     """An answer that is not a success. `retry` None leaves the decision to the client's own rules."""
 
-    status: ClassVar[int] = 500
-    type: ClassVar[str] = "server_error"
-    code: ClassVar[str] = "internal_error"
+    status: int = 500
+    type: str = "server_error"
+    code: str = "internal_error"
 
     def __init__(
         self,
@@ -45,6 +43,17 @@ class ContextLengthExceeded(BadRequest):
 
 class UnsupportedParameter(BadRequest):
     code = "unsupported_parameter"
+
+
+class EngineRefusal(BadRequest):
+    """The engine refused the request, with a status, a type and a code of its own."""
+
+    def __init__(self, message: str, *, status: int, kind: str = "", code: str = "", param: str | None = None) -> None:
+        """`kind`: its `type`."""
+        super().__init__(message, param=param)
+        self.status = status
+        self.type = kind or BadRequest.type
+        self.code = code or BadRequest.code
 
 
 class BadHttp(BadRequest):

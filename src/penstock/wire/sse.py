@@ -1,11 +1,18 @@
 """Server-sent events, as far as OpenAI-compatible servers use them."""
 
 import re
+from typing import Final
 
 DONE = b"data: [DONE]\n\n"
 KEEPALIVE = b": keepalive\n\n"
 """A comment: every parser skips it, every proxy sees traffic."""
 
+EVENTS: Final = 0
+UNKNOWN: Final = 1
+WHOLE: Final = 2
+OTHER: Final = 3
+"""What an answer turns out to be: events, not to be told yet, one JSON object, neither."""
+_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 _LINE_END = re.compile(rb"\r\n|\r")
 
 
@@ -22,3 +29,13 @@ def event_data(event: bytes) -> bytes | None:
             value = line[5:]
             parts.append(value.removeprefix(b" "))
     return b"\n".join(parts) if parts else None
+
+
+def form_of(begun: bytes) -> int:
+    """What the beginning of an answer, which may be a few bytes, is the beginning of."""
+    text = begun.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"{"):
+        return WHOLE
+    if text.startswith(_FIELDS):
+        return EVENTS
+    return UNKNOWN if any(field.startswith(text) for field in _FIELDS) else OTHER

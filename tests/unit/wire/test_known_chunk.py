@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from penstock.wire.chat.chunks import decode_all
+from penstock.wire.chat.chunks import EngineReportedError, GarbledStream, decode_all
 from penstock.wire.chat.known_chunk import KnownChunk, learned
-from penstock.wire.chat.relay import EngineReportedError, GarbledStream, Relay, model_pattern
+from penstock.wire.chat.relay import Relay, model_pattern
 
 DONE = b"data: [DONE]\n\n"
 HEAD = '{"id":"c","model":"engine-model","usage":null,"choices":['

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.domain.tokens import TokenCount
-from penstock.wire.chat.relay import EngineReportedError, GarbledStream, Relay, model_pattern
+from penstock.wire.chat.chunks import EngineReportedError, GarbledStream, OversizedEvent
+from penstock.wire.chat.relay import Relay, model_pattern
 from tests.unit.wire.mutations import COUNTS, mutations, pieces
 
 DONE = b"data: [DONE]\n\n"
@@ -177,6 +178,81 @@ def test_chunk_with_a_space_after_its_brace_is_edited() -> None:
 def test_engine_error_in_a_stream_is_raised() -> None:
     with pytest.raises(EngineReportedError, match="boom"):
         relay().feed(event({"error": {"message": "boom"}}))
+
+
+ERRORS = {
+    "object": event({"object": "error", "message": "boom", "code": 500}),
+    "detail": event({"detail": "boom"}),
+    "named": b'event: error\ndata: {"detail": "boom"}\n\n',
+    "named text": b"event: error\ndata: boom\n\n",
+    "named last": b'data: {"text": "boom"}\nevent:error\n\n',
+    "plain": event({"error": "boom"}),
+    "beside choices": event(chunk({"content": ""}, "error", error={"message": "boom"})),
+    "message": event({"message": "boom", "type": "server_error"}),
+    "finish reason": event(chunk({"content": "boom"}, "error")),
+}
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS.keys())
+@pytest.mark.parametrize("before", [b"", event(chunk({"content": "a"}))], ids=["first", "later"])
+def test_engine_error_in_another_shape_is_raised(error: bytes, before: bytes) -> None:
+    one = relay()
+    one.feed(before)
+    with pytest.raises(EngineReportedError):
+        one.feed(error + DONE)
+
+
+@pytest.mark.parametrize("error", [None, {}, "", False])
+def test_empty_error_beside_choices_is_none(error: Any) -> None:
+    assert len(through(relay(), [event(chunk({"content": "a"}, error=error)) + DONE])) == 1
+
+
+def test_large_event_passes_whatever_its_pieces() -> None:
+    text = "A" * 300_000
+    stream = event(chunk({"content": text})) + event(chunk({}, "stop")) + DONE
+    for size in (7_000, 65_536, 70_000, len(stream)):
+        one = relay(largest=400_000)
+        got = through(one, [stream[at : at + size] for at in range(0, len(stream), size)])
+        assert (got[0]["choices"][0]["delta"]["content"], one.tokens, one.finished) == (text, 1, True)
+
+
+def test_event_over_the_limit_names_the_limit() -> None:
+    one = relay(largest=100_000)
+    for _ in range(10):
+        one.feed(b"x" * 10_000)
+    with pytest.raises(OversizedEvent, match="100000"):
+        one.feed(b"x")
+
+
+def test_lone_surrogate_or_nan_passes_as_text_and_null() -> None:
+    odd = b'data: {"choices":[{"index":0,"delta":{"content":"%b"},"logprobs":[NaN]}]}\n\n'
+    stream = event(chunk({"content": "Hi "})) + odd % b"\\ud83d" + odd % b"\\ude00" + event(chunk({"content": " bye"}, "stop")) + DONE
+    got = through(relay(), [stream])
+    assert "".join(value["choices"][0]["delta"]["content"] for value in got) == "Hi \U0001f600 bye"
+    assert got[1]["choices"][0]["logprobs"] == [None]
+
+
+@pytest.mark.parametrize("reason", [None, ""])
+def test_stream_without_a_finish_reason_is_cut(reason: str | None) -> None:
+    one = relay()
+    one.feed(event(chunk({"content": "a"}, reason)))
+    with pytest.raises(GarbledStream):
+        one.close()
+
+
+def test_stream_is_cut_when_one_of_two_choices_did_not_finish() -> None:
+    one = relay()
+    second = {"id": "c", "choices": [{"index": 1, "delta": {"content": "b"}, "finish_reason": None}]}
+    one.feed(event(chunk({"content": "a"}, "stop")) + event(second))
+    with pytest.raises(GarbledStream):
+        one.close()
+
+
+def test_chunk_after_the_finish_reason_changes_nothing() -> None:
+    one = relay()
+    one.feed(event(chunk({"content": "a"}, "stop")) + event(chunk({"content": ""})))
+    one.close()
+    assert one.done
 
 
 @pytest.mark.parametrize("stream", [b"", event(chunk({"content": "a"})), b'data: {"choices":[{"finish_reason":"stop"'])

@@ -135,7 +135,7 @@ def test_callers_mistake_is_passed_on(status: int, body: Any, kind: type[Penstoc
     assert error.message == message
 
 
-@pytest.mark.parametrize("status", [200, 301, 401, 403, 404, 408, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [200, 301, 401, 402, 403, 405, 408, 429, 500, 502, 503])
 def test_workers_fault_is_not_the_callers_mistake(status: int) -> None:
     assert callers_mistake(status, encoded({"error": {"message": "x"}})) is None
 

@@ -91,7 +91,7 @@ class UpstreamTimeouts(Section):
     between_chunks_seconds: Seconds = Field(default=60, description="Between two pieces of a streamed answer.")
     connections_per_worker: Count = Field(default=512, description="Open connections to one worker.")
     probe_seconds: Seconds = Field(default=5, description="Between health probes of an upstream.")
-    max_event_bytes: Count = Field(default=MIB, description="Largest single event of a stream.")
+    max_event_bytes: Count = Field(default=16 * MIB, description="Largest single event of a stream that is passed on.")
 
 
 class ExplainSettings(Section):

@@ -106,6 +106,8 @@ class OpenAiRelay:
                 raise UpstreamFailed("The engine refused this worker's secret.")
             headers = [(name.encode(), value.encode()) for name, value in response.headers.items() if name in _PASSED_HEADERS]
             if "content-length" not in response.headers:
+                if (encoding := response.headers.get("content-encoding")) is not None:
+                    headers.append((b"content-encoding", encoding.encode()))
                 return Answer(response.status_code, headers, self._relay(response))
             try:
                 return Answer(response.status_code, headers, await response.aread())

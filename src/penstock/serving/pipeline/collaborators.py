@@ -58,7 +58,7 @@ class PipelineRules:
     keepalive_after_seconds: float = 2.0
     keepalive_every_seconds: float = 15.0
     most_attempts: int = 3
-    largest_event_bytes: int = 1 << 20
+    largest_event_bytes: int = 16 << 20
     largest_reply_bytes: int = 64 << 20
     slow_request_seconds: float = 30.0
     log_requests: bool = False

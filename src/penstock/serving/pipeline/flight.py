@@ -259,9 +259,14 @@ class Flight:
 
     def on_client_error(self, error: PenstockError) -> None:
         attempt = self._attempt
+        if self.upstream is not None:
+            self.upstream.cancel()
         self.deps.workers.succeeded(attempt.member)
+        if self.phase is ANSWERING:
+            self._break_off(attempt, error)
+            return
         asked_elsewhere = False
-        if self.phase is SENT and isinstance(error, UnsupportedParameter):
+        if self.phase is SENT and (isinstance(error, UnsupportedParameter) or error.status == 404):
             try:
                 asked_elsewhere = retrying.ask_elsewhere(self, attempt.member, error)
             except PenstockError as refused:  # the queue is full
@@ -279,16 +284,20 @@ class Flight:
         deps.workers.failed(attempt.member, busy=busy)
         retrying.note_failure(self, attempt.member, detail, busy=busy)
         if self.phase is ANSWERING:
-            self.settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), deps.monotonic())
-            self.reply.write(error_event(intake.broke_off()))
-            self.reply.end()
-            self.free_slot(attempt)
+            self._break_off(attempt, intake.broke_off())
             return
         # The slot goes back only after the retry: the next in the queue must not overtake a request that was there before.
         try:
             retrying.retry(self, attempt.member, busy=busy)
         except PenstockError as error:
             self._fail(error)
+        self.free_slot(attempt)
+
+    def _break_off(self, attempt: WorkerAttempt, error: PenstockError) -> None:
+        """The client has a part of the answer, which is billed, and gets one error event."""
+        self.settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), self.deps.monotonic())
+        self.reply.write(error_event(error))
+        self.reply.end()
         self.free_slot(attempt)
 
     # the end

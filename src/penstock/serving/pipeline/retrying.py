@@ -3,7 +3,7 @@
 from typing import Final, Protocol
 
 from penstock.domain.decisions import FailedTry
-from penstock.domain.errors import UnsupportedParameter
+from penstock.domain.errors import PenstockError
 from penstock.domain.principal import Pool
 from penstock.serving.pipeline import intake
 from penstock.serving.pipeline.collaborators import Collaborators
@@ -40,8 +40,8 @@ def note_failure(flight: RetryingFlight, member: Member, reason: str, *, busy: b
     record.tries += (FailedTry(member.id, reason[:_LONGEST_REASON], flight.deps.monotonic() - record.started, busy),)
 
 
-def ask_elsewhere(flight: RetryingFlight, member: Member, error: UnsupportedParameter) -> bool:
-    """Another worker of the model may have an engine that can; nothing has failed, so no retry is spent on it. False: there is none."""
+def ask_elsewhere(flight: RetryingFlight, member: Member, error: PenstockError) -> bool:
+    """Another worker of the model may be able to; nothing has failed, so no retry is spent on it. False: there is none."""
     excluded = flight.excluded | {member.id}
     if not flight.serving.has_others(flight.pools, excluded):
         return False

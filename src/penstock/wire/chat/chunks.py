@@ -7,6 +7,26 @@ import msgspec
 from penstock.wire.usage import Usage
 
 
+class GarbledStream(Exception):
+    """What came is not a stream of OpenAI's chunks; the text is for the log."""
+
+
+class OversizedEvent(GarbledStream):
+    """An event is larger than what is passed on."""
+
+    def __init__(self, largest_bytes: int) -> None:
+        super().__init__(f"an event of more than {largest_bytes} bytes")
+        self.largest_bytes = largest_bytes
+
+
+class EngineReportedError(Exception):
+    """The engine put an error into its stream: `body` is what it said. The text is for the log."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(f"the engine reported an error: {body[:500].decode('utf-8', 'replace')}")
+        self.body = body
+
+
 class Delta(msgspec.Struct, gc=False):
     content: Any = None
     reasoning_content: Any = None
@@ -16,6 +36,7 @@ class Delta(msgspec.Struct, gc=False):
 
 
 class ChunkChoice(msgspec.Struct, gc=False):
+    index: int | float | str | None = 0
     finish_reason: str | None = None
     delta: Delta | None = None
     text: str | None = None

@@ -10,21 +10,15 @@ from typing import Final
 import msgspec
 
 from penstock.domain.tokens import TokenCount
-from penstock.wire.chat.chunks import Chunk, decode_all, decode_fields, decode_loose
+from penstock.wire.chat.chunks import Chunk, EngineReportedError, GarbledStream, OversizedEvent, decode_all, decode_fields
 from penstock.wire.chat.known_chunk import KnownChunk, learned
+from penstock.wire.chat.loose_events import read_loose
 from penstock.wire.sse import DONE, event_data, normalise
-
-
-class GarbledStream(Exception):
-    """What came is not a stream of OpenAI's chunks; the text is for the log."""
-
-
-class EngineReportedError(Exception):
-    """The engine put an error event into its stream; the text is for the log."""
-
 
 _AND_DONE: Final = b"\n\n" + DONE
 _NULL_USAGE: Final = re.compile(rb',\s*"usage":\s*null|(?<=\{)"usage":\s*null,\s*')
+_LARGE: Final = 64 * 1024
+"""An event of more bytes is not looked at with each read, but when it may have ended: it would be copied again and again."""
 _LESSONS: Final = 4
 """Chunks in a row that never came again, after which no more are learned: this engine's all differ."""
 TIER_VALUE: Final = re.compile(rb',\s*"service_tier":\s*(?:null|"[^"]*")|(?<=\{)\s*"service_tier":\s*(?:null|"[^"]*"),\s*')
@@ -39,7 +33,12 @@ class Relay:
     """One stream. After every `feed`: `tokens` made so far, `usage` as last reported, `done` once the engine said so."""
 
     __slots__ = (
+        "_begun",
+        "_ended",
+        "_halves",
         "_known",
+        "_larger",
+        "_larger_bytes",
         "_largest_event",
         "_lessons",
         "_model",
@@ -48,7 +47,6 @@ class Relay:
         "_stopped",
         "_usage_wanted",
         "done",
-        "finished",
         "tokens",
         "usage",
     )
@@ -59,25 +57,43 @@ class Relay:
         usage_wanted: bool,
         service_tier: str,
         rename: tuple[re.Pattern[bytes], bytes] | None = None,
-        largest_event_bytes: int = 1 << 20,
+        largest_event_bytes: int = 16 << 20,
     ) -> None:
         self._usage_wanted = usage_wanted
         self._open_tag = b'\ndata: {"service_tier":"%b",' % service_tier.encode("ascii")
         self._model = rename
         self._largest_event = largest_event_bytes
         self._rest = b""
+        self._larger: list[bytes] = []
+        """What has come of a large event after `_rest`."""
+        self._larger_bytes = 0
+        self._begun: set[object] = set()
+        self._ended: set[object] = set()
+        """Indices of choices: those of which anything has come, and those that gave a finish reason."""
+        self._halves: dict[str, str] = {}
         self._known: KnownChunk | None = None
         self._lessons = _LESSONS
         self._stopped = False
         """The engine said that it is done, and has gone on: what follows is not looked at."""
         self.tokens = 0
         self.usage: TokenCount | None = None
-        self.finished = False
         self.done = False
+
+    @property
+    def finished(self) -> bool:
+        """Every choice that began has given its finish reason."""
+        return len(self._ended) > 0 and self._begun <= self._ended
+
+    @property
+    def is_empty(self) -> bool:
+        """No choice and no usage has come."""
+        return not self._begun and self.usage is None
 
     def feed(self, data: bytes) -> bytes:
         """The events that this read completed, as the client gets them. Raises GarbledStream or EngineReportedError."""
         if self.done:
+            return b""
+        if len(self._rest) > _LARGE and self._is_inside(data):
             return b""
         buffer = self._rest + data if self._rest else data
         if buffer.find(b"\r") >= 0:  # `in` on bytes makes an exception first
@@ -87,13 +103,27 @@ class Relay:
         end = buffer.rfind(b"\n\n") + 2
         self._rest = buffer[end:] if end > 1 else buffer
         if len(self._rest) > self._largest_event:
-            raise GarbledStream(f"an event of more than {self._largest_event} bytes")
+            raise OversizedEvent(self._largest_event)
         return self._complete(buffer[:end]) if end > 1 else b""
+
+    def _is_inside(self, data: bytes) -> bool:
+        """Whether a large event goes on after this read; when it may end here, `_rest` is all that came of it before."""
+        if data.find(b"\n") >= 0 or data.find(b"\r") >= 0:
+            if self._larger:
+                self._rest += b"".join(self._larger)
+                self._larger.clear()
+                self._larger_bytes = 0
+            return False
+        self._larger.append(data)
+        self._larger_bytes += len(data)
+        if len(self._rest) + self._larger_bytes > self._largest_event:
+            raise OversizedEvent(self._largest_event)
+        return True
 
     def close(self) -> bytes:
         """The engine ended its response; what may still be sent. Raises GarbledStream when the answer is not whole."""
         last = b""
-        if not self.done and self._rest.strip():
+        if not self.done and (self._larger or self._rest.strip()):
             last = self.feed(b"\n\n")
         if not self.done and not self.finished:
             raise GarbledStream("the stream ended without a finish reason and without [DONE]")
@@ -157,7 +187,7 @@ class Relay:
         return chunks if len(chunks) == text.count(b"\n\n") and text.find(b"\n\n\n") < 0 else None
 
     def _event_by_event(self, text: bytes) -> tuple[bytes, list[Chunk]]:
-        """Event by event: comments dropped, each rewritten in the plain form. Raises GarbledStream."""
+        """Event by event: comments dropped, each rewritten in the plain form. Raises GarbledStream, EngineReportedError."""
         events: list[bytes] = []
         chunks: list[Chunk] = []
         for event in text.split(b"\n\n"):
@@ -167,23 +197,19 @@ class Relay:
             if data.strip() == b"[DONE]":
                 self.done = self._stopped = True
                 break
-            try:
-                chunk = decode_loose(data)
-                data = msgspec.json.encode(decode_fields(data))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise GarbledStream(f"an event that is not a chunk: {error}") from None
-            if chunk.choices is None and chunk.usage is None and chunk.error is None:
+            found = read_loose(event, data, self._halves)
+            if found is None:
                 continue
-            events.append(b"data: " + data.replace(b"\n", b" ") + b"\n\n")
-            chunks.append(Chunk(chunk.choices or [], chunk.usage, chunk.error))
+            events.append(b"data: " + found[1].replace(b"\n", b" ") + b"\n\n")
+            chunks.append(found[0])
         return b"".join(events), chunks
 
     def _count(self, chunks: list[Chunk]) -> bool:
         """Takes note of tokens, finish reasons and usage; returns whether any chunk reports usage."""
         reported = False
         for chunk in chunks:
-            if chunk.error is not None:
-                raise EngineReportedError(str(chunk.error)[:500])
+            if chunk.error:
+                raise EngineReportedError(msgspec.json.encode({"error": chunk.error}))
             if chunk.usage is not None:
                 reported = True
                 self.usage = chunk.usage.count()
@@ -193,8 +219,11 @@ class Relay:
                     delta and (delta.content or delta.tool_calls or delta.reasoning_content or delta.reasoning or delta.refusal)
                 ):
                     self.tokens += 1
-                if choice.finish_reason is not None:
-                    self.finished = True
+                self._begun.add(choice.index)
+                if choice.finish_reason:
+                    if choice.finish_reason == "error":
+                        raise EngineReportedError(b'{"error":"a finish reason says so"}')
+                    self._ended.add(choice.index)
         return reported
 
     def _edited(self, text: bytes, with_usage: bool) -> bytes:

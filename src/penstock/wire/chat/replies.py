@@ -118,18 +118,3 @@ def tensors(body: bytes, model: str) -> bytes:
     if not bytes(fields.get("outputs", b"")).startswith(b"["):
         raise GarbledReply("a reply without outputs")
     return msgspec.json.encode({**fields, "model_name": model})
-
-
-def error_message(body: bytes) -> str | None:
-    """The sentence in an engine's error answer, bounded; None when there is none that could be shown."""
-    try:
-        fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    for path in (("error", "message"), ("message",), ("detail",), ("error",)):
-        value: Any = fields
-        for name in path:
-            value = value.get(name) if isinstance(value, dict) else None
-        if isinstance(value, str) and value:
-            return value[:1000]
-    return None
