@@ -41,11 +41,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "simulate": "Simulate traffic on a virtual clock: scenarios, what-if.",
         "bench": "Measure the gateway with a small load.",
         "openapi": "Print the OpenAPI document of /v1 and /api.",
+        "env-example": "Print every setting as an environment file.",
     },
 }
 """Folder of `cli/commands/` -> command -> one line of help."""
 COMMANDS = {name: text for commands in GROUPS.values() for name, text in commands.items()}
-HIDDEN = ("env-example",)
 _FAST = ("up", "gateway")
 """Worth compiled modules."""
 
@@ -57,13 +57,13 @@ class Commands(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS and cmd_name not in HIDDEN:
+        if cmd_name not in COMMANDS:
             return None
         if cmd_name in _FAST and not os.environ.get("PENSTOCK_INTERPRETED"):
             from penstock.base import compiled
 
             compiled.use()
-        folder = next((folder for folder, commands in GROUPS.items() if cmd_name in commands), "inspect")
+        folder = next(folder for folder, commands in GROUPS.items() if cmd_name in commands)
         module = importlib.import_module(f"penstock.cli.commands.{folder}.{cmd_name.replace('-', '_')}")
         return typer.main.get_command(module.app)
 

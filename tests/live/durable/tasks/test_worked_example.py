@@ -59,11 +59,28 @@ def test_task_and_queue_commands_change_what_they_name(platform: Platform) -> No
     assert (dry.returncode, "matched  1" in dry.stdout, "nothing was changed" in dry.stderr) == (0, True, True)
     assert json.loads(run(platform, "tasks", "cancel", "--queue", "low", "--yes", "--json").stdout)["done"] == 1
     assert json.loads(run(platform, "tasks", "show", waiting, "--json").stdout)["status"] == "cancelled"
-    assert run(platform, "queues", "pause", "low").returncode == 0
+    paused = run(platform, "queues", "pause", "low")
+    assert (paused.returncode, paused.stderr) == (0, "paused low; it has no tasks now. Other queues: high, medium\n")
     limited = run(platform, "queues", "limit", "low", "--max-running", "3", "--json")
     assert json.loads(limited.stdout)["max_running"] == 3
     low = next(queue for queue in json.loads(run(platform, "queues", "list", "--json").stdout)["data"] if queue["name"] == "low")
     assert (low["paused"], low["max_running"]) == (True, 3)
+
+
+def test_pause_and_resume_of_a_queue_without_tasks_name_the_other_queues(platform: Platform) -> None:
+    for verb in ("pause", "resume"):
+        done = run(platform, "queues", verb, "lwo")
+        assert done.returncode == 0
+        assert done.stderr.startswith(f"{verb}d lwo; it has no tasks now. Other queues: high, low")
+    paused = run(platform, "queues", "pause", "lwo", "--json")
+    assert (json.loads(paused.stdout), run(platform, "queues", "resume", "lwo").returncode) == ({"ok": True}, 0)
+
+
+def test_pause_of_a_queue_with_tasks_names_it_alone(platform: Platform) -> None:
+    made = run(platform, "tasks", "submit", "word_count", "--queue", "own", "--delay", "1h", "--json")
+    assert run(platform, "queues", "pause", "own").stderr == "paused own\n"
+    assert run(platform, "queues", "resume", "own").stderr == "resumed own\n"
+    assert run(platform, "tasks", "cancel", json.loads(made.stdout)["id"]).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ _HEADER = """\
 app = single()
 
 
-@app.command()
+@app.command(epilog="Example: penstock env-example")
 @command
 def env_example() -> None:
     """Print every setting as a line of an environment file."""

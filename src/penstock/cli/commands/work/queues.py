@@ -27,17 +27,17 @@ def list_queues(session: Session) -> None:
 @app.command(epilog="Example: penstock queues pause low")
 @gateway_command
 def pause(session: Session, queue: QueueName) -> None:
-    """Start no more tasks of a queue. Running tasks continue."""
-    session.api.post(f"/api/queues/{segment(queue)}/pause")
-    session.out.done(f"paused {queue}")
+    """Start no more tasks of a queue. Running tasks continue. A queue may be paused before its first task."""
+    answer = session.api.post(f"/api/queues/{segment(queue)}/pause")
+    session.out.done(f"paused {queue}{_if_empty(session, answer)}")
 
 
 @app.command(epilog="Example: penstock queues resume low")
 @gateway_command
 def resume(session: Session, queue: QueueName) -> None:
     """Start tasks of a paused queue again."""
-    session.api.post(f"/api/queues/{segment(queue)}/resume")
-    session.out.done(f"resumed {queue}")
+    answer = session.api.post(f"/api/queues/{segment(queue)}/resume")
+    session.out.done(f"resumed {queue}{_if_empty(session, answer)}")
 
 
 @app.command(epilog="Example: penstock queues limit low --max-running 5 --rate none")
@@ -60,6 +60,14 @@ def limit(
         raise Failed("name a limit: --max-running or --rate", ExitCode.USAGE)
     answer = session.api.change(f"/api/queues/{segment(queue)}", changes)
     session.out.item(answer, [(name.replace("_", " "), answer.get(name)) for name in ("name", "paused", "max_running", "rate_per_second")])
+
+
+def _if_empty(session: Session, queue: Mapping[str, Any]) -> str:
+    """A hint at a mistyped name: the queue has no tasks. The names of the other queues are asked for in that case alone."""
+    if session.out.json or any(queue[state] for state in ("blocked", "scheduled", "ready", "running")):
+        return ""
+    others = [each["name"] for each in session.api.get("/api/queues")["data"] if each["name"] != queue["name"]]
+    return f"; it has no tasks now. Other queues: {', '.join(others)}" if others else "; it has no tasks now"
 
 
 def _number(text: str, kind: type[int] | type[float]) -> float | None:
