@@ -39,6 +39,10 @@ _OPPOSITES = {"min": "max", "max": "min", "any": "all", "all": "any"}
 _ENCODINGS = {"ascii", "latin-1", "utf-8"}
 """Python finds an encoding by its name whatever signs are added to it."""
 _LOGGERS = {"log", "logger"}
+_LONGEST = 160
+"""Of a source text in the name of a mutant."""
+_CONTEXT = 40
+"""Of a long text: what is shown before the first difference."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ class _Finder:
             return
         where, first_line = outermost or ("", 0)
         for after in _faults(node):
-            change = f"{_shown(node)} -> {_shown(after)}"
+            change = _change(node, after)
             yield Mutant(where, first_line, getattr(node, "lineno", 0), change, parent, field, index, node, after)
         if isinstance(node, Function):
             scope = f"{scope}.{node.name}" if scope else node.name
@@ -192,6 +196,15 @@ def _other_calls(node: ast.Call) -> Iterator[ast.AST]:
     for at, keyword in enumerate(node.keywords):
         if keyword.arg is not None:
             yield ast.Call(node.func, node.args, [*node.keywords[:at], *node.keywords[at + 1 :]])
+    yield from _swapped_keywords(node)
+
+
+def _swapped_keywords(node: ast.Call) -> Iterator[ast.AST]:
+    """Two keywords that stand beside each other have each other's value."""
+    for at, (one, other) in enumerate(pairwise(node.keywords)):
+        if one.arg is not None and other.arg is not None and ast.dump(one.value) != ast.dump(other.value):
+            swapped = [ast.keyword(one.arg, other.value), ast.keyword(other.arg, one.value)]
+            yield ast.Call(node.func, node.args, [*node.keywords[:at], *swapped, *node.keywords[at + 2 :]])
 
 
 def _other_statements(node: ast.stmt) -> Iterator[ast.AST]:
@@ -215,11 +228,20 @@ def _is_text(node: ast.expr) -> bool:
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes))
 
 
+def _change(before: ast.AST, after: ast.AST) -> str:
+    """`before -> after`. Of long texts what is the same at the beginning is left out, so that the difference can be seen."""
+    texts = _shown(before), _shown(after)
+    if max(map(len, texts)) > _LONGEST:
+        same = next((at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), min(map(len, texts)))
+        cut = max(same - _CONTEXT, 0)
+        texts = f"{'...' * bool(cut)}{texts[0][cut:]}", f"{'...' * bool(cut)}{texts[1][cut:]}"
+    return " -> ".join(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..." for text in texts)
+
+
 def _shown(node: ast.AST) -> str:
     match node:
         case ast.If(test=test):
             return f"if {ast.unparse(test)}"
         case ast.Pass():
             return "(nothing)"
-    text = " ".join(ast.unparse(ast.fix_missing_locations(node)).split())
-    return text if len(text) <= 160 else f"{text[:157]}..."
+    return " ".join(ast.unparse(ast.fix_missing_locations(node)).split())

@@ -32,6 +32,9 @@ def changes(source: str) -> list[str]:
         ("x = min(a, b)", ["min(a, b) -> max(a, b)"]),
         ("x = f(a, b, c)", ["f(a, b, c) -> f(b, a, c)", "f(a, b, c) -> f(a, c, b)"]),
         ("x = f(retry=a)", ["f(retry=a) -> f()"]),
+        ("x = f(a=b, c=d)", ["f(a=b, c=d) -> f(c=d)", "f(a=b, c=d) -> f(a=b)", "f(a=b, c=d) -> f(a=d, c=b)"]),
+        ("x = f(a=b, c=b)", ["f(a=b, c=b) -> f(c=b)", "f(a=b, c=b) -> f(a=b)"]),
+        ("x = f(a=b, **c)", ["f(a=b, **c) -> f(**c)"]),
         ("x = a if b else c", ["a if b else c -> c if b else a"]),
         ("f()", ["f() -> (nothing)"]),
         ("a.b = c", ["a.b = c -> (nothing)"]),
@@ -100,3 +103,13 @@ def test_compiled_mutant_runs_with_its_fault_and_the_tree_stays_as_it_was() -> N
 def test_mutants_that_read_the_same_are_numbered() -> None:
     names = [name for name, _ in mutants.named(found("def f():\n    g(1)\n    g(1)"))]
     assert names == ["f: g(1) -> (nothing)", "f: 1 -> 2", "f: g(1) -> (nothing) #2", "f: 1 -> 2 #2"]
+
+
+def test_change_of_a_long_call_shows_where_it_differs() -> None:
+    call = ", ".join(f"parameter_{number}=value_{number}" for number in range(20))
+    swapped = changes(f"x = call({call})")[-1]
+    before, after = swapped.split(" -> ")
+    assert before.endswith("parameter_18=value_18, parameter_19=value_19)")
+    assert after.endswith("parameter_18=value_19, parameter_19=value_18)")
+    assert before.startswith("...")
+    assert max(map(len, (before, after))) <= 160

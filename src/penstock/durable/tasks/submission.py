@@ -8,7 +8,7 @@ import msgspec
 
 from penstock.domain.durable.queues import DEFAULT_QUEUE
 from penstock.domain.durable.tasks import NewTask, OnParentFailure, Parent
-from penstock.domain.errors import BadRequest, Unprocessable
+from penstock.domain.errors import BadRequest, PenstockError, Unprocessable
 from penstock.domain.principal import Actor, stored_id
 from penstock.durable.tasks import graph, references
 from penstock.durable.tasks.limits import MOST_PARENTS, MOST_TASKS, TooManyTasks, check_payload
@@ -84,7 +84,7 @@ def _policy_of(spec: TaskSpec) -> KindPolicy:
 def new_tasks(specs: Sequence[TaskSpec], submitter: Submitter, now: float, policy_of: PolicyOf = _policy_of) -> Iterator[NewTask]:
     """In an order in which parents come before children; the first item is made after everything between the tasks was checked.
 
-    Raises TooManyTasks for a submission above the limit, BadRequest and Unprocessable with the index of the task in `param`.
+    Raises TooManyTasks for a submission above the limit; BadRequest, Unprocessable and PayloadTooLarge with the task's index in `param`.
     """
     if not specs:
         raise BadRequest("There is no task in this submission.", param="tasks")
@@ -101,9 +101,7 @@ def new_tasks(specs: Sequence[TaskSpec], submitter: Submitter, now: float, polic
         spec = specs[index]
         try:
             yield _new_task(spec, ids[index], submitter, named, dag_id, now, policy_of(spec))
-        except BadRequest as error:
-            raise _with_index(error, index, len(specs)) from None
-        except Unprocessable as error:
+        except PenstockError as error:
             raise _with_index(error, index, len(specs)) from None
 
 
@@ -179,8 +177,8 @@ def _fingerprint(spec: TaskSpec) -> bytes:
     return hashlib.sha256(msgspec.json.encode(kept)).digest()
 
 
-def _with_index(error: BadRequest | Unprocessable, index: int, count: int) -> BadRequest | Unprocessable:
+def _with_index(error: PenstockError, index: int, count: int) -> PenstockError:
     """The same error with the task's index before the field's name."""
-    if count > 1 and error.param is not None and not error.param.startswith("tasks"):
+    if count > 1 and error.param is not None:
         error.param = f"tasks.{index}.{error.param}"
     return error
