@@ -120,6 +120,84 @@ def test_reasoning_text_and_calls_are_items_in_order() -> None:
     assert (added, sorted(done)) == ([0, 1, 2, 3], [0, 1, 2, 3])
 
 
+PARTS = [{"type": "thinking", "thinking": [{"type": "text", "text": "Let me see."}]}, {"type": "text", "text": "It is 4."}]
+
+
+def test_content_in_parts_is_reasoning_and_text() -> None:
+    events = streamed(
+        chunk({"content": PARTS[:1]}), chunk({"content": "It "}), chunk({"content": [PARTS[1], "!"]}), chunk({}, "stop"), DONE
+    )
+    thought, message = events[-1]["response"]["output"]
+    assert thought["content"] == [{"type": "reasoning_text", "text": "Let me see."}]
+    assert message["content"][0]["text"] == "It It is 4.!"
+    reply = json.dumps({"choices": [{"message": {"content": PARTS}, "finish_reason": "stop"}]}).encode()
+    whole = answered(document(), reply, ids(), 9.0, with_logprobs=False)
+    assert [item["content"][0]["text"] for item in whole["output"]] == ["Let me see.", "It is 4."]
+
+
+def call(arguments: Any, **fields: Any) -> Json:
+    name = {"name": fields.pop("name")} if "name" in fields else {}
+    return {**fields, "type": "function", "function": {**name, "arguments": arguments}}
+
+
+CALLS = {
+    "one index for all": [call('{"x":1}', index=0, id="a", name="f"), call('{"y":', index=0, id="b", name="g"), call("2}", index=0)],
+    "no index": [call('{"x":1}', id="a", name="f"), call('{"y":', id="b", name="g"), call("2}")],
+    "the id again with each piece": [
+        call('{"x":', index=0, id="a", name="f"),
+        call("1}", index=0, id="a"),
+        call('{"y":2}', index=1, id="b", name="g"),
+    ],
+    "arguments as an object": [call({"x": 1}, index=0, id="a", name="f"), call({"y": 2}, index=1, id="b", name="g")],
+    "the name again with each piece": [
+        call('{"x":', index=0, id="a", name="f"),
+        call("1}", index=0, id="a", name="f"),
+        call('{"y":2}', index=0, id="b", name="g"),
+    ],
+}
+
+
+@pytest.mark.parametrize("calls", CALLS.values(), ids=CALLS.keys())
+def test_parallel_calls_stay_apart(calls: list[Json]) -> None:
+    events = streamed(*(chunk({"tool_calls": [one]}) for one in calls), chunk({}, "tool_calls"), DONE)
+    output = events[-1]["response"]["output"]
+    assert [(item["call_id"], item["name"], item["arguments"]) for item in output] == [("a", "f", '{"x":1}'), ("b", "g", '{"y":2}')]
+
+
+def test_calls_without_ids_are_told_apart_by_whole_arguments() -> None:
+    calls = [call('{"x":1}', index=0, name="f"), call('{"y":2}', index=0, name="f")]
+    events = streamed(*(chunk({"tool_calls": [one]}) for one in calls), chunk({}, "tool_calls"), DONE)
+    assert [item["arguments"] for item in events[-1]["response"]["output"]] == ['{"x":1}', '{"y":2}']
+
+
+UNREADABLE = {
+    "choices of numbers": {"choices": [1]},
+    "a delta that is a list": {"choices": [{"delta": [1]}]},
+    "calls that are texts": {"choices": [{"delta": {"tool_calls": ["x"]}}]},
+    "log probabilities of texts": {"choices": [{"delta": {"content": "x"}, "logprobs": {"content": ["x"]}}]},
+    "a name that is an object": {"choices": [{"delta": {"tool_calls": [{"index": [], "function": {"name": {}}}]}}]},
+}
+
+
+@pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_unreadable_chunk_ends_the_response_as_failed(value: Json) -> None:
+    writer = ResponseWriter(document(), ids(), with_logprobs=True)
+    writer.begin()
+    out = writer.feed(chunk({"content": "half"}) + b"data: " + json.dumps(value).encode() + b"\n\n" + chunk({"content": "more"}) + DONE)
+    events = [json.loads(event.partition(b"\ndata: ")[2]) for event in out.split(b"\n\n")[:-1]]
+    assert [event["type"] for event in events if event["type"] in ("response.completed", "response.failed")] == ["response.failed"]
+    assert [event["sequence_number"] for event in events] == list(range(2, 2 + len(events)))
+    assert events[-1]["type"] == "response.failed"
+    assert events[-1]["response"]["error"]["code"] == "server_error"
+    assert (writer.is_over, bool(writer.problem)) == (True, True)
+    whole = answered(document(), json.dumps(value).replace("delta", "message").encode(), ids(), 9.0, with_logprobs=True)
+    assert whole["status"] == "failed"
+
+
+def test_whole_answer_that_is_no_json_is_failed() -> None:
+    assert answered(document(), b"<html>", ids(), 9.0, with_logprobs=False)["status"] == "failed"
+
+
 def test_a_refusal_is_a_part_of_its_own() -> None:
     events = streamed(chunk({"content": "Well. "}), chunk({"refusal": "No."}), chunk({}, "stop"), DONE)
     (message,) = events[-1]["response"]["output"]

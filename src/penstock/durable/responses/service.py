@@ -19,10 +19,14 @@ from penstock.domain.principal import Principal, stored_id
 from penstock.wire.responses import items as response_items
 from penstock.wire.responses import writer as response_writer
 from penstock.wire.responses.items import Json
+from penstock.wire.responses.references import item_ids, reference, response_of
 
 QUEUE = "high"
 CHAT = "/v1/chat/completions"
 LARGEST_TASK_BYTES = 1 << 20
+_MOST_REFERENCED = 128
+"""Responses to whose items one request may refer."""
+_LARGEST_REFERENCED_BYTES = 10 << 20
 _TASK_KEPT_SECONDS = 24 * 3600.0
 _ORPHANED_SECONDS = 60.0
 """An answer whose task has not come into being by then never gets one: its gateway died between the two."""
@@ -67,6 +71,41 @@ class ResponseService:
             items += msgspec.json.decode(refreshed.items)
             items += msgspec.json.decode(refreshed.document)["output"]
         return items
+
+    async def resolved(self, org_id: str, given: Any) -> Any:
+        """A request's `input` with the items to which it only refers. Raises BadRequest for one that there is not, TooLarge."""
+        if not isinstance(given, list) or not any(reference(item) for item in given):
+            return given
+        known: dict[str, dict[str, Json]] = {}
+        items: list[Any] = []
+        total = 0
+        for at, item in enumerate(given):
+            item_id = reference(item)
+            if item_id is None:
+                items.append(item)
+                continue
+            response_id = response_of(item_id) or ""
+            if response_id not in known:
+                if len(known) >= _MOST_REFERENCED:
+                    raise BadRequest(f"'input' refers to items of more than {_MOST_REFERENCED} responses.", param=f"input[{at}].id")
+                known[response_id] = await self._items_of(org_id, response_id)
+            found = known[response_id].get(item_id)
+            if found is None:
+                raise BadRequest(f"Item with id '{item_id[:64]}' not found. Items are kept with 'store'.", param=f"input[{at}].id")
+            total += len(msgspec.json.encode(found))
+            if total > _LARGEST_REFERENCED_BYTES:
+                raise TooLarge(f"The items that 'input' refers to have more than {_LARGEST_REFERENCED_BYTES} bytes.", retry=False)
+            items.append(found)
+        return items
+
+    async def _items_of(self, org_id: str, response_id: str) -> dict[str, Json]:
+        """The items of a response by id, its own and those that it was asked with; none when there is no such response."""
+        found = await self._store.get(org_id, response_id) if response_id else None
+        if found is None or found.expires_at <= self._clock.time():
+            return {}
+        refreshed = await self._refreshed(found)
+        items: list[Json] = msgspec.json.decode(refreshed.items) + msgspec.json.decode(refreshed.document)["output"]
+        return {item["id"]: item for item in items}
 
     async def keep(self, caller: Principal, document: Json, items: Sequence[Json]) -> None:
         """An answer that has been made at once."""
@@ -164,7 +203,8 @@ class ResponseService:
             with_logprobs = '"logprobs":true' in (task.payload or "")
             document: Json = msgspec.json.decode(found.document)
             now = task.finished_at or self._clock.time()
-            document = response_writer.answered(document, bytes(answer.body), self.new_id, now, with_logprobs=with_logprobs)
+            ids = item_ids(found.id, "o")
+            document = response_writer.answered(document, bytes(answer.body), ids, now, with_logprobs=with_logprobs)
             return replace(found, status=ResponseStatus(document["status"]), document=_text(document))
         if task.status is TaskStatus.CANCELLED:
             return self._cancelled(found)
@@ -172,7 +212,7 @@ class ResponseService:
         return self._failed(found, error.code, error.message)
 
     def _failed(self, found: StoredResponse, code: str, message: str) -> StoredResponse:
-        document = response_writer.failed(msgspec.json.decode(found.document), code, message, self.new_id)
+        document = response_writer.failed(msgspec.json.decode(found.document), code, message, item_ids(found.id, "o"))
         return replace(found, status=ResponseStatus.FAILED, document=_text(document))
 
     def _cancelled(self, found: StoredResponse) -> StoredResponse:
@@ -189,7 +229,7 @@ class ResponseService:
             created_at=now,
             expires_at=now + KEPT_SECONDS,
             document=_text(document),
-            items=_text(response_items.named_items(items, self.new_id)),
+            items=_text(response_items.named_items(items, item_ids(document["id"], "i"))),
             previous_id=document["previous_response_id"],
         )
 

@@ -21,6 +21,7 @@ from penstock.wire.responses import body as response_body
 from penstock.wire.responses import items as response_items
 from penstock.wire.responses.body import LOGPROBS, ResponseBody
 from penstock.wire.responses.items import Json
+from penstock.wire.responses.references import item_ids
 from penstock.wire.responses.writer import ResponseWriter, answered, framed
 
 router = APIRouter(prefix="/v1/responses", tags=["Responses"])
@@ -53,7 +54,7 @@ class _Asked:
         self.body = body
         self.services = services
         self.caller = caller
-        self.items = response_items.input_items(body.input)
+        self.items: list[Json] = []
         self.document = response_body.skeleton(body, services.responses.new_id("resp"), services.clock.time())
         self.with_logprobs = body.top_logprobs is not None or LOGPROBS in (body.include or ())
 
@@ -81,6 +82,7 @@ class _Asked:
 async def create_response(request: Request, caller: InferenceCaller, services: Services) -> Response:
     """With `stream` as events, with `background` by a task whose answer is asked for by its id."""
     asked = _Asked(response_body.decode(await request.body(), services.max_json_depth), services, caller)
+    asked.items = response_items.input_items(await services.responses.resolved(caller.org_id, asked.body.input))
     before = await services.responses.previous_items(caller.org_id, asked.body.previous_response_id)
     chat = response_body.chat_body(asked.body, asked.items, before)
     if asked.body.background:
@@ -100,7 +102,8 @@ async def create_response(request: Request, caller: InferenceCaller, services: S
 
 async def _whole(asked: _Asked, head: ReplyHead, body: bytes, request: Request) -> Response:
     services = asked.services
-    made = answered(asked.document, body, services.responses.new_id, services.clock.time(), with_logprobs=asked.with_logprobs)
+    ids = item_ids(asked.document["id"], "o")
+    made = answered(asked.document, body, ids, services.clock.time(), with_logprobs=asked.with_logprobs)
     error = await asked.keep(made)
     if error is not None:
         return answer(error, request.url.path, request.state.request_id, head.headers)
@@ -109,7 +112,7 @@ async def _whole(asked: _Asked, head: ReplyHead, body: bytes, request: Request) 
 
 async def _events(asked: _Asked, reply: WaitingReply) -> AsyncGenerator[bytes, None]:
     clock = asked.services.clock
-    writer = ResponseWriter(asked.document, asked.services.responses.new_id, with_logprobs=asked.with_logprobs)
+    writer = ResponseWriter(asked.document, item_ids(asked.document["id"], "o"), with_logprobs=asked.with_logprobs)
     pieces = reply.pieces()
     try:
         yield framed(writer.begin())
@@ -117,11 +120,27 @@ async def _events(asked: _Asked, reply: WaitingReply) -> AsyncGenerator[bytes, N
             before_the_end = writer.feed(piece)
             if before_the_end:
                 yield before_the_end
+            if writer.is_over:
+                break
             if writer.is_whole:
-                error = await asked.keep(writer.ended(clock.time()))
-                yield framed(writer.finish(clock.time()) if error is None else writer.fail(error.code, error.message))
+                yield await _last(asked, writer, clock.time())
+                break
+        if not writer.is_over:
+            yield framed(writer.give_up("the stream ended before the answer did"))
+        if writer.problem:
+            log.warning("response_not_readable", response=asked.document["id"], reason=writer.problem)
     finally:
         await pieces.aclose()
+
+
+async def _last(asked: _Asked, writer: ResponseWriter, now: float) -> bytes:
+    """Keeps the answer, and makes its terminal event."""
+    try:
+        error = await asked.keep(writer.ended(now))
+        return framed(writer.finish(now) if error is None else writer.fail(error.code, error.message))
+    except Exception as problem:
+        log.exception("response_not_kept", response=asked.document["id"])
+        return framed(writer.give_up(f"{type(problem).__name__}: {problem}"))
 
 
 @router.get("/{response_id}", responses=openai_errors(400, 404) | _SHOWN, response_class=Response, summary="Show an answer")

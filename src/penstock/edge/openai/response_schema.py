@@ -44,11 +44,12 @@ _REQUEST: Schema = {
         "model": {"type": "string", "minLength": 1, "maxLength": 256},
         "input": {
             "anyOf": [_TEXT, {"type": "array", "minItems": 1, "items": _MESSAGE}],
-            "description": "A text, or items: messages, `function_call`, `function_call_output`, `reasoning`.",
+            "description": "A text, or items: messages, `function_call`, `function_call_output`, `reasoning`, `item_reference`.",
         },
         "instructions": _NULLABLE_TEXT,
         "background": {"type": ["boolean", "null"], "description": "Needs `store`, excludes `stream`."},
-        "include": {"type": ["array", "null"], "items": {"const": "message.output_text.logprobs"}},
+        "client_metadata": {"type": ["object", "null"], "description": "Without effect."},
+        "include": {"type": ["array", "null"], "items": {"enum": ["message.output_text.logprobs", "reasoning.encrypted_content"]}},
         "max_output_tokens": {"type": ["integer", "null"], "minimum": 1, "maximum": 10_000_000},
         "metadata": {
             "type": ["object", "null"],
@@ -59,7 +60,14 @@ _REQUEST: Schema = {
         "parallel_tool_calls": _FLAG,
         "previous_response_id": _NULLABLE_TEXT,
         "prompt_cache_key": _NULLABLE_TEXT,
-        "reasoning": {"type": ["object", "null"], "additionalProperties": False, "properties": {"effort": _NULLABLE_TEXT}},
+        "reasoning": {
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "properties": {
+                "effort": _NULLABLE_TEXT,
+                "summary": {"enum": ["auto", "concise", "detailed", None], "description": "Without effect."},
+            },
+        },
         "safety_identifier": _NULLABLE_TEXT,
         "service_tier": {"enum": ["auto", "default", "flex", "priority", "fast", "scale", None]},
         "store": {"type": ["boolean", "null"], "description": "Kept for 30 days unless this is false."},

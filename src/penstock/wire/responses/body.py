@@ -16,12 +16,16 @@ from penstock.wire.responses import items
 from penstock.wire.responses.items import Json
 
 LOGPROBS = "message.output_text.logprobs"
+_INCLUDED = frozenset({LOGPROBS, "reasoning.encrypted_content"})
+"""The second adds nothing: no reasoning is encrypted here, and none has to be, as its text is in the answer."""
+Summary = Literal["auto", "concise", "detailed"]
 
 
 class Reasoning(msgspec.Struct, forbid_unknown_fields=True):
     effort: str | None = None
-    summary: None = None
-    generate_summary: None = None
+    summary: Summary | None = None
+    """Without effect: reasoning is shown as its engine tells it."""
+    generate_summary: Summary | None = None
     context: Literal["auto"] | None = None
 
 
@@ -68,6 +72,8 @@ class ResponseBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     input: Any = None
     instructions: str | None = None
     background: bool | None = None
+    client_metadata: dict[str, Any] | None = None
+    """What a program says of itself; without effect."""
     include: list[str] | None = None
     max_output_tokens: TokenLimit | None = None
     metadata: Metadata | None = None
@@ -130,9 +136,9 @@ def _refused(sentence: str) -> BadRequest:
 def _check(request: ResponseBody) -> None:
     if request.input is None:
         raise BadRequest("'input' is a required property.", param="input")
-    unknown = [name for name in request.include or () if name != LOGPROBS]
+    unknown = [name for name in request.include or () if name not in _INCLUDED]
     if unknown:
-        raise UnsupportedParameter("Only 'message.output_text.logprobs' can be included here.", param="include")
+        raise UnsupportedParameter(f"Only these can be included here: {', '.join(sorted(_INCLUDED))}.", param="include")
     if request.background and not request.is_kept:
         raise BadRequest("An answer in the background must be stored: 'background' needs 'store'.", param="background")
     if request.background and request.stream:
@@ -237,7 +243,7 @@ def skeleton(request: ResponseBody, response_id: str, created_at: float) -> Json
     """The Response object before there is an answer: what was asked for, with OpenAI's defaults where nothing was said."""
     text = request.text or Text()
     wanted = text.format or TextFormat("text")
-    effort = request.reasoning.effort if request.reasoning else None
+    reasoning = request.reasoning or Reasoning()
     return {
         "id": response_id,
         "object": "response",
@@ -256,7 +262,7 @@ def skeleton(request: ResponseBody, response_id: str, created_at: float) -> Json
         "parallel_tool_calls": request.parallel_tool_calls is not False,
         "previous_response_id": request.previous_response_id,
         "prompt_cache_key": request.prompt_cache_key,
-        "reasoning": {"effort": effort, "summary": None},
+        "reasoning": {"effort": reasoning.effort, "summary": reasoning.summary or reasoning.generate_summary},
         "safety_identifier": request.safety_identifier,
         "service_tier": request.service_tier or "auto",
         "store": request.is_kept,

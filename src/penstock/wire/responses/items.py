@@ -54,7 +54,7 @@ class MessageItem(msgspec.Struct, forbid_unknown_fields=True):
     type: Literal["message"] = "message"
     id: str | None = None
     status: str | None = None
-    phase: None = None
+    phase: str | None = None
 
 
 class CallItem(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,7 +83,8 @@ class ReasoningItem(msgspec.Struct, forbid_unknown_fields=True):
     content: list[Json] | None = None
     id: str | None = None
     status: str | None = None
-    encrypted_content: None = None
+    encrypted_content: str | None = None
+    """Only who encrypted it could read it."""
 
 
 Item = MessageItem | CallItem | CallOutputItem | ReasoningItem

@@ -8,10 +8,13 @@ from typing import Any
 
 import msgspec
 
+from penstock.wire.chat.tolerant import reread
+from penstock.wire.responses.content import arguments_of, is_object, mapping, spoken, whole_number
 from penstock.wire.responses.items import Json
 from penstock.wire.sse import event_data
 
 _encode = msgspec.json.encode
+UNREADABLE = "The answer of the worker could not be read."
 _KNOWN_CODES = {
     **dict.fromkeys(("rate_limit_exceeded", "insufficient_quota", "resource_unavailable"), "rate_limit_exceeded"),
     **dict.fromkeys(
@@ -36,9 +39,15 @@ class ResponseWriter:
         self._events: list[Json] = []
         self._open: Json | None = None
         """The message or reasoning item that is being written."""
-        self._calls: dict[int, Json] = {}
+        self._calls: list[Json] = []
+        self._latest: dict[Any, Json] = {}
+        """By index, the call that the next piece with it belongs to."""
         self._reason: str | None = None
         self.is_whole = False
+        self.is_over = False
+        """The terminal event has been made: nothing may follow."""
+        self.problem = ""
+        """Why the answer could not be read, for the log."""
 
     # a stream
 
@@ -52,11 +61,13 @@ class ResponseWriter:
         self._note(chunk)
         for choice in chunk.get("choices") or ():
             delta = choice.get("delta") or choice.get("message") or {}
-            self._think(delta.get("reasoning_content") or delta.get("reasoning"))
-            self._say(delta.get("content"), (choice.get("logprobs") or {}).get("content") or [])
-            self._refuse(delta.get("refusal"))
+            for _, text in spoken(delta.get("reasoning_content") or delta.get("reasoning")):
+                self._think(text)
+            self._speak(delta.get("content"), mapping(choice.get("logprobs")).get("content") or [])
+            for _, text in spoken(delta.get("refusal")):
+                self._refuse(text)
             for place, call in enumerate(delta.get("tool_calls") or ()):
-                self._call(call.get("index", place), call)
+                self._call(place, call)
             self._reason = choice.get("finish_reason") or self._reason
         return self._taken()
 
@@ -74,30 +85,62 @@ class ResponseWriter:
         """The answer is whole; the last of these events is the only terminal one."""
         status = self.ended(now)["status"]
         self._tell(f"response.{status}", response=self._shown())
+        self.is_over = True
         return self._taken()
 
     def fail(self, code: str, message: str) -> list[Json]:
         self._close_everything("incomplete")
+        return self._end_failed(code, message)
+
+    def _end_failed(self, code: str, message: str) -> list[Json]:
+        self.is_over = True
         self.document |= {"status": "failed", "error": {"code": _KNOWN_CODES.get(code, "server_error"), "message": message}}
         self._tell("response.failed", response=self._shown())
         return self._taken()
 
     def feed(self, data: bytes) -> bytes:
-        """Whole events of a chat stream, as the pipeline gives them; comments pass through. At its end `is_whole`."""
+        """Whole events of a chat stream, as the pipeline gives them; comments pass through. At its end `is_whole`.
+
+        Whatever cannot be read ends the answer as failed; what follows is not looked at.
+        """
         out = []
         for event in data.split(b"\n\n"):
+            if self.is_over:
+                break
             payload = event_data(event)
             if payload is None:
                 if event.startswith(b":"):
                     out.append(event + b"\n\n")
-                continue
-            if payload == b"[DONE]":
+            elif payload == b"[DONE]":
                 self.is_whole = True
-                continue
-            chunk = msgspec.json.decode(payload)
-            error = chunk.get("error")
-            out.append(framed(self.fail(str(error.get("code")), str(error.get("message"))) if error else self.chunk(chunk)))
+            else:
+                out.append(self._read(payload))
         return b"".join(out)
+
+    def _read(self, payload: bytes) -> bytes:
+        before = self._number
+        try:
+            chunk = _decoded(payload)
+            error = chunk.get("error")
+            if not error:
+                return framed(self.chunk(chunk))
+            told = mapping(error)
+            return framed(self.fail(str(told.get("code")), str(told.get("message") or error)))
+        except Exception as problem:  # an engine may send anything: the client still gets its terminal event
+            return framed(self.give_up(f"{type(problem).__name__}: {problem}", before))
+
+    def give_up(self, problem: str, number: int | None = None) -> list[Json]:
+        """The events that end an answer which cannot be read, even where its items are in disorder. `number`: of the first of them."""
+        self.problem = problem[:500]
+        if number is not None:
+            self._events, self._number = [], number
+        try:
+            return self.fail("server_error", UNREADABLE)
+        except Exception:  # an item that was just begun
+            self._events, self._open = [], None
+            if number is not None:
+                self._number = number
+            return self._end_failed("server_error", UNREADABLE)
 
     # what came
 
@@ -106,8 +149,18 @@ class ResponseWriter:
             self.document["service_tier"] = tier
         if model := chunk.get("model"):
             self.document["model"] = model
-        if usage := chunk.get("usage"):
+        if isinstance(usage := chunk.get("usage"), dict) and usage:
             self.document["usage"] = shown_usage(usage)
+
+    def _speak(self, content: Any, logprobs: list[Json]) -> None:
+        for voice, text in spoken(content):
+            if voice == "say":
+                self._say(text, logprobs)
+                logprobs = []
+            elif voice == "think":
+                self._think(text)
+            else:
+                self._refuse(text)
 
     def _think(self, text: str | None) -> None:
         if not text:
@@ -135,24 +188,35 @@ class ResponseWriter:
         part["refusal"] += text
         self._tell_part("response.refusal.delta", item, delta=text)
 
-    def _call(self, index: int, call: Json) -> None:
-        function = call.get("function") or {}
-        item = self._calls.get(index)
+    def _call(self, place: int, call: Json) -> None:
+        """`place` in its chunk, for engines that give no index. A call with another id, or a name after whole arguments, is another one:
+        Gemini's layer gives every call the index 0."""
+        function = mapping(call.get("function"))
+        index = call.get("index")
+        key = place if index is None else index
+        item = self._latest.get(key)
+        name, given = function.get("name"), call.get("id")
+        if item is not None and name and (given != item["call_id"] if given else is_object(item["arguments"])):
+            item = None
         if item is None:
-            self._close_open("completed")
-            item = {
-                "id": self._new_id("fc"),
-                "type": "function_call",
-                "status": "in_progress",
-                "call_id": call.get("id") or self._new_id("call"),
-                "name": function.get("name") or "",
-                "arguments": "",
-            }
-            self._calls[index] = item
-            self._add(item)
-        if piece := function.get("arguments"):
+            item = self._latest[key] = self._began_call(given, name)
+        if piece := arguments_of(function):
             item["arguments"] += piece
             self._tell_item("response.function_call_arguments.delta", item, delta=piece)
+
+    def _began_call(self, given: str | None, name: str | None) -> Json:
+        self._close_open("completed")
+        item = {
+            "id": self._new_id("fc"),
+            "type": "function_call",
+            "status": "in_progress",
+            "call_id": given or self._new_id("call"),
+            "name": name or "",
+            "arguments": "",
+        }
+        self._calls.append(item)
+        self._add(item)
+        return item
 
     # items and their parts
 
@@ -203,7 +267,7 @@ class ResponseWriter:
 
     def _close_everything(self, status: str) -> None:
         self._close_open(status)
-        for item in self._calls.values():
+        for item in self._calls:
             if item["status"] == "in_progress":
                 item["status"] = status
                 name = {"name": item["name"]}
@@ -237,8 +301,11 @@ class ResponseWriter:
 def answered(document: Json, reply: bytes, new_id: Callable[[str], str], now: float, *, with_logprobs: bool) -> Json:
     """The Response of a whole chat completion."""
     writer = ResponseWriter(document, new_id, with_logprobs=with_logprobs)
-    writer.chunk(msgspec.json.decode(reply))
-    writer.finish(now)
+    try:
+        writer.chunk(_decoded(reply))
+        writer.finish(now)
+    except Exception as problem:  # as in a stream
+        writer.give_up(f"{type(problem).__name__}: {problem}")
     return writer.document
 
 
@@ -251,9 +318,9 @@ def failed(document: Json, code: str, message: str, new_id: Callable[[str], str]
 
 def shown_usage(usage: Json) -> Json:
     """Chat's usage object in the Responses API's words."""
-    prompt, completion = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    prompt, completion = whole_number(usage.get("prompt_tokens")), whole_number(usage.get("completion_tokens"))
+    cached = whole_number(mapping(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    reasoning = whole_number(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens"))
     return {
         "input_tokens": prompt,
         "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
@@ -261,6 +328,17 @@ def shown_usage(usage: Json) -> Json:
         "output_tokens_details": {"reasoning_tokens": reasoning},
         "total_tokens": prompt + completion,
     }
+
+
+def _decoded(data: bytes) -> Json:
+    """Raises msgspec.DecodeError for what is no object."""
+    try:
+        return msgspec.json.decode(data, type=Json)
+    except msgspec.DecodeError:
+        again = reread(data)
+        if again is None:
+            raise
+        return msgspec.json.decode(again, type=Json)
 
 
 def _logprob(one: Json) -> Json:

@@ -53,6 +53,64 @@ async def test_previous_response_continues_the_conversation(running_gateway: Gat
     assert raised.value.param == "previous_response_id"
 
 
+async def test_item_reference_stands_for_the_item(running_gateway: GatewayWithRunner) -> None:
+    """As the AI SDK sends the turns of a chat whose answers are stored."""
+    responses = running_gateway.client.responses
+    first = await responses.create(model=MODEL, input="one")
+    given: Any = [
+        {"role": "user", "content": "one"},
+        {"type": "item_reference", "id": first.output[0].id},
+        {"role": "user", "content": "two"},
+    ]
+    second = await responses.create(model=MODEL, input=given)
+    asked = [(message["role"], message["content"]) for message in running_gateway.server.requests[-1].json["messages"]]
+    assert asked == [("user", "one"), ("assistant", "well"), ("user", "two")]
+    kept = [item async for item in responses.input_items.list(second.id, order="asc")]
+    assert [(item.type, item.id == first.output[0].id) for item in kept] == [("message", False), ("message", True), ("message", False)]
+    by_id: Any = [{"id": kept[0].id}, {"id": second.output[0].id}]
+    await responses.create(model=MODEL, input=by_id)
+    assert [message["content"] for message in running_gateway.server.requests[-1].json["messages"]] == ["one", "well"]
+    await responses.delete(first.id)
+    for unknown in (first.output[0].id, "msg_made_up", f"{second.output[0].id}9"):
+        gone: Any = [{"role": "user", "content": "x"}, {"type": "item_reference", "id": unknown}]
+        with pytest.raises(openai.BadRequestError) as raised:
+            await responses.create(model=MODEL, input=gone)
+        assert raised.value.param == "input[1].id"
+
+
+async def test_content_in_parts_of_an_engine_ends_well_in_a_stream(running_gateway: GatewayWithRunner) -> None:
+    async def thinks(client: Client) -> None:
+        await client.begin_stream()
+        parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": "Four."}]
+        await client.chunk(event({"id": "c", "choices": [{"index": 0, "delta": {"content": parts}, "finish_reason": "stop"}]}))
+        await client.chunk(b"data: [DONE]\n\n")
+        await client.end_stream()
+
+    running_gateway.server.script = thinks
+    stream = await running_gateway.client.responses.create(model=MODEL, input="x", stream=True)
+    last = [one async for one in stream][-1]
+    assert last.type == "response.completed"
+    assert (last.response.output_text, [item.type for item in last.response.output]) == ("Four.", ["reasoning", "message"])
+
+
+async def test_unreadable_answer_of_an_engine_is_a_failed_response(running_gateway: GatewayWithRunner) -> None:
+    async def odd(client: Client) -> None:
+        choice = {"index": 0, "delta": {"tool_calls": ["x"]}, "message": {"tool_calls": ["x"]}, "finish_reason": "stop"}
+        body = json.dumps({"id": "c", "choices": [choice]}).encode()
+        if client.json.get("stream"):
+            await client.begin_stream()
+            await client.chunk(b"data: " + body + b"\n\ndata: [DONE]\n\n")
+            await client.end_stream()
+        else:
+            await client.answer(200, body)
+
+    running_gateway.server.script = odd
+    stream = await running_gateway.client.responses.create(model=MODEL, input="x", stream=True)
+    assert [one.type async for one in stream][-1] == "response.failed"
+    whole = await running_gateway.client.responses.create(model=MODEL, input="x")
+    assert whole.status == "failed"
+
+
 async def test_stored_response_can_be_read_and_deleted(running_gateway: GatewayWithRunner) -> None:
     responses = running_gateway.client.responses
     made = await responses.create(model=MODEL, input=[{"role": "user", "content": f"{number}"} for number in range(5)], metadata={"a": "b"})

@@ -136,7 +136,7 @@ async def test_kept_answer_is_stored_for_30_days_with_its_items_named(place: Pla
     assert (row.created_at, row.expires_at, KEPT_SECONDS) == (now, now + KEPT_SECONDS, 30 * 86_400)
     assert await place.service.response(ORG, "resp_1") == document("resp_1")
     assert [(item["id"], item["content"]) for item in await place.service.items(ORG, "resp_1")] == [
-        ("msg_new", [{"type": "input_text", "text": "hello"}])
+        ("msg_1i1", [{"type": "input_text", "text": "hello"}])
     ]
 
 
