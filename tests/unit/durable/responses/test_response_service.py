@@ -48,6 +48,12 @@ class Responses:
     async def remove(self, org_id: str, response_id: str) -> bool:
         return self.rows.pop(response_id, None) is not None
 
+    async def forget_expired(self, now: float, limit: int) -> int:
+        expired = [name for name, row in self.rows.items() if row.expires_at <= now][:limit]
+        for name in expired:
+            del self.rows[name]
+        return len(expired)
+
     async def unfinished(self, limit: int) -> list[StoredResponse]:
         return [row for row in self.rows.values() if not row.status.is_terminal][:limit]
 
@@ -196,9 +202,10 @@ async def test_answer_in_the_background_may_have_a_mebibyte_and_no_more(place: P
 
 
 async def test_task_id_that_another_process_drew_is_drawn_again_once(place: Place) -> None:
-    place.tasks.taken = 1
+    place.tasks.taken, ids = 1, place.service._task_ids
     task_id = await place.submitted()
     assert place.store.rows["resp_1"].task_id == task_id
+    assert place.service._task_ids is not ids
     place.tasks.taken = 2
     with pytest.raises(Conflict):
         await place.submitted()
@@ -236,7 +243,8 @@ async def test_answer_of_a_failed_task_has_its_error(place: Place) -> None:
 @pytest.mark.parametrize("status", [TaskStatus.FAILED, TaskStatus.SUCCEEDED])
 async def test_answer_of_a_task_that_left_nothing_has_failed(place: Place, status: TaskStatus) -> None:
     shown = await place.ended(status)
-    assert (shown["status"], shown["error"]["message"]) == ("failed", "The task ended without an answer.")
+    error = {"code": shown["error"]["code"], "message": shown["error"]["message"]}
+    assert (shown["status"], error) == ("failed", {"code": "server_error", "message": "The task ended without an answer."})
 
 
 async def test_answer_of_a_cancelled_task_is_cancelled(place: Place) -> None:
@@ -300,3 +308,38 @@ async def test_refresh_takes_over_ended_tasks_and_counts_them(place: Place) -> N
     assert await place.service.refresh_unfinished() == 1
     assert place.store.rows["resp_1"].status is ResponseStatus.CANCELLED
     assert await place.service.refresh_unfinished() == 0
+
+
+async def test_expired_answers_are_forgotten_and_counted(place: Place) -> None:
+    await place.service.keep(CALLER, document("resp_1"), ITEMS)
+    place.clock.advance(KEPT_SECONDS - 1.0)
+    await place.service.keep(CALLER, document("resp_2"), ITEMS)
+    assert await place.service.forget_expired() == 0
+    place.clock.advance(1.0)
+    assert await place.service.forget_expired() == 1
+    assert list(place.store.rows) == ["resp_2"]
+
+
+def _result(with_logprobs: bool) -> str:
+    logprobs = {"content": [{"token": "well", "logprob": -0.5, "bytes": None, "top_logprobs": []}]} if with_logprobs else None
+    choice = {"index": 0, "message": {"role": "assistant", "content": "well"}, "finish_reason": "stop", "logprobs": logprobs}
+    usage = {"prompt_tokens": 3, "completion_tokens": 1}
+    return json.dumps({"status_code": 200, "body": {"choices": [choice], "usage": usage}})
+
+
+@pytest.mark.parametrize(("payload", "shown"), [('{"body":{"logprobs":true}}', [-0.5]), ('{"body":{"logprobs":false}}', []), (None, [])])
+async def test_answer_has_logprobs_when_they_were_asked_for(place: Place, payload: str | None, shown: list[float]) -> None:
+    answer = await place.ended(TaskStatus.SUCCEEDED, payload=payload, result=_result(with_logprobs=True))
+    assert [each["logprob"] for each in answer["output"][0]["content"][0].get("logprobs", [])] == shown
+
+
+async def test_completion_time_is_the_end_of_the_task_or_else_the_first_read(place: Place) -> None:
+    ended = await place.ended(TaskStatus.SUCCEEDED, result=_result(with_logprobs=False), finished_at=1_700_000_123.0)
+    assert ended["completed_at"] == 1_700_000_123
+    place.store.rows.clear()
+    unknown = await place.ended(TaskStatus.SUCCEEDED, result=_result(with_logprobs=False))
+    assert unknown["completed_at"] == int(place.clock.time())
+
+
+async def test_answer_of_a_cancelled_task_with_a_late_result_stays_cancelled(place: Place) -> None:
+    assert (await place.ended(TaskStatus.CANCELLED, result=_result(with_logprobs=False)))["status"] == "cancelled"
