@@ -30,6 +30,8 @@ class TaskFilter:
     text: str = ""
     """Words that all appear in name, payload, result or error; in double quotes as a phrase; a `-` before one excludes it."""
     ids: tuple[str, ...] = ()
+    batch_lines: bool = True
+    """False: leave out the tasks that are lines of batches."""
 
 
 class TaskSort(StrEnum):

@@ -50,10 +50,10 @@ LEGAL_MOVES: dict[TaskStatus, frozenset[TaskStatus]] = {
         {TaskStatus.READY, TaskStatus.SCHEDULED, TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED},
     ),
     # Only when another run is asked for.
-    TaskStatus.SUCCEEDED: frozenset({TaskStatus.READY}),
-    TaskStatus.FAILED: frozenset({TaskStatus.READY}),
-    TaskStatus.CANCELLED: frozenset({TaskStatus.READY}),
-    TaskStatus.SKIPPED: frozenset({TaskStatus.READY}),
+    TaskStatus.SUCCEEDED: frozenset({TaskStatus.READY, TaskStatus.BLOCKED}),
+    TaskStatus.FAILED: frozenset({TaskStatus.READY, TaskStatus.BLOCKED}),
+    TaskStatus.CANCELLED: frozenset({TaskStatus.READY, TaskStatus.BLOCKED}),
+    TaskStatus.SKIPPED: frozenset({TaskStatus.READY, TaskStatus.BLOCKED}),
 }
 
 

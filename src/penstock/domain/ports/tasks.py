@@ -114,7 +114,7 @@ class TaskSweep(Protocol):
         ...
 
     async def delete_kept(self, limit: int) -> int:
-        """Delete tasks whose `keep_seconds` are over."""
+        """Delete tasks whose `keep_seconds` are over, and that no child waits for."""
         ...
 
     async def roll_up(self) -> int:
@@ -146,12 +146,16 @@ class TaskControl(Protocol):
         """The status of each that there is: waiting ones are cancelled, running ones asked to stop, others stay as they are."""
         ...
 
-    async def retry(self, org_id: str, task_ids: Sequence[str]) -> list[str]:
-        """Those that were over and are ready again, with all their attempts before them. Their parents do not count any more."""
+    async def retry(self, org_id: str, task_ids: Sequence[str], *, with_dependents: bool = False) -> dict[str, TaskStatus]:
+        """Those that were over and run again, with all their attempts before them: ready, or blocked behind parents that are not over.
+
+        `with_dependents`: with all that failed or were skipped because of them. A task whose parent has failed, and does not run again in
+        this call, would fail at once and stays as it is.
+        """
         ...
 
     async def delete(self, org_id: str, task_ids: Sequence[str]) -> list[str]:
-        """Those that were over and are gone."""
+        """Those that were over and are gone. A task with a child that is not over stays: the child may use its result."""
         ...
 
     async def reprioritise(self, org_id: str, task_ids: Sequence[str], priority: int) -> list[str]:

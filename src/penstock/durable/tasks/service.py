@@ -161,16 +161,34 @@ class TaskService:
             raise not_found("task")
         return found[task_id]
 
-    async def retry(self, caller: Principal, task_id: str) -> None:
-        """Run it again, on behalf of its submitter. Raises NotFound, Conflict while it is not over."""
-        if not await self.store.retry(caller.org_id, [task_id]):
-            status = (await self.detail(caller, task_id)).task.status
-            raise Conflict(f"Only a finished task can be retried; this one is {status}.")
+    async def retry(self, caller: Principal, task_id: str, *, with_dependents: bool = False) -> TaskStatus:
+        """Run it again, on behalf of its submitter, behind its parents; `with_dependents`: with all that failed because of it.
+
+        Raises NotFound, Conflict while it is not over and when a parent of it has failed.
+        """
+        found = await self.store.retry(caller.org_id, [task_id], with_dependents=with_dependents)
+        if task_id in found:
+            return found[task_id]
+        detail = await self.detail(caller, task_id)
+        if not detail.task.status.is_terminal:
+            raise Conflict(f"Only a finished task can be retried; this one is {detail.task.status}.")
+        failed = [parent.id for parent in detail.parents if parent.status.is_terminal and parent.status is not TaskStatus.SUCCEEDED]
+        raise Conflict(
+            f"The task would fail again at once, because its parent {', '.join(failed[:3])} did not succeed: "
+            "retry the parent with `with_dependents`."
+        )
 
     # many tasks
 
     async def apply(
-        self, caller: Principal, action: Action, wanted: TaskFilter, *, dry_run: bool, priority: int | None = None
+        self,
+        caller: Principal,
+        action: Action,
+        wanted: TaskFilter,
+        *,
+        dry_run: bool,
+        priority: int | None = None,
+        with_dependents: bool = False,
     ) -> BulkResult:
         """What the filter finds when the action begins, in portions. Raises Conflict when that is more than MOST_AT_ONCE."""
         statuses = (wanted.statuses & _ELIGIBLE_STATUSES[action]) if wanted.statuses else _ELIGIBLE_STATUSES[action]
@@ -180,6 +198,8 @@ class TaskService:
         if dry_run:
             return BulkResult(await self.store.count(caller.org_id, wanted), 0)
         ids = await self._ids_of(caller.org_id, wanted)
+        if action is Action.RETRY:
+            return BulkResult(len(ids), await self._retry_all(caller.org_id, ids, with_dependents))
         done = 0
         for start in range(0, len(ids), _PAGE):
             done += await self._apply_to(caller.org_id, action, ids[start : start + _PAGE], priority)
@@ -197,12 +217,25 @@ class TaskService:
                 return ids
             after = page.next
 
+    async def _retry_all(self, org_id: str, ids: list[str], with_dependents: bool) -> int:
+        """In portions, and those again whose parents came in a later one, as long as there is something new. How many run again."""
+        left, done = sorted(ids), 0
+        while left:
+            again: set[str] = set()
+            for start in range(0, len(left), _PAGE):
+                again |= (await self.store.retry(org_id, left[start : start + _PAGE], with_dependents=with_dependents)).keys()
+            done += len(again)
+            if not again:
+                break
+            left = [task_id for task_id in left if task_id not in again]
+        return done
+
     async def _apply_to(self, org_id: str, action: Action, ids: list[str], priority: int | None) -> int:
         match action:
             case Action.CANCEL:
                 return len(await self.store.cancel(org_id, ids))
             case Action.RETRY:
-                return len(await self.store.retry(org_id, ids))
+                return await self._retry_all(org_id, ids, with_dependents=False)
             case Action.DELETE:
                 return len(await self.store.delete(org_id, ids))
             case Action.REPRIORITISE:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from penstock.accounts.permissions import not_found, require
 from penstock.domain.durable.tasks import TaskStatus, events
-from penstock.domain.errors import Conflict, Unprocessable
+from penstock.domain.errors import BadRequest, Conflict, Unprocessable
 from penstock.domain.principal import Principal, Scope
 from penstock.durable.tasks.service import Action
 from penstock.edge.api.task_filters import FilterBody, TaskId, TaskListQuery
@@ -43,6 +43,8 @@ class ActionBody(Body):
     filter: FilterBody
     priority: Annotated[Priority | None, Field(description="For `reprioritise`.")] = None
     dry_run: Annotated[Flag, Field(description="Only count; that is what happens when it is left out.")] = True
+    all: Annotated[Flag, Field(description="Every task of the organisation: an empty filter is refused without it.")] = False
+    with_dependents: Annotated[Flag, Field(description="For `retry`: also what failed or was skipped because of these tasks.")] = False
 
 
 class ResultsBody(Body):
@@ -109,7 +111,18 @@ async def act_on_tasks(body: ActionBody, caller: TaskCaller, services: Services)
     _require_writer(caller)
     if (body.action is Action.REPRIORITISE) != (body.priority is not None):
         raise Unprocessable("A priority belongs to `reprioritise`, and only to it.", param="priority")
-    acted = await services.tasks.service.apply(caller, body.action, body.filter.filter(), dry_run=body.dry_run, priority=body.priority)
+    if body.with_dependents and body.action is not Action.RETRY:
+        raise Unprocessable("`with_dependents` belongs to `retry`.", param="with_dependents")
+    if body.filter.is_empty and not body.all:
+        raise BadRequest(f"An empty filter would {body.action} every task: give a filter, or `all: true`.", param="filter")
+    acted = await services.tasks.service.apply(
+        caller,
+        body.action,
+        body.filter.filter(),
+        dry_run=body.dry_run,
+        priority=body.priority,
+        with_dependents=body.with_dependents,
+    )
     return ActedView(action=body.action, dry_run=body.dry_run, matched=acted.matched, done=acted.done)
 
 
@@ -132,10 +145,14 @@ async def cancel_task(task_id: Id, caller: TaskCaller, services: Services) -> St
 
 
 @router.post("/tasks/{task_id}/retry", responses=problems(404, 409, 422), summary="Run a finished task again")
-async def retry_task(task_id: Id, caller: TaskCaller, services: Services) -> StatusView:
-    """It keeps its earlier attempts and runs on behalf of its submitter."""
-    await services.tasks.service.retry(caller, task_id)
-    return StatusView(id=task_id, status=TaskStatus.READY)
+async def retry_task(
+    task_id: Id,
+    caller: TaskCaller,
+    services: Services,
+    with_dependents: Annotated[bool, Query(description="Also what failed or was skipped because of this task.")] = False,
+) -> StatusView:
+    """It keeps its earlier attempts and runs on behalf of its submitter. Behind parents that are not over it is blocked again."""
+    return StatusView(id=task_id, status=await services.tasks.service.retry(caller, task_id, with_dependents=with_dependents))
 
 
 @router.post("/tasks/{task_id}/clone", status_code=201, responses=problems(404, 422), summary="Submit the same work as a new task")
@@ -149,6 +166,8 @@ async def delete_task(task_id: Id, caller: TaskCaller, services: Services) -> No
     _require_writer(caller)
     if not await services.tasks.store.delete(caller.org_id, [task_id]):
         status = (await services.tasks.service.detail(caller, task_id)).task.status
+        if status.is_terminal:
+            raise Conflict("A task that waits for this one may need its result: it can be deleted when that one is over.")
         raise Conflict(f"Only a finished task can be deleted; this one is {status}.")
 
 

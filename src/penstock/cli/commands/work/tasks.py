@@ -25,6 +25,8 @@ TagOption = Annotated[list[str] | None, typer.Option(metavar="TAG", help="Tag; r
 NameOption = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the task or function.")]
 TextOption = Annotated[str | None, typer.Option("--search", "-q", metavar="WORDS", help="Words in name, tags, payload, result or error.")]
 SinceOption = Annotated[str | None, typer.Option(metavar="WHEN", help="Submitted since then: 7d, or 2026-08-01.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All tasks of the organisation, without any other option that chooses.")]
+LinesOption = Annotated[bool, typer.Option("--batch-lines", help="Also the lines of batches.")]
 _OVER = frozenset({"succeeded", "failed", "cancelled", "skipped"})
 _LOOK_EVERY_SECONDS = 0.5
 _MOST_AT_ONCE = 1000
@@ -86,11 +88,12 @@ def list_tasks(
     tag: TagOption = None,
     search: TextOption = None,
     since: SinceOption = None,
+    batch_lines: LinesOption = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Tasks at most.")] = 50,
     after: Annotated[str | None, typer.Option(metavar="TEXT", help="Continue after this page: `after` of its --json output.")] = None,
 ) -> None:
     """List tasks, newest first. `--status failed` lists the dead letters."""
-    params = _filter(status, queue, kind, name, tag, search, since)
+    params = _filter(status, queue, kind, name, tag, search, since, batch_lines)
     answer = session.api.get("/api/tasks", **params, limit=limit, after=after, total="true")
     session.out.table(answer, _COLUMNS, [_row(task) for task in answer["data"]])
     if answer["has_more"] and not session.out.json:
@@ -101,7 +104,7 @@ def list_tasks(
 @app.command(epilog="Example: penstock tasks show task_06AF5JVSB27SD14D")
 @gateway_command
 def show(session: Session, task_id: TaskId) -> None:
-    """Show one task with its payload, result, parents and children. `--json` adds every attempt."""
+    """Show one task with its payload, result, parents, children and every attempt."""
     task = session.api.get(f"/api/tasks/{segment(task_id)}")
     session.out.item(task, _fields(task))
 
@@ -125,10 +128,11 @@ def cancel(
     kind: KindOption = None,
     name: NameOption = None,
     tag: TagOption = None,
+    everything: AllOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, the tasks that the options choose are only counted.")] = False,
 ) -> None:
     """Cancel tasks, by id or by filter."""
-    _act(session, "cancel", task_id, _filter_body(status, queue, kind, name, tag), yes)
+    _act(session, "cancel", task_id, _filter_body(status, queue, kind, name, tag), yes, {"all": True} if everything else {})
 
 
 @app.command(epilog="Example: penstock tasks retry --status failed --yes")
@@ -143,10 +147,18 @@ def retry(
     kind: KindOption = None,
     name: NameOption = None,
     tag: TagOption = None,
+    with_dependents: Annotated[
+        bool, typer.Option("--with-dependents", help="Also the tasks that failed or were skipped because of these.")
+    ] = False,
+    everything: AllOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do it. Without it, the tasks that the options choose are only counted.")] = False,
 ) -> None:
-    """Run ended tasks again, by id or by filter. `--status failed` runs all dead letters again."""
-    _act(session, "retry", task_id, _filter_body(status, queue, kind, name, tag), yes)
+    """Run ended tasks again, by id or by filter. `--status failed` runs all dead letters again.
+
+    A task waits again for its parents, as far as they are not over.
+    """
+    how = {name: True for name, wanted in (("all", everything), ("with_dependents", with_dependents)) if wanted}
+    _act(session, "retry", task_id, _filter_body(status, queue, kind, name, tag), yes, how)
 
 
 @app.command(epilog="Example: penstock tasks clone task_06AF5JVSB27SD14D")
@@ -168,11 +180,12 @@ def export(
     tag: TagOption = None,
     search: TextOption = None,
     since: SinceOption = None,
+    batch_lines: LinesOption = False,
     bodies: Annotated[bool, typer.Option("--bodies", help="Include payloads, results and attempts: one request for each task.")] = False,
 ) -> None:
     """Print all tasks that the options choose, as JSON lines."""
     count = 0
-    for task in _pages(session, _filter(status, queue, kind, name, tag, search, since)):
+    for task in _pages(session, _filter(status, queue, kind, name, tag, search, since, batch_lines)):
         whole = session.api.get(f"/api/tasks/{segment(task['id'])}") if bodies else task
         sys.stdout.write(json.dumps(whole, ensure_ascii=False) + "\n")
         count += 1
@@ -209,7 +222,17 @@ def _fields(task: Mapping[str, Any]) -> list[tuple[str, Any]]:
     fields += [("error", f"{error['code']}: {error['message']}" if error else None)]
     for which in ("parents", "children"):
         fields += [(which, [f"{each['id']} {each['status']}" for each in task.get(which) or ()])]
-    return fields
+    return [*fields, *(("attempts", _attempt(each)) for each in task.get("attempts") or ())]
+
+
+def _attempt(attempt: Mapping[str, Any]) -> str:
+    """As `1: retried after 0.3 s on run_01..., raised: ValueError: no`."""
+    if attempt["finished_at"] is None:
+        return f"{attempt['number']}: running on {attempt['runner']}"
+    seconds = attempt["finished_at"] - attempt["started_at"]
+    error = attempt["error"]
+    reason = f", {error['code']}: {error['message'].strip().splitlines()[-1]}" if error and error["message"].strip() else ""
+    return f"{attempt['number']}: {attempt['outcome']} after {seconds:.1f} s on {attempt['runner']}{reason}"
 
 
 def _json(value: Any) -> str | None:
@@ -224,10 +247,13 @@ def _filter(
     tag: list[str] | None,
     search: str | None,
     since: str | None,
+    batch_lines: bool,
 ) -> dict[str, Any]:
     """As the query of a list."""
     created_from = moment(since, time.time()) if since else None
     given = {"status": status, "queue": queue, "kind": kind, "name": name, "tag": tag, "q": search, "created_from": created_from}
+    if batch_lines:
+        given["batch_lines"] = "true"
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -237,14 +263,16 @@ def _filter_body(status: list[str] | None, queue: str | None, kind: str | None, 
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _act(session: Session, action: str, ids: list[str] | None, wanted: dict[str, Any], yes: bool) -> None:
+def _act(session: Session, action: str, ids: list[str] | None, wanted: dict[str, Any], yes: bool, how: Mapping[str, bool]) -> None:
+    """`how`: more fields of the action."""
     if ids:
-        answers = [session.api.post(f"/api/tasks/{segment(task_id)}/{action}") for task_id in ids]
+        query = "?with_dependents=true" if how.get("with_dependents") else ""
+        answers = [session.api.post(f"/api/tasks/{segment(task_id)}/{action}{query}") for task_id in ids]
         session.out.table({"data": answers}, ("id", "status"), [(answer["id"], answer["status"]) for answer in answers])
         return
-    if not wanted:
-        raise Failed(f"name the tasks to {action}, or a filter such as --queue", ExitCode.USAGE)
-    answer = session.api.post("/api/tasks/actions", {"action": action, "filter": wanted, "dry_run": not yes})
+    if not wanted and not how.get("all"):
+        raise Failed(f"name the tasks to {action}, or a filter such as --queue, or --all", ExitCode.USAGE)
+    answer = session.api.post("/api/tasks/actions", {"action": action, "filter": wanted, "dry_run": not yes, **how})
     session.out.item(answer, [("matched", answer["matched"]), ("done", answer["done"] if yes else None)])
     if not yes:
         session.out.note("nothing was changed; add --yes to do it")
@@ -295,7 +323,7 @@ def _follow(session: Session, task_id: str) -> int:
     printed = ""
     while True:
         task = session.api.get(f"/api/tasks/{segment(task_id)}")
-        now = f"{task['status']}, attempt {task['attempt']}" + (f", {_json(task['progress'])}" if task["progress"] is not None else "")
+        now = _state(task)
         if now != printed:
             session.out.note(now)
             printed = now
@@ -303,6 +331,18 @@ def _follow(session: Session, task_id: str) -> int:
             session.out.item(task, _fields(task))
             return ExitCode.OK if task["status"] == "succeeded" else ExitCode.FAILURE
         time.sleep(_LOOK_EVERY_SECONDS)
+
+
+def _state(task: Mapping[str, Any]) -> str:
+    """With the progress, and before another attempt with the reason of it."""
+    error = task["error"] if task["status"] in ("scheduled", "ready") else None
+    return ", ".join(
+        [
+            f"{task['status']}, attempt {task['attempt']}",
+            *([] if task["progress"] is None else [str(_json(task["progress"]))]),
+            *([f"after {error['code']}: {error['message'].strip().splitlines()[-1]}"] if error and error["message"].strip() else []),
+        ]
+    )
 
 
 def _wait_for_all(session: Session, ids: list[str]) -> int:

@@ -1,15 +1,14 @@
-"""What people do to tasks, many at a time: cancel, run again, delete, put before others."""
+"""What people do to tasks, many at a time: cancel, delete, put before others. `retry.py` runs them again."""
 
 from collections.abc import Sequence
 
 from penstock.domain.durable.queues import PRIORITY_HEAD_START_SECONDS
-from penstock.domain.durable.tasks import TERMINAL, CompletionKind, TaskStatus
+from penstock.domain.durable.tasks import TERMINAL, TaskStatus
 from penstock.domain.ids import task_id
-from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.finish import CANCELLED
-from penstock.storage.stores.tasks.rows import HOT, HOT_STATUSES, RUNNING, given_hot, listed_numbers
-from penstock.storage.stores.tasks.sweep import end_unstarted, forget
-from penstock.storage.stores.tasks.transaction import Given, Row, TaskTransaction
+from penstock.storage.stores.tasks.rows import HOT, HOT_STATUSES, RUNNING, listed_numbers
+from penstock.storage.stores.tasks.sweep import end_unstarted, forget, needed_by_children
+from penstock.storage.stores.tasks.transaction import Row, TaskTransaction
 
 _OVER = frozenset(status.value for status in TERMINAL)
 
@@ -27,26 +26,11 @@ def cancel(db: TaskTransaction, org_id: str, ids: Sequence[str], now: float) -> 
     return statuses | {task_id(number): TaskStatus.CANCELLED for number in waiting}, ready, bool(running)
 
 
-def retry(db: TaskTransaction, org_id: str, ids: Sequence[str], now: float) -> tuple[list[str], set[str]]:
-    """Those that run again, and the queues in which they are ready."""
-    columns = (
-        "number", "status", "org_id", "queue", "kind", "name", "priority", "timeout_seconds", "attempt", "lease_seq",
-        "runner_id", "started_at", "finished_at", "error_code", "error_message",
-    )  # fmt: skip
-    rows = [dict(zip(columns, row, strict=True)) for row in _locked(db, org_id, ids, ", ".join(columns))]
-    finished = [row for row in rows if row["status"] in _OVER]
-    db.insert(schema.task_attempt, [_past(row) for row in finished if row["started_at"] is not None])
-    again: Given = {
-        "status": HOT, "run_at": now, "started_at": None, "finished_at": None, "delete_at": None, "expires_at": None, "attempt": 0,
-        "runner_id": "", "result": None, "error_code": None, "error_message": None,
-    }  # fmt: skip
-    db.update(schema.task, "number", [{"number": row["number"], **again} for row in finished])
-    db.insert(schema.task_hot, [given_hot(row | {"attempt": 0, "expires_at": None}, now, now) for row in finished])
-    return [task_id(row["number"]) for row in finished], {row["queue"] for row in finished}
-
-
 def delete(db: TaskTransaction, org_id: str, ids: Sequence[str]) -> list[str]:
-    numbers = [number for number, status in _locked(db, org_id, ids, "number, status") if status in _OVER]
+    """Those that were over, and that no child waits for."""
+    over = [number for number, status in _locked(db, org_id, ids, "number, status") if status in _OVER]
+    needed = needed_by_children(db, over)
+    numbers = [number for number in over if number not in needed]
     if numbers:
         forget(db, numbers)
     return [task_id(number) for number in numbers]
@@ -83,25 +67,3 @@ def _states(db: TaskTransaction, numbers: Sequence[int]) -> dict[int, int]:
         return {}
     rows = db.rows(f"SELECT task, state FROM task_hot WHERE {db.any_of('task')}", db.listed(numbers))
     return {row[0]: row[1] for row in rows}
-
-
-def _past(row: Given) -> Given:
-    """The last attempt of a task that is over, before it is run again."""
-    return {
-        "task": row["number"],
-        "lease_seq": row["lease_seq"],
-        "number": row["attempt"],
-        "runner_id": row["runner_id"],
-        "started_at": row["started_at"],
-        "finished_at": row["finished_at"],
-        "outcome": _OUTCOMES[row["status"]].value,
-        "error_code": row["error_code"],
-        "error_message": row["error_message"],
-    }
-
-
-_OUTCOMES = {
-    TaskStatus.SUCCEEDED.value: CompletionKind.SUCCEEDED,
-    TaskStatus.FAILED.value: CompletionKind.FAILED,
-    TaskStatus.CANCELLED.value: CompletionKind.CANCELLED,
-}

@@ -25,6 +25,7 @@ from penstock.storage.stores.tasks import beats, lifecycle, minutes, queues, swe
 from penstock.storage.stores.tasks.claim import Claims, Wanted
 from penstock.storage.stores.tasks.enqueue import enqueue
 from penstock.storage.stores.tasks.finish import finish
+from penstock.storage.stores.tasks.retry import retry
 from penstock.storage.stores.tasks.search import detail
 from penstock.storage.stores.tasks.search.listing import Listing
 from penstock.storage.stores.tasks.time import StoreTime
@@ -167,8 +168,8 @@ class SqlTasks(ABC):
         self._tell(ready | {CANCELLATIONS} if running else ready)
         return found
 
-    async def retry(self, org_id: str, task_ids: Sequence[str]) -> list[str]:
-        found, ready = await self._write(lambda db: lifecycle.retry(db, org_id, task_ids, self.now()))
+    async def retry(self, org_id: str, task_ids: Sequence[str], *, with_dependents: bool = False) -> dict[str, TaskStatus]:
+        found, ready = await self._write(lambda db: retry(db, org_id, task_ids, with_dependents, self.now()))
         self._tell(ready)
         return found
 

@@ -79,12 +79,31 @@ def forget(db: TaskTransaction, numbers: Sequence[int]) -> None:
     db.run(f"DELETE FROM task WHERE {db.any_of('number')}", listed)
 
 
+_NEEDED = "EXISTS (SELECT 1 FROM task_dep d JOIN task c ON c.number = d.child WHERE d.parent = task.number AND c.finished_at IS NULL)"
+
+
+def needed_by_children(db: TaskTransaction, numbers: Sequence[int]) -> set[int]:
+    """Those of which a child is not over: it may use their results."""
+    if not numbers:
+        return set()
+    statement = f"SELECT number FROM task WHERE {db.any_of('number')} AND has_children = 1 AND {_NEEDED}"
+    return {row[0] for row in db.rows(statement, db.listed(numbers))}
+
+
 def delete_kept(db: TaskTransaction, limit: int, now: float) -> int:
     skip = f"{db.lock} SKIP LOCKED" if db.lock else ""
-    rows = db.rows(f"SELECT number FROM task WHERE delete_at IS NOT NULL AND delete_at <= ? ORDER BY delete_at LIMIT ?{skip}", now, limit)
-    if rows:
-        forget(db, [row[0] for row in rows])
-    return len(rows)
+    rows = db.rows(
+        "SELECT number FROM task WHERE delete_at IS NOT NULL AND delete_at <= ? "
+        f"AND NOT (has_children = 1 AND {_NEEDED}) ORDER BY delete_at LIMIT ?{skip}",
+        now,
+        limit,
+    )
+    # Once more, now that no one can add a child to them.
+    numbers = [row[0] for row in rows]
+    needed = needed_by_children(db, numbers)
+    if numbers:
+        forget(db, [number for number in numbers if number not in needed])
+    return len(numbers)
 
 
 def due_schedules(db: TaskTransaction, limit: int, now: float) -> list[Schedule]:

@@ -73,7 +73,7 @@ async def test_another_organisation_does_not_see_it(client: TaskStoreClient) -> 
     task = await client.submit()
     assert await client.tasks.task(OTHER, task) is None
     assert await client.tasks.cancel(OTHER, [task]) == {}
-    assert await client.tasks.retry(OTHER, [task]) == []
+    assert await client.tasks.retry(OTHER, [task]) == {}
     assert await client.tasks.delete(OTHER, [task]) == []
     assert await client.tasks.reprioritise(OTHER, [task], 9) == []
     with pytest.raises(NotFound):

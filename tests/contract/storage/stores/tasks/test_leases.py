@@ -301,7 +301,7 @@ async def test_failed_task_runs_again_on_retry_and_keeps_its_attempts(client: Ta
     task, waiting = await client.submit("failed", max_attempts=1), await client.submit("waiting")
     await client.run(CompletionKind.FAILED)
     client.clock.advance(5)
-    assert await client.tasks.retry(ORG, [task, waiting]) == [task]
+    assert await client.tasks.retry(ORG, [task, waiting]) == {task: TaskStatus.READY}
     assert await client.status(task) is TaskStatus.READY
     client.clock.advance(5)
     leases = await client.claim(2)

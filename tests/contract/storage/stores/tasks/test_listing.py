@@ -2,8 +2,10 @@
 
 import dataclasses
 import itertools
+import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.domain.durable.task_search import TaskFilter, TaskQuery, TaskSort
@@ -39,6 +41,71 @@ async def shelf(client: TaskStoreClient) -> dict[str, str]:
 
 
 ALL = ["skipped", "cancelled", "ready", "blocked", "later", "running", "broken", "done"]
+
+
+async def found_by(client: TaskStoreClient, text: str) -> list[str]:
+    return await client.names(TaskFilter(text=text), ascending=True)
+
+
+TEXTS = {
+    "tokyo": "請求書を東京都で確認する",
+    "mixed": "GPU東京GPU run",
+    "korean": "서울특별시에서 보고서를",
+    "thai": "ใบแจ้งหนี้ประจำเดือน",
+    "one": "犬",
+    "kana": "ガラス",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("東京", ["tokyo", "mixed"]),
+        ("京都", ["tokyo"]),
+        ("東京都で", ["tokyo"]),
+        ("請求", ["tokyo"]),
+        ("る", ["tokyo"]),
+        ("犬", ["one"]),
+        ("京大", []),
+        ("東都", []),
+        ("京 gpu", ["mixed"]),
+        ('"東京 GPU"', ["mixed"]),
+        ("gpu東京", ["mixed"]),
+        ("東京 -gpu", ["tokyo"]),
+        ("특별시", ["korean"]),
+        ("보고서", ["korean"]),
+        ("แจ้งหนี้", ["thai"]),
+        ("カラ", ["kana"]),
+        ("ガラス", ["kana"]),
+        ("請求書 確認", ["tokyo"]),
+    ],
+)
+async def test_text_without_spaces_is_found_by_any_part_of_it(client: TaskStoreClient, text: str, names: list[str]) -> None:
+    for name, content in TEXTS.items():
+        await client.submit(name, payload=json.dumps({"text": content}, ensure_ascii=name == "one"))
+    assert await found_by(client, text) == names
+
+
+@pytest.mark.parametrize("text", ["%", "\U0001f600", "   ", '""', "-", "* ...", "_"])
+async def test_search_without_a_word_is_refused(client: TaskStoreClient, text: str) -> None:
+    await client.submit("any")
+    wanted = TaskFilter(text=text)
+    with pytest.raises(BadRequest, match="no word") as caught:
+        await client.tasks.tasks(ORG, TaskQuery(wanted))
+    assert caught.value.param == "q"
+    with pytest.raises(BadRequest, match="no word"):
+        await client.tasks.count(ORG, wanted)
+
+
+async def test_lines_of_batches_are_left_out_where_they_are_not_wanted(client: TaskStoreClient) -> None:
+    await client.submit("own")
+    await client.submit("keyed", idempotency_key="batch_of_mine")
+    line = client.new("line", idempotency_key="batch_0123456789abcdef:1")
+    await client.tasks.enqueue([msgspec.structs.replace(line, dag_id=line.id)])
+    dag = client.new("dag")
+    await client.tasks.enqueue([msgspec.structs.replace(dag, dag_id=dag.id)])
+    assert await client.names(TaskFilter(batch_lines=False), ascending=True) == ["own", "keyed", "dag"]
+    assert await client.names(TaskFilter(), ascending=True) == ["own", "keyed", "line", "dag"]
 
 
 FILTERS = [
@@ -143,7 +210,6 @@ WORDS: list[tuple[str, list[str]]] = [
     ("foreign", []),
     ("invoice OR foreign", []),
     ("org:* NOT x' ) -- \" ( & | ! :* <->", []),
-    ("'", ["weekly", "monthly"]),  # no word in it: no condition
     ("invoice'); DROP TABLE task; --", []),
 ]
 

@@ -130,15 +130,19 @@ class Machine(RuleBasedStateMachine):
     @rule(task=submitted)
     def retry(self, task: str) -> None:
         model = self.models[task]
-        over = model.status in TERMINAL
-        assert self.do(self.client.tasks.retry(ORG, [task])) == ([task] if over else [])
-        if over:
-            self.move(model, TaskStatus.READY)
-            model.cancel, model.attempts, model.run_at = False, 0, self.clock.time()
+        decided = any(self.status_after(parent, policy) for parent, policy in model.parents.items())
+        if model.status not in TERMINAL or decided:
+            assert self.do(self.client.tasks.retry(ORG, [task])) == {}
+            return
+        model.waits = {parent for parent in model.parents if self.models[parent].status not in TERMINAL}
+        model.cancel, model.attempts, model.run_at = False, 0, self.clock.time()
+        self.move(model, TaskStatus.BLOCKED if model.waits else TaskStatus.READY)
+        assert self.do(self.client.tasks.retry(ORG, [task])) == {task: model.status}
 
     @rule(task=consumes(submitted))
     def delete(self, task: str) -> None:
-        over = self.models[task].status in TERMINAL
+        needed = any(task in model.parents and model.status not in TERMINAL for model in self.models.values())
+        over = self.models[task].status in TERMINAL and not needed
         assert self.do(self.client.tasks.delete(ORG, [task])) == ([task] if over else [])
         if over:
             del self.models[task]

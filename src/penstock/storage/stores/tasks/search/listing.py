@@ -116,9 +116,13 @@ class Listing(ABC):
         for tag in wanted.tags:
             self.tagged(where, tag)
         _between(where, wanted)
+        if not wanted.batch_lines:
+            where.add("(t.dag IS NULL OR COALESCE(substr(t.idempotency_key, 1, 6), '') <> 'batch_')")
         terms = asked(wanted.text)
         if terms:
             self.found(where, terms, org_id)
+        elif wanted.text:
+            raise BadRequest("There is no word in this search: it would find every task.", param="q")
         return where
 
     @abstractmethod

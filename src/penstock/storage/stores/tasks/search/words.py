@@ -2,12 +2,16 @@
 
 Each database has ideas of its own about what a word is. So a text comes to them as words already, lower case, without accents, between
 spaces; and a question as the same words, none of which can be mistaken for an operator.
+
+Chinese, Japanese, Korean, Thai and their neighbours write without spaces, or join endings to words. A run of such letters becomes its
+pairs of letters and its last letter: a search for any part of it is then a phrase of pairs.
 """
 
 import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import add
 
 import msgspec
 
@@ -18,6 +22,14 @@ _ASKED = re.compile(r'(-?)(?:"([^"]*)"|(\S+))')
 _ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
 """The same as the other way, for the letters that most texts are made of: a quarter of the time."""
 _LONGEST = 256
+_RUN = re.compile(
+    "["
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+    "\u3005-\u3007\u3041-\u30ff\u3100-\u312f\u31f0-\u31ff"  # Japanese syllables, Bopomofo
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"  # Chinese characters
+    "\uac00-\ud7a3"  # Korean syllables
+    "]+"
+)
 
 
 def normalised(*texts: str) -> str:
@@ -63,8 +75,17 @@ def asked(text: str) -> list[Term]:
     for minus, phrase, word in _ASKED.findall(text):
         words = tuple(_plain(phrase or word).split())
         if words:
-            terms.append(Term(words, bool(minus), not phrase and word.endswith("*")))
+            terms.append(_term(words, bool(minus), not phrase and word.endswith("*")))
     return terms
+
+
+def _term(words: tuple[str, ...], excluded: bool, beginning: bool) -> Term:
+    """Where a run of letters without spaces comes last, more of them may follow: its own last letter says nothing, or begins a pair."""
+    if _RUN.fullmatch(words[-1]):
+        if len(words) > 1 and len(words[-1]) == 1 and len(words[-2]) == 2 and words[-2].endswith(words[-1]) and _RUN.fullmatch(words[-2]):
+            return Term(words[:-1], excluded)
+        return Term(words, excluded, beginning=True)
+    return Term(words, excluded, beginning)
 
 
 def for_sqlite(terms: list[Term], org_id: str | None) -> str:
@@ -98,8 +119,14 @@ def _plain(text: str) -> str:
         words = " ".join(text.translate(_ASCII).split())
     else:
         text = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
-        words = _BETWEEN.sub(" ", text.lower()).strip()
+        text = _RUN.sub(_pairs, unicodedata.normalize("NFC", text.lower()))
+        words = " ".join(_BETWEEN.sub(" ", text).split())
     return words if len(words) <= _LONGEST else " ".join(word[:_LONGEST] for word in words.split())
+
+
+def _pairs(run: re.Match[str]) -> str:
+    letters = run.group()
+    return f" {' '.join(map(add, letters, letters[1:]))} {letters[-1]} "
 
 
 def _leaves(value: object) -> list[str]:
