@@ -105,7 +105,6 @@ SKIPPED: dict[str, int] = {
     "README.md": 1,
     "docs/explanation/benchmarks.md": 1,
     "docs/explanation/simulation.md": 2,
-    "docs/how-to/back-up-and-restore.md": 1,
     "docs/how-to/join-a-machine.md": 2,
     "docs/how-to/put-nginx-in-front.md": 2,
     "docs/how-to/serve-real-models.md": 4,

@@ -120,8 +120,8 @@ class Session:
             self._stop()
         code = block.code
         for start in _UP.finditer(code):
-            flags = shlex.split(start["args"] or start["flags"] or "")
-            self._start([self._mapped(flag) for flag in flags if flag != "--json"])
+            flags = shlex.split(self._mapped(start["args"] or start["flags"] or ""))
+            self._start([flag for flag in flags if flag != "--json"])
         code = _UP.sub("", code)
         if not re.sub(r"#.*|\s", "", code):
             return

@@ -17,6 +17,9 @@ GROUPS: dict[str, dict[str, str]] = {
         "runner": "Start a runner, which executes tasks.",
         "stream": "Start a stream, which runs Kafka or NATS messages as tasks.",
         "migrate": "Create or update the schema of the store.",
+        "backup": "Save everything in one file, while Penstock runs.",
+        "restore": "Make an installation from a backup.",
+        "admin": "The way back in: reset the administrator, release a copy.",
     },
     "work": {
         "chat": "Chat with a model, or send one prompt.",

@@ -26,6 +26,7 @@ from penstock.app.gateway.tasks import start_sweeping, task_services
 from penstock.app.gateway.upstreams import Discovery, configured
 from penstock.app.gateway.views import GatewayReadiness, LiveWorkers
 from penstock.app.gateway.worker_watch import WorkerWatch
+from penstock.app.offline import place
 from penstock.app.settings import Settings
 from penstock.base import family
 from penstock.catalog.models import Catalogue
@@ -33,7 +34,7 @@ from penstock.catalog.policies import in_force
 from penstock.compute.transport.http import HttpTransport
 from penstock.domain.clock import SystemClock
 from penstock.domain.ids import RequestIds, new_id
-from penstock.domain.ports import Store
+from penstock.domain.ports import SchemaOutdated, Store
 from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerRecord, WorkerState
 from penstock.edge.application import ControlServices, control_app
@@ -98,7 +99,11 @@ def store_of(settings: Settings) -> Store:
 
 
 async def _open_store(settings: Settings, store: Store, *, migrate: bool) -> OpenStore:
-    await store.open(migrate=migrate)
+    try:
+        await store.open(migrate=migrate)
+    except SchemaOutdated as error:
+        flags = place.flags(settings)
+        raise SchemaOutdated(f"{error} Name this store to it:{flags}." if flags else str(error)) from error
     key = settings.secret_key.get_secret_value().encode() or await store.secret("api_keys", os.urandom(_SECRET_BYTES))
     first = await first_start(store.accounts, key, SystemClock())
     return OpenStore(store, key, first, Catalogue(await store.catalog.models()))
@@ -157,6 +162,8 @@ class Gateway:
         self._event_listeners: list[Callable[[WorkerEvent], None]] = []
         self._sweeper: asyncio.TimerHandle | None = None
         self._own = configured(settings.upstreams)
+        self.held = settings.held
+        self._loaded = False
         ports = set(settings.discover_ports) - {settings.port, self.port} if settings.discover else ()
         self._discovery = Discovery(ports, self._discovered)
         self._chores = Chores()
@@ -174,8 +181,11 @@ class Gateway:
         self.pipeline.open()
         self.journal.start()
         await self.objects.open()
-        self.objects.start(self._chores)
-        start_sweeping(self.task_services.sweeper, self._chores)
+        self.objects.start(self._chores, held=self.held)
+        if self.held:
+            log.warning("held", reason="restored from a backup, or the setting hold", stored_workers=len(self.watch.held))
+        else:
+            start_sweeping(self.task_services.sweeper, self._chores)
         decisions.start(self.settings, self.deps.decisions, self.store.decisions, self.clock.time, self._chores)
         self._chores.start(Chore("forget workers", _FORGET_EVERY_SECONDS, self._forget_workers))
         await self._discovery.open()
@@ -227,7 +237,11 @@ class Gateway:
         self.deps.adopt(Catalogue(await self.store.catalog.models()))
 
     async def _reload_workers(self, _: frozenset[str]) -> None:
-        self.watch.replace_all(await self.store.workers.all(), frozenset(record.id for record in self._own))
+        records = await self.store.workers.all()
+        if self.held and not self._loaded:
+            self.watch.held.update(record.id for record in records)
+        self._loaded = True
+        self.watch.replace_all(records, frozenset(record.id for record in self._own))
 
     async def _reload_policy(self, _: frozenset[str]) -> None:
         found = await in_force(self.store.policies, self.store.accounts)

@@ -38,9 +38,11 @@ class StoredObjects:
             # What a crash left behind has no owner: this process alone writes here.
             await self.files.sweep(idle_seconds=0.0)
 
-    def start(self, chores: Chores) -> None:
+    def start(self, chores: Chores, *, held: bool = False) -> None:
+        """`held`: batches stand still."""
         chores.start(Chore("sweep files", _SWEEP_EVERY_SECONDS, lambda: self.files.sweep(_ABANDONED_SECONDS)))
-        chores.start(Chore("batches", _STEP_EVERY_SECONDS, self._work.step))
+        if not held:
+            chores.start(Chore("batches", _STEP_EVERY_SECONDS, self._work.step))
         chores.start(Chore("settle answers", _SETTLE_EVERY_SECONDS, self.responses.refresh_unfinished))
         chores.start(Chore("forget answers", _SWEEP_EVERY_SECONDS, self.responses.forget_expired))
 

@@ -59,7 +59,7 @@ class LiveWorkers:
         return self._pipeline.active
 
     def worker_joined(self, record: WorkerRecord) -> None:
-        self._watch.put(record)
+        self._watch.admit(record)
 
     def worker_left(self, worker_id: str) -> None:
         self._watch.remove(worker_id)

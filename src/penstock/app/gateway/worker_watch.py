@@ -31,6 +31,8 @@ class WorkerWatch:
         self._probes: dict[str, asyncio.Task[None]] = {}
         self._wanted: dict[str, tuple[ModelOffer, ...]] = {}
         """What the operator named of an upstream; what it lists may change under us."""
+        self.held: set[str] = set()
+        """Stored workers of an installation that was restored: not called before they join, or an operator changes them."""
         self._sweeper: asyncio.TimerHandle | None = None
         self._client: httpx.AsyncClient | None = None
         """One for all probes: making one loads the machine's certificates, which takes 20 ms."""
@@ -51,6 +53,11 @@ class WorkerWatch:
     def _sweep(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
         self._fleet.sweep()
+
+    def admit(self, record: WorkerRecord) -> None:
+        """As `put`, for a worker that has joined here or was changed here."""
+        self.held.discard(record.id)
+        self.put(record)
 
     def put(self, record: WorkerRecord) -> None:
         """A worker is there, or its record was edited."""
@@ -77,7 +84,8 @@ class WorkerWatch:
         for worker_id in set(self._records) - {record.id for record in records} - keep:
             self.remove(worker_id)
         for record in records:
-            self.put(record)
+            if record.id not in self.held:
+                self.put(record)
 
     def _connect(self, record: WorkerRecord) -> None:
         if record.kind is WorkerKind.UPSTREAM:

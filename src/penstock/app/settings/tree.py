@@ -73,6 +73,10 @@ class Settings(BaseSettings):
         default="", description="Name of that profile; empty: `default` for the default data directory, else the directory's name."
     )
 
+    hold: bool = Field(
+        default=False, description="Look, and touch nothing: call no stored worker or upstream, and run no tasks, batches or schedules."
+    )
+
     http: HttpSettings = HttpSettings()
     admission: AdmissionSettings = AdmissionSettings()
     scheduling: SchedulingSettings = SchedulingSettings()
@@ -112,6 +116,15 @@ class Settings(BaseSettings):
     @property
     def store_url(self) -> str:
         return self.store or f"sqlite:///{self.data_dir / 'penstock.db'}"
+
+    @property
+    def hold_file(self) -> Path:
+        """Is there in an installation that was restored and not yet released."""
+        return self.data_dir / "held"
+
+    @property
+    def held(self) -> bool:
+        return self.hold or self.hold_file.exists()
 
     @property
     def simulated_workers(self) -> int:

@@ -53,7 +53,8 @@ async def _up(settings: Settings, json_line: bool) -> int:
         own = OwnRunner(settings, gateway.task_services)
         await own.open()
         process.on_stop(lambda: _stop(gateway, own))
-        own.start()
+        if not gateway.held:
+            own.start()
         token = await _children_token(gateway) if settings.simulated_workers or settings.models else ""
         serving = asyncio.get_running_loop().create_task(gateway.serve(lambda: _start_children(gateway, children, token)))
         problem = await _until_workers_are_ready(gateway, children, serving)
@@ -217,6 +218,8 @@ def _welcome(gateway: Gateway, facts: dict[str, str]) -> str:
         lines.append("  Keys were shown at the first start; `penstock keys create NAME` makes another.")
     else:
         lines.append("  This user has no key for this platform. Make one: stop, then `penstock admin reset`.")
+    if gateway.held:
+        lines.append("  This installation is held: stored workers are not called, and no tasks run. `penstock admin release` ends that.")
     return "\n".join([*lines, *_hints(gateway, facts), ""])
 
 

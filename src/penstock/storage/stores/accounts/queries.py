@@ -68,6 +68,11 @@ class SqlAccounts:
         del values["folded_email"]
         return User(**values)
 
+    async def update_user(self, user: User) -> bool:
+        async with self._database.write() as connection:
+            changed = await connection.execute(update(schema.user).where(schema.user.c.id == user.id).values(**_user_values(user)))
+            return changed.rowcount > 0
+
     async def create_key(self, key: KeyRecord) -> None:
         await add(self._database, schema.api_key, _key_values(key), "key", key.id)
 
