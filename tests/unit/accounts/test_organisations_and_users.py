@@ -5,7 +5,7 @@ import pytest
 from argon2 import PasswordHasher, extract_parameters
 
 from penstock.accounts import passwords
-from penstock.accounts.passwords import Passwords
+from penstock.accounts.passwords import MAX_PASSWORD_CHARS, Passwords
 from penstock.accounts.service import AccountService
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import BadRequest, Conflict, NotFound, PermissionDenied
@@ -62,6 +62,24 @@ async def test_a_user_is_known_by_their_password(service: AccountService, admin:
     assert await service.verify_password("ada@example.org", "x" * 1025) is None
     with pytest.raises(Conflict):
         await service.create_user(admin, email="ada@example.org", password=PASSWORD)
+
+
+async def test_longest_password_is_accepted_and_a_longer_one_is_not_hashed(
+    service: AccountService, admin: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest = "x" * MAX_PASSWORD_CHARS
+    user = await service.create_user(admin, email="ada@example.org", password=longest)
+    assert (await service.verify_password("ada@example.org", longest), MAX_PASSWORD_CHARS) == (user, 1024)
+    hashed: list[str] = []
+
+    async def matches(_hash: str | None, password: str) -> bool:
+        hashed.append(password)
+        return True
+
+    monkeypatch.setattr(service._passwords, "matches", matches)
+    assert await service.verify_password("ada@example.org", longest + "x") is None
+    assert await service.verify_password("ada@example.org", longest) == user
+    assert hashed == [longest]
 
 
 @pytest.mark.parametrize("email", ["", "ada", "@example.org", "ada@", "a@b@c", "a b@example.org", "x" * 250 + "@b.org", "a\n@b"])

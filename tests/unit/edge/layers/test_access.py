@@ -70,6 +70,22 @@ async def test_route_is_closed_to_a_caller_without_a_scope(path: str) -> None:
     assert (await ask(path, principal()))[0].status == 403
 
 
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        ("/inference", Scope.INFERENCE),
+        ("/admin", Scope.ADMIN),
+        ("/keys", Scope.KEYS_WRITE),
+        ("/usage", Scope.USAGE_READ),
+        ("/workers", Scope.WORKERS_WRITE),
+        ("/tasks", Scope.TASKS_WRITE),
+        ("/queues", Scope.TASKS_WRITE),
+    ],
+)
+async def test_refusal_names_the_scope_to_ask_for(path: str, scope: Scope) -> None:
+    assert (await ask(path, principal()))[0].json["detail"] == f"This needs the scope '{scope}'."
+
+
 @pytest.mark.parametrize("path", ["/tasks", "/queues"])
 async def test_caller_who_names_a_foreign_organisation_is_told_that_there_is_none(path: str) -> None:
     answer, given = await ask(path, principal(Scope.TASKS_WRITE), "org=org_2")
