@@ -11,6 +11,8 @@ from penstock.domain.durable.tasks import CompletionKind, TaskError
 
 LEASE_SECONDS, HEARTBEAT_SECONDS, LOST_CLAIM_SECONDS = 15.0, 5.0, 10.0
 """A runner that was silent for a lease has lost what it held. A lease that its runner does not name within ten seconds never arrived."""
+NOT_STORABLE = "not_storable"
+"""Code of the error of an end whose contents the store does not take."""
 CANCELLATIONS = "!cancellations"
 """Not a queue: what `TaskStore.wait` is asked for to hear of cancelled tasks."""
 
@@ -60,7 +62,15 @@ class HeartbeatReply(msgspec.Struct, frozen=True):
     """Leases that the runner believes to hold and does not: stop, and report nothing more about them."""
 
 
-class LeaseCompletion(msgspec.Struct, frozen=True, kw_only=True):
+class AttemptOutput(msgspec.Struct, frozen=True):
+    """What a task printed during one attempt, bounded."""
+
+    text: str
+    left_out_bytes: int = 0
+    """From the middle of it."""
+
+
+class LeaseCompletion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How one lease ended."""
 
     task_id: str
@@ -70,6 +80,17 @@ class LeaseCompletion(msgspec.Struct, frozen=True, kw_only=True):
     """JSON text; also of a failure, when there is more to say than its error does."""
     error: TaskError | None = None
     retry_at: float = 0.0
+    output: AttemptOutput | None = None
+
+    @property
+    def is_bare(self) -> bool:
+        return self.result is None and self.output is None and (self.error is None or self.error.code == NOT_STORABLE)
+
+    def bare(self) -> "LeaseCompletion":
+        """The same end without what it brings, when that cannot be written: a success without its result is a failed attempt."""
+        kind = CompletionKind.FAILED if self.kind is CompletionKind.SUCCEEDED else self.kind
+        error = TaskError(NOT_STORABLE, "The attempt ended, but its result or its error could not be written to the store.")
+        return msgspec.structs.replace(self, kind=kind, result=None, output=None, error=error)
 
 
 class ProgressReport(msgspec.Struct, frozen=True):

@@ -199,6 +199,17 @@ class TaskAttempt(msgspec.Struct, frozen=True, kw_only=True):
     error: TaskError | None
 
 
+class TaskLog(msgspec.Struct, frozen=True, kw_only=True):
+    """What a function printed during one attempt."""
+
+    attempt: int
+    runner_id: str
+    started_at: float
+    text: str
+    left_out_bytes: int
+    """From the middle of it."""
+
+
 class RelatedTask(msgspec.Struct, frozen=True):
     """A parent or child of a task."""
 

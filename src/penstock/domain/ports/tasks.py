@@ -19,7 +19,7 @@ from penstock.domain.durable.leases import (
 from penstock.domain.durable.queues import MinuteStats, QueueLimits, QueueState
 from penstock.domain.durable.schedules import Schedule
 from penstock.domain.durable.task_search import TaskFilter, TaskPage, TaskQuery
-from penstock.domain.durable.tasks import Dag, Enqueued, NewTask, ParentResult, TaskDetail, TaskStatus
+from penstock.domain.durable.tasks import Dag, Enqueued, NewTask, ParentResult, TaskDetail, TaskLog, TaskStatus
 
 
 class TaskIntake(Protocol):
@@ -65,14 +65,18 @@ class TaskLeases(Protocol):
         """
         ...
 
-    async def heartbeat(self, runner_id: str, held: Sequence[LeaseRef]) -> HeartbeatReply:
-        """Note that the runner lives. Its leases that it does not name, `LOST_CLAIM_SECONDS` after their claim, are given back."""
+    async def heartbeat(self, runner_id: str, held: Sequence[LeaseRef], waiting: Sequence[LeaseRef] = ()) -> HeartbeatReply:
+        """Note that the runner lives. Its leases that it does not name, `LOST_CLAIM_SECONDS` after their claim, are given back.
+
+        `waiting`: held leases whose work has not begun. Their attempts start now, so that their time does not run out before.
+        """
         ...
 
     async def finish(self, runner_id: str, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
         """End leases, all in one transaction; for each the new status of its task, None for a stale one (409).
 
-        Only the runner that holds a lease can end it, and only once. A retry of a task that is to be cancelled cancels it.
+        Only the runner that holds a lease can end it, and only once. A retry of a task that is to be cancelled cancels it. An end
+        that the database does not take is written without what it brought, as a failed attempt; the others of the call are kept.
         Children become ready, or share their parent's fate, in the same transaction.
         """
         ...
@@ -126,6 +130,10 @@ class TaskControl(Protocol):
     """For people, one organisation at a time. Ids of other organisations are ids that there are not."""
 
     async def task(self, org_id: str, task_id: str) -> TaskDetail | None: ...
+    async def logs(self, org_id: str, task_id: str) -> list[TaskLog] | None:
+        """What its ended attempts printed, in the order of their starts; None: there is no such task."""
+        ...
+
     async def tasks(self, org_id: str, query: TaskQuery) -> TaskPage:
         """Raises BadRequest for an `after` that no page gave."""
         ...

@@ -1,7 +1,7 @@
 """Leases for runners: of submitters who still may, with the results of parents and with the secret that a webhook needs."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from random import Random
 
 import msgspec
@@ -139,8 +139,3 @@ class LeaseIssuer:
         if not isinstance(payload, dict):
             return AttemptFailed("bad_payload", "A webhook's payload is an object with a url.", final=True)
         return replace(lease, payload=msgspec.json.encode({**payload, "secret": self._webhook_secret(lease.org_id)}).decode())
-
-
-def to_store_clock(completions: Sequence[LeaseCompletion], now: float) -> list[LeaseCompletion]:
-    """Completions of a remote runner, on the store's clock: it sends delays in seconds, because its own clock may be wrong."""
-    return [replace(each, retry_at=now + max(0.0, each.retry_at)) if each.retry_at else each for each in completions]

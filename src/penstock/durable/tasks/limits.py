@@ -3,7 +3,11 @@
 from penstock.domain.errors import TooLarge, Unprocessable
 
 PAYLOAD_BYTES = 1_000_000
-"""Also of a result, a progress report and an error's message together: what is larger belongs into a file, and its id into the payload."""
+"""Also of a result: what is larger belongs into a file, and its id into the payload."""
+PROGRESS_BYTES = 65_536
+"""Of a progress report, as JSON."""
+OUTPUT_CHARACTERS = 1_000_000
+"""Of what a function printed in one attempt, whatever a runner is set to keep."""
 RESOLVED_BYTES = 8_000_000
 """A payload after its parents' results were put in."""
 PARENTS_CHARACTERS = 64_000_000
@@ -11,6 +15,7 @@ PARENTS_CHARACTERS = 64_000_000
 MOST_TASKS = 10_000
 MOST_PARENTS = 1_000
 LONGEST_MESSAGE = 4_000
+LONGEST_CODE = 100
 
 
 class PayloadTooLarge(TooLarge):

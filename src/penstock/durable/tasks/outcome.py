@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from penstock.domain.durable.leases import LeaseCompletion
+from msgspec.structs import replace
+
+from penstock.domain.durable.leases import AttemptOutput, LeaseCompletion
 from penstock.domain.durable.tasks import CompletionKind, TaskError
+from penstock.domain.text import storable
 from penstock.durable.tasks.backoff import Backoff
-from penstock.durable.tasks.limits import PAYLOAD_BYTES, shortened, too_long
+from penstock.durable.tasks.limits import LONGEST_CODE, PAYLOAD_BYTES, shortened, too_long
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,15 @@ class LeaseTerms(Protocol):
     def backoff_cap_seconds(self) -> float: ...
 
 
-def completion_of(lease: LeaseTerms, outcome: TaskOutcome, now: float, random: Random) -> LeaseCompletion:
-    """`now`: the store's clock."""
+def completion_of(
+    lease: LeaseTerms, outcome: TaskOutcome, now: float, random: Random, output: AttemptOutput | None = None
+) -> LeaseCompletion:
+    """`now`: the store's clock. `output`: what the task printed."""
+    completion = _completion(lease, outcome, now, random)
+    return completion if output is None else replace(completion, output=output)
+
+
+def _completion(lease: LeaseTerms, outcome: TaskOutcome, now: float, random: Random) -> LeaseCompletion:
     match outcome:
         case Succeeded(result) if not too_long(result):
             return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=CompletionKind.SUCCEEDED, result=result)
@@ -74,7 +84,7 @@ def completion_of(lease: LeaseTerms, outcome: TaskOutcome, now: float, random: R
         case Released(pause):
             retry_at = now + pause if pause else 0.0
             return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=CompletionKind.RELEASED, retry_at=retry_at)
-    error = TaskError(outcome.code, shortened(outcome.message))
+    error = TaskError(storable(outcome.code)[:LONGEST_CODE], shortened(storable(outcome.message)))
     if outcome.final or lease.attempt >= lease.max_attempts:
         return _failed(lease, error, outcome.result)
     delay = outcome.retry_seconds
@@ -84,4 +94,6 @@ def completion_of(lease: LeaseTerms, outcome: TaskOutcome, now: float, random: R
 
 
 def _failed(lease: LeaseTerms, error: TaskError, result: str | None) -> LeaseCompletion:
+    if result is not None and too_long(result):
+        result = None
     return LeaseCompletion(task_id=lease.task_id, lease_seq=lease.lease_seq, kind=CompletionKind.FAILED, error=error, result=result)

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from penstock.domain.durable.leases import CANCELLATIONS, HEARTBEAT_SECONDS, LEASE_SECONDS, RunnerRecord
 from penstock.domain.errors import InvalidJson, Unprocessable
-from penstock.durable.tasks.lease_issuer import to_store_clock
+from penstock.durable.tasks.received import received_completions, received_progress
 from penstock.edge.joining.runner_schema import documented
 from penstock.edge.joining.signed import check_signature, redeem, unknown_caller
 from penstock.edge.layers import signatures
@@ -85,7 +85,7 @@ async def beat_runner(runner_id: Id, request: Request, services: Services) -> Re
     await _signer(request, services, runner_id)
     body = await _body(request, wire.RunnerHeartbeatRequest)
     ticket = services.tasks.store.ticket()
-    return _answer(wire.RunnerHeartbeatResponse(await services.tasks.store.heartbeat(runner_id, body.held), ticket))
+    return _answer(wire.RunnerHeartbeatResponse(await services.tasks.store.heartbeat(runner_id, body.held, body.waiting), ticket))
 
 
 @router.post(
@@ -98,7 +98,7 @@ async def finish_tasks(runner_id: Id, request: Request, services: Services) -> R
     await _signer(request, services, runner_id)
     body = await _body(request, wire.RunnerFinishRequest)
     store = services.tasks.store
-    return _answer(wire.RunnerFinishResponse(await store.finish(runner_id, to_store_clock(body.finishes, store.now()))))
+    return _answer(wire.RunnerFinishResponse(await store.finish(runner_id, received_completions(body.finishes, store.now()))))
 
 
 @router.post(
@@ -109,7 +109,7 @@ async def finish_tasks(runner_id: Id, request: Request, services: Services) -> R
 async def report_progress(runner_id: Id, request: Request, services: Services) -> Response:
     await _signer(request, services, runner_id)
     body = await _body(request, wire.RunnerProgressRequest)
-    await services.tasks.store.progress(runner_id, body.reports)
+    await services.tasks.store.progress(runner_id, received_progress(body.reports))
     return _answer(wire.RunnerNewsResponse(news=False))
 
 

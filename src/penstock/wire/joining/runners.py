@@ -12,7 +12,8 @@ LONGEST_WAIT_SECONDS = 30.0
 MOST_LEASES = 1_000
 MOST_HELD = 20_000
 
-Text = Annotated[str, Meta(max_length=200)]
+_PLAIN = r"^[^\x00-\x1f\x7f]*$"
+Text = Annotated[str, Meta(max_length=200, pattern=_PLAIN)]
 Wait = Annotated[float, Meta(ge=0, le=LONGEST_WAIT_SECONDS)]
 
 
@@ -21,12 +22,12 @@ class RunnerJoin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     public_key: Annotated[str, Meta(min_length=44, max_length=44)]
     token: Annotated[str, Meta(max_length=256)] | None = None
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    name: Annotated[str, Meta(min_length=1, max_length=100, pattern=_PLAIN)]
     queues: Annotated[tuple[Text, ...], Meta(max_length=100)] = ()
     slots: Annotated[int, Meta(ge=1, le=100_000)]
     kinds: Annotated[tuple[Text, ...], Meta(max_length=10_000)] = ()
-    functions: Annotated[str, Meta(max_length=500_000)] = "[]"
-    version: Annotated[str, Meta(max_length=64)] = ""
+    functions: Annotated[str, Meta(max_length=500_000, pattern=r"^[^\x00]*$")] = "[]"
+    version: Annotated[str, Meta(max_length=64, pattern=_PLAIN)] = ""
 
 
 class RunnerJoined(msgspec.Struct, frozen=True):
@@ -49,8 +50,11 @@ class RunnerClaimed(msgspec.Struct, frozen=True):
     grants: dict[str, str] = {}
 
 
-class RunnerHeartbeatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RunnerHeartbeatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`waiting`: those of the held leases whose work has not begun, for example because their process is being started."""
+
     held: Annotated[tuple[LeaseRef, ...], Meta(max_length=MOST_HELD)] = ()
+    waiting: Annotated[tuple[LeaseRef, ...], Meta(max_length=MOST_HELD)] = ()
 
 
 class RunnerHeartbeatResponse(msgspec.Struct, frozen=True):

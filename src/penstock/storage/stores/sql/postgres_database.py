@@ -48,6 +48,8 @@ class PostgresDatabase(Database):
 
     def _unavailable(self, error: BaseException) -> bool:
         if isinstance(error, psycopg.Error):
+            if isinstance(error, psycopg.errors.ProgramLimitExceeded):
+                return False  # about the statement's values, as a text that is too long: the same would be refused again
             # A server that fell back to read-only (a replica, after a fail-over) says so with an internal error.
             return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.errors.ReadOnlySqlTransaction)
         return True

@@ -41,7 +41,9 @@ def register(db: TaskTransaction, runner: RunnerRecord, now: float) -> None:
     db.insert(schema.runner, [row])
 
 
-def beat(db: TaskTransaction, runner_id: str, held: Sequence[LeaseRef], now: float) -> tuple[HeartbeatReply, set[str]]:
+def beat(
+    db: TaskTransaction, runner_id: str, held: Sequence[LeaseRef], waiting: Sequence[LeaseRef], now: float
+) -> tuple[HeartbeatReply, set[str]]:
     """The answer, and the queues in which something is ready again."""
     found = db.rows("UPDATE runner SET last_beat_at = ? WHERE id = ? RETURNING draining", now, runner_id)
     if not found:
@@ -49,6 +51,9 @@ def beat(db: TaskTransaction, runner_id: str, held: Sequence[LeaseRef], now: flo
     leases = {(task_id(lease.task), lease.lease_seq): lease for lease in held_by(db, runner_id)}
     named = {(one.task_id, one.lease_seq) for one in held}
     cancelled = tuple(one for one in held if (lease := leases.get((one.task_id, one.lease_seq))) is not None and lease.cancel)
+    unbegun = [leases[key].task for key in {(one.task_id, one.lease_seq) for one in waiting} & leases.keys()]
+    if unbegun:
+        db.run(f"UPDATE task_hot SET started_at = ? WHERE {db.any_of('task')}", now, db.listed(unbegun))
     lost = tuple(one for one in held if (one.task_id, one.lease_seq) not in leases)
     unclaimed = [lease for key, lease in leases.items() if key not in named and lease.started_at <= now - LOST_CLAIM_SECONDS]
     return HeartbeatReply(True, bool(found[0][0]), cancelled, lost), give_back(db, unclaimed, now)

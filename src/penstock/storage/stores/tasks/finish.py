@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from penstock.domain.durable.leases import LeaseCompletion
+from penstock.domain.durable.leases import NOT_STORABLE, AttemptOutput, LeaseCompletion
 from penstock.domain.durable.tasks import CompletionKind, TaskError, TaskStatus
 from penstock.domain.ids import task_number
 from penstock.storage.stores.tasks import schema
@@ -20,6 +20,8 @@ _ENDS = {
     CompletionKind.FAILED: TaskStatus.FAILED,
     CompletionKind.CANCELLED: TaskStatus.CANCELLED,
 }
+KEPT_LOGS = 20
+"""Of a task: the attempts before the last twenty lose theirs."""
 CANCELLED = TaskError("cancelled", "The task was cancelled.")
 
 
@@ -54,6 +56,7 @@ class _Ends:
     again: list[Given] = field(default_factory=list)
     errors: list[Given] = field(default_factory=list)
     attempts: list[Given] = field(default_factory=list)
+    logs: list[Given] = field(default_factory=list)
     words: list[tuple[int, str]] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     parents: dict[int, TaskStatus] = field(default_factory=dict)
@@ -76,6 +79,8 @@ def finish(
             found.append(None)
             continue
         found.append(_end(ends, lease, given, now))
+        if given.output is not None:
+            ends.logs.append(_log(lease, given.output))
     _write(db, ends, now)
     return found, ends.ready
 
@@ -172,7 +177,21 @@ def _go_on(ends: _Ends, lease: _Held, kind: CompletionKind, error: TaskError | N
     return TaskStatus.READY if ready else TaskStatus.SCHEDULED
 
 
+def _log(lease: _Held, output: AttemptOutput) -> Given:
+    return {
+        "task": lease.task,
+        "lease_seq": lease.lease_seq,
+        "number": lease.attempt,
+        "runner_id": lease.runner_id,
+        "started_at": lease.started_at,
+        "text": output.text,
+        "left_out_bytes": output.left_out_bytes,
+    }
+
+
 def _remember_words(ends: _Ends, number: int, result: str | None, error: TaskError | None) -> None:
+    if error is not None and error.code == NOT_STORABLE:
+        return  # nothing that the database refuses may be part of such an end, and its index of words may be what is full
     words = " ".join(filter(None, (of_json(result), normalised(error.code, error.message) if error else "")))
     if words:
         ends.words.append((number, words))
@@ -185,6 +204,7 @@ def _write(db: TaskTransaction, ends: _Ends, now: float) -> None:
     db.update(schema.task_hot, "task", ends.again)
     db.update(schema.task, "number", ends.errors)
     db.insert(schema.task_attempt, ends.attempts)
+    _write_logs(db, ends.logs)
     if ends.words:
         db.more_words(ends.words)
     if ends.parents:
@@ -193,3 +213,10 @@ def _write(db: TaskTransaction, ends: _Ends, now: float) -> None:
         ends.ended += settled.ended
     ends.ready |= bounded(db, ends.places)
     note(db, ends.ended, now)
+
+
+def _write_logs(db: TaskTransaction, logs: list[Given]) -> None:
+    db.insert(schema.task_log, logs)
+    if long := [row["task"] for row in logs if row["lease_seq"] > KEPT_LOGS]:
+        newest = "(SELECT max(newest.lease_seq) FROM task_log newest WHERE newest.task = task_log.task)"
+        db.run(f"DELETE FROM task_log WHERE {db.any_of('task')} AND lease_seq <= {newest} - {KEPT_LOGS}", db.listed(long))

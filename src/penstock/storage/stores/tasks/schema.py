@@ -132,6 +132,20 @@ task_attempt = Table(
     PrimaryKeyConstraint("task", "lease_seq"),
 )
 
+# What functions printed, for the last attempts of a task.
+task_log = Table(
+    "task_log",
+    metadata,
+    Column("task", NUMBER, nullable=False),
+    Column("lease_seq", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("runner_id", NAME, nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("left_out_bytes", NUMBER, nullable=False),
+    PrimaryKeyConstraint("task", "lease_seq"),
+)
+
 task_queue = Table(
     "task_queue",
     metadata,

@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
+import structlog
+
 from penstock.domain.durable.leases import (
     CANCELLATIONS,
     ExpiredLease,
@@ -19,8 +21,8 @@ from penstock.domain.durable.leases import (
 from penstock.domain.durable.queues import MinuteStats, QueueLimits, QueueState
 from penstock.domain.durable.schedules import Schedule
 from penstock.domain.durable.task_search import TaskFilter, TaskPage, TaskQuery
-from penstock.domain.durable.tasks import Dag, Enqueued, NewTask, ParentResult, TaskDetail, TaskStatus
-from penstock.domain.errors import Conflict
+from penstock.domain.durable.tasks import Dag, Enqueued, NewTask, ParentResult, TaskDetail, TaskLog, TaskStatus
+from penstock.domain.errors import Conflict, PortUnavailable
 from penstock.storage.stores.tasks import beats, lifecycle, minutes, queues, sweep
 from penstock.storage.stores.tasks.claim import Claims, Wanted
 from penstock.storage.stores.tasks.enqueue import enqueue
@@ -33,6 +35,7 @@ from penstock.storage.stores.tasks.transaction import TaskTransaction
 from penstock.storage.stores.tasks.wakeups import Wakeups
 
 T = TypeVar("T")
+log = structlog.get_logger("penstock.tasks")
 
 
 class SqlTasks(ABC):
@@ -97,15 +100,38 @@ class SqlTasks(ABC):
             self._wakeups.tell_later({queue: at - now for queue, at in claimed.rested.items()})
         return claimed.leases
 
-    async def heartbeat(self, runner_id: str, held: Sequence[LeaseRef]) -> HeartbeatReply:
-        answer, ready = await self._write(lambda db: beats.beat(db, runner_id, held, self.now()))
+    async def heartbeat(self, runner_id: str, held: Sequence[LeaseRef], waiting: Sequence[LeaseRef] = ()) -> HeartbeatReply:
+        answer, ready = await self._write(lambda db: beats.beat(db, runner_id, held, waiting, self.now()))
         self._tell(ready)
         return answer
 
     async def finish(self, runner_id: str, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
-        found, ready = await self._write(lambda db: finish(db, runner_id, finishes, self.now()))
+        return await self._finish(runner_id, finishes)
+
+    async def _finish(self, runner_id: str, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
+        """One end that the database does not take must not undo the others: they are tried apart, and that one is written bare."""
+        try:
+            found, ready = await self._write(lambda db: finish(db, runner_id, finishes, self.now()))
+        except PortUnavailable:
+            raise
+        except Exception as error:
+            if len(finishes) > 1:
+                return await self._finish_halves(runner_id, finishes)
+            if finishes[0].is_bare:
+                raise
+            log.warning("end_not_storable", task=finishes[0].task_id, lease=finishes[0].lease_seq, reason=type(error).__name__)
+            return await self._finish(runner_id, [finishes[0].bare()])
         self._tell(ready)
         return found
+
+    async def _finish_halves(self, runner_id: str, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
+        """Both are tried, whatever the first one raises."""
+        half = len(finishes) // 2
+        try:
+            first = await self._finish(runner_id, finishes[:half])
+        finally:
+            second = await self._finish(runner_id, finishes[half:])
+        return [*first, *second]
 
     async def progress(self, runner_id: str, reports: Sequence[ProgressReport]) -> None:
         await self._write(lambda db: beats.report(db, runner_id, reports))
@@ -120,6 +146,9 @@ class SqlTasks(ABC):
 
     async def note_resolved(self, runner_id: str, lease: LeaseRef) -> None:
         await self._write(lambda db: beats.note_resolved(db, runner_id, lease))
+
+    async def logs(self, org_id: str, task_id: str) -> list[TaskLog] | None:
+        return await self._read(lambda db: detail.logs(db, org_id, task_id))
 
     async def forget_runner(self, runner_id: str) -> int:
         count, ready = await self._write(lambda db: beats.forget(db, runner_id, self.now()))

@@ -74,6 +74,7 @@ def forget(db: TaskTransaction, numbers: Sequence[int]) -> None:
     listed = db.listed(numbers)
     db.forget_words(numbers)
     db.run(f"DELETE FROM task_attempt WHERE {db.any_of('task')}", listed)
+    db.run(f"DELETE FROM task_log WHERE {db.any_of('task')}", listed)
     db.run(f"DELETE FROM task_dep WHERE {db.any_of('parent')}", listed)
     db.run(f"DELETE FROM task_dep WHERE {db.any_of('child')}", listed)
     db.run(f"DELETE FROM task WHERE {db.any_of('number')}", listed)

@@ -20,6 +20,9 @@ Given = dict[str, Any]
 _ROWS_AT_ONCE = 1000
 _LAST_PLACE = 16_383
 """Of a word in a tsvector; all later words are at this one, too."""
+_MOST_LEXEMES = 20_000
+"""Of a task: further words are not found. A tsvector has at most 1 MB."""
+_MOST_CHARACTERS = 200_000
 _PLACES = tuple(f":{place}" for place in range(1, _LAST_PLACE + 1))
 _TYPES = {
     "String": "text",
@@ -112,8 +115,9 @@ class SqliteTransaction(TaskTransaction):
         self._cursor.executemany("INSERT INTO task_search (rowid, org, document) VALUES (?, ?, ?)", rows)
 
     def more_words(self, rows: Sequence[tuple[int, str]]) -> None:
-        added = [(words, number) for number, words in rows]
-        self._cursor.executemany("UPDATE task_search SET document = document || ' ' || ? WHERE rowid = ?", added)
+        added = [(words, number, _MOST_CHARACTERS) for number, words in rows]
+        statement = "UPDATE task_search SET document = document || ' ' || ? WHERE rowid = ? AND length(document) < ?"
+        self._cursor.executemany(statement, added)
 
     def forget_words(self, numbers: Sequence[int]) -> None:
         self._cursor.executemany("DELETE FROM task_search WHERE rowid = ?", [(number,) for number in numbers])
@@ -155,8 +159,9 @@ class PostgresTransaction(TaskTransaction):
             given = [{"number": number, "more": tsvector(words)} for number, words in part]
             self.run(
                 "UPDATE task_search SET document = document || more::tsvector "
-                "FROM json_to_recordset(?::json) AS given(number bigint, more text) WHERE task = number",
+                "FROM json_to_recordset(?::json) AS given(number bigint, more text) WHERE task = number AND length(document) < ?",
                 _json(given),
+                _MOST_LEXEMES,
             )
 
     def forget_words(self, numbers: Sequence[int]) -> None:

@@ -315,3 +315,21 @@ async def test_failed_task_runs_again_on_retry_and_keeps_its_attempts(client: Ta
         (1, START + 10, CompletionKind.SUCCEEDED),
     ]
     assert (detail.task.error, detail.task.finished_at) == (None, START + 10)
+
+
+async def test_time_of_a_lease_that_waits_for_its_process_does_not_run_out(client: TaskStoreClient) -> None:
+    await client.runner()
+    for _ in range(2):
+        await client.submit(timeout_seconds=2.0)
+    begun, waiting = await client.claim(2)
+    for _ in range(4):
+        client.clock.advance(5)
+        await client.tasks.heartbeat("run_1", held(begun, waiting), held(waiting))
+    assert [(each.task_id, each.reason) for each in await client.tasks.expired_leases(10)] == [(begun.task_id, "timeout")]
+    detail = await client.tasks.task(ORG, waiting.task_id)
+    assert detail is not None
+    assert detail.task.started_at == START + 20
+    client.clock.advance(5)
+    await client.tasks.heartbeat("run_1", held(waiting))
+    client.clock.advance(8)
+    assert waiting.task_id in {each.task_id for each in await client.tasks.expired_leases(10)}

@@ -11,6 +11,7 @@ from penstock.domain.durable.tasks import (
     Task,
     TaskAttempt,
     TaskDetail,
+    TaskLog,
     TaskStatus,
 )
 from penstock.domain.errors import TooLarge
@@ -39,6 +40,18 @@ def detail(db: TaskTransaction, org_id: str, id_: str) -> TaskDetail | None:
     parents = db.rows(f"SELECT {_RELATIVE} {around.format('parent', 'child', 'd.place')}", number, _MOST_CHILDREN)
     children = db.rows(f"SELECT {_RELATIVE} {around.format('child', 'parent', 'd.child')}", number, _MOST_CHILDREN)
     return TaskDetail(task, tuple(map(_relative, parents)), tuple(map(_relative, children)), (*_past(db, number), *_last(task)))
+
+
+def logs(db: TaskTransaction, org_id: str, id_: str) -> list[TaskLog] | None:
+    number = number_of(id_)
+    if db.row("SELECT 1 FROM task WHERE number = ? AND org_id = ?", number, org_id) is None:
+        return None
+    columns = "number, runner_id, started_at, text, left_out_bytes"
+    rows = db.rows(f"SELECT {columns} FROM task_log WHERE task = ? ORDER BY lease_seq", number)
+    return [
+        TaskLog(attempt=attempt, runner_id=runner_id, started_at=started_at, text=text, left_out_bytes=left_out)
+        for attempt, runner_id, started_at, text, left_out in rows
+    ]
 
 
 def parent_results(db: TaskTransaction, id_: str, ids: Collection[str] | None, most_characters: int | None) -> list[ParentResult]:
