@@ -1,12 +1,12 @@
 """Penstock: one multi-tenant, OpenAI-compatible inference cloud from any mix of machines and engines.
 
-For programs: `task`, `current`, `progress` and `RetryLater` make a function a task (docs/reference/tasks.md); `Client` and `AsyncClient`
-submit tasks and wait for them (docs/reference/python-client.md).
+For programs: `task`, `current`, `progress`, `RetryLater` and `GiveUp` make a function a task (docs/reference/tasks.md); `Client` and
+`AsyncClient` submit tasks and wait for them (docs/reference/python-client.md).
 """
 
 from typing import TYPE_CHECKING, Any
 
-from penstock.processes.runner.functions import Current, RetryLater, current, progress, task
+from penstock.processes.runner.functions import Current, GiveUp, RetryLater, current, progress, task
 
 if TYPE_CHECKING:
     from penstock.net.api_client.async_client import AsyncClient, AsyncTaskHandle
@@ -21,6 +21,7 @@ __all__ = [
     "Client",
     "Current",
     "GatewayUnreachable",
+    "GiveUp",
     "RetryLater",
     "TaskFailed",
     "TaskHandle",

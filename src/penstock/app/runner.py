@@ -25,7 +25,7 @@ from penstock.durable.tasks.services import TaskServices
 from penstock.net.join_client import JoinRefused
 from penstock.net.trust import Trust, TrustProblem
 from penstock.observe import logs
-from penstock.processes.runner.child_pool import CannotImport
+from penstock.processes.runner.child_process import CannotImport, ChildOptions
 from penstock.processes.runner.link import DirectLink, Link
 from penstock.processes.runner.remote import RemoteLink
 from penstock.processes.runner.runner import Runner
@@ -86,7 +86,8 @@ def make_runner(settings: Settings, link: Link, inferences: InferenceClient | No
     wanted = settings.runner
     plans = slot_plans(wanted, functions=bool(settings.imports), others=_others(inferences))
     processes = sum(plan.slots for plan in plans if _FUNCTION in plan.kinds)
-    options = KindOptions(settings.imports, processes, inferences, wanted.webhook_networks)
+    children = ChildOptions(settings.imports, wanted.import_seconds, wanted.max_tasks_per_child, wanted.child_memory_mb)
+    options = KindOptions(processes, children, wanted.log_bytes, inferences, wanted.webhook_networks)
     kinds: dict[str, TaskKind] = {kind: KINDS.member(kind)(options) for plan in plans for kind in plan.kinds}
     own_name = wanted.name or name
     random = Random()

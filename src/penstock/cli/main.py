@@ -24,7 +24,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "work": {
         "chat": "Chat with a model, or send one prompt.",
         "batch": "Batches: run a file of requests, list, show, cancel, results.",
-        "tasks": "Tasks: submit, list, show, watch, cancel, retry, clone, export.",
+        "tasks": "Tasks: submit, list, show, logs, watch, cancel, retry, clone, export.",
         "queues": "Queues of tasks: list, pause, resume, limit.",
     },
     "manage": {

@@ -154,6 +154,16 @@ class RunnerSettings(Section):
     queues: Names = Field(default=(), description="Queues to serve, as NAME or NAME=SLOTS; empty: all of them.")
     slots: Count = Field(default=32, description="Inferences and webhooks that run at the same time.")
     processes: Count = Field(default=4, description="Functions that run at the same time, each in a process of its own.")
+    import_seconds: Seconds = Field(default=120, description="Time that the start of a process for functions may take, imports included.")
+    max_tasks_per_child: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="After so many functions their process is replaced by a new one; 0: never."
+    )
+    child_memory_mb: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Memory (MiB) that a process for functions may allocate, on Linux; 0: no limit."
+    )
+    log_bytes: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=65_536, description="Of what a function prints in one attempt, so many bytes are kept; 0: nothing."
+    )
     prefetch: Annotated[int, Field(ge=0, le=1000)] = Field(default=500, description="Short tasks that may be fetched ahead of a free slot.")
     webhook_networks: Names = Field(default=(), description="Private networks (CIDR blocks) to which webhooks may go.")
     state_dir: LocalPath | None = Field(default=None, description="Where the runner keeps its identity; unset: in the data directory.")

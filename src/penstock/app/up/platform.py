@@ -22,7 +22,7 @@ from penstock.base import profiles
 from penstock.domain.workers import WorkerState
 from penstock.net.trust import TrustProblem, first_certificate
 from penstock.observe import logs
-from penstock.processes.runner.child_pool import CannotImport
+from penstock.processes.runner.child_process import CannotImport
 
 log = structlog.get_logger("penstock.up")
 _WORKERS_READY_SECONDS = 20.0

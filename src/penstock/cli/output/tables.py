@@ -66,6 +66,12 @@ class Output:
             print(f"{name:<{width}}  {text}")
         sys.stdout.flush()
 
+    def text(self, text: str) -> None:
+        """Text as it is, on lines of its own."""
+        if text:
+            sys.stdout.write(safe(text).removesuffix("\n") + "\n")
+            sys.stdout.flush()
+
     def secret(self, value: Any, fields: Iterable[tuple[str, Any]], warning: str) -> None:
         """As `item`, for what is shown only once."""
         self.item(value, fields)

@@ -1,10 +1,13 @@
 """The functions that runners offer, with the defaults that their authors wrote beside them."""
 
 from dataclasses import replace
+from typing import Annotated
 
 import msgspec
 import structlog
+from msgspec import Meta
 
+from penstock.domain.durable.tasks import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from penstock.domain.ports import TaskStore
 from penstock.durable.tasks.policy import POLICIES, KindPolicy
 from penstock.durable.tasks.submission import TaskSpec, policy_of_kind
@@ -16,11 +19,13 @@ _FRESH_SECONDS = 2.0
 class FunctionDeclaration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`@penstock.task(...)`, as a runner tells of it."""
 
-    name: str
-    queue: str | None = None
-    priority: int | None = None
-    max_attempts: int | None = None
-    timeout_seconds: float | None = None
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    queue: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None = None
+    priority: Annotated[int, Meta(ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY)] | None = None
+    max_attempts: Annotated[int, Meta(ge=1, le=1_000)] | None = None
+    timeout_seconds: Annotated[float, Meta(gt=0, le=7 * 86_400)] | None = None
+    backoff_seconds: Annotated[float, Meta(ge=0, le=366 * 86_400)] | None = None
+    backoff_cap_seconds: Annotated[float, Meta(ge=0, le=366 * 86_400)] | None = None
 
 
 class FunctionRegistry:
@@ -55,7 +60,16 @@ def _with_defaults(policy: KindPolicy, function: FunctionDeclaration) -> KindPol
         priority=function.priority or policy.priority,
         max_attempts=function.max_attempts or policy.max_attempts,
         timeout_seconds=function.timeout_seconds or policy.timeout_seconds,
+        backoff_seconds=policy.backoff_seconds if function.backoff_seconds is None else function.backoff_seconds,
+        backoff_cap_seconds=_cap(policy, function),
     )
+
+
+def _cap(policy: KindPolicy, function: FunctionDeclaration) -> float:
+    """Its own, or the kind's; never less than the first pause."""
+    if function.backoff_cap_seconds is not None:
+        return function.backoff_cap_seconds
+    return max(policy.backoff_cap_seconds, function.backoff_seconds or 0.0)
 
 
 def declared_functions(text: str) -> list[FunctionDeclaration]:

@@ -10,7 +10,7 @@ import msgspec
 from penstock.accounts.permissions import not_found, require_submitter
 from penstock.domain.durable.schedules import MissedRuns, Schedule
 from penstock.domain.durable.task_search import TaskFilter, TaskQuery
-from penstock.domain.durable.tasks import TERMINAL, Enqueued, NewTask, Parent, Task, TaskDetail, TaskStatus
+from penstock.domain.durable.tasks import TERMINAL, Enqueued, NewTask, Parent, Task, TaskDetail, TaskLog, TaskStatus
 from penstock.domain.errors import Conflict
 from penstock.domain.ids import TaskIds
 from penstock.domain.ports import TaskStore
@@ -136,6 +136,13 @@ class TaskService:
     async def detail(self, caller: Principal, task_id: str) -> TaskDetail:
         """Raises NotFound."""
         found = await self.store.task(caller.org_id, task_id)
+        if found is None:
+            raise not_found("task")
+        return found
+
+    async def logs(self, caller: Principal, task_id: str) -> list[TaskLog]:
+        """What its ended attempts printed, in the order of their starts. Raises NotFound."""
+        found = await self.store.logs(caller.org_id, task_id)
         if found is None:
             raise not_found("task")
         return found

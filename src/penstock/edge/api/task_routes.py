@@ -19,6 +19,8 @@ from penstock.edge.api.task_shapes import (
     EnqueuedView,
     EventList,
     EventView,
+    LogList,
+    LogView,
     Priority,
     ResultList,
     SubmissionBody,
@@ -136,6 +138,23 @@ async def list_task_events(task_id: Id, caller: TaskCaller, services: Services) 
     """In the order in which it happened."""
     timeline = events(await services.tasks.service.detail(caller, task_id))
     return EventList(data=[EventView.model_validate(event) for event in timeline])
+
+
+@router.get("/tasks/{task_id}/logs", responses=problems(404, 422), summary="What a task printed")
+async def list_task_logs(task_id: Id, caller: TaskCaller, services: Services) -> LogList:
+    """Of each attempt that has ended and printed something, in the order of their starts; of the last 20 attempts."""
+    return LogList(
+        data=[
+            LogView(
+                attempt=each.attempt,
+                runner=each.runner_id,
+                started_at=each.started_at,
+                text=each.text,
+                left_out_bytes=each.left_out_bytes,
+            )
+            for each in await services.tasks.service.logs(caller, task_id)
+        ]
+    )
 
 
 @router.post("/tasks/{task_id}/cancel", responses=problems(404, 422), summary="Cancel a task")

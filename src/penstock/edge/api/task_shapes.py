@@ -179,6 +179,18 @@ class EventList(View):
     data: list[EventView]
 
 
+class LogView(View):
+    attempt: Annotated[int, Field(description="From 1; begins again when a finished task is retried.")]
+    runner: str
+    started_at: Time
+    text: Annotated[str, Field(description="What the function printed and logged, its beginning and its end.")]
+    left_out_bytes: Annotated[int, Field(description="From the middle of it, because it was more than a runner keeps.")]
+
+
+class LogList(View):
+    data: list[LogView]
+
+
 class EdgeView(View):
     parent: str
     child: str

@@ -1,12 +1,13 @@
 """Completions on their way to the store: many in one call, and again until it is known that they arrived."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import structlog
 
 from penstock.domain.durable.leases import LeaseCompletion, ProgressReport
+from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.errors import PortUnavailable
 from penstock.processes.runner.link import Link
 
@@ -16,6 +17,9 @@ _MOST_BYTES = 4_000_000
 _LONGEST_PAUSE_SECONDS = 2.0
 _PROGRESS_SECONDS = 0.25
 _GATHER_SECONDS = 0.025
+_OVERHEAD_BYTES = 200
+_REFUSALS = 3
+"""A batch that is refused so often is not sent again as it is."""
 _BUSY_BATCH = 4
 """After a call with so many completions, the next call waits a little for more of them."""
 
@@ -95,6 +99,8 @@ class CompletionOutbox:
                 await self._link.progress(reports)
             except PortUnavailable as error:
                 log.info("progress_not_reported", reason=str(error))
+            except Exception as error:  # one report that is not taken must not end the runner
+                log.warning("progress_refused", count=len(reports), reason=f"{type(error).__name__}: {error}"[:500])
             await asyncio.sleep(_PROGRESS_SECONDS)
 
     async def _gather(self) -> None:
@@ -110,7 +116,7 @@ class CompletionOutbox:
     def _next_batch(self) -> list[LeaseCompletion]:
         size, count = 0, 0
         for completion in self._waiting[:MOST_AT_ONCE]:
-            size += len(completion.result or "") + 200
+            size += _bytes_of(completion)
             if count and size > _MOST_BYTES:
                 break
             count += 1
@@ -118,22 +124,46 @@ class CompletionOutbox:
         self._sending = len(batch)
         return batch
 
-    async def _deliver(self, batch: list[LeaseCompletion]) -> None:
-        pause = 0.05
+    async def _deliver(self, batch: Sequence[LeaseCompletion]) -> None:
+        """A batch that is refused is sent in halves, so that one end does not take others with it; refused alone, an end is bare."""
+        statuses = await self._finish(batch)
+        if statuses is None and len(batch) > 1:
+            half = len(batch) // 2
+            await self._deliver(batch[:half])
+            await self._deliver(batch[half:])
+        elif statuses is None and not batch[0].is_bare:
+            await self._deliver([batch[0].bare()])
+        elif statuses is None:
+            # It stays among the held leases: when the task's time is up, the store ends it, and the attempt counts.
+            log.error("completion_undeliverable", task=batch[0].task_id, lease=batch[0].lease_seq)
+        else:
+            self._acknowledge(batch, statuses)
+
+    async def _finish(self, batch: Sequence[LeaseCompletion]) -> list[TaskStatus | None] | None:
+        """None: refused, several times."""
+        pause, refused = 0.05, 0
         while True:
             try:
-                statuses = await self._link.finish(batch)
-                break
+                return await self._link.finish(batch)
             except PortUnavailable as error:
                 log.info("completions_not_delivered_yet", count=len(batch), reason=str(error))
-                await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
-                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-            except Exception:  # their leases end by themselves; what comes after them must not wait for that
-                log.exception("completions_undeliverable", count=len(batch))
-                statuses = [None] * len(batch)
-                break
+            except Exception as error:
+                refused += 1
+                log.warning("completions_refused", count=len(batch), reason=f"{type(error).__name__}: {error}"[:500])
+                if refused == _REFUSALS:
+                    return None
+            await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def _acknowledge(self, batch: Sequence[LeaseCompletion], statuses: Sequence[TaskStatus | None]) -> None:
         for completion, status in zip(batch, statuses, strict=True):
             if status is None:
                 self.stale += 1
                 log.warning("completion_too_late", task=completion.task_id, lease=completion.lease_seq, kind=completion.kind.value)
             self._acknowledged(completion.task_id, completion.lease_seq)
+
+
+def _bytes_of(completion: LeaseCompletion) -> int:
+    """About, on the wire."""
+    output = 0 if completion.output is None else len(completion.output.text)
+    return len(completion.result or "") + output + _OVERHEAD_BYTES

@@ -1,10 +1,15 @@
-"""The messages between a runner and its child processes: JSON in frames with four bytes of length, over a socket pair."""
+"""The messages between a runner and its child processes: JSON in frames with four bytes of length, over a socket pair.
+
+Each answer names the run that it belongs to, so that nothing that an earlier function left behind speaks for the next one.
+"""
 
 import struct
 
 import msgspec
 
 LENGTH = struct.Struct(">I")
+MOST_FRAME_BYTES = 4_000_000
+"""Of a message from a child: a result and an error text are bounded in the child, and the rest is small."""
 
 
 class RunFrame(msgspec.Struct, frozen=True, tag="run"):
@@ -14,6 +19,8 @@ class RunFrame(msgspec.Struct, frozen=True, tag="run"):
     attempt: int
     function: str
     payload: msgspec.Raw
+    run: int = 0
+    """Counts the runs of one child."""
 
 
 class HelloFrame(msgspec.Struct, frozen=True, tag="hello"):
@@ -24,20 +31,30 @@ class HelloFrame(msgspec.Struct, frozen=True, tag="hello"):
 
 
 class ProgressFrame(msgspec.Struct, frozen=True, tag="progress"):
+    run: int
     value: msgspec.Raw
 
 
-class DoneFrame(msgspec.Struct, frozen=True, tag="done"):
+class DoneFrame(msgspec.Struct, frozen=True, tag="done", omit_defaults=True):
+    run: int
     result: msgspec.Raw
+    worn: bool = False
+    """The child has run as many functions as it should."""
+    left_behind: bool = False
+    """The function left processes or coroutines that do not end: the child must go, and they with it."""
 
 
 class RaisedFrame(msgspec.Struct, frozen=True, tag="raised", omit_defaults=True):
+    run: int
     code: str
     message: str
     final: bool = False
     retry_seconds: float | None = None
+    worn: bool = False
+    left_behind: bool = False
 
 
+Answer = DoneFrame | RaisedFrame
 FromChild = HelloFrame | ProgressFrame | DoneFrame | RaisedFrame
 
 _from_child = msgspec.json.Decoder(FromChild)
@@ -51,6 +68,7 @@ def packed(message: RunFrame | FromChild) -> bytes:
 
 
 def from_child(data: bytes) -> FromChild:
+    """Raises msgspec.MsgspecError."""
     message: FromChild = _from_child.decode(data)
     return message
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from penstock.domain.durable.leases import Lease, LeaseRef
+from penstock.processes.runner.task_kind import RunningAttempt
 
 
 class StopReason(Enum):
@@ -25,6 +26,12 @@ class HeldLease:
     """None: it waits for a slot, or its work has ended."""
     stop: StopReason | None = None
     ended: bool = False
+    attempt: RunningAttempt | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Its time counts, or it is over."""
+        return self.ended or (self.attempt is not None and self.attempt.has_begun)
 
     @property
     def is_waiting(self) -> bool:
@@ -52,6 +59,10 @@ class HeldLeases:
 
     def refs(self) -> list[LeaseRef]:
         return list(self._all)
+
+    def waiting_refs(self) -> list[LeaseRef]:
+        """Those that wait for a slot or for a process: their time does not count yet."""
+        return [ref for ref, held_lease in self._all.items() if not held_lease.has_begun]
 
     def each(self) -> list[HeldLease]:
         return list(self._all.values())

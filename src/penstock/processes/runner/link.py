@@ -24,6 +24,10 @@ class RunnerInfo:
     version: str
 
 
+class CompletionsRefused(Exception):
+    """The other side does not take these completions, and did not say that it only cannot at the moment."""
+
+
 class Link(Protocol):
     """Every method but `now` may raise PortUnavailable: the other side could not be reached, and the call is to be repeated."""
 
@@ -45,10 +49,15 @@ class Link(Protocol):
         """Until there may be a reason for an early `heartbeat` (a task was cancelled); False when there was none in that time."""
         ...
 
-    async def heartbeat(self, held: Sequence[LeaseRef]) -> HeartbeatReply: ...
+    async def heartbeat(self, held: Sequence[LeaseRef], waiting: Sequence[LeaseRef]) -> HeartbeatReply:
+        """`waiting`: those of the held leases whose work has not begun."""
+        ...
 
     async def finish(self, completions: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
-        """None for each that came too late: its lease belongs to another runner, or has ended."""
+        """None for each that came too late: its lease belongs to another runner, or has ended.
+
+        Raises CompletionsRefused: the same call again would be refused again.
+        """
         ...
 
     async def progress(self, reports: Sequence[ProgressReport]) -> None: ...
@@ -96,9 +105,9 @@ class DirectLink:
     async def news(self, wait_seconds: float) -> bool:
         return await self._store.wait(self._ticket, (CANCELLATIONS,), wait_seconds)
 
-    async def heartbeat(self, held: Sequence[LeaseRef]) -> HeartbeatReply:
+    async def heartbeat(self, held: Sequence[LeaseRef], waiting: Sequence[LeaseRef]) -> HeartbeatReply:
         self._ticket = self._store.ticket()
-        return await self._store.heartbeat(self._id, held)
+        return await self._store.heartbeat(self._id, held, waiting)
 
     async def finish(self, completions: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
         return await self._store.finish(self._id, completions)

@@ -14,7 +14,7 @@ from penstock.domain.errors import PortUnavailable
 from penstock.durable.tasks.inference import CallResponse
 from penstock.net.join_client import JoinClient, JoinRefused, connection_error, is_final, refusal_reason
 from penstock.net.trust import Trust
-from penstock.processes.runner.link import RunnerInfo
+from penstock.processes.runner.link import CompletionsRefused, RunnerInfo
 from penstock.processes.runner.task_kind import Unreachable
 from penstock.wire.joining import runners as wire
 
@@ -22,7 +22,13 @@ T = TypeVar("T")
 _TIMEOUT_SECONDS = 15.0
 _CALL_SECONDS = 3_600.0
 _UNKNOWN_RUNNER = HeartbeatReply(False, False, (), ())
+_REFUSALS = frozenset({400, 413, 422, 500})
+"""Statuses that say something about the body; the others are about the gateway, the way to it, or the signature."""
 _encoder = msgspec.json.Encoder()
+
+
+class _Refused(PortUnavailable):
+    """This body is refused, and would be refused again."""
 
 
 class RemoteLink:
@@ -78,15 +84,19 @@ class RemoteLink:
         reply = await self._post("news", wire.RunnerNewsRequest(self._ticket, wait_seconds), wire.RunnerNewsResponse, wait_seconds)
         return reply is None or reply.news
 
-    async def heartbeat(self, held: Sequence[LeaseRef]) -> HeartbeatReply:
-        reply = await self._post("beat", wire.RunnerHeartbeatRequest(tuple(held)), wire.RunnerHeartbeatResponse, 0.0, HEARTBEAT_SECONDS)
+    async def heartbeat(self, held: Sequence[LeaseRef], waiting: Sequence[LeaseRef]) -> HeartbeatReply:
+        body = wire.RunnerHeartbeatRequest(tuple(held), tuple(waiting))
+        reply = await self._post("beat", body, wire.RunnerHeartbeatResponse, 0.0, HEARTBEAT_SECONDS)
         if reply is None:
             return _UNKNOWN_RUNNER
         self._ticket = reply.ticket
         return reply.beat
 
     async def finish(self, completions: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
-        finished = await self._post("finish", wire.RunnerFinishRequest(list(completions)), wire.RunnerFinishResponse)
+        try:
+            finished = await self._post("finish", wire.RunnerFinishRequest(list(completions)), wire.RunnerFinishResponse)
+        except _Refused as error:
+            raise CompletionsRefused(str(error)) from error
         for completion in completions:
             self._grants.pop(completion.task_id, None)
         return [None] * len(completions) if finished is None else finished.statuses
@@ -116,7 +126,8 @@ class RemoteLink:
         if response.status_code == 404:
             return None
         if not response.is_success:
-            raise PortUnavailable(f"the gateway refused {what}: {refusal_reason(response)}")
+            error = _Refused if response.status_code in _REFUSALS else PortUnavailable
+            raise error(f"the gateway refused {what}: {refusal_reason(response)}")
         try:
             return msgspec.json.decode(response.content, type=answer)
         except msgspec.MsgspecError as error:

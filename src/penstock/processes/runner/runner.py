@@ -20,7 +20,7 @@ from penstock.processes.runner.completion_outbox import CompletionOutbox
 from penstock.processes.runner.held_leases import HeldLease, HeldLeases, StopReason
 from penstock.processes.runner.link import Link, RunnerInfo
 from penstock.processes.runner.slots import SlotPlan, TaskSlots
-from penstock.processes.runner.task_kind import TaskKind
+from penstock.processes.runner.task_kind import RunningAttempt, TaskKind
 
 log = structlog.get_logger("penstock.runner")
 CLAIM_WAIT_SECONDS = 10.0
@@ -187,7 +187,7 @@ class Runner:
         lease, started = held_lease.lease, self._clock.monotonic()
         outcome: TaskOutcome
         try:
-            outcome = await self._execute(lease)
+            outcome = await self._execute(held_lease)
         except asyncio.CancelledError:
             outcome = Cancelled() if held_lease.stop is StopReason.CANCELLED else Released()
         except Exception as error:
@@ -197,24 +197,26 @@ class Runner:
         group.record_duration(self._clock.monotonic() - started)
         held_lease.running, held_lease.ended = None, True
         if held_lease.stop is not StopReason.LOST:
-            self._outbox.put(completion_of(lease, outcome, self._link.now(), self._random))
+            output = None if held_lease.attempt is None else held_lease.attempt.output
+            self._outbox.put(completion_of(lease, outcome, self._link.now(), self._random, output))
         self._next(group)
 
-    async def _execute(self, lease: Lease) -> TaskOutcome:
+    async def _execute(self, held_lease: HeldLease) -> TaskOutcome:
+        lease = held_lease.lease
         kind = self._kinds.get(lease.kind)
         if kind is None:
             return AttemptFailed("unknown_kind", f"This runner runs no tasks of the kind '{lease.kind}'.")
 
         def report(value: str) -> None:
-            self._outbox.report(lease.task_id, lease.lease_seq, value)
+            if not held_lease.ended:
+                self._outbox.report(lease.task_id, lease.lease_seq, value)
 
-        if lease.timeout_seconds is None:
-            return await kind.run(lease, report)
+        attempt = held_lease.attempt = RunningAttempt(report, lease.timeout_seconds)
         try:
-            async with asyncio.timeout(lease.timeout_seconds) as limit:
-                return await kind.run(lease, report)
+            async with attempt.timeout() as limit:
+                return await kind.run(lease, attempt)
         except TimeoutError:
-            if not limit.expired():
+            if not limit.expired() or lease.timeout_seconds is None:
                 raise
             return AttemptFailed("timeout", f"The attempt took longer than {lease.timeout_seconds:g} s.")
 
@@ -246,7 +248,7 @@ class Runner:
         pause = HEARTBEAT_SECONDS / 4
         while True:
             try:
-                reply = await self._link.heartbeat(self._held_leases.refs())
+                reply = await self._link.heartbeat(self._held_leases.refs(), self._held_leases.waiting_refs())
                 if not reply.known:
                     await self._rejoin()
                     continue

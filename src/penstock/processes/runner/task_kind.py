@@ -1,16 +1,52 @@
 """What the members of the family `kinds` have in common: how one is asked to run a task."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from penstock.base.family import Family
-from penstock.domain.durable.leases import Lease
+from penstock.domain.durable.leases import AttemptOutput, Lease
 from penstock.durable.tasks.inference import CallResponse
 from penstock.durable.tasks.outcome import TaskOutcome
+from penstock.processes.runner.child_process import ChildOptions
 
 ProgressCallback = Callable[[str], None]
 """Hears how far a task is, as JSON text."""
+
+
+class RunningAttempt:
+    """An attempt as its kind sees it. Called with a JSON text it reports progress."""
+
+    def __init__(self, report: ProgressCallback, timeout_seconds: float | None) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._limit: asyncio.Timeout | None = None
+        self.report = report
+        self.has_begun = False
+        """Its time counts."""
+        self.output: AttemptOutput | None = None
+        """What the task printed; set before its end."""
+
+    def __call__(self, progress: str, /) -> None:
+        self.report(progress)
+
+    def timeout(self) -> asyncio.Timeout:
+        """To be entered by the runner, around the kind's work: the clock runs."""
+        self._limit = asyncio.timeout(self._timeout_seconds)
+        self.has_begun = True
+        return self._limit
+
+    def hold_clock(self) -> None:
+        """What the task needs is not there yet, for example a process: that time is not the task's."""
+        self.has_begun = False
+        if self._limit is not None:
+            self._limit.reschedule(None)
+
+    def start_clock(self) -> None:
+        """The work begins now."""
+        self.has_begun = True
+        if self._limit is not None and self._timeout_seconds is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._timeout_seconds)
 
 
 class TaskKind(Protocol):
@@ -28,8 +64,11 @@ class TaskKind(Protocol):
 
     async def open(self) -> None: ...
 
-    async def run(self, lease: Lease, report: ProgressCallback) -> TaskOutcome:
-        """Until it is done. Cancelling it stops the work at once. What it raises counts as an attempt that broke."""
+    async def run(self, lease: Lease, attempt: RunningAttempt, /) -> TaskOutcome:
+        """Until it is done. Cancelling it stops the work at once. What it raises counts as an attempt that broke.
+
+        `attempt` is called to report progress: a kind that needs no more of it declares a `ProgressCallback`.
+        """
         ...
 
     async def close(self) -> None: ...
@@ -51,9 +90,12 @@ class Unreachable(Exception):
 class KindOptions:
     """What a member may need; each takes its own."""
 
-    modules: tuple[str, ...] = ()
     processes: int = 4
     """Child processes for functions, at most."""
+    children: ChildOptions = field(default_factory=ChildOptions)
+    """The users' modules, and the bounds of a child process."""
+    log_bytes: int = 65_536
+    """Of what a function prints, for each attempt; 0: nothing is kept."""
     inferences: InferenceClient | None = None
     allowed_networks: tuple[str, ...] = ()
     """Private networks to which webhooks may go."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def later() -> int:
     if task.attempt < 3:
         raise penstock.RetryLater(0.05, "the file is not there yet")
     return task.attempt
+
+
+@penstock.task("talk", max_attempts=2, backoff=0)
+def talk() -> None:
+    task = penstock.current()
+    assert task is not None
+    sys.stdout.write(f"attempt {task.attempt}\n")
+    if task.attempt == 1:
+        raise ValueError("once more")
 
 
 @penstock.task("die", max_attempts=1)

@@ -1,11 +1,14 @@
 """Tasks that are functions, from the API to a child process and back."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from penstock.cli.main import app
 from tests.support.task_api_client import TaskApiClient
 from tests.support.waiting import until, until_answer
 
@@ -75,6 +78,36 @@ async def test_progress_and_cancelling_while_it_runs(tasks_api: TaskApiClient, t
     task = await tasks_api.until_terminal(task_id)
     assert task["status"] == "cancelled"
     assert asyncio.get_running_loop().time() - started < 3, "no heartbeat was waited for"
+
+
+async def test_logs_of_a_task_are_shown_by_attempt_to_its_organisation_only(tasks_api: TaskApiClient) -> None:
+    task = await tasks_api.outcome("talk")
+    http = tasks_api.platform.http
+    logs = (await http.get(f"/api/tasks/{task['id']}/logs")).json()["data"]
+    assert [(each["attempt"], each["text"], each["left_out_bytes"]) for each in logs] == [(1, "attempt 1\n", 0), (2, "attempt 2\n", 0)]
+    assert [each["runner"] for each in logs] == [attempt["runner"] for attempt in task["attempts"]]
+    assert (await http.get("/api/tasks/task_0000000000000000/logs")).status_code == 404
+    silent = await tasks_api.outcome("add", [1, 1])
+    assert (await http.get(f"/api/tasks/{silent['id']}/logs")).json() == {"data": []}
+
+
+async def test_command_prints_the_logs_of_an_attempt(tasks_api: TaskApiClient, tmp_path: Path) -> None:
+    task_id = (await tasks_api.outcome("talk"))["id"]
+    running = tasks_api.platform
+    environment = {
+        "PENSTOCK_BASE_URL": running.gateway.base_url,
+        "PENSTOCK_API_KEY": running.first.api_key,
+        "XDG_CONFIG_HOME": str(tmp_path),
+    }
+
+    def run(*options: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["tasks", "logs", task_id, *options], env=environment)
+        return result.exit_code, result.stdout
+
+    assert await asyncio.to_thread(run) == (0, "attempt 1\nattempt 2\n")
+    assert await asyncio.to_thread(run, "--attempt", "2") == (0, "attempt 2\n")
+    code, text = await asyncio.to_thread(run, "--json")
+    assert (code, [each["attempt"] for each in json.loads(text)["data"]]) == (0, [1, 2])
 
 
 async def test_cancelling_before_it_starts(tasks_api: TaskApiClient) -> None:

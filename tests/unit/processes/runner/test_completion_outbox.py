@@ -7,7 +7,7 @@ from random import Random
 from penstock.domain.durable.leases import LeaseCompletion
 from penstock.domain.durable.tasks import CompletionKind, TaskStatus
 from penstock.processes.runner.completion_outbox import MOST_AT_ONCE, CompletionOutbox
-from penstock.processes.runner.link import Link
+from penstock.processes.runner.link import CompletionsRefused, Link
 
 
 class Post:
@@ -23,8 +23,24 @@ class Post:
         return [TaskStatus.SUCCEEDED] * len(finishes)
 
 
+class Picky(Post):
+    """Refuses every call with one of these ends in it, as long as that one brings something."""
+
+    def __init__(self, *refused: int, bare: bool = False) -> None:
+        super().__init__()
+        self.refused = {end(number).task_id for number in refused}
+        self.bare = bare
+        self.taken: list[LeaseCompletion] = []
+
+    async def finish(self, finishes: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
+        if any(each.task_id in self.refused and not (self.bare and each.is_bare) for each in finishes):
+            raise CompletionsRefused("the gateway refused finish: no")
+        self.taken += finishes
+        return await super().finish(finishes)
+
+
 def end(number: int) -> LeaseCompletion:
-    return LeaseCompletion(task_id=f"task_{number:016x}", lease_seq=1, kind=CompletionKind.SUCCEEDED)
+    return LeaseCompletion(task_id=f"task_{number:016x}", lease_seq=1, kind=CompletionKind.SUCCEEDED, result="1")
 
 
 async def sent(post: Post, count: int) -> None:
@@ -75,4 +91,31 @@ async def test_full_batch_and_flush_do_not_wait() -> None:
     async with asyncio.timeout(5):
         await box.flush()
     assert post.calls[2:] == [1]
+    sending.cancel()
+
+
+async def test_refused_end_takes_no_other_with_it_and_is_sent_bare() -> None:
+    post = Picky(3, bare=True)
+    box, acknowledged = outbox(post)
+    for number in range(8):
+        box.put(end(number))
+    sending = asyncio.create_task(box.send())
+    await sent(post, 8)
+    await box.flush()
+    assert sorted(acknowledged) == [end(number).task_id for number in range(8)]
+    (bare,) = [each for each in post.taken if each.task_id == end(3).task_id]
+    assert (bare.kind, bare.result, bare.error and bare.error.code) == (CompletionKind.FAILED, None, "not_storable")
+    sending.cancel()
+
+
+async def test_end_that_is_refused_even_bare_is_not_acknowledged() -> None:
+    """It stays among the held leases until its time is up, so that the attempt counts."""
+    post = Picky(0)
+    box, acknowledged = outbox(post)
+    box.put(end(0))
+    box.put(end(1))
+    sending = asyncio.create_task(box.send())
+    await sent(post, 1)
+    await box.flush()
+    assert acknowledged == [end(1).task_id]
     sending.cancel()

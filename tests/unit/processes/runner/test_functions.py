@@ -33,7 +33,24 @@ def test_two_functions_cannot_have_one_name() -> None:
         penstock.task("same")(test_registered_function_stays_callable)
 
 
-@pytest.mark.parametrize("wrong", [{"priority": 0}, {"priority": 11}, {"max_attempts": 0}, {"timeout_seconds": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"priority": 0},
+        {"priority": 11},
+        {"max_attempts": 0},
+        {"max_attempts": 1_001},
+        {"timeout_seconds": 0},
+        {"timeout_seconds": 1e9},
+        {"queue": "no spaces"},
+        {"retry_on": "ValueError"},
+        {"retry_on": (ValueError, 5)},
+        {"backoff": -1},
+        {"backoff": (5, 2)},
+        {"max_tasks_per_child": 0},
+    ],
+    ids=str,
+)
 def test_invalid_defaults_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         penstock.task("x", **wrong)
@@ -43,6 +60,30 @@ def test_invalid_defaults_are_refused(wrong: dict[str, Any]) -> None:
 def test_invalid_retry_delay_is_refused(delay: float) -> None:
     with pytest.raises(ValueError, match="delay"):
         penstock.RetryLater(delay)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 191, "a\x00b"], ids=["empty", "long", "nul"])
+def test_invalid_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="a name has"):
+        penstock.task(name)(test_invalid_name_is_refused)
+
+
+def test_decorator_without_arguments_registers_under_the_own_name() -> None:
+    @penstock.task
+    def double(n: int) -> int:
+        return 2 * n
+
+    assert double(4) == 8
+    assert functions.REGISTERED["double"].run is double
+
+
+@pytest.mark.parametrize(
+    ("backoff", "seconds"), [(None, (None, None)), (2, (2.0, None)), ((2, 60), (2.0, 60.0))], ids=["none", "first", "first and most"]
+)
+def test_backoff_of_the_decorator_is_a_default_of_its_tasks(backoff: Any, seconds: tuple[float | None, float | None]) -> None:
+    penstock.task("x", backoff=backoff)(test_registered_function_stays_callable)
+    found = functions.REGISTERED["x"]
+    assert (found.backoff_seconds, found.backoff_cap_seconds) == seconds
 
 
 def test_progress_and_current_do_nothing_outside_a_runner() -> None:

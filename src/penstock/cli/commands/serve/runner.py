@@ -22,6 +22,12 @@ def runner(
     queue: Annotated[list[str] | None, typer.Option(metavar="NAME[=SLOTS]", help="Run tasks only of this queue; repeatable. [all]")] = None,
     slots: Annotated[int | None, typer.Option(min=1, metavar="N", help="Inferences and webhooks at the same time. [32]")] = None,
     processes: Annotated[int | None, typer.Option(min=1, metavar="N", help="Functions at the same time. [4]")] = None,
+    max_tasks_per_child: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Replace a process after so many functions; 0: never. [0]")
+    ] = None,
+    child_memory_mb: Annotated[
+        int | None, typer.Option("--child-memory-mb", min=0, metavar="MB", help="Memory of a process for functions; 0: no limit. [0]")
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the runner, for people.")] = None,
     state_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Directory for the runner's identity.")] = None,
     config: process.ConfigOption = None,
@@ -35,6 +41,8 @@ def runner(
         "queues": queue or None,
         "slots": slots,
         "processes": processes,
+        "max_tasks_per_child": max_tasks_per_child,
+        "child_memory_mb": child_memory_mb,
         "name": name,
         "state_dir": state_dir,
     }

@@ -14,7 +14,7 @@ from penstock.cli.command import Session, gateway_command, group
 from penstock.cli.exits import ExitCode, Failed, cannot_read
 from penstock.cli.output.moments import date, duration_seconds, moment
 
-app = group("Tasks: submit, list, show, watch, cancel, retry, clone, export.")
+app = group("Tasks: submit, list, show, logs, watch, cancel, retry, clone, export.")
 
 TaskId = Annotated[str, typer.Argument(metavar="TASK_ID", help="Id of the task.")]
 StatusOption = Annotated[list[str] | None, typer.Option(metavar="STATUS", help="Tasks with this status, for example failed; repeatable.")]
@@ -107,6 +107,26 @@ def show(session: Session, task_id: TaskId) -> None:
     """Show one task with its payload, result, parents, children and every attempt."""
     task = session.api.get(f"/api/tasks/{segment(task_id)}")
     session.out.item(task, _fields(task))
+
+
+@app.command(epilog="Example: penstock tasks logs task_06AF5JVSB27SD14D --attempt 2")
+@gateway_command
+def logs(
+    session: Session,
+    task_id: TaskId,
+    attempt: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only this attempt.")] = None,
+) -> None:
+    """Print what a task printed and logged, attempt by attempt."""
+    answer = session.api.get(f"/api/tasks/{segment(task_id)}/logs")
+    answer["data"] = [each for each in answer["data"] if attempt in (None, each["attempt"])]
+    if session.out.json:
+        session.out.data(answer)
+        return
+    if not answer["data"]:
+        session.out.note("nothing was printed, or its attempts have not ended")
+    for each in answer["data"]:
+        session.out.note(f"attempt {each['attempt']}, {each['runner']}, {date(each['started_at'])}")
+        session.out.text(each["text"])
 
 
 @app.command(epilog="Example: penstock tasks watch task_06AF5JVSB27SD14D")

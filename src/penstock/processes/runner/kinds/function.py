@@ -2,18 +2,21 @@
 
 import asyncio
 
-from penstock.domain.durable.leases import Lease
+from penstock.domain.durable.leases import AttemptOutput, Lease
 from penstock.domain.durable.tasks import ability
 from penstock.durable.tasks.function_registry import declared_functions
 from penstock.durable.tasks.outcome import AttemptFailed, Succeeded, TaskOutcome
-from penstock.processes.runner.child_pool import CannotImport, ChildPool, Crashed
+from penstock.processes.runner.attempt_log import AttemptLog
+from penstock.processes.runner.child_pool import ChildPool
+from penstock.processes.runner.child_process import CannotImport, Crashed
 from penstock.processes.runner.frames import RaisedFrame, RunFrame, raw
-from penstock.processes.runner.task_kind import KindFactory, KindOptions, ProgressCallback
+from penstock.processes.runner.task_kind import KindFactory, KindOptions, RunningAttempt
 
 
 class FunctionKind:
     def __init__(self, options: KindOptions) -> None:
-        self._pool = ChildPool(options.modules, options.processes)
+        self._pool = ChildPool(options.children, options.processes)
+        self._log_bytes = options.log_bytes
 
     @property
     def abilities(self) -> tuple[str, ...]:
@@ -27,14 +30,18 @@ class FunctionKind:
         """Raises CannotImport."""
         await self._pool.open()
 
-    async def run(self, lease: Lease, report: ProgressCallback) -> TaskOutcome:
+    async def run(self, lease: Lease, attempt: RunningAttempt, /) -> TaskOutcome:
+        printed = AttemptLog(self._log_bytes)
+        work = RunFrame(lease.task_id, lease.attempt, lease.name, raw(lease.payload.encode()))
         try:
-            work = RunFrame(lease.task_id, lease.attempt, lease.name, raw(lease.payload.encode()))
-            answer = await self._pool.run(work, lambda value: report(value.decode()))
+            answer = await self._pool.run(work, attempt, printed)
         except Crashed as error:
             return AttemptFailed("crashed", str(error))
         except CannotImport as error:
             return AttemptFailed("cannot_import", str(error))
+        finally:
+            if text := printed.text:
+                attempt.output = AttemptOutput(text, printed.left_out_bytes)
         if isinstance(answer, RaisedFrame):
             return AttemptFailed(answer.code, answer.message, answer.final, answer.retry_seconds)
         return Succeeded(bytes(answer.result).decode())

@@ -45,7 +45,7 @@ class InferenceKind:
     async def open(self) -> None:
         pass
 
-    async def run(self, lease: Lease, report: ProgressCallback) -> TaskOutcome:
+    async def run(self, lease: Lease, report: ProgressCallback, /) -> TaskOutcome:
         try:
             payload = msgspec.json.decode(lease.payload, type=InferencePayload)
         except msgspec.MsgspecError as error:

@@ -63,7 +63,7 @@ class WebhookKind:
         if self._client is not None:
             await self._client.aclose()
 
-    async def run(self, lease: Lease, report: ProgressCallback) -> TaskOutcome:
+    async def run(self, lease: Lease, report: ProgressCallback, /) -> TaskOutcome:
         try:
             payload = msgspec.json.decode(lease.payload, type=WebhookPayload)
             url = checked_url(payload.url)

@@ -1,0 +1,101 @@
+"""What a function leaves behind in its child process: forked copies, helper processes, coroutines."""
+
+import asyncio
+import contextvars
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+_CANCEL_SECONDS = 2.0
+_MOST_ZOMBIES = 64
+MARK = "_PENSTOCK_CHILD"
+"""Environment variable with a text of its own for each child; its descendants inherit it."""
+
+
+class OwnProcess:
+    """This process, told apart from its forked copies: they lose the socket to the runner, and end when the function returns in them."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._pid = os.getpid()
+        self._spared: frozenset[int] = frozenset()
+        os.register_at_fork(after_in_child=connection.close)
+
+    @property
+    def is_copy(self) -> bool:
+        return os.getpid() != self._pid
+
+    def spare_children(self) -> None:
+        """Those that there are now belong to users' modules, not to a function."""
+        self._spared = frozenset(pid for pid, _ in _children(self._pid))
+
+    def has_children(self) -> bool:
+        """Whether processes live that a function started; or many have ended and were not waited for."""
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return False
+        zombies = 0
+        tracker = _resource_tracker()
+        for pid, state in _children(self._pid):
+            if state != "Z" and pid != tracker and pid not in self._spared:
+                return True
+            zombies += state == "Z"
+        return zombies > _MOST_ZOMBIES
+
+
+def has_coroutines(runner: asyncio.Runner) -> bool:
+    """Cancel what a function left in the loop; whether some of it does not end."""
+    loop = runner.get_loop()
+    left = asyncio.all_tasks(loop)
+    if not left:
+        return False
+    for task in left:
+        task.cancel()
+    _, running = runner.run(_wait(left), context=contextvars.copy_context())
+    return bool(running)
+
+
+async def _wait(tasks: set[asyncio.Task[object]]) -> tuple[set[asyncio.Task[object]], set[asyncio.Task[object]]]:
+    done, running = await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
+    for task in done:
+        if not task.cancelled():
+            task.exception()  # looked at, so that it is not complained about
+    return done, running
+
+
+def kill_marked(mark: str) -> int:
+    """End every process that inherited the mark of a child, also one that has left its process group; how many there were (Linux)."""
+    wanted, killed = f"{MARK}={mark}".encode(), 0
+    for pid in _pids():
+        with suppress(OSError):
+            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+    return killed
+
+
+def _children(parent: int) -> Iterator[tuple[int, str]]:
+    """Process id and state of each child."""
+    for pid in _pids():
+        with suppress(OSError):
+            state, owner = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:2]
+            if int(owner) == parent:
+                yield pid, state.decode()
+
+
+def _pids() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - a Path for each is slow
+    except OSError:
+        return []
+
+
+def _resource_tracker() -> int | None:
+    """Python's own helper for shared memory, which lives as long as this process."""
+    module = sys.modules.get("multiprocessing.resource_tracker")
+    return getattr(getattr(module, "_resource_tracker", None), "_pid", None)
