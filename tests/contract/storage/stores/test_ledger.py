@@ -131,10 +131,23 @@ async def test_ids_of_batches_are_forgotten_after_a_week(store: Store, monkeypat
     monkeypatch.setattr(_ledger, "_PRUNE_EVERY", 1)
     monkeypatch.setattr(_ledger, "time", lambda: NOON)
     assert await store.ledger.append("batch", [record("req_1")])
-    for days, forgotten in ((6.9, False), (7.1, True)):
+    for days, forgotten in ((6.9, False), (7.0, False), (7.1, True)):
         monkeypatch.setattr(_ledger, "time", lambda days=days: NOON + days * 86_400)
         assert await store.ledger.append(f"after {days} days", [])
         assert await store.ledger.append("batch", [record("req_2")]) is forgotten
+
+
+async def test_ids_are_forgotten_at_the_first_append_and_at_every_nth_after_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_ledger, "_PRUNE_EVERY", 3)
+    pruned: list[int] = []
+
+    async def prune(_before: float) -> None:
+        pruned.append(number)
+
+    monkeypatch.setattr(store.ledger, "_prune", prune)
+    for number in range(8):
+        await store.ledger.append(f"batch {number}", [])
+    assert pruned == [0, 3, 6]
 
 
 @pytest.mark.parametrize("size", range(7))
