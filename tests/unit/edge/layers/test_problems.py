@@ -15,7 +15,8 @@ def subclasses(kind: type[errors.PenstockError]) -> list[type[errors.PenstockErr
     return [kind, *(below for child in kind.__subclasses__() for below in subclasses(child))]
 
 
-OURS = [kind for kind in subclasses(errors.PenstockError) if kind is not InvalidFields]
+OURS = [kind for kind in subclasses(errors.PenstockError) if kind not in (InvalidFields, errors.EngineRefusal)]
+"""Those with a status and a code of their own, and no further arguments."""
 
 
 @pytest.mark.parametrize("kind", OURS)
@@ -41,6 +42,20 @@ def test_v1_errors_have_openais_shape(kind: type[errors.PenstockError]) -> None:
     assert response.status_code == kind.status
     assert response.headers["content-type"] == "application/json"
     assert json.loads(bytes(response.body)) == {"error": {"message": "what to do", "type": kind.type, "param": None, "code": kind.code}}
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({}, ("invalid_request_error", "invalid_request_error")),
+        ({"kind": "their_type", "code": "their_code"}, ("their_type", "their_code")),
+    ],
+)
+def test_refusal_of_an_engine_keeps_its_status_type_and_code(given: dict[str, str], shown: tuple[str, str]) -> None:
+    response = answer(errors.EngineRefusal("too long", status=422, param="max_tokens", **given), "/v1/chat/completions", "req_1")
+    error = json.loads(bytes(response.body))["error"]
+    assert (response.status_code, error["message"], error["param"]) == (422, "too long", "max_tokens")
+    assert (error["type"], error["code"]) == shown
 
 
 def test_a_delay_is_told_in_both_units() -> None:
