@@ -13,7 +13,19 @@ from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Plan, 
 ADMIN_EMAIL = "admin@penstock.internal"
 _DEFAULT, _FLEX, _PRIORITY = ServiceTier.DEFAULT, ServiceTier.FLEX, ServiceTier.PRIORITY
 PLANS = (
-    Plan("free", ServiceClass.FREE, _DEFAULT, (_DEFAULT, _FLEX), requests_per_minute=60, tokens_per_minute=40_000, concurrency=4),
+    Plan(
+        "free",
+        ServiceClass.FREE,
+        _DEFAULT,
+        (_DEFAULT, _FLEX),
+        requests_per_minute=60,
+        tokens_per_minute=40_000,
+        concurrency=4,
+        file_bytes=2**30,
+        tasks=20_000,
+        schedules=50,
+        workers=20,
+    ),
     Plan(
         "premium",
         ServiceClass.PREMIUM,
@@ -23,6 +35,10 @@ PLANS = (
         tokens_per_minute=400_000,
         concurrency=32,
         spill=True,
+        file_bytes=20 * 2**30,
+        tasks=500_000,
+        schedules=1_000,
+        workers=500,
     ),
     Plan(
         "enterprise",

@@ -27,6 +27,7 @@ _NUMBER = BeforeValidator(_not_disguised)
 ClassName = Literal["system", "enterprise", "premium", "free", "batch"]
 Weight = Annotated[int, Field(ge=1, le=1_000_000), _NUMBER]
 Many = Annotated[int, Field(ge=1, le=1_000_000_000_000), _NUMBER]
+Bytes = Annotated[int, Field(ge=1, le=2**60), _NUMBER]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), _NUMBER]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False), _NUMBER]
 PlanName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
@@ -53,6 +54,10 @@ class PlanPart(Part):
     concurrency: Annotated[Many, Field(description="Requests at the same time, for each key.")]
     spill: Annotated[Flag, Field(description="A request that asked for no tier may use its tier's `spill` pools.")] = False
     downgrade: Annotated[Flag, Field(description="A request may use its tier's `downgrade` pools, at the lower tier's price.")] = True
+    file_bytes: Annotated[Bytes, Field(description="All files that an organisation uploads, together.")] = 100 * 2**30
+    tasks: Annotated[Many, Field(description="Tasks in the store, ended ones included, beyond which none can be submitted.")] = 5_000_000
+    schedules: Annotated[Many, Field(description="Schedules of an organisation.")] = 10_000
+    workers: Annotated[Many, Field(description="Workers and runners of its own, together.")] = 10_000
 
 
 class ClassPart(Part):
@@ -189,6 +194,10 @@ def _plan(name: str, part: PlanPart) -> Plan:
         part.concurrency,
         part.spill,
         part.downgrade,
+        part.file_bytes,
+        part.tasks,
+        part.schedules,
+        part.workers,
     )
 
 
@@ -203,6 +212,10 @@ def _plan_part(plan: Plan) -> PlanPart:
             "concurrency": plan.concurrency,
             "spill": plan.spill,
             "downgrade": plan.downgrade,
+            "file_bytes": plan.file_bytes,
+            "tasks": plan.tasks,
+            "schedules": plan.schedules,
+            "workers": plan.workers,
         }
     )
 

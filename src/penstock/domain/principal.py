@@ -60,6 +60,13 @@ class Plan:
     """A request of the default tier may use another pool when its own is full."""
     downgrade: bool = True
     """A tier whose pool is full is served, and billed, as a lower one; otherwise it waits for its own."""
+    file_bytes: int = 100 * 2**30
+    """All files that an organisation uploads, together."""
+    tasks: int = 5_000_000
+    """The most tasks that it may have in the store when it submits more; ended ones count until they are deleted."""
+    schedules: int = 10_000
+    workers: int = 10_000
+    """Workers and runners of its own, together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,8 @@ class Organisation:
     plan: str
     created_at: float
     disabled: bool = False
+    own_models_first: bool = False
+    """Its own workers serve its requests for a model that the platform serves too; the platform's are the fallback."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,3 +87,5 @@ class WorkerRecord:
     last_seen_at: float = 0.0
     """The last heartbeat that a gateway received (Unix seconds)."""
     load: WorkerLoad = field(default_factory=WorkerLoad)
+    token_id: str = ""
+    """The join token that introduced it; empty: unknown, or an upstream."""

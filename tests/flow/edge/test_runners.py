@@ -1,13 +1,16 @@
 """What runners call: joined with a token, every call signed, leases fenced, organisations apart."""
 
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.flow.edge.control_api import Gateway, SigningWorker
 
 JOIN = "/api/runners/join"
-CHAT = {"url": "/v1/chat/completions", "body": {"model": "m", "messages": []}}
+CHAT: dict[str, Any] = {"url": "/v1/chat/completions", "body": {"model": "m", "messages": [], "stream": True}}
+"""Refused before there is any inference, which this gateway has not."""
 
 
 async def token(gate: Gateway, role: str = "runner", headers: dict[str, str] | None = None) -> str:
@@ -87,19 +90,38 @@ async def test_a_runner_of_an_organisation_gets_its_tasks_alone(gate: Gateway) -
     assert (lease["task_id"], lease["org_id"]) == (theirs, gate.theirs.org_id)
 
 
-async def test_a_grant_is_good_for_its_runner_alone(gate: Gateway) -> None:
-    runner, other = SigningWorker(gate.clock), SigningWorker(gate.clock)
-    own, others = await joined(gate, runner), await joined(gate, other)
+async def claimed_inference(gate: Gateway, runner: SigningWorker, own: str) -> tuple[str, dict[str, Any]]:
+    """The id of a task, and the call that its grant allows."""
     task_id = await submit(gate, name="", kind="inference", payload=CHAT)
     claimed = (await runner.post(gate.client, f"{own}/claim", {"limit": 1})).json()
-    ask = {"grant": claimed["grants"][task_id], "url": "/v1/nothing", "body": "{}"}
-    mine = await runner.post(gate.client, f"{own}/call", ask)
-    assert (mine.status_code, mine.json()["status"]) == (200, 400)
+    (lease,) = claimed["leases"]
+    body = msgspec.json.decode(lease["payload"], type=dict[str, msgspec.Raw])["body"]
+    return task_id, {"grant": claimed["grants"][task_id], "url": CHAT["url"], "body": bytes(body).decode()}
+
+
+async def test_a_grant_is_good_for_its_runner_and_its_call_alone(gate: Gateway) -> None:
+    runner, other = SigningWorker(gate.clock), SigningWorker(gate.clock)
+    own, others = await joined(gate, runner), await joined(gate, other)
+    _, ask = await claimed_inference(gate, runner, own)
     assert (await other.post(gate.client, f"{others}/call", ask)).status_code == 403
-    for grant in ("", "AAAA", "ä", claimed["grants"][task_id][:-4] + "AAAA"):
+    for grant in ("", "AAAA", "ä", ask["grant"][:-4] + "AAAA"):
         assert (await runner.post(gate.client, f"{own}/call", {**ask, "grant": grant})).status_code == 403, grant
-    gate.clock.advance(25 * 3600)
-    assert (await runner.post(gate.client, f"{own}/call", ask)).status_code in (403, 404)
+    for change in ({"url": "/v1/embeddings"}, {"body": '{"model":"dear"}'}, {"own_class": True}):
+        assert (await runner.post(gate.client, f"{own}/call", {**ask, **change})).status_code == 403, change
+    mine = await runner.post(gate.client, f"{own}/call", ask)
+    assert (mine.status_code, mine.json()["status"]) == (200, 400), "a task cannot stream"
+    again = await runner.post(gate.client, f"{own}/call", ask)
+    assert (again.status_code, again.json()["detail"]) == (403, "The call of this lease has been made.")
+
+
+async def test_a_grant_ends_with_its_lease(gate: Gateway) -> None:
+    runner = SigningWorker(gate.clock)
+    own = await joined(gate, runner)
+    task_id, ask = await claimed_inference(gate, runner, own)
+    finish = {"task_id": task_id, "lease_seq": 1, "kind": "succeeded", "result": "1"}
+    assert (await runner.post(gate.client, f"{own}/finish", {"finishes": [finish]})).json() == {"statuses": ["succeeded"]}
+    late = await runner.post(gate.client, f"{own}/call", ask)
+    assert (late.status_code, late.json()["detail"]) == (403, "This runner does not hold the task's lease any more.")
 
 
 async def test_call_signed_by_another_runner_is_401(gate: Gateway) -> None:
@@ -160,3 +182,86 @@ async def test_an_operator_sees_drains_and_resumes(gate: Gateway) -> None:
     assert len((await runner.post(gate.client, f"{own}/claim", {"limit": 1})).json()["leases"]) == 1
     assert (await runner.post(gate.client, f"{own}/leave", {})).status_code == 200
     assert (await gate.client.get("/api/runners", headers=gate.admin)).json()["data"] == []
+
+
+async def test_an_expelled_runner_needs_a_token_and_gives_back_what_it_held(gate: Gateway) -> None:
+    runner, other = SigningWorker(gate.clock), SigningWorker(gate.clock)
+    own = await joined(gate, runner)
+    second = await runner.post(gate.client, JOIN, card(runner))
+    task_id = await submit(gate)
+    assert len((await runner.post(gate.client, f"{own}/claim", {"limit": 1})).json()["leases"]) == 1
+    assert (await gate.client.delete(own, headers=gate.theirs.headers("owner"))).status_code == 404
+    assert (await gate.client.delete(own, headers=gate.admin)).status_code == 204
+    for each in (own, f"/api/runners/{second.json()['runner_id']}"):
+        assert (await runner.post(gate.client, f"{each}/claim", {"limit": 1})).status_code == 404
+    assert (await runner.post(gate.client, JOIN, card(runner))).status_code == 401
+    assert (await gate.client.get("/api/runners", headers=gate.admin)).json()["data"] == []
+    others = await joined(gate, other)
+    (lease,) = (await other.post(gate.client, f"{others}/claim", {"limit": 1})).json()["leases"]
+    assert lease["task_id"] == task_id
+
+
+async def test_a_drained_runner_that_joins_again_stays_drained(gate: Gateway) -> None:
+    runner = SigningWorker(gate.clock)
+    own = await joined(gate, runner)
+    await gate.client.post(f"{own}/drain", headers=gate.admin)
+    again = f"/api/runners/{(await runner.post(gate.client, JOIN, card(runner))).json()['runner_id']}"
+    await submit(gate)
+    assert (await runner.post(gate.client, f"{again}/claim", {"limit": 1})).json()["leases"] == []
+    await gate.client.post(f"{again}/resume", headers=gate.admin)
+    assert len((await runner.post(gate.client, f"{again}/claim", {"limit": 1})).json()["leases"]) == 1
+
+
+@pytest.mark.parametrize("expel", [False, True])
+async def test_a_revoked_token_expels_what_it_introduced_when_asked_to(gate: Gateway, expel: bool) -> None:
+    runner, other = SigningWorker(gate.clock), SigningWorker(gate.clock)
+    created = (await gate.client.post("/api/join-tokens", headers=gate.admin, json={"role": "runner"})).json()
+    own, others = await joined(gate, runner, token=created["secret"]), await joined(gate, other)
+    shown = {each["id"]: each["token_id"] for each in (await gate.client.get("/api/runners", headers=gate.admin)).json()["data"]}
+    assert shown[own.rpartition("/")[2]] == created["id"]
+    question = "?expel=true" if expel else ""
+    assert (await gate.client.delete(f"/api/join-tokens/{created['id']}{question}", headers=gate.admin)).status_code == 204
+    assert (await runner.post(gate.client, f"{own}/claim", {"limit": 1})).status_code == (404 if expel else 200)
+    assert (await runner.post(gate.client, JOIN, card(runner))).status_code == (401 if expel else 200)
+    assert (await other.post(gate.client, f"{others}/claim", {"limit": 1})).status_code == 200
+
+
+async def test_the_defaults_of_a_function_are_those_of_own_and_platform_runners_alone(gate: Gateway) -> None:
+    runner, platform = SigningWorker(gate.clock), SigningWorker(gate.clock)
+    hostile = '[{"name":"whoami","queue":"unserved","timeout_seconds":1,"max_attempts":1000,"priority":1}]'
+    their_token = await token(gate, headers=gate.theirs.headers("owner"))
+    await joined(gate, runner, token=their_token, kinds=["function:whoami"], functions=hostile)
+    await joined(gate, platform, kinds=["function:greet"], functions='[{"name":"greet","queue":"gold"}]')
+
+    async def queue_of(name: str, headers: dict[str, str]) -> str:
+        created = (await gate.client.post("/api/tasks", headers=headers, json={"name": name})).json()
+        return str((await gate.client.get(f"/api/tasks/{created['id']}", headers=headers)).json()["queue"])
+
+    theirs = gate.theirs.headers("owner")
+    assert await queue_of("whoami", gate.admin) == "medium"
+    assert await queue_of("whoami", theirs) == "unserved"
+    assert (await queue_of("greet", gate.admin), await queue_of("greet", theirs)) == ("gold", "gold")
+
+
+async def test_a_disabled_organisation_introduces_no_runner(gate: Gateway) -> None:
+    runner, fresh = SigningWorker(gate.clock), SigningWorker(gate.clock)
+    their_token = await token(gate, headers=gate.theirs.headers("owner"))
+    await joined(gate, runner, token=their_token)
+    await gate.client.patch(f"/api/orgs/{gate.theirs.org_id}", headers=gate.admin, json={"disabled": True})
+    assert (await runner.post(gate.client, JOIN, card(runner))).status_code == 403
+    assert (await fresh.post(gate.client, JOIN, card(fresh, token=their_token))).status_code == 403
+
+
+async def test_an_organisation_has_as_many_runners_as_its_plan_allows(gate: Gateway) -> None:
+    accounts = gate.services.store.accounts
+    organisation = await accounts.organisation(gate.theirs.org_id)
+    assert organisation is not None
+    (plan,) = [each for each in await accounts.plans() if each.name == organisation.plan]
+    await accounts.save_plan(replace(plan, workers=1))
+    first, second = SigningWorker(gate.clock), SigningWorker(gate.clock)
+    their_token = await token(gate, headers=gate.theirs.headers("owner"))
+    await joined(gate, first, token=their_token)
+    assert (await first.post(gate.client, JOIN, card(first))).status_code == 200, "it is the same runner"
+    refused = await second.post(gate.client, JOIN, card(second, token=their_token))
+    assert (refused.status_code, refused.json()["code"]) == (429, "insufficient_quota")
+    assert (await second.post(gate.client, JOIN, card(second, token=await token(gate)))).status_code == 200, "the platform's have no bound"

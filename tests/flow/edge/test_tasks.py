@@ -193,3 +193,58 @@ async def test_a_due_schedule_fires_once_with_several_leaders(gate: Gateway) -> 
     ticks = (await get(gate, TASKS, name="tick"))["data"]
     assert len(ticks) == 5
     assert len({tick["idempotency_key"] for tick in ticks}) == 5
+
+
+async def bounded(gate: Gateway, **bounds: int) -> None:
+    """Our plan allows so much from now on."""
+    accounts = gate.services.store.accounts
+    organisation = await accounts.organisation(gate.ours.org_id)
+    assert organisation is not None
+    (plan,) = [each for each in await accounts.plans() if each.name == organisation.plan]
+    changed = replace(plan, tasks=bounds.get("tasks", plan.tasks), schedules=bounds.get("schedules", plan.schedules))
+    await accounts.save_plan(changed)
+
+
+async def test_tasks_beyond_the_plan_are_refused_until_some_are_deleted(gate: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.durable.tasks.quota._RECOUNT_SECONDS", -1.0)
+    await bounded(gate, tasks=5)
+    first = (await post(gate, TASKS, {"tasks": [{"name": "f"}] * 4})).json()
+    refused = await post(gate, TASKS, {"tasks": [{"name": "f"}] * 2})
+    assert (refused.status_code, refused.json()["code"]) == (429, "insufficient_quota")
+    assert "allows 5 tasks" in refused.json()["detail"]
+    assert (await get(gate, TASKS, total=True))["total"] == 4, "all or nothing"
+    assert (await post(gate, TASKS, {"name": "f"})).status_code == 201
+    one = first["data"][0]["id"]
+    assert (await post(gate, f"{TASKS}/{one}/clone", None)).status_code == 429
+    await post(gate, f"{TASKS}/{one}/cancel", None)
+    await gate.services.tasks.store.delete(gate.ours.org_id, [one])
+    assert (await post(gate, TASKS, {"name": "f"})).status_code == 201
+
+
+async def test_schedules_beyond_the_plan_are_refused(gate: Gateway) -> None:
+    await bounded(gate, schedules=1)
+    body = {"name": "nightly", "cron": "30 3 * * *", "task": {"name": "tidy"}}
+    made = (await post(gate, "/api/schedules", body)).json()
+    refused = await post(gate, "/api/schedules", body | {"name": "another"})
+    assert (refused.status_code, refused.json()["code"]) == (429, "insufficient_quota")
+    await gate.client.delete(f"/api/schedules/{made['id']}", headers=gate.ours.headers("owner"))
+    assert (await post(gate, "/api/schedules", body | {"name": "another"})).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"max_attempts": 101}, "max_attempts"),
+        ({"backoff_seconds": 0}, "backoff_seconds"),
+        ({"backoff_cap_seconds": 0.5}, "backoff_cap_seconds"),
+    ],
+)
+async def test_webhook_that_would_be_sent_too_often_is_refused(gate: Gateway, fields: dict[str, float], param: str) -> None:
+    body = {"kind": "webhook", "payload": {"url": "https://example.com/"}, **fields}
+    answer = await post(gate, TASKS, body)
+    assert (answer.status_code, answer.json()["param"]) == (422, param)
+    accepted = {"max_attempts": 100, "backoff_seconds": 1, "backoff_cap_seconds": 1}
+    assert (await post(gate, TASKS, body | accepted)).status_code == 201
+    assert (await post(gate, TASKS, {"name": "f", "max_attempts": 1000, "backoff_seconds": 0})).status_code == 201, (
+        "a function is their own"
+    )

@@ -81,6 +81,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "patch /api/schedules/{schedule_id}": TASKS,
     "delete /api/schedules/{schedule_id}": TASKS,
     "get /api/runners": frozenset({"workers", "owner", "admin"}),
+    "delete /api/runners/{runner_id}": frozenset({"workers", "owner", "admin"}),
     "post /api/runners/{runner_id}/drain": frozenset({"workers", "owner", "admin"}),
     "post /api/runners/{runner_id}/resume": frozenset({"workers", "owner", "admin"}),
     "get /v1/files": INFERENCE,

@@ -139,6 +139,8 @@ class RunnerRecord:
     draining: bool = False
     running: int = 0
     """Leases that it holds; counted when asked for."""
+    token_id: str = ""
+    """The join token that introduced it; empty: unknown, or it is joined directly to the store."""
 
 
 class PromotionResult(msgspec.Struct, frozen=True):

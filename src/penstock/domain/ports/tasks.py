@@ -99,6 +99,10 @@ class TaskLeases(Protocol):
         """It has ended, whether well or not."""
         ...
 
+    async def holds(self, runner_id: str, task_id: str, lease_seq: int) -> bool:
+        """Whether the runner is registered and holds this lease now."""
+        ...
+
     async def forget_runner(self, runner_id: str) -> int:
         """A runner says goodbye: what it still held is given back (how many that was)."""
         ...
@@ -175,6 +179,10 @@ class TaskControl(Protocol):
         ...
 
     async def limit_queue(self, org_id: str, queue: str, limits: QueueLimits) -> None: ...
+
+    async def stored_tasks(self, org_id: str, most: int) -> int:
+        """How many tasks of an organisation there are, ended ones included; `most` when there are more."""
+        ...
 
     async def runners(self) -> list[RunnerRecord]:
         """Of every organisation."""

@@ -3,12 +3,14 @@
 So a crash can leave a blob without a record, which no caller sees and `sweep` removes, and never a record without its blob.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
 from itertools import islice
 
 from penstock.domain.clock import Clock
 from penstock.domain.durable.files import EXPIRES_BY_ITSELF, FileQuery, FileRecord, Purpose
-from penstock.domain.errors import BadRequest, NotFound, PenstockError, QuotaExhausted, TooLarge
+from penstock.domain.errors import BadRequest, NotFound, QuotaExhausted, TooLarge
 from penstock.domain.ids import new_id
 from penstock.domain.ports import Blobs, BlobWriter, FileStore, NewFile
 
@@ -35,26 +37,39 @@ class FileService:
         self._new_id = new_id
         self.max_bytes = max_bytes
         self._max_org_bytes = max_org_bytes
+        self._uploading: Counter[str] = Counter()
+        """Bytes that have come in of files that have no record yet, by organisation."""
 
     def new_file_id(self) -> str:
         """OpenAI separates the prefix of a file's id by a hyphen, and programs look for it."""
         return self._new_id("file").replace("_", "-", 1)
 
-    async def begin(self, org_id: str, file_id: str | None = None, max_bytes: int | None = None) -> "Upload":
+    async def begin(self, org_id: str, file_id: str | None = None, max_bytes: int | None = None, plan_bytes: int | None = None) -> "Upload":
         """A new file whose content comes piece by piece. Raises StorageFull, QuotaExhausted.
 
-        With `max_bytes` it is one of ours, which counts for its organisation but is not refused.
+        With `max_bytes` it is one of ours, which counts for its organisation but is not refused. `plan_bytes`: what the organisation's plan
+        allows for all of its files, where that is less than the gateway's own bound.
         """
-        left = self._max_org_bytes
+        most = self._max_org_bytes if plan_bytes is None else min(plan_bytes, self._max_org_bytes)
+        left = None
         if max_bytes is None:
-            left -= await self._store.stored_bytes(org_id)
-            if left <= 0:
-                raise _quota_exceeded(self._max_org_bytes)
+            left = most - await self._store.stored_bytes(org_id)
+            if left - self._uploading[org_id] <= 0:
+                raise _quota_exceeded(most)
         assigned_id = file_id or self.new_file_id()
         writer = await self._blobs.create(assigned_id)
-        limit = max_bytes or min(self.max_bytes, left)
-        refusal = too_large(limit) if limit >= self.max_bytes else _quota_exceeded(self._max_org_bytes)
-        return Upload(self, writer, assigned_id, org_id, limit, refusal)
+        return Upload(self, writer, assigned_id, org_id, max_bytes or self.max_bytes, Room(left, _quota_exceeded(most)))
+
+    def arriving(self, org_id: str, size_bytes: int) -> int:
+        """So many more bytes of an organisation are on their way; how many there are now."""
+        self._uploading[org_id] += size_bytes
+        return self._uploading[org_id]
+
+    def arrived(self, org_id: str, size_bytes: int) -> None:
+        """An upload is over: its bytes are in a record, or gone."""
+        self._uploading[org_id] -= size_bytes
+        if self._uploading[org_id] <= 0:
+            del self._uploading[org_id]
 
     async def file(self, org_id: str, file_id: str) -> FileRecord:
         """Raises NotFound."""
@@ -110,14 +125,24 @@ class FileService:
         return FileRecord(upload.file_id, org_id, filename, purpose, upload.size_bytes, now, expires_at)
 
 
-class Upload:
-    """A file that is coming in; it is not visible before `keep`. `discard` ends it in any other case."""
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an organisation may still upload, all its uploads at this moment together."""
 
-    def __init__(self, service: FileService, writer: BlobWriter, file_id: str, org_id: str, max_bytes: int, refusal: PenstockError) -> None:
+    bytes: int | None
+    """None: it is not asked."""
+    refusal: QuotaExhausted
+
+
+class Upload:
+    """A file that is coming in; it is not visible before `keep`. `discard` ends it in any case."""
+
+    def __init__(self, service: FileService, writer: BlobWriter, file_id: str, org_id: str, max_bytes: int, room: Room) -> None:
         self._service = service
         self._writer = writer
         self._max_bytes = max_bytes
-        self._refusal = refusal
+        self._room = room
+        self._over = False
         self.file_id = file_id
         self.org_id = org_id
         self.size_bytes = 0
@@ -125,8 +150,11 @@ class Upload:
     async def write(self, data: bytes) -> None:
         """Raises TooLarge, QuotaExhausted, StorageFull."""
         self.size_bytes += len(data)
+        arriving = self._service.arriving(self.org_id, len(data))
         if self.size_bytes > self._max_bytes:
-            raise self._refusal
+            raise too_large(self._max_bytes)
+        if self._room.bytes is not None and arriving > self._room.bytes:
+            raise self._room.refusal
         await self._writer.write(data)
 
     async def seal(self) -> None:
@@ -138,10 +166,19 @@ class Upload:
         if not self.size_bytes:
             raise BadRequest("The file is empty.", param="file")
         await self.seal()
-        return await self._service._keep(self, self.org_id, filename, purpose, expires_in_seconds)
+        record = await self._service._keep(self, self.org_id, filename, purpose, expires_in_seconds)
+        self._end()
+        return record
 
     async def discard(self) -> None:
+        """Also after `keep`, when there is nothing left to discard."""
+        self._end()
         await self._writer.discard()
+
+    def _end(self) -> None:
+        if not self._over:
+            self._over = True
+            self._service.arrived(self.org_id, self.size_bytes)
 
 
 def no_such_file(file_id: str) -> NotFound:

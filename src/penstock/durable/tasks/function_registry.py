@@ -1,5 +1,6 @@
 """The functions that runners offer, with the defaults that their authors wrote beside them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
@@ -29,28 +30,37 @@ class FunctionDeclaration(msgspec.Struct, frozen=True, kw_only=True, omit_defaul
 
 
 class FunctionRegistry:
-    """Asks the store which runners there are, at most every two seconds; a function that no runner offers gets its kind's defaults."""
+    """Asks the store which runners there are, at most every two seconds; a function that no runner offers gets its kind's defaults.
+
+    An organisation gets the defaults of its own runners, then those of the platform's, and never another organisation's.
+    """
 
     def __init__(self, store: TaskStore) -> None:
         self._store = store
         self._fresh_until = 0.0
-        self._policies: dict[str, KindPolicy] = {}
+        self._policies: dict[tuple[str | None, str], KindPolicy] = {}
 
     async def refresh(self) -> None:
         """Raises PortUnavailable."""
         now = self._store.now()
         if abs(self._fresh_until - now) < _FRESH_SECONDS and now < self._fresh_until:
             return
-        functions: dict[str, FunctionDeclaration] = {}
+        functions: dict[tuple[str | None, str], FunctionDeclaration] = {}
         for runner in await self._store.runners():
-            functions.update({function.name: function for function in declared_functions(runner.functions)})
+            functions.update({(runner.org_id, function.name): function for function in declared_functions(runner.functions)})
         self._fresh_until = now + _FRESH_SECONDS
-        self._policies = {name: _with_defaults(POLICIES["function"], function) for name, function in functions.items()}
+        self._policies = {key: _with_defaults(POLICIES["function"], function) for key, function in functions.items()}
 
-    def policy(self, spec: TaskSpec) -> KindPolicy:
-        """Raises Unprocessable for a kind that no runner can execute."""
-        policy = policy_of_kind(spec.kind)
-        return self._policies.get(spec.name, policy) if spec.kind == "function" else policy
+    def policy_for(self, org_id: str) -> Callable[[TaskSpec], KindPolicy]:
+        """The defaults of a task of this organisation. What is returned raises Unprocessable for a kind that no runner can execute."""
+
+        def policy(spec: TaskSpec) -> KindPolicy:
+            of_kind = policy_of_kind(spec.kind)
+            if spec.kind != "function":
+                return of_kind
+            return self._policies.get((org_id, spec.name)) or self._policies.get((None, spec.name)) or of_kind
+
+        return policy
 
 
 def _with_defaults(policy: KindPolicy, function: FunctionDeclaration) -> KindPolicy:

@@ -16,6 +16,8 @@ MOST_TASKS = 10_000
 MOST_PARENTS = 1_000
 LONGEST_MESSAGE = 4_000
 LONGEST_CODE = 100
+MOST_WEBHOOK_ATTEMPTS = 100
+LEAST_WEBHOOK_BACKOFF_SECONDS = 1.0
 
 
 class PayloadTooLarge(TooLarge):
@@ -36,6 +38,16 @@ def check_payload(text: str, param: str = "payload") -> str:
             retry=False,
         )
     return text
+
+
+def check_webhook_pace(attempts: int | None, backoff_seconds: float | None, backoff_cap_seconds: float | None) -> None:
+    """Another server pays for each attempt. None: the kind's own value. Raises Unprocessable."""
+    if attempts is not None and attempts > MOST_WEBHOOK_ATTEMPTS:
+        raise Unprocessable(f"A webhook has at most {MOST_WEBHOOK_ATTEMPTS} attempts.", param="max_attempts")
+    for param, seconds in (("backoff_seconds", backoff_seconds), ("backoff_cap_seconds", backoff_cap_seconds)):
+        if seconds is not None and seconds < LEAST_WEBHOOK_BACKOFF_SECONDS:
+            message = f"Attempts of a webhook are at least {LEAST_WEBHOOK_BACKOFF_SECONDS:g} second apart."
+            raise Unprocessable(message, param=param)
 
 
 def too_long(text: str) -> bool:

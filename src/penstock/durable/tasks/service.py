@@ -17,6 +17,7 @@ from penstock.domain.ports import TaskStore
 from penstock.domain.principal import Principal, stored_id
 from penstock.durable.tasks import calendar
 from penstock.durable.tasks.function_registry import FunctionRegistry
+from penstock.durable.tasks.quota import TaskQuota, check_schedules
 from penstock.durable.tasks.submission import Submitter, TaskSpec, new_tasks, policy_of_kind
 
 _PAGE = 1_000
@@ -59,6 +60,7 @@ class TaskService:
     def __init__(self, store: TaskStore, new_id: Callable[[str], str]) -> None:
         self.store = store
         self.functions = FunctionRegistry(store)
+        self._quota = TaskQuota(store)
         self._new_id = new_id
         self._ids = TaskIds()
 
@@ -69,9 +71,11 @@ class TaskService:
     ) -> list[Enqueued]:
         """All or none; in the order of `specs`. Acknowledged means durable.
 
-        Raises BadRequest, Unprocessable (cycle, unknown parent, unknown kind), PayloadTooLarge, IdempotencyConflict, NotFound (a parent).
+        Raises BadRequest, Unprocessable (cycle, unknown parent, unknown kind), PayloadTooLarge, IdempotencyConflict, NotFound (a parent),
+        QuotaExhausted.
         """
         require_submitter(caller, {spec.kind for spec in specs})
+        await self._quota.add(caller, len(specs))
         await self.functions.refresh()
         for last_try in (False, True):
             submitter = Submitter(caller.org_id, caller.actor, self._ids.next, traceparent, dag_id)
@@ -87,7 +91,7 @@ class TaskService:
     async def _build(self, specs: Sequence[TaskSpec], submitter: Submitter) -> list[NewTask]:
         """In portions: ten thousand tasks take a moment, and this process has other things to serve."""
         made: list[NewTask] = []
-        for task in new_tasks(specs, submitter, self.store.now(), self.functions.policy):
+        for task in new_tasks(specs, submitter, self.store.now(), self.functions.policy_for(submitter.org_id)):
             made.append(task)
             if len(made) % _PAUSE_EVERY == 0:
                 await asyncio.sleep(0)
@@ -111,6 +115,7 @@ class TaskService:
         task = detail.task
         require_submitter(caller, {task.kind})
         policy_of_kind(task.kind)
+        await self._quota.add(caller, 1)
         now = self.store.now()
         copy = NewTask(
             id=self._ids.next(now),
@@ -254,11 +259,12 @@ class TaskService:
     async def create_schedule(
         self, caller: Principal, *, name: str, cron: str, time_zone: str, missed: MissedRuns, task: TaskSpec, paused: bool
     ) -> Schedule:
-        """Raises BadSchedule, Conflict (the name is taken), and what a submission of the task would raise."""
+        """Raises BadSchedule, Conflict (the name is taken), QuotaExhausted, and what a submission of the task would raise."""
         require_submitter(caller, {task.kind})
         now = self.store.now()
         next_at = calendar.first_at(cron, time_zone, now)
         await self._validate(caller, task)
+        check_schedules(caller, len(await self.store.schedules(caller.org_id)))
         schedule = Schedule(
             id=self._new_id("sch"),
             org_id=caller.org_id,
@@ -309,7 +315,8 @@ class TaskService:
     async def _validate(self, caller: Principal, task: TaskSpec) -> None:
         """Whether the task could be submitted now."""
         await self.functions.refresh()
-        list(new_tasks([task], Submitter(caller.org_id, caller.actor, self._ids.next), self.store.now(), self.functions.policy))
+        policy = self.functions.policy_for(caller.org_id)
+        list(new_tasks([task], Submitter(caller.org_id, caller.actor, self._ids.next), self.store.now(), policy))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from penstock.domain.durable.tasks import NewTask, OnParentFailure, Parent
 from penstock.domain.errors import BadRequest, PenstockError, Unprocessable
 from penstock.domain.principal import Actor, stored_id
 from penstock.durable.tasks import graph, references
-from penstock.durable.tasks.limits import MOST_PARENTS, MOST_TASKS, TooManyTasks, check_payload
+from penstock.durable.tasks.limits import MOST_PARENTS, MOST_TASKS, TooManyTasks, check_payload, check_webhook_pace
 from penstock.durable.tasks.policy import POLICIES, RESERVED, KindPolicy
 
 _NULL = msgspec.Raw(b"null")
@@ -126,6 +126,8 @@ def _new_task(
 ) -> NewTask:
     if spec.kind == "function" and not spec.name:
         raise Unprocessable("A function is called by its name.", param="name")
+    if spec.kind == "webhook":
+        check_webhook_pace(spec.max_attempts, spec.backoff_seconds, spec.backoff_cap_seconds)
     payload = check_payload(bytes(spec.payload).decode())
     parents = tuple(Parent(named.get(each.task, each.task), each.on_failure or spec.on_parent_failure) for each in spec.parents)
     if references.mentions(payload):

@@ -9,6 +9,7 @@ from penstock.accounts.permissions import owned, owns
 from penstock.domain.durable.leases import LEASE_SECONDS, RunnerRecord
 from penstock.edge.layers.access import Services, WorkerWriter
 from penstock.edge.layers.documented_errors import problems
+from penstock.edge.layers.services import ControlServices
 from penstock.edge.layers.shapes import After, Id, Limit, ListView, Time, View, page
 
 router = APIRouter(prefix="/api/runners", tags=["Runners"])
@@ -24,6 +25,7 @@ class RunnerView(View):
     slots: int
     running: int
     version: str
+    token_id: Annotated[str, Field(description="The join token that introduced it; empty: unknown.")]
     joined_at: Time
     last_beat_at: Time
 
@@ -50,6 +52,22 @@ async def resume_runner(runner_id: Id, caller: WorkerWriter, services: Services)
     await _change(services, caller, runner_id, draining=False)
 
 
+@router.delete("/{runner_id}", status_code=204, responses=problems(404, 422), summary="Expel a runner")
+async def remove_runner(runner_id: Id, caller: WorkerWriter, services: Services) -> None:
+    """Its identity is forgotten, with all of its processes, and what they hold goes to other runners. It needs a valid join token to come
+    back: revoke the one that it has."""
+    runner = owned(caller, await services.tasks.store.runner(runner_id), "runner")
+    await expel_runner(services, runner)
+
+
+async def expel_runner(services: ControlServices, runner: RunnerRecord) -> None:
+    """Forget every process of its identity."""
+    for each in await services.tasks.store.runners():
+        if each.id == runner.id or (runner.identity and each.identity == runner.identity):
+            await services.tasks.store.forget_runner(each.id)
+            services.known_runners.pop(each.id, None)
+
+
 async def _change(services: Services, caller: WorkerWriter, runner_id: str, *, draining: bool) -> None:
     owned(caller, await services.tasks.store.runner(runner_id), "runner")
     await services.tasks.store.drain_runner(runner_id, draining=draining)
@@ -67,6 +85,7 @@ def _view(runner: RunnerRecord, now: float) -> RunnerView:
         slots=runner.slots,
         running=runner.running,
         version=runner.version,
+        token_id=runner.token_id,
         joined_at=runner.joined_at,
         last_beat_at=runner.last_beat_at,
     )

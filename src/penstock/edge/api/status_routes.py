@@ -26,6 +26,10 @@ class PlanView(View):
     tokens_per_minute: int
     concurrency: Annotated[int, Field(description="Requests at a time of each key.")]
     spill: Annotated[bool, Field(description="A request of the default tier may use another pool when its own is full.")]
+    file_bytes: Annotated[int, Field(description="All files that an organisation uploads, together.")]
+    tasks: Annotated[int, Field(description="Tasks in the store, ended ones included, beyond which none can be submitted.")]
+    schedules: int
+    workers: Annotated[int, Field(description="Workers and runners of its own, together.")]
 
 
 class PlanList(ListView):
@@ -106,4 +110,8 @@ def _plan(plan: Plan) -> PlanView:
         tokens_per_minute=plan.tokens_per_minute,
         concurrency=plan.concurrency,
         spill=plan.spill,
+        file_bytes=plan.file_bytes,
+        tasks=plan.tasks,
+        schedules=plan.schedules,
+        workers=plan.workers,
     )

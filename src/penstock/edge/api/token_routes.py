@@ -2,15 +2,19 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from penstock.accounts.permissions import owns
+from penstock.edge.api.runner_routes import expel_runner
 from penstock.edge.layers.access import Services, WorkerWriter
 from penstock.edge.layers.documented_errors import body_problems, problems
 from penstock.edge.layers.shapes import After, Body, Id, Limit, ListView, OrgId, Seconds, Time, View, page
 
 router = APIRouter(prefix="/api/join-tokens", tags=["Join tokens"])
+
+
+Expel = Annotated[bool, Query(description="Forget the workers and runners that joined with it, too.")]
 
 
 class TokenView(View):
@@ -52,6 +56,15 @@ async def create_token(body: NewToken, caller: WorkerWriter, services: Services)
 
 
 @router.delete("/{token_id}", status_code=204, responses=problems(404, 422), summary="Revoke a join token")
-async def revoke_token(token_id: Id, caller: WorkerWriter, services: Services) -> None:
-    """No worker can join with it any more; workers that have joined stay."""
+async def revoke_token(token_id: Id, caller: WorkerWriter, services: Services, expel: Expel = False) -> None:
+    """It introduces no worker or runner any more. Those that have joined with it stay, unless `expel` says otherwise."""
     await services.accounts.revoke_join_token(caller, token_id)
+    if not expel:
+        return
+    for worker in await services.store.workers.all():
+        if worker.token_id == token_id:
+            await services.store.workers.remove(worker.id)
+            services.workers.worker_left(worker.id)
+    for runner in await services.tasks.store.runners():
+        if runner.token_id == token_id:
+            await expel_runner(services, runner)

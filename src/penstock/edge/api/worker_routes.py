@@ -50,6 +50,7 @@ class WorkerView(View):
     org_id: Annotated[str | None, Field(description="Serves this organisation alone; null: every one.")]
     has_secret: bool
     version: str
+    token_id: Annotated[str, Field(description="The join token that introduced it; empty: unknown, or an upstream.")]
     joined_at: Time
     last_seen_at: Time
     state: Annotated[WorkerState, Field(description="As the gateway that answers sees it.")]
@@ -218,6 +219,7 @@ def view(record: WorkerRecord, live: LiveWorker | None) -> WorkerView:
         org_id=record.org_id,
         has_secret=bool(record.secret),
         version=record.version,
+        token_id=record.token_id,
         joined_at=record.joined_at,
         last_seen_at=record.last_seen_at,
         state=seen.state,

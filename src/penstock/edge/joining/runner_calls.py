@@ -12,10 +12,11 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from penstock.domain.durable.leases import CANCELLATIONS, HEARTBEAT_SECONDS, LEASE_SECONDS, RunnerRecord
-from penstock.domain.errors import InvalidJson, Unprocessable
+from penstock.domain.errors import InvalidJson, PermissionDenied, Unprocessable
+from penstock.durable.tasks.grants import digest_of_call
 from penstock.durable.tasks.received import received_completions, received_progress
 from penstock.edge.joining.runner_schema import documented
-from penstock.edge.joining.signed import check_signature, redeem, unknown_caller
+from penstock.edge.joining.signed import check_signature, may_join, redeem, unknown_caller
 from penstock.edge.layers import signatures
 from penstock.edge.layers.access import Services
 from penstock.edge.layers.documented_errors import body_problems
@@ -31,20 +32,25 @@ _MOST_KNOWN = 10_000
 
 @router.post("/join", summary="Join as a runner", **documented(wire.RunnerJoin, wire.RunnerJoined))
 async def join_runner(request: Request, services: Services) -> Response:
-    """A token introduces a public key; while its last process is remembered, the key may come back without one. Each process is new."""
+    """A token introduces a public key; while its last process is remembered, the key may come back without one. Each process is new, and
+    drained if the last one was."""
     body = await _body(request, wire.RunnerJoin)
     public_key = signatures.decode_public_key(body.public_key)
     if public_key is None:
         raise Unprocessable("public_key: not the base64 of 32 bytes.", param="public_key")
     await check_signature(request, services, public_key)
     store = services.tasks.store
-    known = next((each for each in await store.runners() if each.identity == public_key), None)
+    same = [each for each in await store.runners() if each.identity == public_key]
+    known = same[0] if same else None
     token = await redeem(request, services, body.token, "runner") if body.token is not None or known is None else None
+    introduced_by = token or known
+    assert introduced_by is not None
+    await may_join(services, introduced_by.org_id, is_new=known is None)
     now = store.now()
     runner = RunnerRecord(
         id=services.new_id("run"),
         name=body.name,
-        org_id=token.org_id if token is not None else known.org_id if known is not None else None,
+        org_id=introduced_by.org_id,
         queues=body.queues,
         slots=body.slots,
         kinds=body.kinds,
@@ -53,6 +59,8 @@ async def join_runner(request: Request, services: Services) -> Response:
         identity=public_key,
         joined_at=now,
         last_beat_at=now,
+        draining=any(each.draining for each in same),
+        token_id=token.id if token is not None else known.token_id if known is not None else "",
     )
     await store.register(runner)
     return _answer(wire.RunnerJoined(runner.id, HEARTBEAT_SECONDS, LEASE_SECONDS))
@@ -66,7 +74,7 @@ async def claim_tasks(runner_id: Id, request: Request, services: Services) -> Re
     claiming = services.tasks.lease_issuer.claim_or_wait(runner, body.limit, body.queues, body.kinds, body.wait_seconds)
     leases = await _while_there(request, claiming)
     now, issue = services.clock.time(), services.tasks.grants.issue
-    grants = {each.task_id: issue(each.task_id, runner_id, each.org_id, each.key_id, now) for each in leases if each.kind == "inference"}
+    grants = {each.task_id: issue(each, runner_id, now) for each in leases if each.kind == "inference"}
     return _answer(wire.RunnerClaimed(leases, grants))
 
 
@@ -119,11 +127,18 @@ async def report_progress(runner_id: Id, request: Request, services: Services) -
     **documented(wire.RunnerCallRequest, wire.RunnerCallResponse),
 )
 async def call_for_task(runner_id: Id, request: Request, services: Services) -> Response:
-    """On behalf of the task's submitter. The answer's own status is inside; hanging up stops the generation."""
+    """On behalf of the task's submitter: once for each lease, and only what the task asks for. The answer's own status is inside; hanging
+    up stops the generation."""
     await _signer(request, services, runner_id)
     body = await _body(request, wire.RunnerCallRequest)
-    grant = services.tasks.grants.check(body.grant, runner_id, services.clock.time())
-    asking = services.tasks.submitter_calls.call(grant.org_id, grant.submitter_id, body.url, body.body.encode(), own_class=body.own_class)
+    sent = body.body.encode()
+    grants = services.tasks.grants
+    call = digest_of_call(body.url, sent, own_class=body.own_class)
+    grant = grants.check(body.grant, runner_id, call, services.clock.time())
+    if not await services.tasks.store.holds(runner_id, grant.task_id, grant.lease_seq):
+        raise PermissionDenied("This runner does not hold the task's lease any more.", param="grant")
+    grants.spend(grant)
+    asking = services.tasks.submitter_calls.call(grant.org_id, grant.submitter_id, body.url, sent, own_class=body.own_class)
     answer = await _while_there(request, asking)
     text = answer.body.decode("utf-8", "replace")
     return _answer(wire.RunnerCallResponse(answer.status, answer.request_id, text, answer.retry_after_seconds, answer.worth_retrying))

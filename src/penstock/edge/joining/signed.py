@@ -7,7 +7,7 @@ from typing import Literal
 
 from fastapi import Request
 
-from penstock.domain.errors import NotFound, PermissionDenied, Unauthenticated
+from penstock.domain.errors import NotFound, PermissionDenied, QuotaExhausted, Unauthenticated
 from penstock.domain.principal import JoinToken
 from penstock.edge.layers import signatures
 from penstock.edge.layers.doorkeeper import client_address
@@ -38,6 +38,24 @@ async def redeem(request: Request, services: ControlServices, text: str | None, 
     if token.role not in (role, "any"):
         raise PermissionDenied(f"This token is for a {token.role}, not for a {role}.", param="token")
     return token
+
+
+async def may_join(services: ControlServices, org_id: str | None, *, is_new: bool) -> None:
+    """Raises PermissionDenied when the organisation is disabled, QuotaExhausted when it has as many workers and runners as it may."""
+    if org_id is None:
+        return
+    accounts = services.store.accounts
+    organisation = await accounts.organisation(org_id)
+    if organisation is None or organisation.disabled:
+        raise PermissionDenied("The organisation of this token is disabled.", param="token")
+    plan = next((each for each in await accounts.plans() if each.name == organisation.plan), None)
+    if plan is None or not is_new:
+        return
+    workers = sum(each.org_id == org_id for each in await services.store.workers.all())
+    runners = len({each.identity for each in await services.tasks.store.runners() if each.org_id == org_id})
+    if workers + runners >= plan.workers:
+        message = f"The plan of this organisation allows {plan.workers} workers and runners together: remove some."
+        raise QuotaExhausted(message, param="token", retry=False)
 
 
 def unknown_caller(request: Request, services: ControlServices, role: Role) -> NotFound:

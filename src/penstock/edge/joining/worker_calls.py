@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 
 from penstock.domain.errors import NotFound
 from penstock.domain.workers import WorkerKind, WorkerRecord
-from penstock.edge.joining.signed import check_signature, redeem, unknown_caller
+from penstock.edge.joining.signed import check_signature, may_join, redeem, unknown_caller
 from penstock.edge.joining.worker_urls import joined_url
 from penstock.edge.layers import signatures
 from penstock.edge.layers.access import Services
@@ -27,6 +27,8 @@ async def join(body: Join, request: Request, services: Services) -> Joined:
     await check_signature(request, services, public_key)
     known = await services.store.workers.by_public_key(public_key)
     token = None if known else await redeem(request, services, body.token, "worker")
+    org_id = known.org_id if known else token.org_id if token else None
+    await may_join(services, org_id, is_new=known is None)
     now = services.clock.time()
     record = WorkerRecord(
         id=known.id if known else services.new_id("wrk"),
@@ -37,13 +39,14 @@ async def join(body: Join, request: Request, services: Services) -> Joined:
         models=tuple(offer.offer() for offer in body.models),
         slots=body.slots,
         pool=body.pool,
-        org_id=known.org_id if known else token.org_id if token else None,
+        org_id=org_id,
         secret=body.secret,
         public_key=public_key,
         draining=known.draining if known else False,
         version=body.version,
         joined_at=now,
         last_seen_at=now,
+        token_id=known.token_id if known else token.id if token else "",
     )
     await services.store.workers.save(record)
     services.workers.worker_joined(record)

@@ -88,7 +88,7 @@ FileLimit = Annotated[int, Query(ge=1, le=10_000)]
 async def upload_file(request: Request, caller: InferenceCaller, services: Services) -> FileObject:
     """`purpose` says what it is for. A file for a batch goes after 30 days, others stay, unless `expires_after` says otherwise."""
     _check_length(request.headers.get("content-length"), services.files.max_bytes)
-    upload = await services.files.begin(caller.org_id)
+    upload = await services.files.begin(caller.org_id, plan_bytes=caller.plan.file_bytes)
     try:
         form = await read_form(request.headers.get("content-type", ""), request.stream(), upload.write)
         filename, purpose, expires = _checked(form)

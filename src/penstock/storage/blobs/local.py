@@ -18,6 +18,10 @@ from penstock.domain.ports import BlobsFactory
 
 _PIECE_BYTES = 256 * 1024
 _PART = ".part"
+_RESERVED_SHARE = 0.05
+_MOST_RESERVED_BYTES = 5 * 2**30
+"""Of the disk, files leave this share free, or so many bytes where that is less: the store and the journal must not run out of room."""
+_LOOK_EVERY_BYTES = 4 * 2**20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -88,9 +92,17 @@ class LocalWriter:
         self._file = file
         self._part = part
         self._path = path
+        self._until_look = _LOOK_EVERY_BYTES
 
     async def write(self, data: bytes) -> None:
-        await _on_disk(self._file.write, data)
+        await _on_disk(self._write, data)
+
+    def _write(self, data: bytes) -> None:
+        self._until_look -= len(data)
+        if self._until_look <= 0:
+            self._until_look = _LOOK_EVERY_BYTES
+            _check_room(self._part.parent)
+        self._file.write(data)
 
     async def commit(self) -> None:
         await _on_disk(self._finish)
@@ -118,7 +130,16 @@ MEMBER: BlobsFactory = LocalBlobs
 
 def _begin(part: Path) -> BinaryIO:
     part.parent.mkdir(mode=0o700, exist_ok=True)
+    _check_room(part.parent)
     return open(part, "xb", opener=_private)
+
+
+def _check_room(directory: Path) -> None:
+    """Raises OSError as a full disk does, a little before it is full."""
+    disk = os.statvfs(directory)
+    reserved = min(disk.f_blocks * disk.f_frsize * _RESERVED_SHARE, _MOST_RESERVED_BYTES)
+    if disk.f_bavail * disk.f_frsize < reserved:
+        raise OSError(errno.ENOSPC, "what is left of the disk is reserved")
 
 
 def _private(path: str, flags: int) -> int:

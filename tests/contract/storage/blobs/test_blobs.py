@@ -10,7 +10,7 @@ import pytest
 
 from penstock.domain.errors import NotFound, StorageFull
 from penstock.domain.ports import Blobs
-from penstock.storage.blobs import BLOBS, make_blobs
+from penstock.storage.blobs import BLOBS, local, make_blobs
 
 MEMBERS = BLOBS.names()
 
@@ -130,3 +130,20 @@ def full_disk() -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
+
+
+async def test_the_last_of_the_disk_is_not_for_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = make_blobs("local", tmp_path)
+    await blobs.open()
+    await put(blobs, "file-aa", b"one")
+    writer = await blobs.create("file-bb")
+    monkeypatch.setattr(local, "_RESERVED_SHARE", 1.0)
+    monkeypatch.setattr(local, "_MOST_RESERVED_BYTES", 2**62)
+    with pytest.raises(StorageFull):
+        await blobs.create("file-cc")
+    await writer.write(b"x")
+    with pytest.raises(StorageFull):
+        await writer.write(bytes(local._LOOK_EVERY_BYTES))
+    await writer.discard()
+    assert await whole(blobs, "file-aa") == b"one"
+    await blobs.delete("file-aa")

@@ -142,6 +142,31 @@ async def test_organisation_without_room_is_refused_before_anything_is_written()
     assert (await place.upload(b"x", org_id=OTHER)).size_bytes == 1, "the others have theirs"
 
 
+async def test_uploads_at_the_same_time_share_what_is_left() -> None:
+    place = Place(max_bytes=10, max_org_bytes=12)
+    first, second = await place.service.begin(ORG), await place.service.begin(ORG)
+    await first.write(b"x" * 8)
+    with pytest.raises(QuotaExhausted):
+        await second.write(b"x" * 8)
+    await second.discard()
+    third = await place.service.begin(ORG)
+    await third.write(b"x" * 4)
+    with pytest.raises(QuotaExhausted):
+        await place.service.begin(ORG)
+    await first.discard()
+    assert (await third.keep("name.txt", Purpose.USER_DATA)).size_bytes == 4
+    assert (await place.upload(b"x" * 8)).size_bytes == 8
+
+
+async def test_plan_allows_less_than_the_gateway() -> None:
+    place = Place(max_bytes=10, max_org_bytes=100)
+    upload = await place.service.begin(ORG, plan_bytes=5)
+    await upload.write(b"x" * 5)
+    with pytest.raises(QuotaExhausted) as raised:
+        await upload.write(b"y")
+    assert "may have 5 bytes together" in str(raised.value)
+
+
 async def test_file_of_our_own_is_not_refused_for_the_quota_and_keeps_its_id() -> None:
     place = Place(max_bytes=10, max_org_bytes=10)
     await place.upload(b"x" * 10)

@@ -48,10 +48,12 @@ def list_tokens(session: Session) -> None:
 @app.command(epilog="Example: penstock tokens revoke jtk_01m8natpmkgf9sm14bgrkq7me1")
 @gateway_command
 def revoke(
-    session: Session, token_id: Annotated[str, typer.Argument(metavar="TOKEN_ID", help="Id of the token, from `penstock tokens list`.")]
+    session: Session,
+    token_id: Annotated[str, typer.Argument(metavar="TOKEN_ID", help="Id of the token, from `penstock tokens list`.")],
+    expel: Annotated[bool, typer.Option("--expel", help="Also remove the workers and runners that joined with it.")] = False,
 ) -> None:
-    """Revoke a join token. Workers that have joined with it stay."""
-    session.api.delete(f"/api/join-tokens/{segment(token_id)}")
+    """Revoke a join token. Workers and runners that have joined with it stay, unless you add --expel."""
+    session.api.delete(f"/api/join-tokens/{segment(token_id)}{'?expel=true' if expel else ''}")
     session.out.done(f"revoked {token_id}")
 
 

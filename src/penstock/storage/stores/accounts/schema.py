@@ -1,6 +1,6 @@
 """Organisations and who belongs to them: plans, users, keys, join tokens."""
 
-from sqlalchemy import JSON, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, Table, Text, true
+from sqlalchemy import JSON, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, Table, Text, false, true
 
 from penstock.storage.stores.sql.tables import NAME, NUMBER, metadata
 
@@ -16,6 +16,10 @@ plan = Table(
     Column("concurrency", NUMBER, nullable=False),
     Column("spill", Boolean, nullable=False),
     Column("downgrade", Boolean, nullable=False, server_default=true()),
+    Column("file_bytes", NUMBER, nullable=False, server_default="107374182400"),
+    Column("tasks", NUMBER, nullable=False, server_default="5000000"),
+    Column("schedules", NUMBER, nullable=False, server_default="10000"),
+    Column("workers", NUMBER, nullable=False, server_default="10000"),
 )
 
 organisation = Table(
@@ -26,6 +30,7 @@ organisation = Table(
     Column("plan", NAME, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("disabled", Boolean, nullable=False),
+    Column("own_models_first", Boolean, nullable=False, server_default=false()),
 )
 
 user = Table(

@@ -37,6 +37,7 @@ def register(db: TaskTransaction, runner: RunnerRecord, now: float) -> None:
         "joined_at": runner.joined_at or now,
         "last_beat_at": now,
         "draining": int(runner.draining),
+        "token_id": runner.token_id,
     }
     db.insert(schema.runner, [row])
 
@@ -85,6 +86,14 @@ _LEASE = "task = ? AND lease_seq = ? AND runner_id = ? AND state = 2"
 
 def _lease(runner_id: str, lease: LeaseRef) -> tuple[int, int, str]:
     return number_of(lease.task_id), lease.lease_seq, runner_id
+
+
+def holds(db: TaskTransaction, runner_id: str, id_: str, lease_seq: int) -> bool:
+    statement = (
+        "SELECT 1 FROM task_hot h JOIN runner r ON r.id = h.runner_id "
+        "WHERE h.task = ? AND h.lease_seq = ? AND h.runner_id = ? AND h.state = 2"
+    )
+    return db.row(statement, number_of(id_), lease_seq, runner_id) is not None
 
 
 def forget(db: TaskTransaction, runner_id: str, now: float) -> tuple[int, set[str]]:

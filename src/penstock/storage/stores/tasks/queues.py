@@ -99,3 +99,8 @@ def schedules(db: TaskTransaction, org_id: str) -> list[Schedule]:
 
 def remove_schedule(db: TaskTransaction, org_id: str, schedule_id: str) -> bool:
     return db.run("DELETE FROM schedule WHERE id = ? AND org_id = ?", schedule_id, org_id) > 0
+
+
+def stored_tasks(db: TaskTransaction, org_id: str, most: int) -> int:
+    row = db.row("SELECT count(*) FROM (SELECT 1 FROM task WHERE org_id = ? LIMIT ?) AS found", org_id, most)
+    return int(row[0]) if row else 0

@@ -179,12 +179,12 @@ def attempt_of(row: Row) -> TaskAttempt:
     )
 
 
-RUNNER = "id, name, org_id, queues, slots, kinds, functions, version, identity, joined_at, last_beat_at, draining"
+RUNNER = "id, name, org_id, queues, slots, kinds, functions, version, identity, joined_at, last_beat_at, draining, token_id"
 
 
 def runner_of(row: Row, running: int) -> RunnerRecord:
     """A row of the table of runners, as a record."""
-    id_, name, org_id, queues, slots, kinds, functions, version, identity, joined_at, last_beat_at, draining = row
+    id_, name, org_id, queues, slots, kinds, functions, version, identity, joined_at, last_beat_at, draining, token_id = row
     return RunnerRecord(
         id=id_,
         name=name,
@@ -199,6 +199,7 @@ def runner_of(row: Row, running: int) -> RunnerRecord:
         last_beat_at=last_beat_at,
         draining=bool(draining),
         running=running,
+        token_id=token_id,
     )
 
 

@@ -173,6 +173,7 @@ runner = Table(
     Column("joined_at", Double, nullable=False),
     Column("last_beat_at", Double, nullable=False),
     Column("draining", _FLAG, nullable=False),
+    Column("token_id", NAME, nullable=False, server_default=""),  # of the join token that introduced it
 )
 
 schedule = Table(

@@ -150,6 +150,9 @@ class SqlTasks(ABC):
     async def logs(self, org_id: str, task_id: str) -> list[TaskLog] | None:
         return await self._read(lambda db: detail.logs(db, org_id, task_id))
 
+    async def holds(self, runner_id: str, task_id: str, lease_seq: int) -> bool:
+        return await self._read(lambda db: beats.holds(db, runner_id, task_id, lease_seq))
+
     async def forget_runner(self, runner_id: str) -> int:
         count, ready = await self._write(lambda db: beats.forget(db, runner_id, self.now()))
         self._tell(ready)
@@ -214,6 +217,9 @@ class SqlTasks(ABC):
     async def limit_queue(self, org_id: str, queue: str, limits: QueueLimits) -> None:
         await self._write(lambda db: queues.limit(db, org_id, queue, limits))
         self._tell({queue})
+
+    async def stored_tasks(self, org_id: str, most: int) -> int:
+        return await self._read(lambda db: queues.stored_tasks(db, org_id, most))
 
     async def runners(self) -> list[RunnerRecord]:
         return await self._read(beats.runners)

@@ -26,4 +26,5 @@ worker = Table(
     Column("waiting", NUMBER, nullable=False),
     Column("kv_usage", Double, nullable=False),
     Column("ttft_seconds", Double),
+    Column("token_id", NAME, nullable=False, server_default=""),  # of the join token that introduced it
 )

@@ -333,3 +333,16 @@ async def test_time_of_a_lease_that_waits_for_its_process_does_not_run_out(clien
     await client.tasks.heartbeat("run_1", held(waiting))
     client.clock.advance(8)
     assert waiting.task_id in {each.task_id for each in await client.tasks.expired_leases(10)}
+
+
+async def test_a_lease_is_held_by_its_runner_until_it_ends(client: TaskStoreClient) -> None:
+    await client.runner()
+    await client.submit("one")
+    (lease,) = await client.claim(1)
+    tasks, runner = client.tasks, "run_1"
+    assert await tasks.holds(runner, lease.task_id, lease.lease_seq)
+    assert not await tasks.holds("run_other", lease.task_id, lease.lease_seq)
+    assert not await tasks.holds(runner, lease.task_id, lease.lease_seq + 1)
+    assert not await tasks.holds(runner, "task_unknown", lease.lease_seq)
+    await tasks.finish(runner, [ended(lease)])
+    assert not await tasks.holds(runner, lease.task_id, lease.lease_seq)

@@ -278,3 +278,13 @@ async def test_words_are_found_wherever_they_stand_in_a_long_text(client: TaskSt
     assert await client.names(TaskFilter(text='"a b a"')) == ["long"]
     assert await client.names(TaskFilter(text=last)) == ["wide"]
     assert await client.names(TaskFilter(text="naive ete")) == ["wide"]
+
+
+async def test_stored_tasks_are_counted_up_to_a_bound(client: TaskStoreClient) -> None:
+    await client.runner()
+    for name in ("one", "two", "three"):
+        await client.submit(name)
+    await client.run(CompletionKind.SUCCEEDED)
+    assert await client.tasks.stored_tasks(ORG, 100) == 3, "also the one that has ended"
+    assert await client.tasks.stored_tasks(ORG, 2) == 2
+    assert await client.tasks.stored_tasks("org_other", 100) == 0
