@@ -11,6 +11,8 @@ import math
 from typing import Final
 
 _SLACK: Final = 1e-6  # units: what rounding may cost before a bucket that is full for people counts as full
+_MOST_MINUTES: Final = 3.0
+"""Of the limit, that may be owed: one request that used far more than it reserved does not lock its organisation out for longer."""
 _MARGIN: Final = 1e-6  # seconds added to a wait, so that a clock of coarse resolution has certainly passed it
 
 
@@ -58,9 +60,11 @@ class Bucket:
         return (after - self.limit) / self._per_second + _MARGIN
 
     def settle(self, amount: float) -> None:
-        """Give back `amount` reserved units that were not used (negative: take units that were used beyond them)."""
+        """Give back `amount` reserved units that were not used (negative: take units that were used beyond them, within bounds)."""
         # Never below empty: what was reserved so long ago that it has come back by itself is not given back twice.
         level = self._level - amount
+        if amount < 0.0 and level > self.limit * _MOST_MINUTES:
+            level = max(self._level, self.limit * _MOST_MINUTES)
         self._level = level if level > 0.0 else 0.0
 
     def remaining(self, now: float) -> int:

@@ -84,6 +84,25 @@ def test_units_used_beyond_the_reserved_ones_are_taken() -> None:
     assert made.reserve(1, START) == pytest.approx(31.0, abs=1e-5)
 
 
+def test_debt_is_bounded_to_minutes() -> None:
+    made = bucket(used=50)
+    made.settle(-(2**31))
+    assert made.reset_seconds(START) == 180.0
+    made.settle(-(2**31))
+    assert made.reset_seconds(START) == 180.0
+    assert made.reserve(1, START) == pytest.approx(121.0, abs=1e-5)
+    made.settle(150)
+    assert made.remaining(START) == 30
+
+
+def test_debt_under_an_older_higher_limit_is_not_forgiven_by_using_more() -> None:
+    made = bucket(used=60)
+    made.settle(-60)
+    made.limit = 6
+    made.settle(-1)
+    assert made._level == 120.0
+
+
 def test_remaining_and_reset_are_told_together_as_apart() -> None:
     made = bucket(used=20)
     for later in (0.0, 0.25, 5.0, 19.0, 20.0, 100.0):
