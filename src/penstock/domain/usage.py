@@ -49,6 +49,11 @@ class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     status: int = 200
     client_request_id: str = ""
     """The `x-request-id` that the client sent, when it sent a valid one."""
+    disputed: bool = False
+    """The engine reported tokens that cannot be; what is counted and billed is our estimate."""
+    reported_prompt_tokens: int = 0
+    """Of a disputed record: what the engine reported."""
+    reported_completion_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

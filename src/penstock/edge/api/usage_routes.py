@@ -70,7 +70,7 @@ class RecordView(View):
     completion_tokens: int
     cached_tokens: int
     reasoning_tokens: int
-    estimated: bool
+    estimated: Annotated[bool, Field(description="We counted at least a part of the tokens.")]
     cost_micros: int
     started_at: Time
     finished_at: Time
@@ -78,6 +78,9 @@ class RecordView(View):
     queue_ms: float
     retries: int
     client_request_id: str
+    disputed: Annotated[bool, Field(description="The engine reported tokens that cannot be; the record has our estimate.")]
+    reported_prompt_tokens: Annotated[int, Field(description="Of a disputed record: what the engine reported.")]
+    reported_completion_tokens: int
 
 
 class RecordList(ListView):

@@ -2,12 +2,14 @@
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from penstock.domain.call import Call
 from penstock.domain.inference import OPERATION_NAMES
 from penstock.domain.models import Price
 from penstock.domain.ports import JournalSlot, UsageJournal
 from penstock.domain.principal import Principal, ServiceClass
-from penstock.domain.tokens import TokenCount
+from penstock.domain.tokens import Doubt, TokenCount
 from penstock.domain.usage import Outcome, UsageRecord
 from penstock.serving.usage.pricing import cost_micros
 
@@ -58,7 +60,7 @@ class Meter:
         """By position: 22 keywords would cost 4 us a request; a test compares every field by its name."""
         principal, call = self._principal, self._call
         service_class = principal.plan.service_class if call.service_class is None else call.service_class
-        return UsageRecord(
+        record = UsageRecord(
             call.request_id,
             principal.org_id,
             principal.actor_id,
@@ -82,3 +84,11 @@ class Meter:
             200,
             call.client_request_id,
         )
+        return record if count.doubt is None else _doubted(record, count.doubt)
+
+
+def _doubted(record: UsageRecord, doubt: Doubt) -> UsageRecord:
+    """With what the engine reported, where that cannot be."""
+    if not doubt.disputed:
+        return record
+    return replace(record, disputed=True, reported_prompt_tokens=doubt.prompt, reported_completion_tokens=doubt.completion)

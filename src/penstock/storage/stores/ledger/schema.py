@@ -5,7 +5,7 @@ and which has processors of its own to keep three indexes up. On SQLite, where e
 serves requests, they are blocks of many records in one value (`usage_block`).
 """
 
-from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, Table, Text, false
 
 from penstock.storage.stores.sql.tables import NAME, NUMBER, metadata
 
@@ -59,6 +59,9 @@ usage_record = Table(
     Column("retries", NUMBER, nullable=False),
     Column("status", NUMBER, nullable=False),
     Column("client_request_id", Text, nullable=False),
+    Column("disputed", Boolean, nullable=False, server_default=false()),
+    Column("reported_prompt_tokens", NUMBER, nullable=False, server_default="0"),
+    Column("reported_completion_tokens", NUMBER, nullable=False, server_default="0"),
     # Pages of records, and the part of an hour at the edge of a report; of one organisation, of all.
     Index("usage_record_org", "org_id", "started_at", "request_id"),
     Index("usage_record_time", "started_at", "request_id"),
