@@ -64,6 +64,7 @@ MODULES = (
     "serving/usage/meter.py",
     "serving/usage/pricing.py",
     "wire/decimals.py",
+    "wire/chat/counting.py",
     "wire/chat/known_chunk.py",
     "wire/chat/prompt.py",
     "wire/chat/relay.py",

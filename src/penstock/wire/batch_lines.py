@@ -1,12 +1,12 @@
 """The lines of a batch's files: requests in, answers and errors out. Bodies stay the bytes that they were."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from penstock.domain.durable.batches import BatchUsage, LineFault
-from penstock.wire.usage import Usage
+from penstock.wire.usage import read_usage
 
 LARGEST_LINE_BYTES = 1 << 20
 _encode = msgspec.json.encode
@@ -29,7 +29,7 @@ class BatchRequestBody(msgspec.Struct, gc=False):
 
 
 class _Answered(msgspec.Struct, gc=False):
-    usage: Usage | None = None
+    usage: Any = None
 
 
 class LineOutcome(msgspec.Struct, gc=False):
@@ -102,8 +102,8 @@ def used(answer: LineOutcome) -> BatchUsage:
         usage = None
     if usage is None:
         return BatchUsage()
-    count = usage.count()
-    return BatchUsage(count.prompt, count.cached, count.completion, count.reasoning)
+    report = read_usage(usage)
+    return BatchUsage(report.prompt or 0, report.cached, report.completion or 0, report.reasoning)
 
 
 def answer_line(line_id: str, custom_id: str, answer: LineOutcome) -> bytes:

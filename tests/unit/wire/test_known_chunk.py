@@ -42,7 +42,7 @@ def told(one: Relay, reads: list[bytes]) -> tuple[Any, ...]:
         out += one.close()
     except (GarbledStream, EngineReportedError) as error:
         return type(error), one.done
-    return out, one.tokens, one.finished, one.usage
+    return out, one.tokens, one.size, one.finished, one.usage
 
 
 @given(events=STREAMS, per_read=st.integers(1, 5), usage=st.booleans())
@@ -72,7 +72,7 @@ def test_a_piece_of_text_is_known(shape: str) -> None:
     assert one is not None
     events = "".join("data: " + shape.replace("%s", text) + "\n\n" for text in ("so", "\\n", "ä")).encode()
     assert one.leading(events + DONE) == len(events)
-    assert one.relayed(events) == (events.replace(b"engine-model", b"public"), 3)
+    assert one.relayed(events) == (events.replace(b"engine-model", b"public"), 3, 5)
 
 
 @pytest.mark.parametrize("shape", [WITH_LOGPROBS, TOOLS, PLAIN.replace("null}", '"stop"}'), HEAD + '{"delta":{}}]}', HEAD + "]}"])

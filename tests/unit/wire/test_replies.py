@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from penstock.domain.errors import BadRequest, ContextLengthExceeded, PenstockError, TooLarge, UnsupportedParameter
+from penstock.domain.inference import Operation
 from penstock.domain.tokens import TokenCount
-from penstock.wire.chat import replies
+from penstock.wire.chat import replies, requests
 from penstock.wire.chat.relay import model_pattern
 from penstock.wire.refusals import callers_mistake
 from tests.unit.wire.mutations import COUNTS, mutations
@@ -33,9 +34,14 @@ def encoded(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
+def counted(body: bytes, reply: replies.AnyReply, prompt_estimate: int = 9, **fields: Any) -> TokenCount:
+    request = requests.decode(Operation.CHAT, encoded({"model": "m", "messages": [{"role": "user", "content": "x"}], **fields}), 64)
+    return replies.token_count(body, reply, request, prompt_estimate, requests.max_tokens(request, 512))
+
+
 def edited(body: bytes) -> dict[str, Any]:
     reply = replies.read(body)
-    found: dict[str, Any] = json.loads(replies.edited(body, reply, "flex", RENAME, replies.token_count(reply, 9)))
+    found: dict[str, Any] = json.loads(replies.edited(body, reply, "flex", RENAME, counted(body, reply)))
     return found
 
 
@@ -44,12 +50,12 @@ def test_a_reply_gets_the_tier_and_the_public_name() -> None:
 
 
 def test_the_engines_own_count_is_taken() -> None:
-    assert replies.token_count(replies.read(encoded(REPLY)), 9) == TokenCount(5, 2, 0, 1)
+    assert counted(encoded(REPLY), replies.read(encoded(REPLY))) == TokenCount(5, 2, 0, 1)
 
 
 def test_without_usage_we_count_and_say_so() -> None:
     body = encoded({name: value for name, value in REPLY.items() if name != "usage"})
-    count = replies.token_count(replies.read(body), 9)
+    count = counted(body, replies.read(body))
     assert (count.prompt, count.completion > 0, count.estimated) == (9, True, True)
     assert edited(body)["usage"]["estimated"] is True
 
@@ -73,8 +79,9 @@ def test_embeddings_as_the_client_asked_for_them(source: dict[str, Any]) -> None
         encoded(REPLY) + b"}",
         b'{"choices":[],"\xff":1}',
         b"[" * 100_000,
-        encoded({**REPLY, "usage": {"prompt_tokens": -1}}),
-        encoded({**REPLY, "usage": {"prompt_tokens": 10**30}}),
+        encoded({"choices": [], "error": {"code": 502, "message": "Upstream overloaded"}}),
+        encoded({"choices": None, "error": "overloaded", "usage": {"prompt_tokens": 7}}),
+        encoded({"data": [], "error": {"message": "overloaded"}}),
     ],
 )
 def test_malformed_upstream_reply_is_garbled(body: bytes) -> None:
@@ -98,7 +105,7 @@ def test_mutations_are_read_or_garbled(count: int, figure: Callable[[str], None]
     for body in mutations([encoded(REPLY), encoded(EMBEDDINGS), encoded(PACKED)], count):
         try:
             reply = replies.read(body)
-            found = replies.token_count(reply, 3)
+            found = counted(body, reply, 3)
             assert 0 <= found.prompt < 2**31
             for wanted in ("float", "base64"):
                 replies.embeddings_as(body, wanted)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from penstock.domain.tokens import TokenCount
+from penstock.domain.tokens import UsageReport
 from penstock.wire.chat.relay import Relay
 from penstock.wire.chat.replies import GarbledReply
 from penstock.wire.chat.whole_as_stream import whole_as_events
@@ -22,7 +22,7 @@ def test_whole_chat_answer_becomes_a_stream_that_the_relay_takes() -> None:
     ]
     relay = Relay(usage_wanted=True, service_tier="default")
     out = relay.feed(whole_as_events(json.dumps({"id": "c", "model": "m", "choices": choices, "usage": USAGE}).encode()))
-    assert (relay.done, relay.finished, relay.tokens, relay.usage) == (True, True, 2, TokenCount(7, 8))
+    assert (relay.done, relay.finished, relay.tokens, relay.usage) == (True, True, 2, UsageReport(7, 8))
     said = [json.loads(event[6:])["choices"] for event in out.split(b"\n\n")[:-1]]
     assert said == [
         [{"index": 0, "delta": {"role": "assistant", "tool_calls": [{"index": 0, **call}]}, "finish_reason": None}],

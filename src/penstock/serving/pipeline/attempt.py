@@ -3,14 +3,16 @@
 import re
 from typing import Final, Protocol
 
+from penstock.domain.call import Demand
 from penstock.domain.errors import PenstockError
 from penstock.domain.ports import TransportFailure
-from penstock.domain.tokens import TokenCount
+from penstock.domain.tokens import TokenCount, UsageReport
 from penstock.serving.routing.attempt_load import AttemptLoad
 from penstock.serving.routing.member import Member
-from penstock.wire.chat import replies
+from penstock.wire.chat import replies, requests
 from penstock.wire.chat.bodies import AnyBody, EmbeddingBody
 from penstock.wire.chat.chunks import EngineReportedError, GarbledStream, OversizedEvent
+from penstock.wire.chat.counting import NO_LIMIT, counted, echoed_bytes, most_prompt, too_few
 from penstock.wire.chat.relay import Relay
 from penstock.wire.chat.replies import GarbledReply
 from penstock.wire.chat.tolerant import reread
@@ -247,25 +249,45 @@ class WorkerAttempt:
 
 
 def edited_reply(
-    body: bytes, request: AnyBody, prompt_estimate: int, tier: str, rename: tuple[re.Pattern[bytes], bytes] | None
+    body: bytes, request: AnyBody, demand: Demand, tier: str, rename: tuple[re.Pattern[bytes], bytes] | None, seconds: float
 ) -> tuple[bytes, TokenCount]:
-    """A whole reply as the client gets it, and its tokens. Raises GarbledReply."""
+    """A whole reply as the client gets it, and its tokens; `seconds`: how long it took. Raises GarbledReply."""
     reply = replies.read(body)
-    count = replies.token_count(reply, prompt_estimate)
+    count = replies.token_count(body, reply, request, demand.prompt_tokens, demand.max_tokens, seconds)
+    if count.estimated:
+        body = replies.within_limit(body, reply, request)
     if type(request) is EmbeddingBody:  # told by its very type: `isinstance` asks msgspec's metaclass, at twenty times the cost
         body = replies.embeddings_as(body, request.encoding_format)
     return replies.edited(body, reply, tier, rename, count), count
 
 
-def settled_count(attempt: WorkerAttempt, prompt_estimate: int) -> TokenCount:
-    """The tokens of an answer that ended or was cut: the engine's own report, or what passed through our hands."""
+def stream_relay(request: AnyBody, tier: str, rename: tuple[re.Pattern[bytes], bytes] | None, largest_event_bytes: int) -> Relay:
+    """What a stream passes on its way. Where the prompt comes with the answer, its length is not held to the client's limit."""
+    limit = NO_LIMIT if echoed_bytes(request) else requests.max_tokens(request, 0) or NO_LIMIT
+    return Relay(
+        usage_wanted=requests.wants_usage(request),
+        service_tier=tier,
+        rename=rename,
+        largest_event_bytes=largest_event_bytes,
+        limit=limit,
+    )
+
+
+def settled_count(attempt: WorkerAttempt, request: AnyBody, prompt_estimate: int, now: float) -> TokenCount:
+    """The tokens of an answer that ended or was cut: the engine's own report, where it can be, or what passed through our hands."""
     relay = attempt.relay
     if relay is None:
         # The engine has worked on a whole reply, but how far cannot be told: the prompt, as we estimate it.
         return TokenCount(prompt_estimate, 0, estimated=True)
-    if relay.usage is not None:
-        return relay.usage
-    if attempt.prompt_tokens is not None:
+    told = attempt.prompt_tokens
+    if told is not None and (told > most_prompt(prompt_estimate) or too_few(UsageReport(told, relay.tokens), relay.seen())):
+        # It says that it is one of ours, and is not.
+        told = attempt.prompt_tokens = None
+    if relay.usage is None and told is not None:
         # Our own workers: they tell the prompt's tokens first and send one token an event.
-        return TokenCount(attempt.prompt_tokens, relay.tokens)
-    return TokenCount(prompt_estimate, relay.tokens, estimated=True)
+        return TokenCount(told, relay.tokens)
+    seen = relay.seen(echoed_bytes(request))
+    seconds = now - attempt.load.sent_at
+    return counted(
+        relay.usage, seen, prompt_estimate, requests.max_tokens(request, 0) or NO_LIMIT, seconds, whole=relay.done and not relay.cut
+    )

@@ -41,6 +41,8 @@ def settled(deps: Collaborators, record: RequestRecord, outcome: Outcome, count:
     ended = _outcome_of(deps, record, now, 200, _CODES[outcome], "", count)
     deps.observer.record_outcome(ended)
     rules = deps.rules
+    if count.doubt is not None and meter is not None:
+        request_log.doubted(record.call, record.model, meter.worker_id, count, count.doubt)
     if (slow := seconds > rules.slow_request_seconds) or rules.log_requests:
         assert meter is not None
         request_log.finished(record.principal, record.call, record.model, meter, outcome, count, seconds, slow=slow)

@@ -15,7 +15,7 @@ from penstock.domain.usage import Outcome
 from penstock.serving.admission.gate import Admission
 from penstock.serving.admission.idempotency import Ticket
 from penstock.serving.pipeline import ending, heads, intake, leaving, retrying
-from penstock.serving.pipeline.attempt import WorkerAttempt, edited_reply, settled_count
+from penstock.serving.pipeline.attempt import WorkerAttempt, edited_reply, settled_count, stream_relay
 from penstock.serving.pipeline.collaborators import Collaborators, Route
 from penstock.serving.pipeline.phase import ANSWERING, FINISHED, NEW, QUEUED, SENT, Phase
 from penstock.serving.pipeline.queue_ticket import QueueTicket, Slot
@@ -29,6 +29,7 @@ from penstock.serving.scheduling.refusals import refuse_unserved
 from penstock.serving.usage.meter import Meter
 from penstock.wire.chat import replies, requests
 from penstock.wire.chat.bodies import AnyBody
+from penstock.wire.chat.counting import estimate
 from penstock.wire.chat.relay import Relay
 from penstock.wire.errors import error_event
 from penstock.wire.sse import DONE
@@ -164,14 +165,7 @@ class Flight:
         load = AttemptLoad(deps.workers, self.serving, member, demand.prompt_tokens, demand.max_tokens, self.prefix, now)
         load.start()
         self.rename = None if engine_name == self.model else deps.rename(engine_name, self.model)
-        relay = None
-        if self.demand.stream:
-            relay = Relay(
-                usage_wanted=requests.wants_usage(request),
-                service_tier=tier,
-                rename=self.rename,
-                largest_event_bytes=deps.rules.largest_event_bytes,
-            )
+        relay = stream_relay(request, tier, self.rename, deps.rules.largest_event_bytes) if demand.stream else None
         self.attempt = attempt = WorkerAttempt(self, member, load, relay, deps.rules.largest_reply_bytes)
         may_lack = member.unsupported or self.call.operation is _INFER
         if may_lack and (refusal := intake.incompatibility(member, self.call, self.model)) is not None:
@@ -194,12 +188,12 @@ class Flight:
     def on_response(self, body: bytes) -> None:
         attempt, deps, operation = self.attempt, self.deps, self.call.operation
         assert attempt is not None
+        now = deps.monotonic()
         if operation is _INFER:
             body, count = replies.tensors(body, self.model), NO_TOKENS
         else:
-            body, count = edited_reply(body, self.request, self.demand.prompt_tokens, self.meter.tier, self.rename)
+            body, count = edited_reply(body, self.request, self.demand, self.meter.tier, self.rename, now - attempt.load.sent_at)
         self.phase = ANSWERING
-        now = deps.monotonic()
         if operation is not _EMBEDDING and operation is not _INFER:
             self.meter.first_token_at = now
         attempt.load.complete(count.completion, now)
@@ -217,7 +211,8 @@ class Flight:
         relay = attempt.relay
         assert relay is not None
         now = self.last_write = self.deps.monotonic()
-        if self.meter.first_token_at is None and relay.tokens:
+        tokens = relay.tokens
+        if self.meter.first_token_at is None and tokens:
             self.meter.first_token_at = now
             attempt.load.first_token(now)
         if self.phase is SENT:
@@ -225,18 +220,20 @@ class Flight:
         if relay.done:
             self._complete(attempt, relay, data, now)
             return
-        attempt.load.progress(relay.tokens)
         known = attempt.prompt_tokens
-        self.meter.progress(self.demand.prompt_tokens if known is None else known, relay.tokens, estimated=known is None)
-        if (ticket := self.queue_ticket) is not None and (debt := ticket.debt) is not None and relay.tokens >= debt.due:
-            debt.grow(relay.tokens)
+        if known is None:
+            tokens = estimate(tokens, relay.size)
+        self.meter.progress(self.demand.prompt_tokens if known is None else known, tokens, estimated=known is None)
+        attempt.load.progress(tokens)
+        if (ticket := self.queue_ticket) is not None and (debt := ticket.debt) is not None and tokens >= debt.due:
+            debt.grow(tokens)
         if self.stages is not None:
             self.stages.on_chunk(data)
         self.reply.write(data)
 
     def _start_answering(self, attempt: WorkerAttempt, now: float) -> None:
         self.phase = ANSWERING
-        self.meter.open_stream(settled_count(attempt, self.demand.prompt_tokens), now)
+        self.meter.open_stream(settled_count(attempt, self.request, self.demand.prompt_tokens, now), now)
         if not self.streaming:
             self.start_stream(heads.placed(attempt.member.id, self.pool), now)
 
@@ -245,8 +242,10 @@ class Flight:
         self.reply.start(200, heads.EVENTS + placement + self._common_headers(now))
 
     def _complete(self, attempt: WorkerAttempt, relay: Relay, data: bytes, now: float) -> None:
-        count = settled_count(attempt, self.demand.prompt_tokens)
-        if relay.usage is None and requests.wants_usage(self.request):
+        count = settled_count(attempt, self.request, self.demand.prompt_tokens, now)
+        if relay.cut and self.upstream is not None:
+            self.upstream.cancel()
+        if (relay.usage is None or relay.usage_withheld or relay.cut) and requests.wants_usage(self.request):
             chat = self.call.operation is Operation.CHAT
             data += usage_event(self.call.request_id, int(self.meter.started_wall), self.model, self.meter.tier, count, chat=chat)
         attempt.load.complete(count.completion, now)
@@ -295,7 +294,8 @@ class Flight:
 
     def _break_off(self, attempt: WorkerAttempt, error: PenstockError) -> None:
         """The client has a part of the answer, which is billed, and gets one error event."""
-        self.settle(Outcome.FAILED, settled_count(attempt, self.demand.prompt_tokens), self.deps.monotonic())
+        now = self.deps.monotonic()
+        self.settle(Outcome.FAILED, settled_count(attempt, self.request, self.demand.prompt_tokens, now), now)
         self.reply.write(error_event(error))
         self.reply.end()
         self.free_slot(attempt)

@@ -15,6 +15,7 @@ from penstock.serving.pipeline.queue_ticket import QueueTicket
 from penstock.serving.pipeline.record import RequestRecord
 from penstock.serving.routing.serving import Serving
 from penstock.serving.scheduling.request_queue import RequestQueue
+from penstock.wire.chat.bodies import AnyBody
 
 _MOST_PREEMPTIONS: Final = 3
 """Of one request: then it stays where it is, or it might never be done."""
@@ -28,6 +29,7 @@ class LeavingFlight(Protocol):
     serving: Serving
     queue: RequestQueue
     demand: Demand
+    request: AnyBody
     phase: Phase
     attempt: WorkerAttempt | None
     upstream: UpstreamCall | None
@@ -62,7 +64,8 @@ def cancel(flight: LeavingFlight) -> None:
             flight.free_slot(attempt)
         return
     flight.upstream.cancel()
-    flight.settle(Outcome.CLIENT_LEFT, settled_count(attempt, flight.demand.prompt_tokens), flight.deps.monotonic())
+    now = flight.deps.monotonic()
+    flight.settle(Outcome.CLIENT_LEFT, settled_count(attempt, flight.request, flight.demand.prompt_tokens, now), now)
     flight.free_slot(attempt)
 
 

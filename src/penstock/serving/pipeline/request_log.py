@@ -5,7 +5,7 @@ import structlog
 from penstock.domain.call import Call
 from penstock.domain.inference import OPERATION_NAMES
 from penstock.domain.principal import Principal
-from penstock.domain.tokens import TokenCount
+from penstock.domain.tokens import Doubt, TokenCount
 from penstock.domain.usage import Outcome
 from penstock.serving.usage.meter import Meter
 
@@ -34,4 +34,19 @@ def finished(
         seconds=round(seconds, 6),
         retries=meter.retries,
         client_retry=call.retry_count,
+    )
+
+
+def doubted(call: Call, model: str, worker_id: str, count: TokenCount, doubt: Doubt) -> None:
+    """The engine's report of its tokens was not taken as it is."""
+    log.warning(
+        "usage_disputed" if doubt.disputed else "usage_unreadable",
+        request_id=call.request_id,
+        model=model,
+        worker_id=worker_id,
+        reported_prompt_tokens=doubt.prompt,
+        reported_completion_tokens=doubt.completion,
+        prompt_tokens=count.prompt,
+        completion_tokens=count.completion,
+        unreadable=doubt.unreadable[:200],
     )

@@ -26,7 +26,7 @@ class AttemptLoad:
         self._member = member
         self._prefix = prefix
         self._incarnation = member.incarnation
-        self._sent_at = now
+        self.sent_at = now
         self.uncached_tokens = prompt_tokens
         # Its own limit, or what the model's requests have made of late.
         average = serving.average_output
@@ -44,7 +44,7 @@ class AttemptLoad:
         """The prompt has been read."""
         self._first_token_at = now
         # A prompt shorter than a block counts as one: its time is not spent on reading.
-        self._workers.record_latency(self._member, LatencyKind.FIRST_TOKEN, now - self._sent_at, max(BLOCK_TOKENS, self.uncached_tokens))
+        self._workers.record_latency(self._member, LatencyKind.FIRST_TOKEN, now - self.sent_at, max(BLOCK_TOKENS, self.uncached_tokens))
         self._fall(self._expected)
 
     def progress(self, tokens: int) -> None:
@@ -62,7 +62,7 @@ class AttemptLoad:
             if self._first_token_at is not None:
                 workers.record_latency(member, LatencyKind.OUTPUT_TOKEN, now - self._first_token_at, tokens - 1)
             else:
-                workers.record_latency(member, LatencyKind.WHOLE, now - self._sent_at, tokens or self.uncached_tokens)
+                workers.record_latency(member, LatencyKind.WHOLE, now - self.sent_at, tokens or self.uncached_tokens)
         self._serving.made(tokens)
 
     def release(self) -> None:

@@ -4,8 +4,6 @@ from typing import Any
 
 import msgspec
 
-from penstock.wire.usage import Usage
-
 
 class GarbledStream(Exception):
     """What came is not a stream of OpenAI's chunks; the text is for the log."""
@@ -31,8 +29,10 @@ class Delta(msgspec.Struct, gc=False):
     content: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
+    thinking: Any = None
     refusal: Any = None
     tool_calls: Any = None
+    function_call: Any = None
 
 
 class ChunkChoice(msgspec.Struct, gc=False):
@@ -44,13 +44,13 @@ class ChunkChoice(msgspec.Struct, gc=False):
 
 class Chunk(msgspec.Struct, gc=False):
     choices: list[ChunkChoice]
-    usage: Usage | None = None
+    usage: Any = None
     error: Any = None
 
 
 class LooseChunk(msgspec.Struct, gc=False):
     choices: list[ChunkChoice] | None = None
-    usage: Usage | None = None
+    usage: Any = None
     error: Any = None
 
 

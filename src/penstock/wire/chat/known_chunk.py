@@ -36,32 +36,39 @@ class KnownChunk:
             return 0
         return text.find(b"\n\n", text.rfind(self._before)) + 2
 
-    def relayed(self, events: bytes) -> tuple[bytes, int] | None:
-        """The events as they go out, and how many; None: not all of them are alike."""
+    def relayed(self, events: bytes) -> tuple[bytes, int, int] | None:
+        """The events as they go out, how many, and the bytes of their text; None: not all of them are alike."""
         after, between = self._after, self._between
         first, last, step = len(self._before), len(events) - len(after), len(between)
         if last <= first or events[last:] != after:
             return None
         # At the key, not at all that is between: a search compares byte by byte, a comparison many at a time.
         parts = events[first:last].split(self._key)
-        texts: list[bytes] = []
-        for number in range(len(parts) - 1):
-            part = parts[number]
-            end = len(part) - step
-            if end <= 0 or part[end:] != between:
-                return None
-            texts.append(part[:end])
-        texts.append(parts[-1])
-        # A blank between them, so that what is whole only together is not taken for whole.
-        together = b" ".join(texts)
+        number = len(parts)
+        if number == 1:
+            texts, together = parts, parts[0]
+        else:
+            texts = []
+            for part in parts[:-1]:
+                end = len(part) - step
+                if end <= 0 or part[end:] != between:
+                    return None
+                texts.append(part[:end])
+            texts.append(parts[-1])
+            # A blank between them, so that what is whole only together is not taken for whole.
+            together = b" ".join(texts)
         if not parts[-1] or _TEXT.fullmatch(together) is None:
             return None
+        size = len(together) - number + 1
+        if together.find(b"\\") >= 0:
+            # Of an escape, two bytes stand for one.
+            size -= together.count(b"\\") - together.count(b"\\\\")
         if not together.isascii():
             try:
                 together.decode()
             except UnicodeDecodeError:
                 return None
-        return self._before_edited + self._between_edited.join(texts) + self._after_edited, len(texts)
+        return self._before_edited + self._between_edited.join(texts) + self._after_edited, number, size
 
 
 def learned(event: bytes, chunk: Chunk, edited: bytes) -> KnownChunk | None:
@@ -73,7 +80,15 @@ def learned(event: bytes, chunk: Chunk, edited: bytes) -> KnownChunk | None:
     key, piece = (_LEGACY, choice.text) if delta is None else (_CONTENT, delta.content)
     if choice.finish_reason is not None or not isinstance(piece, str):
         return None
-    if delta is not None and (choice.text or delta.tool_calls or delta.reasoning_content or delta.reasoning or delta.refusal):
+    if delta is not None and (
+        choice.text
+        or delta.tool_calls
+        or delta.reasoning_content
+        or delta.reasoning
+        or delta.thinking
+        or delta.refusal
+        or delta.function_call
+    ):
         return None
     begin, begin_edited = _text_begins(event, key), _text_begins(edited, key)
     text = piece.encode("utf-8", "surrogatepass")

@@ -5,20 +5,25 @@ by bytes that cannot stand inside a JSON string, where a quote is escaped and a 
 """
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from penstock.domain.tokens import TokenCount
-from penstock.wire.chat.chunks import Chunk, EngineReportedError, GarbledStream, OversizedEvent, decode_all, decode_fields
+from penstock.domain.tokens import UsageReport
+from penstock.wire.chat.chunks import Chunk, ChunkChoice, EngineReportedError, GarbledStream, OversizedEvent, decode_all, decode_fields
+from penstock.wire.chat.counting import NO_LIMIT, Seen, message_bytes, overrun, possible, text_bytes
+from penstock.wire.chat.cutting import cut_stream
 from penstock.wire.chat.known_chunk import KnownChunk, learned
 from penstock.wire.chat.loose_events import read_loose
+from penstock.wire.chat.requests import BYTES_PER_TOKEN
 from penstock.wire.sse import DONE, event_data, normalise
+from penstock.wire.usage import usage_report
 
 _AND_DONE: Final = b"\n\n" + DONE
 _NULL_USAGE: Final = re.compile(rb',\s*"usage":\s*null|(?<=\{)"usage":\s*null,\s*')
 _LARGE: Final = 64 * 1024
 """An event of more bytes is not looked at with each read, but when it may have ended: it would be copied again and again."""
+_ENDLESS: Final = 1 << 60
 _LESSONS: Final = 4
 """Chunks in a row that never came again, after which no more are learned: this engine's all differ."""
 TIER_VALUE: Final = re.compile(rb',\s*"service_tier":\s*(?:null|"[^"]*")|(?<=\{)\s*"service_tier":\s*(?:null|"[^"]*"),\s*')
@@ -30,7 +35,8 @@ def model_pattern(engine_name: str) -> re.Pattern[bytes]:
 
 
 class Relay:
-    """One stream. After every `feed`: `tokens` made so far, `usage` as last reported, `done` once the engine said so."""
+    """One stream. After every `feed`: `tokens` (pieces of text) so far and their `size` in bytes, `usage` as last reported, `done` once
+    the engine said so or made more than the client allowed (`cut`)."""
 
     __slots__ = (
         "_begun",
@@ -41,14 +47,20 @@ class Relay:
         "_larger_bytes",
         "_largest_event",
         "_lessons",
+        "_limit",
         "_model",
         "_open_tag",
+        "_reasoning",
         "_rest",
+        "_room",
         "_stopped",
         "_usage_wanted",
+        "cut",
         "done",
+        "size",
         "tokens",
         "usage",
+        "usage_withheld",
     )
 
     def __init__(
@@ -58,7 +70,9 @@ class Relay:
         service_tier: str,
         rename: tuple[re.Pattern[bytes], bytes] | None = None,
         largest_event_bytes: int = 16 << 20,
+        limit: int = NO_LIMIT,
     ) -> None:
+        """`limit`: the most tokens that the client wants, of all choices."""
         self._usage_wanted = usage_wanted
         self._open_tag = b'\ndata: {"service_tier":"%b",' % service_tier.encode("ascii")
         self._model = rename
@@ -75,9 +89,17 @@ class Relay:
         self._lessons = _LESSONS
         self._stopped = False
         """The engine said that it is done, and has gone on: what follows is not looked at."""
+        self._limit = limit
+        self._room = BYTES_PER_TOKEN * limit if limit != NO_LIMIT else _ENDLESS
+        """Bytes of text above which it is asked whether they are too many."""
+        self._reasoning = 0
         self.tokens = 0
-        self.usage: TokenCount | None = None
+        self.size = 0
+        self.usage: UsageReport | None = None
+        self.usage_withheld = False
+        """The engine's last report cannot be, or cannot be read: it is not in the stream."""
         self.done = False
+        self.cut = False
 
     @property
     def finished(self) -> bool:
@@ -104,7 +126,23 @@ class Relay:
         self._rest = buffer[end:] if end > 1 else buffer
         if len(self._rest) > self._largest_event:
             raise OversizedEvent(self._largest_event)
-        return self._complete(buffer[:end]) if end > 1 else b""
+        if end <= 1:
+            return b""
+        out = self._complete(buffer[:end])
+        return self._within_limit(out) if self.size > self._room else out
+
+    def seen(self, echoed: int = 0) -> Seen:
+        """What has passed; `echoed`: bytes of the prompt that the answer repeats first."""
+        size = self.size - echoed
+        return Seen(self.tokens if size > 0 else 0, size if size > 0 else 0, self._reasoning)
+
+    def _within_limit(self, out: bytes) -> bytes:
+        """The last events as they go out, of which some may be beyond what the client allowed."""
+        if not overrun(self.tokens, self.size, self._limit):
+            return out
+        out, self.tokens, self.size = cut_stream(out, self.tokens, self.size, self._limit, self._begun, self._ended)
+        self.cut = self.done = self._stopped = True
+        return out
 
     def _is_inside(self, data: bytes) -> bool:
         """Whether a large event goes on after this read; when it may end here, `_rest` is all that came of it before."""
@@ -147,6 +185,7 @@ class Relay:
             return self._looked_at(text)
         self._lessons = _LESSONS
         self.tokens += alike[1]
+        self.size += alike[2]
         return alike[0] + self._looked_at(text[size:])
 
     def _lesson(self, text: bytes) -> bytes:
@@ -210,25 +249,44 @@ class Relay:
         for chunk in chunks:
             if chunk.error:
                 raise EngineReportedError(msgspec.json.encode({"error": chunk.error}))
-            if chunk.usage is not None:
-                reported = True
-                self.usage = chunk.usage.count()
             for choice in chunk.choices:
-                delta = choice.delta
-                if choice.text or (
-                    delta and (delta.content or delta.tool_calls or delta.reasoning_content or delta.reasoning or delta.refusal)
-                ):
+                size = self._text_of(choice)
+                if size:
                     self.tokens += 1
+                    self.size += size
                 self._begun.add(choice.index)
                 if choice.finish_reason:
                     if choice.finish_reason == "error":
                         raise EngineReportedError(b'{"error":"a finish reason says so"}')
                     self._ended.add(choice.index)
+            if chunk.usage is not None:
+                reported = True
+                self._note_usage(chunk.usage)
         return reported
 
+    def _text_of(self, choice: ChunkChoice) -> int:
+        """Bytes of its text; at least one where there is anything that cannot be measured."""
+        delta = choice.delta
+        if delta is None:
+            return text_bytes(choice.text)
+        content = delta.content
+        thought = delta.reasoning_content or delta.reasoning or delta.thinking
+        plain = isinstance(content, str) or not content
+        if plain and not thought and not delta.tool_calls and not delta.refusal and not delta.function_call and not choice.text:
+            return text_bytes(content)
+        size, reasoning = message_bytes(content, thought, [choice.text, delta.tool_calls, delta.refusal, delta.function_call])
+        self._reasoning += reasoning
+        return size or 1
+
+    def _note_usage(self, usage: Any) -> None:
+        self.usage = report = usage_report(usage)
+        # What is counted in its place is told at the end.
+        self.usage_withheld = not possible(report, self.seen(), self._limit)
+
     def _edited(self, text: bytes, with_usage: bool) -> bytes:
-        if not self._usage_wanted and text.find(b'"usage"') >= 0:
-            text = _without_usage(text) if with_usage else _NULL_USAGE.sub(b"", text)
+        wanted = self._usage_wanted
+        if (not wanted or (with_usage and self.usage_withheld)) and text.find(b'"usage"') >= 0:
+            text = _without_usage(text, keep_null=wanted) if with_usage else _NULL_USAGE.sub(b"", text)
         if text.find(b'"service_tier"') >= 0:
             text = TIER_VALUE.sub(b"", text)
         if self._model is not None:
@@ -236,7 +294,7 @@ class Relay:
         return (b"\n" + text).replace(b"\ndata: {", self._open_tag)[1:]
 
 
-def _without_usage(text: bytes) -> bytes:
+def _without_usage(text: bytes, *, keep_null: bool) -> bytes:
     """Drops usage from every event, and the event when it held nothing else. Only the last reads of a stream come here."""
     kept = []
     for event in text.split(b"\n\n")[:-1]:
@@ -244,7 +302,9 @@ def _without_usage(text: bytes) -> bytes:
             fields = decode_fields(event[6:])
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise GarbledStream(f"an event that is not a chunk: {error}") from None
-        reported = bytes(fields.pop("usage", b"null")) != b"null"
+        reported = bytes(fields.get("usage", b"null")) != b"null"
+        if reported or not keep_null:
+            fields.pop("usage", None)
         if reported and bytes(fields.get("choices", b"[]")) == b"[]":
             continue
         kept.append(b"data: " + msgspec.json.encode(fields) + b"\n\n")

@@ -27,7 +27,7 @@ def stream_that_was_queued_and_retried() -> PipelineBench:
     bench.sent[3].begin_stream()
     bench.sent[3].token("a")
     bench.clock.advance(5.0)
-    usage = {"prompt_tokens": 31, "completion_tokens": 17, "prompt_tokens_details": {"cached_tokens": 5}}
+    usage = {"prompt_tokens": 31, "completion_tokens": 9, "prompt_tokens_details": {"cached_tokens": 5}}
     usage |= {"completion_tokens_details": {"reasoning_tokens": 3}}
     bench.sent[3].sink.data(b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n")
     bench.sent[3].end_stream()
@@ -62,10 +62,10 @@ def test_outcome_of_a_queued_and_retried_stream_has_every_value_in_its_field() -
         "status": 200,
         "code": "",
         "message": "",
-        "count": TokenCount(31, 17, 5, 3),
+        "count": TokenCount(31, 9, 5, 3),
         "timeout_seconds": 30.0,
     }
-    assert (found.seconds, found.ttft_seconds, found.completion_tokens, found.served_tier) == (12.0, 7.0, 17, "default")
+    assert (found.seconds, found.ttft_seconds, found.completion_tokens, found.served_tier) == (12.0, 7.0, 9, "default")
     assert (demand.request_id, demand.max_tokens, demand.stream) == ("req_3", 10, True)
     assert (snapshot.policy, snapshot.available, len(snapshot.candidates)) == ("power_of_two", 2, 2)
     assert limits.startswith(b"x-ratelimit-limit-requests: ")
@@ -87,7 +87,7 @@ def test_usage_record_of_a_queued_and_retried_stream_has_every_value_in_its_fiel
             worker_id=bench.sent[3].worker_id,
             outcome=Outcome.COMPLETED,
             prompt_tokens=31,
-            completion_tokens=17,
+            completion_tokens=9,
             cached_tokens=5,
             reasoning_tokens=3,
             estimated=False,
