@@ -106,7 +106,7 @@ class Child(asyncio.Protocol):
                 ours.close()
                 raise
         self._ending = loop.create_task(self._end_with_process())
-        _watch(self._process.pid, self._exited, loop)
+        _watch(self._process, self._exited, loop)
         self._waiting = loop.create_future()
         try:
             await loop.create_unix_connection(lambda: self, sock=ours)
@@ -247,12 +247,12 @@ class Child(asyncio.Protocol):
         self._on_end(self)
 
 
-def _watch(pid: int, exited: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+def _watch(process: "subprocess.Popen[bytes]", exited: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
     """Set `exited` when the process has ended, and leave it to be reaped."""
     try:
-        watched = os.pidfd_open(pid)
+        watched = os.pidfd_open(process.pid)
     except (AttributeError, OSError):  # not Linux, or an old one
-        threading.Thread(target=_wait_for, args=(pid, exited, loop), daemon=True).start()
+        threading.Thread(target=_wait_for, args=(process, exited, loop), daemon=True).start()
         return
 
     def ended() -> None:
@@ -263,9 +263,15 @@ def _watch(pid: int, exited: asyncio.Event, loop: asyncio.AbstractEventLoop) -> 
     loop.add_reader(watched, ended)
 
 
-def _wait_for(pid: int, exited: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
-    with suppress(ChildProcessError):
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+def _wait_for(process: "subprocess.Popen[bytes]", exited: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    except AttributeError:  # macOS: it is reaped, but its group keeps the number as long as it has members
+        process.wait()
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    except ChildProcessError:
+        pass
     with suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(exited.set)
 

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -58,8 +59,7 @@ class FunctionCall:
         finally:
             run.over = True
             RUN.reset(token)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         function = REGISTERED.get(self._work.function)
         most = None if function is None else function.max_tasks_per_child
         worn = (most is not None and runs >= most) or (isinstance(answer, RaisedFrame) and answer.code == "out_of_memory")
@@ -71,12 +71,12 @@ class FunctionCall:
         function = REGISTERED.get(self._work.function)
         if function is None:
             return self._refused("unknown_function", f"This runner has no function '{self._work.function}'."), False
-        arguments, keywords = _arguments(msgspec.json.decode(self._work.payload))
         signature = _signature(function)
         try:
+            arguments, keywords = _arguments(msgspec.json.decode(self._work.payload))
             if signature is not None:
                 signature.bind(*arguments, **keywords)
-        except TypeError as error:
+        except (TypeError, RecursionError, msgspec.MsgspecError) as error:
             return self._refused("bad_arguments", f"The payload does not fit {function.name}{signature}: {error}."), False
         is_async = False
         try:
@@ -105,18 +105,18 @@ class FunctionCall:
 
     def _refused(self, code: str, message: str) -> RaisedFrame:
         """Another attempt would end in the same way."""
-        return RaisedFrame(self._work.run, code, shortened(storable(message)), final=True)
+        return RaisedFrame(self._work.run, code, storable(shortened(message)), final=True)
 
     def _raised(self, function: RegisteredFunction, error: BaseException) -> RaisedFrame:
         number = self._work.run
         if isinstance(error, GiveUp):
             return self._refused("gave_up", error.reason or str(error))
         if isinstance(error, RetryLater):
-            return RaisedFrame(number, "retry_later", shortened(storable(str(error))), retry_seconds=error.delay)
+            return RaisedFrame(number, "retry_later", storable(shortened(str(error))), retry_seconds=error.delay)
         code = "out_of_memory" if isinstance(error, MemoryError) else "raised"
         final = function.retry_on is not None and not isinstance(error, function.retry_on)
         pause = None if final else _pause(function, self._work.attempt)
-        return RaisedFrame(number, code, shortened(storable(_traceback_of(error))), final, pause)
+        return RaisedFrame(number, code, storable(shortened(_traceback_of(error))), final, pause)
 
     def _report(self, value: Any) -> None:
         """A function in a tight loop may report as often as it likes: what comes too soon after the last report is left out."""
@@ -192,16 +192,22 @@ def _traceback_of(error: BaseException) -> str:
     steps = traceback.extract_tb(error.__traceback__)
     own = [step for step in steps if os.path.dirname(step.filename) != _OWN_FOLDER]  # noqa: PTH120 - text, not a file
     where = "".join(traceback.format_list(own[-_SHOWN_STEPS:]))
-    what = "".join(traceback.format_exception_only(error)).strip()
     if isinstance(error, SystemExit):
         what = f"The function called sys.exit({error.code!r})."
+    else:
+        what = shortened("".join(traceback.format_exception_only(error))).strip()
     return f"{what}\n{where}".strip()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # the function may have closed or replaced it
+            stream.flush()
 
 
 def _end_copy(answer: Answer) -> None:
     """A forked copy of this process has come to the end of the function, too: it has nothing to tell."""
     if isinstance(answer, RaisedFrame):
         sys.stderr.write(f"{answer.message}\n")
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     os._exit(int(isinstance(answer, RaisedFrame)))

@@ -37,7 +37,7 @@ class OwnProcess:
         """Whether processes live that a function started; or many have ended and were not waited for."""
         try:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
+        except (AttributeError, ChildProcessError):  # not on every system; there are none
             return False
         zombies = 0
         tracker = _resource_tracker()
@@ -56,7 +56,10 @@ def has_coroutines(runner: asyncio.Runner) -> bool:
         return False
     for task in left:
         task.cancel()
-    _, running = runner.run(_wait(left), context=contextvars.copy_context())
+    try:
+        _, running = runner.run(_wait(left), context=contextvars.copy_context())
+    except BaseException:  # one of them ended the event loop, for example by SystemExit
+        return True
     return bool(running)
 
 

@@ -186,3 +186,23 @@ def not_a_number() -> Any:
 @penstock.task
 def nothing() -> Any:
     return {"loss": [1.0, None]}
+
+
+@penstock.task
+def replace_output() -> str:
+    sys.stdout.close()
+    sys.stderr = None  # type: ignore[assignment] # as a function may do
+    return "done"
+
+
+@penstock.task
+async def leave_exit() -> str:
+    async def later() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise SystemExit(5)
+
+    _left.append(asyncio.create_task(later()))
+    await asyncio.sleep(0)
+    return "done"

@@ -132,6 +132,24 @@ async def test_coroutine_that_a_function_leaves_behind_is_cancelled(calls: Calls
     assert (tmp_path / "cancelled").read_text() == "task_7"
 
 
+@pytest.mark.parametrize("name", ["replace_output", "leave_exit"])
+async def test_odd_leftovers_do_not_change_the_result(calls: Calls, name: str) -> None:
+    assert await calls.result(name) == "done"
+    assert await calls.result("nothing") == {"loss": [1.0, None]}
+
+
+@pytest.mark.parametrize("missing", ["pidfd_open", "waitid"])
+async def test_killed_function_is_noticed_without_the_calls_of_newer_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    monkeypatch.delattr(os, missing, raising=False)
+    async with opened() as calls:
+        with pytest.raises(Crashed, match="SIGKILL"):
+            await calls.call("fork_helper_and_die", str(tmp_path / "started"))
+        await gone(tmp_path / "started")
+
+
 async def test_thread_that_a_function_leaves_behind_does_not_speak_for_the_next_task(calls: Calls, tmp_path: Path, gate: Path) -> None:
     other, done = tmp_path / "other", tmp_path / "done"
     os.mkfifo(other)
