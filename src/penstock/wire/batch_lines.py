@@ -56,6 +56,8 @@ def read_line(text: bytes, number: int, endpoint: str) -> RequestLine | LineFaul
         return _malformed(str(error), number)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return LineFault("invalid_json_line", "This line is not parseable as valid JSON.", number)
+    if "\0" in line.custom_id:
+        return LineFault("invalid_parameter", "'custom_id' must not contain the character NUL.", number, "custom_id")
     if line.method != "POST":
         return LineFault("invalid_method", "The method of every line must be 'POST'.", number, "method")
     if line.url != endpoint:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from penstock.domain.durable.batches import MOST_INPUTS, MOST_LINES, LineFault
+from penstock.domain.text import storable
 from penstock.wire import batch_lines
 from penstock.wire.batch_lines import LARGEST_LINE_BYTES, RequestLine
 
@@ -64,7 +65,7 @@ async def validate(content: AsyncIterator[bytes], endpoint: str) -> InputReport:
             faults.append(LineFault("duplicate_custom_id", f"The custom_id '{line.custom_id}' came before.", number, "custom_id"))
         seen.add(line.custom_id)
         body = batch_lines.asked(line)
-        models.add(body.model)
+        models.add(None if body.model is None else storable(body.model))
         if endpoint == _EMBEDDINGS:
             inputs += len(body.input) if isinstance(body.input, list) else 1
     faults += _faults_of_file(total, inputs)

@@ -43,6 +43,7 @@ async def test_valid_file_is_reported_without_faults(size: int, end: bytes) -> N
         (json.dumps({"custom_id": "b", "method": "POST", "url": CHAT}).encode(), "missing_required_parameter", "body"),
         (json.dumps(line("")).encode(), "invalid_parameter", "custom_id"),
         (json.dumps(line("b") | {"custom_id": 5}).encode(), "invalid_parameter", "custom_id"),
+        (json.dumps(line("b\0")).encode(), "invalid_parameter", "custom_id"),
         (json.dumps(line("b", method="GET")).encode(), "invalid_method", "method"),
         (json.dumps(line("b", url="/v1/embeddings")).encode(), "mismatched_url", "url"),
         (json.dumps(line("b", url="http://198.51.100.1/v1/chat/completions")).encode(), "mismatched_url", "url"),
@@ -55,6 +56,12 @@ async def test_valid_file_is_reported_without_faults(size: int, end: bytes) -> N
 async def test_bad_line_is_reported_with_code_and_line_number(bad: bytes, code: str, param: str | None) -> None:
     verdict = await validate(pieces(text([line("a"), bad, line("c")])), CHAT)
     assert [(fault.code, fault.line, fault.param) for fault in verdict.faults] == [(code, 2, param)]
+
+
+async def test_model_of_a_batch_has_no_nul() -> None:
+    """The line itself fails when it is run: there is no such model."""
+    report = await validate(pieces(text([line("a", body={"model": "m\0"})])), CHAT)
+    assert (report.faults, report.model) == ((), "m\ufffd")
 
 
 async def test_bad_lines_are_reported_up_to_a_limit() -> None:
