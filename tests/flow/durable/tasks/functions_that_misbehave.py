@@ -191,7 +191,7 @@ def nothing() -> Any:
 @penstock.task
 def replace_output() -> str:
     sys.stdout.close()
-    sys.stderr = None  # type: ignore[assignment] # as a function may do
+    sys.stderr = None  # as a function may do
     return "done"
 
 
