@@ -154,6 +154,8 @@ class Runs:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
         _fewer_examples()
+        for target in self._targets:
+            importlib.import_module(_module_of(target.path))  # a member of a family is otherwise first imported in a child
         self._functions = functions_of({str(ROOT / target.path) for target in self._targets})
         gc.collect()
         gc.freeze()  # a collection in a child would copy all that it shares with its parent
@@ -232,6 +234,10 @@ class Runs:
         self._report.clear()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
         return any(report.failed for report in self._report)
+
+
+def _module_of(path: str) -> str:
+    return path.removeprefix("src/").removesuffix(".py").replace("/", ".")
 
 
 def _append(done: Path, name: str, verdict: str) -> None:
@@ -317,7 +323,7 @@ class ChangedModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def at_import(target: Target, mutant: Mutant, tests: list[str], limit_seconds: float) -> str:
     def work() -> int:
         path = str(ROOT / target.path)
-        module = target.path.removeprefix("src/").removesuffix(".py").replace("/", ".")
+        module = _module_of(target.path)
         sys.meta_path.insert(0, ChangedModule(module, path, mutant.compiled(target.tree, path)))
         return int(pytest.main([*_OPTIONS, *tests]))
 
