@@ -93,11 +93,15 @@ class LeaseCompletion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         return msgspec.structs.replace(self, kind=kind, result=None, output=None, error=error)
 
 
-class ProgressReport(msgspec.Struct, frozen=True):
+class ProgressReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is new of a running attempt."""
+
     task_id: str
     lease_seq: int
-    progress: str
-    """JSON text."""
+    progress: str = ""
+    """JSON text; empty: nothing new."""
+    output: AttemptOutput | None = None
+    """All that it printed until now; None: nothing new."""
 
 
 class ExpiredLease(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,7 +82,7 @@ class TaskLeases(Protocol):
         ...
 
     async def progress(self, runner_id: str, reports: Sequence[ProgressReport]) -> None:
-        """The last report of each held task; stale ones are dropped."""
+        """The last report of each held task, and what it printed so far; stale ones are dropped."""
         ...
 
     async def parent_results(
@@ -135,7 +135,7 @@ class TaskControl(Protocol):
 
     async def task(self, org_id: str, task_id: str) -> TaskDetail | None: ...
     async def logs(self, org_id: str, task_id: str) -> list[TaskLog] | None:
-        """What its ended attempts printed, in the order of their starts; None: there is no such task."""
+        """What its attempts printed, in the order of their starts; None: there is no such task."""
         ...
 
     async def tasks(self, org_id: str, query: TaskQuery) -> TaskPage:

@@ -20,7 +20,11 @@ def received_completions(completions: Sequence[LeaseCompletion], now: float) -> 
 
 def received_progress(reports: Sequence[ProgressReport]) -> list[ProgressReport]:
     """Those that can be kept; a report that is too large or is not JSON is followed by another one."""
-    return [each for each in reports if len(each.progress) <= PROGRESS_BYTES and _is_json(each.progress)]
+    return [
+        each if each.output is None else replace(each, output=_output(each.output))
+        for each in reports
+        if not each.progress or (len(each.progress) <= PROGRESS_BYTES and _is_json(each.progress))
+    ]
 
 
 def _completion(given: LeaseCompletion, now: float) -> LeaseCompletion:

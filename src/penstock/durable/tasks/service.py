@@ -146,7 +146,7 @@ class TaskService:
         return found
 
     async def logs(self, caller: Principal, task_id: str) -> list[TaskLog]:
-        """What its ended attempts printed, in the order of their starts. Raises NotFound."""
+        """What its attempts printed, in the order of their starts. Raises NotFound."""
         found = await self.store.logs(caller.org_id, task_id)
         if found is None:
             raise not_found("task")

@@ -142,7 +142,10 @@ async def list_task_events(task_id: Id, caller: TaskCaller, services: Services) 
 
 @router.get("/tasks/{task_id}/logs", responses=problems(404, 422), summary="What a task printed")
 async def list_task_logs(task_id: Id, caller: TaskCaller, services: Services) -> LogList:
-    """Of each attempt that has ended and printed something, in the order of their starts; of the last 20 attempts."""
+    """Of each attempt that has printed something, in the order of their starts; of the last 20 attempts.
+
+    What a running attempt printed is there after about two seconds.
+    """
     return LogList(
         data=[
             LogView(

@@ -12,8 +12,15 @@ class AttemptLog:
         self._head = bytearray()
         self._tail = bytearray()
         self._left_out = 0
+        self._is_new = False
+
+    def take_new(self) -> bool:
+        """Whether there is more than at the last call."""
+        was, self._is_new = self._is_new, False
+        return was
 
     def add(self, data: bytes) -> None:
+        self._is_new = True
         room = self._head_bytes - len(self._head)
         if room > 0:
             self._head += data[:room]

@@ -6,7 +6,7 @@ from random import Random
 
 import structlog
 
-from penstock.domain.durable.leases import LeaseCompletion, ProgressReport
+from penstock.domain.durable.leases import AttemptOutput, LeaseCompletion, ProgressReport
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.errors import PortUnavailable
 from penstock.processes.runner.link import Link
@@ -44,6 +44,7 @@ class CompletionOutbox:
         self._enough = asyncio.Event()
         self._closing = False
         self._progress: dict[tuple[str, int], str] = {}
+        self._output: dict[tuple[str, int], AttemptOutput] = {}
         self._progress_reported = asyncio.Event()
         self.stale = 0
         """Completions that came too late."""
@@ -54,6 +55,7 @@ class CompletionOutbox:
     def put(self, completion: LeaseCompletion) -> None:
         self._waiting.append(completion)
         self._progress.pop((completion.task_id, completion.lease_seq), None)
+        self._output.pop((completion.task_id, completion.lease_seq), None)
         self._empty.clear()
         self._has_waiting.set()
         if len(self._waiting) >= MOST_AT_ONCE:
@@ -63,10 +65,15 @@ class CompletionOutbox:
         self._progress[task_id, lease_seq] = progress
         self._progress_reported.set()
 
+    def report_output(self, task_id: str, lease_seq: int, output: AttemptOutput) -> None:
+        self._output[task_id, lease_seq] = output
+        self._progress_reported.set()
+
     def forget(self) -> None:
         """The gateway has given up this runner: what is left would be refused."""
         self._waiting.clear()
         self._progress.clear()
+        self._output.clear()
 
     async def flush(self) -> None:
         """Send what is left without waiting for more."""
@@ -93,8 +100,7 @@ class CompletionOutbox:
         while True:
             await self._progress_reported.wait()
             self._progress_reported.clear()
-            reports = [ProgressReport(task_id, lease_seq, value) for (task_id, lease_seq), value in self._progress.items()]
-            self._progress.clear()
+            reports = self._next_reports()
             try:
                 await self._link.progress(reports)
             except PortUnavailable as error:
@@ -102,6 +108,18 @@ class CompletionOutbox:
             except Exception as error:  # one report that is not taken must not end the runner
                 log.warning("progress_refused", count=len(reports), reason=f"{type(error).__name__}: {error}"[:500])
             await asyncio.sleep(_PROGRESS_SECONDS)
+
+    def _next_reports(self) -> list[ProgressReport]:
+        """As many as one call should carry."""
+        reports, size = [], 0
+        for key in list({**self._progress, **self._output}):
+            if size > _MOST_BYTES:
+                self._progress_reported.set()
+                break
+            progress, output = self._progress.pop(key, ""), self._output.pop(key, None)
+            reports.append(ProgressReport(*key, progress, output))
+            size += len(progress) + (0 if output is None else len(output.text)) + _OVERHEAD_BYTES
+        return reports
 
     async def _gather(self) -> None:
         """Cut short when there is enough for a call, or when nothing more will come."""

@@ -28,6 +28,7 @@ _LONGEST_PAUSE_SECONDS = 3.0
 _BETWEEN_HEARTBEATS_SECONDS = 0.05
 _MOST_AT_ONCE = 500
 _CANCEL_AGAIN_SECONDS = 2.0
+_OUTPUT_SECONDS = 2.0
 
 
 class Runner:
@@ -90,7 +91,7 @@ class Runner:
     async def run(self) -> None:
         """Until stopped. Raises what the link raises for a refusal that stays."""
         await self._join()
-        senders = [asyncio.create_task(self._outbox.send()), asyncio.create_task(self._outbox.send_progress())]
+        senders = [asyncio.create_task(send()) for send in (self._outbox.send, self._outbox.send_progress, self._report_output)]
         heartbeats = asyncio.create_task(self._send_heartbeats())
         claiming = [asyncio.create_task(self._claim_repeatedly(group)) for group in self._groups]
         stopped = asyncio.create_task(self._stopping.wait())
@@ -241,6 +242,17 @@ class Runner:
         if reason is not StopReason.LOST:
             outcome = Cancelled() if reason is StopReason.CANCELLED else Released()
             self._outbox.put(completion_of(held_lease.lease, outcome, self._link.now(), self._random))
+
+    async def _report_output(self) -> None:
+        """What running tasks print, so that it can be read meanwhile, and is there when this runner ends by force."""
+        while True:
+            await asyncio.sleep(_OUTPUT_SECONDS)
+            for held_lease in self._held_leases.each():
+                attempt = held_lease.attempt
+                if attempt is None or held_lease.ended or attempt.printed is None or not attempt.printed.take_new():
+                    continue
+                if (output := attempt.output) is not None:
+                    self._outbox.report_output(held_lease.lease.task_id, held_lease.lease.lease_seq, output)
 
     # heartbeats
 

@@ -9,6 +9,7 @@ from penstock.base.family import Family
 from penstock.domain.durable.leases import AttemptOutput, Lease
 from penstock.durable.tasks.inference import CallResponse
 from penstock.durable.tasks.outcome import TaskOutcome
+from penstock.processes.runner.attempt_log import AttemptLog
 from penstock.processes.runner.child_process import ChildOptions
 
 ProgressCallback = Callable[[str], None]
@@ -24,8 +25,15 @@ class RunningAttempt:
         self.report = report
         self.has_begun = False
         """Its time counts."""
-        self.output: AttemptOutput | None = None
-        """What the task printed; set before its end."""
+        self.printed: AttemptLog | None = None
+        """What the task prints, when its kind keeps that."""
+
+    @property
+    def output(self) -> AttemptOutput | None:
+        """What was printed until now; None: nothing."""
+        if self.printed is None or not (text := self.printed.text):
+            return None
+        return AttemptOutput(text, self.printed.left_out_bytes)
 
     def __call__(self, progress: str, /) -> None:
         self.report(progress)

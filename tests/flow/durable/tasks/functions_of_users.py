@@ -35,9 +35,11 @@ def hang(started: str) -> None:
 @penstock.task("report", max_attempts=1)
 def report(started: str, go: str) -> None:
     penstock.progress({"percent": 50})
+    sys.stdout.write("half of it\n")
     Path(started).touch()
     while not Path(go).exists():
         time.sleep(0.01)
+    sys.stdout.write("all of it\n")
 
 
 @penstock.task("later", max_attempts=3)

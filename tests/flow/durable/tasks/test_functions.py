@@ -91,6 +91,19 @@ async def test_logs_of_a_task_are_shown_by_attempt_to_its_organisation_only(task
     assert (await http.get(f"/api/tasks/{silent['id']}/logs")).json() == {"data": []}
 
 
+async def test_output_of_a_running_task_can_be_read(tasks_api: TaskApiClient, tmp_path: Path) -> None:
+    task_id = await tasks_api.submit("report", [str(tmp_path / "started"), str(tmp_path / "go")])
+
+    async def read() -> list[str]:
+        answer = await tasks_api.platform.http.get(f"/api/tasks/{task_id}/logs")
+        return [each["text"] for each in answer.json()["data"]]
+
+    assert await until_answer(read, lambda texts: texts) == ["half of it\n"]
+    (tmp_path / "go").touch()
+    assert (await tasks_api.until_terminal(task_id))["status"] == "succeeded"
+    assert await read() == ["half of it\nall of it\n"]
+
+
 async def test_command_prints_the_logs_of_an_attempt(tasks_api: TaskApiClient, tmp_path: Path) -> None:
     task_id = (await tasks_api.outcome("talk"))["id"]
     running = tasks_api.platform

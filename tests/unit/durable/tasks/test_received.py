@@ -52,3 +52,8 @@ def test_progress_that_is_too_large_or_no_json_is_dropped() -> None:
     texts = ['{"percent": 5}', "no", '"' + "x" * 65_536 + '"', "null"]
     reports = received_progress([ProgressReport("task_1", 1, text) for text in texts])
     assert [report.progress for report in reports] == ['{"percent": 5}', "null"]
+
+
+def test_output_of_a_running_attempt_is_cleaned() -> None:
+    given = ProgressReport("task_1", 1, "", AttemptOutput("a\0", 2))
+    assert received_progress([given]) == [ProgressReport("task_1", 1, "", AttemptOutput("a\ufffd", 2))]

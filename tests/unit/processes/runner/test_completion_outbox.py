@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from random import Random
 
-from penstock.domain.durable.leases import LeaseCompletion
+from penstock.domain.durable.leases import AttemptOutput, LeaseCompletion, ProgressReport
 from penstock.domain.durable.tasks import CompletionKind, TaskStatus
 from penstock.processes.runner.completion_outbox import MOST_AT_ONCE, CompletionOutbox
 from penstock.processes.runner.link import CompletionsRefused, Link
@@ -119,3 +119,47 @@ async def test_end_that_is_refused_even_bare_is_not_acknowledged() -> None:
     await box.flush()
     assert acknowledged == [end(1).task_id]
     sending.cancel()
+
+
+class Reports(Post):
+    """A link that remembers reports."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reports: list[list[ProgressReport]] = []
+
+    async def progress(self, reports: Sequence[ProgressReport]) -> None:
+        self.reports.append(list(reports))
+        self.came.set()
+
+
+async def test_progress_and_output_of_a_task_are_one_report_and_large_ones_go_apart() -> None:
+    post = Reports()
+    box, _ = outbox(post)
+    large = AttemptOutput("x" * 4_000_000)
+    box.report("task_1", 1, "5")
+    box.report_output("task_1", 1, large)
+    box.report_output("task_2", 1, AttemptOutput("printed\n"))
+    sending = asyncio.create_task(box.send_progress())
+    async with asyncio.timeout(5):
+        while len(post.reports) < 2:
+            post.came.clear()
+            await post.came.wait()
+    sending.cancel()
+    assert post.reports == [
+        [ProgressReport("task_1", 1, "5", large)],
+        [ProgressReport("task_2", 1, "", AttemptOutput("printed\n"))],
+    ]
+
+
+async def test_report_of_a_task_that_has_ended_is_not_sent() -> None:
+    post = Reports()
+    box, _ = outbox(post)
+    box.report_output("task_0000000000000000", 1, AttemptOutput("printed\n"))
+    box.put(end(0))
+    box.report("task_1", 1, "5")
+    sending = asyncio.create_task(box.send_progress())
+    async with asyncio.timeout(5):
+        await post.came.wait()
+    sending.cancel()
+    assert post.reports == [[ProgressReport("task_1", 1, "5")]]

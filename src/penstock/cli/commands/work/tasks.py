@@ -123,7 +123,7 @@ def logs(
         session.out.data(answer)
         return
     if not answer["data"]:
-        session.out.note("nothing was printed, or its attempts have not ended")
+        session.out.note("nothing was printed")
     for each in answer["data"]:
         session.out.note(f"attempt {each['attempt']}, {each['runner']}, {date(each['started_at'])}")
         session.out.text(each["text"])

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from penstock.domain.durable.leases import AttemptOutput, Lease
+from penstock.domain.durable.leases import Lease
 from penstock.domain.durable.tasks import ability
 from penstock.durable.tasks.function_registry import declared_functions
 from penstock.durable.tasks.outcome import AttemptFailed, Succeeded, TaskOutcome
@@ -31,7 +31,7 @@ class FunctionKind:
         await self._pool.open()
 
     async def run(self, lease: Lease, attempt: RunningAttempt, /) -> TaskOutcome:
-        printed = AttemptLog(self._log_bytes)
+        printed = attempt.printed = AttemptLog(self._log_bytes)
         work = RunFrame(lease.task_id, lease.attempt, lease.name, raw(lease.payload.encode()))
         try:
             answer = await self._pool.run(work, attempt, printed)
@@ -39,9 +39,6 @@ class FunctionKind:
             return AttemptFailed("crashed", str(error))
         except CannotImport as error:
             return AttemptFailed("cannot_import", str(error))
-        finally:
-            if text := printed.text:
-                attempt.output = AttemptOutput(text, printed.left_out_bytes)
         if isinstance(answer, RaisedFrame):
             return AttemptFailed(answer.code, answer.message, answer.final, answer.retry_seconds)
         return Succeeded(bytes(answer.result).decode())

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from penstock.domain.durable.leases import (
     LEASE_SECONDS,
     LOST_CLAIM_SECONDS,
+    AttemptOutput,
     ExpiredLease,
     HeartbeatReply,
     LeaseRef,
@@ -15,7 +16,7 @@ from penstock.domain.ids import task_id
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.finish import give_back, held_by
 from penstock.storage.stores.tasks.rows import RUNNER, number_of, runner_of, texts
-from penstock.storage.stores.tasks.transaction import TaskTransaction
+from penstock.storage.stores.tasks.transaction import Row, TaskTransaction
 
 _GRACE_SECONDS = 10.0
 """Beyond its own time-out, for a runner that ends its task itself and says so."""
@@ -61,14 +62,28 @@ def beat(
 
 
 def report(db: TaskTransaction, runner_id: str, reports: Sequence[ProgressReport]) -> None:
+    held = "task = ? AND lease_seq = ? AND runner_id = ? AND state = 2"
     for one in sorted(reports, key=lambda one: one.task_id):
-        db.run(
-            "UPDATE task_hot SET progress = ? WHERE task = ? AND lease_seq = ? AND runner_id = ? AND state = 2",
-            one.progress,
-            number_of(one.task_id),
-            one.lease_seq,
-            runner_id,
-        )
+        lease = (number_of(one.task_id), one.lease_seq, runner_id)
+        if one.progress:
+            db.run(f"UPDATE task_hot SET progress = ? WHERE {held}", one.progress, *lease)
+        if one.output is not None and (row := db.row(f"SELECT attempt, started_at FROM task_hot WHERE {held}{db.lock}", *lease)):
+            _keep_output(db, lease, row, one.output)
+
+
+def _keep_output(db: TaskTransaction, lease: tuple[int, int, str], row: Row, output: AttemptOutput) -> None:
+    number, lease_seq, runner_id = lease
+    db.run(
+        "INSERT INTO task_log (task, lease_seq, number, runner_id, started_at, text, left_out_bytes) VALUES (?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (task, lease_seq) DO UPDATE SET text = excluded.text, left_out_bytes = excluded.left_out_bytes",
+        number,
+        lease_seq,
+        row[0],
+        runner_id,
+        row[1],
+        output.text,
+        output.left_out_bytes,
+    )
 
 
 def note_resolving(db: TaskTransaction, runner_id: str, lease: LeaseRef) -> int:

@@ -198,13 +198,14 @@ def _remember_words(ends: _Ends, number: int, result: str | None, error: TaskErr
 
 
 def _write(db: TaskTransaction, ends: _Ends, now: float) -> None:
+    if ends.logs:
+        _write_logs(db, ends.logs)
     if ends.over:
         db.run(f"DELETE FROM task_hot WHERE {db.any_of('task')}", db.listed(row["number"] for row in ends.over))
         db.update(schema.task, "number", ends.over)
     db.update(schema.task_hot, "task", ends.again)
     db.update(schema.task, "number", ends.errors)
     db.insert(schema.task_attempt, ends.attempts)
-    _write_logs(db, ends.logs)
     if ends.words:
         db.more_words(ends.words)
     if ends.parents:
@@ -216,6 +217,9 @@ def _write(db: TaskTransaction, ends: _Ends, now: float) -> None:
 
 
 def _write_logs(db: TaskTransaction, logs: list[Given]) -> None:
+    """While the leases are there: what they printed so far is replaced."""
+    held = "EXISTS (SELECT 1 FROM task_hot h WHERE h.task = task_log.task AND h.lease_seq = task_log.lease_seq)"
+    db.run(f"DELETE FROM task_log WHERE {db.any_of('task')} AND {held}", db.listed(row["task"] for row in logs))
     db.insert(schema.task_log, logs)
     if long := [row["task"] for row in logs if row["lease_seq"] > KEPT_LOGS]:
         newest = "(SELECT max(newest.lease_seq) FROM task_log newest WHERE newest.task = task_log.task)"
