@@ -24,8 +24,29 @@ LEGAL_MOVES: dict[WorkerState, frozenset[WorkerState]] = {
     WorkerState.READY: frozenset({WorkerState.SUSPECT, WorkerState.DRAINING, WorkerState.DEAD}),
     WorkerState.SUSPECT: frozenset({WorkerState.READY, WorkerState.DRAINING, WorkerState.DEAD}),
     WorkerState.DRAINING: frozenset({WorkerState.READY, WorkerState.DEAD}),
-    WorkerState.DEAD: frozenset({WorkerState.READY, WorkerState.DRAINING}),
+    WorkerState.DEAD: frozenset({WorkerState.READY, WorkerState.DRAINING, WorkerState.SUSPECT}),
 }
+
+
+class ShownState(StrEnum):
+    """The state of a worker as an operator sees it: the gateway's view, with what the worker itself said."""
+
+    JOINING = "joining"
+    """It has joined; the gateway has not reached it yet."""
+    READY = "ready"
+    """Answers; gets requests."""
+    SUSPECT = "suspect"
+    """Silent, or its connection broke: no new requests."""
+    DRAINING = "draining"
+    """Finishes what it has, gets nothing new."""
+    STOPPED = "stopped"
+    """It said goodbye. It serves again when it is started."""
+    LOST = "lost"
+    """Silent for so long that what it held was given up. It serves again as soon as it answers."""
+    UNREACHABLE = "unreachable"
+    """It lives, but this gateway cannot connect to its address; or an upstream does not answer."""
+    HELD = "held"
+    """Stored in an installation that was restored from a backup: not called before the installation is released."""
 
 
 class WorkerKind(StrEnum):
@@ -89,3 +110,7 @@ class WorkerRecord:
     load: WorkerLoad = field(default_factory=WorkerLoad)
     token_id: str = ""
     """The join token that introduced it; empty: unknown, or an upstream."""
+    left_at: float = 0.0
+    """When it stopped and said so (Unix seconds); 0: it has not left."""
+    host: str = ""
+    """Name of its machine, as it says; empty for an upstream."""

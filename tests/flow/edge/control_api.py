@@ -92,9 +92,13 @@ class MemoryFleet:
         self.records.pop(worker_id, None)
         self.live.pop(worker_id, None)
 
-    def beat(self, worker_id: str, load: WorkerLoad, draining: bool) -> None:
+    def beat(self, worker_id: str, load: WorkerLoad, draining: bool) -> str:
         state = WorkerState.DRAINING if draining else WorkerState.READY
         self.live[worker_id] = replace(self.live[worker_id], load=load, state=state)
+        return self.live[worker_id].error
+
+    def is_held(self, worker_id: str) -> bool:
+        return False
 
     async def log_tail(self, record: WorkerRecord, lines: int) -> Sequence[str]:
         raise NotFound(f"{record.name} has no log here.")

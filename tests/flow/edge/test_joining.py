@@ -53,9 +53,9 @@ async def test_an_operators_drain_outlives_the_workers_restart(gate: Gateway) ->
     assert (await gate.client.post(f"/api/workers/{worker_id}/drain", headers=gate.admin)).json()["draining"] is True
     await worker.post(gate.client, JOIN, worker.body())
     told = await worker.post(gate.client, f"/api/workers/{worker_id}/heartbeat", {})
-    assert told.json() == {"draining": True}
+    assert told.json() == {"draining": True, "unreachable": ""}
     assert (await gate.client.post(f"/api/workers/{worker_id}/resume", headers=gate.admin)).json()["draining"] is False
-    assert (await worker.post(gate.client, f"/api/workers/{worker_id}/heartbeat", {})).json() == {"draining": False}
+    assert (await worker.post(gate.client, f"/api/workers/{worker_id}/heartbeat", {})).json() == {"draining": False, "unreachable": ""}
 
 
 async def test_a_heartbeat_reaches_the_store_and_the_fleet(gate: Gateway) -> None:

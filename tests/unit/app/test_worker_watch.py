@@ -28,7 +28,7 @@ class Link:
     made: "list[Link]"
 
     def __init__(
-        self, record: WorkerRecord, on_sign: Callable[[WorkerLoad | None, bool], None], on_lost: Callable[[], None], *_: float
+        self, record: WorkerRecord, on_sign: Callable[[WorkerLoad | None, bool], None], on_lost: Callable[[str], None], *_: float
     ) -> None:
         self.record, self.on_sign, self.on_lost = record, on_sign, on_lost
         self.state = "new"
@@ -124,7 +124,7 @@ async def test_a_lost_link_makes_its_worker_suspect_and_no_other(watched: Watche
         watched.watch.put(worker(worker_id))
     for link in Link.made:
         link.on_sign(None, False)
-    Link.made[0].on_lost()
+    Link.made[0].on_lost("[Errno 111] Connection refused")
     assert (watched.state("wrk_a"), watched.state("wrk_b")) == (WorkerState.SUSPECT, WorkerState.READY)
 
 

@@ -15,6 +15,8 @@ from penstock.serving.pipeline import Collaborators, Pipeline
 from penstock.storage.journal.journal import Journal
 
 _PROBE_SECONDS = 5.0
+_RECENT_SECONDS = 15.0
+"""Three heartbeats."""
 
 
 class LiveWorkers:
@@ -38,6 +40,9 @@ class LiveWorkers:
                 member.outstanding_tokens,
                 wall + member.ejected_until - now if member.ejected_until > now else None,
                 member.limit,
+                wall + member.state_since - now,
+                member.last_sign >= member.state_since and now - member.last_sign < _RECENT_SECONDS,
+                self._watch.error(member.id),
             )
             for member in self._deps.workers.members()
         ]
@@ -64,8 +69,12 @@ class LiveWorkers:
     def worker_left(self, worker_id: str) -> None:
         self._watch.remove(worker_id)
 
-    def beat(self, worker_id: str, load: WorkerLoad, draining: bool) -> None:
-        self._deps.workers.alive(worker_id, load, draining=draining)
+    def beat(self, worker_id: str, load: WorkerLoad, draining: bool) -> str:
+        self._deps.workers.heard(worker_id, load, draining=draining)
+        return self._watch.error(worker_id)
+
+    def is_held(self, worker_id: str) -> bool:
+        return worker_id in self._watch.held
 
     async def log_tail(self, record: WorkerRecord, lines: int) -> Sequence[str]:
         return await worker_logs.tail(record, lines)

@@ -16,6 +16,7 @@ from penstock.serving.routing.worker_set import WorkerSet
 log = structlog.get_logger("penstock.workers")
 _SWEEP_SECONDS = 1.0
 _SILENCE_SECONDS = 15.0
+_REFUSED = "Errno 111"
 
 
 class WorkerWatch:
@@ -31,6 +32,7 @@ class WorkerWatch:
         self._probes: dict[str, asyncio.Task[None]] = {}
         self._wanted: dict[str, tuple[ModelOffer, ...]] = {}
         """What the operator named of an upstream; what it lists may change under us."""
+        self._errors: dict[str, str] = {}
         self.held: set[str] = set()
         """Stored workers of an installation that was restored: not called before they join, or an operator changes them."""
         self._sweeper: asyncio.TimerHandle | None = None
@@ -72,8 +74,13 @@ class WorkerWatch:
             self._disconnect(record.id)
             self._connect(record)
 
+    def error(self, worker_id: str) -> str:
+        """Why it was not reached the last time; empty when it was."""
+        return self._errors.get(worker_id, "")
+
     def remove(self, worker_id: str) -> None:
         self._disconnect(worker_id)
+        self._errors.pop(worker_id, None)
         self._records.pop(worker_id, None)
         self._wanted.pop(worker_id, None)
         self._transport.forget(worker_id)
@@ -81,10 +88,10 @@ class WorkerWatch:
 
     def replace_all(self, records: Sequence[WorkerRecord], keep: frozenset[str]) -> None:
         """What the store has now; `keep` are workers that only this process knows (from its flags)."""
-        for worker_id in set(self._records) - {record.id for record in records} - keep:
+        for worker_id in set(self._records) - {record.id for record in records if not record.left_at} - keep:
             self.remove(worker_id)
         for record in records:
-            if record.id not in self.held:
+            if record.id not in self.held and not record.left_at:
                 self.put(record)
 
     def _connect(self, record: WorkerRecord) -> None:
@@ -94,9 +101,15 @@ class WorkerWatch:
         worker_id = record.id
 
         def sign(load: WorkerLoad | None, draining: bool) -> None:
+            self._errors.pop(worker_id, None)
             self._fleet.alive(worker_id, load, draining=draining)
 
-        link = WorkerLink(record, sign, lambda: self._fleet.lost(worker_id), self._connect_seconds, _SILENCE_SECONDS)
+        def lost(reason: str) -> None:
+            said = "connection refused" if "refused" in reason.lower() or _REFUSED in reason else reason
+            self._errors[worker_id] = f"the worker at {record.base_url}: {said}"
+            self._fleet.lost(worker_id, refused=said != reason)
+
+        link = WorkerLink(record, sign, lost, self._connect_seconds, _SILENCE_SECONDS)
         self._links[worker_id] = link
         link.open()
 
@@ -114,7 +127,9 @@ class WorkerWatch:
                 before = await probe(record.base_url, record.secret, self._connect_seconds, before, client=self._probe_client())
             except ProbeFailed as error:
                 log.info("upstream_unreachable", worker=record.name, reason=str(error))
+                self._errors[worker_id] = str(error)
             else:
+                self._errors.pop(worker_id, None)
                 self._answered(record, before)
             await asyncio.sleep(self._probe_seconds)
 

@@ -45,3 +45,8 @@ def spoken(seconds: float) -> str:
 def date(seconds: float | None) -> str:
     """Minutes in UTC; empty for None and 0."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ") if seconds else ""
+
+
+def age(seconds: float | None, now: float) -> str:
+    """`3 m` since that Unix time; empty for None and 0."""
+    return spoken(max(0.0, now - seconds)) if seconds else ""

@@ -14,13 +14,13 @@ _LAST_RETRY_SECONDS = 2.0
 
 
 class WorkerLink:
-    """Connects, listens, connects again, until it is closed. `on_sign(load, draining)` for every line, `on_lost()` at a break."""
+    """Connects, listens, connects again, until it is closed. `on_sign(load, draining)` for every line, `on_lost(reason)` at a break."""
 
     def __init__(
         self,
         worker: WorkerRecord,
         on_sign: Callable[[WorkerLoad | None, bool], None],
-        on_lost: Callable[[], None],
+        on_lost: Callable[[str], None],
         connect_seconds: float,
         silence_seconds: float,
     ) -> None:
@@ -65,8 +65,8 @@ class WorkerLink:
         if self._dialer is not None:
             self._dialer.check(self._silence, self._silence)
 
-    def _reconnect_later(self) -> None:
-        self._on_lost()
+    def _reconnect_later(self, reason: str) -> None:
+        self._on_lost(reason)
         self._timer = asyncio.get_running_loop().call_later(self._delay, self._connect)
         self._delay = min(self._delay * 2, _LAST_RETRY_SECONDS)
 
@@ -97,7 +97,7 @@ class WorkerLink:
         self._on_sign(line.load(), line.draining)
 
     def end(self) -> None:
-        self._reconnect_later()
+        self._reconnect_later("it closed the connection" if self._status == 200 else f"it answered HTTP {self._status}")
 
     def failed(self, reason: TransportFailure) -> None:
-        self._reconnect_later()
+        self._reconnect_later(reason.detail)

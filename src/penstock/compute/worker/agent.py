@@ -33,6 +33,8 @@ class Agent:
         self._join_message = encode(join)
         self._presence = presence
         self._random = Random()
+        self._problem = ""
+        """Why the gateway could not connect to this worker, at the last heartbeat."""
 
     async def open(self) -> None:
         await self._client.open()
@@ -52,11 +54,20 @@ class Agent:
         if response.status_code == 404:
             return False
         response.raise_for_status()
-        asked = _answer(WorkerHeartbeatResponse, response).draining
+        answer = _answer(WorkerHeartbeatResponse, response)
+        self._tell_reached(answer.unreachable)
+        asked = answer.draining
         if asked != self._presence.drained_by_operator:
             _log.info("drain_requested" if asked else "resume_requested")
             self._presence.change(drained_by_operator=asked)
         return True
+
+    def _tell_reached(self, problem: str) -> None:
+        if problem and not self._problem:
+            _log.warning("gateway_cannot_reach_this_worker", gateway=self._gateway, reason=problem, check="--advertise, --host, firewall")
+        elif self._problem and not problem:
+            _log.info("gateway_reaches_this_worker", gateway=self._gateway)
+        self._problem = problem
 
     async def leave(self) -> None:
         """Say goodbye; a gateway that does not hear it finds out by itself."""

@@ -167,6 +167,7 @@ class Worker:
             public_key=client.public_key,
             secret=self._identity.secret,
             version=plan.version,
+            host=socket.gethostname(),
         )
         self._agent = Agent(client, join, self.presence)
         await self._agent.open()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -9,7 +10,7 @@ from pydantic import Field
 from penstock.accounts.permissions import owned, owns
 from penstock.domain.errors import Conflict
 from penstock.domain.principal import Pool, Principal
-from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord, WorkerState
+from penstock.domain.workers import ModelOffer, ShownState, WorkerKind, WorkerLoad, WorkerRecord, WorkerState
 from penstock.edge.joining.worker_urls import upstream_url
 from penstock.edge.layers.access import Admin, Services, WorkerWriter
 from penstock.edge.layers.documented_errors import body_problems, problems
@@ -53,7 +54,10 @@ class WorkerView(View):
     token_id: Annotated[str, Field(description="The join token that introduced it; empty: unknown, or an upstream.")]
     joined_at: Time
     last_seen_at: Time
-    state: Annotated[WorkerState, Field(description="As the gateway that answers sees it.")]
+    state: Annotated[ShownState, Field(description="As the gateway that answers sees it.")]
+    state_since: Annotated[float | None, Field(description="Unix seconds; null: before this gateway started.")]
+    host: Annotated[str, Field(description="Name of its machine; of an upstream the host of its address.")]
+    last_error: Annotated[str, Field(description="Why this gateway could not connect to it the last time; empty: it could.")]
     draining: Annotated[bool, Field(description="An operator asked it to drain.")]
     load: LoadView
     in_flight: int
@@ -102,7 +106,7 @@ async def list_workers(caller: WorkerWriter, services: Services, limit: Limit = 
     seen = {worker.id: worker for worker in services.workers.snapshot()}
     own = [record for record in await services.store.workers.all() if owns(caller, record.org_id)]
     part = page(own, limit, after, lambda record: record.id)
-    return WorkerList(data=[view(record, seen.get(record.id)) for record in part["data"]], has_more=part["has_more"])
+    return WorkerList(data=[_seen(services, record, seen.get(record.id)) for record in part["data"]], has_more=part["has_more"])
 
 
 @router.post("", status_code=201, responses=body_problems(409, 502), summary="Add an upstream")
@@ -198,15 +202,37 @@ async def _keep(services: ControlServices, record: WorkerRecord) -> WorkerView:
 
 
 def _shown(services: ControlServices, record: WorkerRecord) -> WorkerView:
-    return view(record, next((worker for worker in services.workers.snapshot() if worker.id == record.id), None))
+    return _seen(services, record, next((worker for worker in services.workers.snapshot() if worker.id == record.id), None))
+
+
+def _seen(services: ControlServices, record: WorkerRecord, live: LiveWorker | None) -> WorkerView:
+    held = services.workers.is_held(record.id)
+    return view(record, live, held=held)
+
+
+def shown_state(record: WorkerRecord, live: LiveWorker | None, *, held: bool = False) -> tuple[ShownState, float | None]:
+    """And since when (Unix seconds); None: this gateway has not seen it change."""
+    if held:
+        return ShownState.HELD, None
+    if record.left_at:
+        return ShownState.STOPPED, record.left_at
+    if live is None:
+        return ShownState.JOINING, record.joined_at or None
+    unseen = live.state in (WorkerState.JOINING, WorkerState.SUSPECT, WorkerState.DEAD)
+    if unseen and live.error and (record.kind is WorkerKind.UPSTREAM or live.reports):
+        return ShownState.UNREACHABLE, live.since
+    if live.state is WorkerState.DEAD:
+        return ShownState.LOST, record.last_seen_at or live.since
+    return ShownState(live.state.value), live.since
 
 
 _UNSEEN = LiveWorker(id="", state=WorkerState.JOINING, load=WorkerLoad(), in_flight=0, outstanding_tokens=0)
 
 
-def view(record: WorkerRecord, live: LiveWorker | None) -> WorkerView:
+def view(record: WorkerRecord, live: LiveWorker | None, *, held: bool = False) -> WorkerView:
     """The stored record and what this gateway sees of the worker, as one."""
     seen = live or _UNSEEN
+    state, since = shown_state(record, live, held=held)
     return WorkerView(
         id=record.id,
         name=record.name,
@@ -222,7 +248,10 @@ def view(record: WorkerRecord, live: LiveWorker | None) -> WorkerView:
         token_id=record.token_id,
         joined_at=record.joined_at,
         last_seen_at=record.last_seen_at,
-        state=seen.state,
+        state=state,
+        state_since=since,
+        host=record.host or urlsplit(record.base_url).hostname or "",
+        last_error="" if state in (ShownState.READY, ShownState.STOPPED) else seen.error,
         draining=record.draining,
         load=LoadView.model_validate(live.load if live else record.load),
         in_flight=seen.in_flight,

@@ -1,5 +1,7 @@
 """What a worker calls: join, heartbeat, leave. It signs each call with its own key; a token introduces it the first time."""
 
+from dataclasses import replace
+
 from fastapi import APIRouter, Request
 
 from penstock.domain.errors import NotFound
@@ -47,6 +49,7 @@ async def join(body: Join, request: Request, services: Services) -> Joined:
         joined_at=now,
         last_seen_at=now,
         token_id=known.token_id if known else token.id if token else "",
+        host=body.host,
     )
     await services.store.workers.save(record)
     services.workers.worker_joined(record)
@@ -60,14 +63,15 @@ async def heartbeat(worker_id: Id, body: Heartbeat, request: Request, services: 
     load = body.load()
     if not await services.store.workers.beat(worker_id, load, services.clock.time()):
         raise NotFound("There is no such worker; join again.")
-    services.workers.beat(worker_id, load, body.draining)
-    return WorkerHeartbeatResponse(draining=record.draining)
+    problem = services.workers.beat(worker_id, load, body.draining)
+    return WorkerHeartbeatResponse(draining=record.draining, unreachable=problem)
 
 
 @router.post("/{worker_id}/leave", status_code=204, responses=body_problems(404), summary="Leave")
 async def leave(worker_id: Id, request: Request, services: Services) -> None:
     """Nothing is sent to the worker from now on. Its identity stays known, so that it can come back without a token."""
-    await _signer(request, services, worker_id)
+    record = await _signer(request, services, worker_id)
+    await services.store.workers.save(replace(record, left_at=services.clock.time()))
     services.workers.worker_left(worker_id)
 
 

@@ -36,6 +36,12 @@ class LiveWorker:
     """Unix seconds; None: not ejected."""
     limit: int | None = None
     """Requests that it gets at the same time: its slots, or fewer; None: not known here."""
+    since: float = 0.0
+    """Unix seconds of its latest change of state."""
+    reports: bool = False
+    """It has reported to a gateway since its state changed, and not long ago."""
+    error: str = ""
+    """Why this gateway could not connect to it the last time; empty: it could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,10 @@ class WorkerDirectory(Protocol):
 
     def snapshot(self) -> Sequence[LiveWorker]: ...
 
+    def is_held(self, worker_id: str) -> bool:
+        """Whether it is not called because the installation was restored from a backup."""
+        ...
+
     def models(self, org_id: str | None) -> Sequence[ServedModel]:
         """What this organisation may use, by model id; None: what anyone may."""
         ...
@@ -71,8 +81,8 @@ class WorkerDirectory(Protocol):
 
     def worker_left(self, worker_id: str) -> None: ...
 
-    def beat(self, worker_id: str, load: WorkerLoad, draining: bool) -> None:
-        """`draining`: the worker itself is about to stop."""
+    def beat(self, worker_id: str, load: WorkerLoad, draining: bool) -> str:
+        """`draining`: the worker itself is about to stop. Returns why this gateway cannot connect to it; empty: it can."""
         ...
 
     async def log_tail(self, record: WorkerRecord, lines: int) -> Sequence[str]:

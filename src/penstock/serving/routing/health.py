@@ -45,13 +45,19 @@ def note_failure(member: Member, members: Collection[Member], rules: HealthRules
 
 
 def silent_verdicts(members: Collection[Member], rules: HealthRules, now: float) -> list[tuple[Member, WorkerState]]:
-    """Whose silence has lasted too long. The verdict of death is withheld while too many are silent together."""
+    """Whose silence has lasted too long. The verdict of death is withheld while too many are silent together.
+
+    A single silent worker says nothing of the network, nor does one that was never reached, or whose machine refuses connections.
+    """
     alive = [member for member in members if member.state is not WorkerState.DEAD]
     silent = [member for member in alive if now - member.last_sign > rules.suspect_seconds]
-    hold = len(alive) > 1 and len(silent) > len(alive) * rules.hold_share
+    known = sum(member.state is not WorkerState.JOINING for member in alive)
+    doubtful = sum(member.state is not WorkerState.JOINING and not member.refused for member in silent)
+    hold = doubtful > 1 and doubtful > known * rules.hold_share
     verdicts = []
     for member in silent:
-        if now - member.last_sign > rules.dead_seconds and not hold:
+        certain = member.refused or member.state is WorkerState.JOINING
+        if now - member.last_sign > rules.dead_seconds and (certain or not hold):
             verdicts.append((member, WorkerState.DEAD))
         elif member.state is WorkerState.READY:
             verdicts.append((member, WorkerState.SUSPECT))

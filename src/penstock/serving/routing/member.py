@@ -26,9 +26,11 @@ class Member:
         "load",
         "outstanding_tokens",
         "record",
+        "refused",
         "rested_until",
         "slots",
         "state",
+        "state_since",
         "tensor_models",
         "unsupported",
         "warming_since",
@@ -50,6 +52,10 @@ class Member:
         """Rises when it comes back as a new process: requests of the old one count no more."""
         self.last_sign = now
         """Monotonic seconds of the last sign of life."""
+        self.state_since = now
+        """Monotonic seconds of its latest change of state."""
+        self.refused = False
+        """Its machine answered that nothing listens at its address."""
         self.failures_in_a_row = 0
         self.ejections = 0
         self.ejected_until = 0.0

@@ -155,11 +155,24 @@ class WorkerSet:
         if member is None:
             return
         member.last_sign = self._now()
+        member.refused = False
         if load is not None:
             member.load = load
         state = WorkerState.DRAINING if draining or member.record.draining else WorkerState.READY
         if member.state is not state:
             self._move(member, state)
+
+    def heard(self, worker_id: str, load: WorkerLoad, *, draining: bool = False) -> None:
+        """It reported to a gateway by itself. It lives; whether requests reach it only a connection to it shows."""
+        member = self._members.get(worker_id)
+        if member is None:
+            return
+        member.last_sign = self._now()
+        member.load = load
+        if draining and member.state is WorkerState.READY:
+            self._move(member, WorkerState.DRAINING)
+        elif member.state is WorkerState.DEAD:
+            self._move(member, WorkerState.SUSPECT)
 
     def set_elastic(self, model: str, org_id: str | None = None, *, elastic: bool = True) -> None:
         """From now on workers of a model are started when its requests need them: so those wait while there is none.
@@ -179,10 +192,13 @@ class WorkerSet:
         if member is not None:
             member.unsupported = parameters
 
-    def lost(self, worker_id: str) -> None:
-        """Its connection broke: nothing new for it until it gives a sign of life."""
+    def lost(self, worker_id: str, *, refused: bool = False) -> None:
+        """Its connection broke: nothing new for it until it gives a sign of life. `refused`: nothing listens there any more."""
         member = self._members.get(worker_id)
-        if member is not None and member.state is WorkerState.READY:
+        if member is None:
+            return
+        member.refused = refused
+        if member.state is WorkerState.READY:
             self._move(member, WorkerState.SUSPECT)
 
     def succeeded(self, member: Member) -> None:
@@ -224,11 +240,12 @@ class WorkerSet:
     def _move(self, member: Member, state: WorkerState) -> None:
         before = member.state
         if member.move(state):
+            member.state_since = self._now()
+            if before is WorkerState.DEAD:
+                self._start_again(member)
             if state is WorkerState.READY:
                 # It may have restarted: what it did before does not count against it.
                 member.failures_in_a_row, member.ejected_until = 0, 0.0
-                if before is WorkerState.DEAD:
-                    self._start_again(member)
                 if before in (WorkerState.SUSPECT, WorkerState.DEAD):
                     self._begin_slowly(member)
             self.on_event(WorkerEvent(member.id, member.record.name, state.value))

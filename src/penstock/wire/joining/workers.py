@@ -48,6 +48,7 @@ class Join(Body):
     public_key: Annotated[str, Field(min_length=44, max_length=44, description="Ed25519, raw, base64.")]
     secret: Annotated[str, Field(min_length=32, max_length=256, pattern=r"^[!-~]+$", description="What gateways present to it.")]
     version: Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")] = ""
+    host: Annotated[str, Field(max_length=255, pattern=r"^[ -~]*$", description="Name of its machine.")] = ""
 
     @classmethod
     def of(
@@ -63,6 +64,7 @@ class Join(Body):
         public_key: str,
         secret: str,
         version: str,
+        host: str = "",
     ) -> Self:
         return cls.model_construct(
             token=token,
@@ -75,6 +77,7 @@ class Join(Body):
             public_key=public_key,
             secret=secret,
             version=version,
+            host=host,
         )
 
 
@@ -106,6 +109,7 @@ class Heartbeat(Body):
 
 class WorkerHeartbeatResponse(View):
     draining: Annotated[bool, Field(description="An operator asked the worker to drain.")]
+    unreachable: Annotated[str, Field(description="Why this gateway cannot connect to the worker; empty: it can.")] = ""
 
 
 class Hello(msgspec.Struct, frozen=True):

@@ -176,7 +176,7 @@ class Signs:
     def sign(self, load: WorkerLoad | None, draining: bool) -> None:
         self.loads.append((load, draining))
 
-    def lost(self) -> None:
+    def lost(self, reason: str) -> None:
         self.losses += 1
 
 

@@ -223,3 +223,59 @@ def test_an_impossible_move_is_an_error() -> None:
         member.move(SUSPECT)
     assert member.move(READY)
     assert not member.move(READY)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_single_silent_worker_of_a_small_fleet_is_given_up(count: int) -> None:
+    watched = Watched(count)
+    watched.pass_time(31, *watched.members[1:])
+    assert watched.states() == [DEAD, *[READY] * (count - 1)]
+
+
+def test_workers_whose_machines_refuse_connections_are_given_up_however_many_they_are() -> None:
+    watched = Watched(4)
+    for member in watched.members[:2]:
+        watched.fleet.lost(member.id, refused=True)
+    watched.pass_time(31, *watched.members[2:])
+    assert watched.states() == [DEAD, DEAD, READY, READY]
+
+
+def test_worker_that_was_never_reached_does_not_withhold_the_verdict_on_others() -> None:
+    watched = Watched(3)
+    strangers = [watched.fleet.put(worker(f"left-{number}")) for number in range(4)]
+    watched.pass_time(31, *watched.members[1:])
+    assert (watched.states(), {member.state for member in strangers}) == ([DEAD, READY, READY], {DEAD})
+
+
+def test_heartbeat_of_a_worker_that_cannot_be_reached_does_not_make_it_ready() -> None:
+    watched = Watched(2)
+    lost = watched.members[0]
+    watched.fleet.lost(lost.id, refused=True)
+    for _ in range(40):
+        watched.fleet.heard(lost.id, WorkerLoad(running=1))
+        watched.pass_time(1, watched.members[1])
+    assert (lost.state, lost.load) == (SUSPECT, WorkerLoad(running=1))
+    watched.fleet.alive(lost.id)
+    assert lost.state is READY
+
+
+def test_heartbeat_of_a_worker_that_was_given_up_makes_it_suspect_and_new() -> None:
+    watched = Watched(2)
+    lost = watched.members[0]
+    watched.pass_time(31, watched.members[1])
+    before = lost.incarnation
+    watched.fleet.heard(lost.id, WorkerLoad())
+    assert (lost.state, lost.incarnation) == (SUSPECT, before + 1)
+
+
+def test_heartbeat_that_announces_a_drain_drains() -> None:
+    watched = Watched(1)
+    watched.fleet.heard("w0", WorkerLoad(), draining=True)
+    assert watched.states() == [DRAINING]
+
+
+def test_change_of_state_has_its_time() -> None:
+    watched = Watched(2)
+    watched.pass_time(5, watched.members[1])
+    watched.fleet.lost("w0")
+    assert watched.members[0].state_since == watched.clock.monotonic()

@@ -1,5 +1,6 @@
 """`penstock workers`: who makes the tokens, and how they are."""
 
+import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from penstock.cli.client.api import segment
 from penstock.cli.command import Session, gateway_command, group
-from penstock.cli.output.moments import date
+from penstock.cli.output.moments import age, date
 
 app = group("Workers and upstreams: list, show, add, remove, drain, resume.")
 
@@ -19,6 +20,7 @@ WorkerId = Annotated[str, typer.Argument(metavar="WORKER_ID", help="Id of the wo
 def list_workers(session: Session) -> None:
     """List all workers with their state and load."""
     answer = session.api.listed("/api/workers")
+    now = time.time()
     rows = [
         (
             worker["id"],
@@ -26,14 +28,17 @@ def list_workers(session: Session) -> None:
             worker.get("engine"),
             _model_ids(worker),
             _state(worker),
+            age(worker.get("state_since"), now),
+            worker.get("host"),
             worker.get("in_flight"),
             worker.get("slots"),
             _kv_usage(worker),
             worker.get("pool") or "shared",
+            worker.get("last_error"),
         )
         for worker in answer["data"]
     ]
-    columns = ("id", "name", "engine", "models", "state", "in flight#", "slots#", "KV#", "pool")
+    columns = ("id", "name", "engine", "models", "state", "since", "host", "in flight#", "slots#", "KV#", "pool", "last error")
     session.out.table(answer, columns, rows)
 
 
@@ -100,6 +105,9 @@ def _fields(worker: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("address", worker.get("base_url")),
         ("models", _model_ids(worker)),
         ("state", _state(worker)),
+        ("since", date(worker.get("state_since"))),
+        ("last error", worker.get("last_error")),
+        ("host", worker.get("host")),
         ("slots", worker.get("slots")),
         ("pool", worker.get("pool") or "shared"),
         ("organisation", worker.get("org_id")),

@@ -1,6 +1,6 @@
 """Workers and upstreams."""
 
-from sqlalchemy import JSON, Boolean, Column, Double, LargeBinary, Table, Text
+from sqlalchemy import JSON, Boolean, Column, Double, LargeBinary, Table, Text, text
 
 from penstock.storage.stores.sql.tables import NAME, NUMBER, metadata
 
@@ -27,4 +27,6 @@ worker = Table(
     Column("kv_usage", Double, nullable=False),
     Column("ttft_seconds", Double),
     Column("token_id", NAME, nullable=False, server_default=""),  # of the join token that introduced it
+    Column("left_at", Double, nullable=False, server_default=text("0")),
+    Column("host", Text, nullable=False, server_default=text("''")),
 )
