@@ -77,6 +77,46 @@ async def test_the_same_idempotency_key_ten_times_at_once(gate: Gateway) -> None
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
 
 
+async def test_repeated_submission_in_another_order_of_fields_is_the_same(gate: Gateway) -> None:
+    one = await post(gate, TASKS, {"name": "f", "payload": {"a": 1, "b": 2}, "idempotency_key": "k"})
+    same = await post(gate, TASKS, {"idempotency_key": "k", "payload": {"b": 2, "a": 1}, "name": "f"})
+    assert (same.status_code, same.json()["id"], same.json()["created"]) == (201, one.json()["id"], False)
+
+
+@pytest.mark.parametrize("field", [{"timeout_seconds": 5.0}, {"tags": ["x"]}, {"keep_seconds": 1.0}])
+async def test_repeated_submission_with_other_options_is_refused(gate: Gateway, field: dict[str, Any]) -> None:
+    body = {"name": "f", "idempotency_key": "k"}
+    await post(gate, TASKS, body)
+    other = await post(gate, TASKS, body | field)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (TASKS, '{"name": "f", "payload": {"loss": [NUMBER]}}'),
+        (TASKS, '{"tasks": [{"name": "f", "payload": NUMBER}]}'),
+        ("/api/schedules", '{"name": "s", "cron": "@daily", "task": {"name": "f", "payload": {"x": NUMBER}}}'),
+    ],
+)
+async def test_number_that_json_does_not_have_is_refused(gate: Gateway, number: str, path: str, body: str) -> None:
+    headers = gate.ours.headers("owner") | {"content-type": "application/json"}
+    answer = await gate.client.post(path, headers=headers, content=body.replace("NUMBER", number))
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+    assert "NaN" in answer.json()["detail"]
+
+
+async def test_function_that_no_runner_offers_says_so(gate: Gateway) -> None:
+    answer = (await post(gate, TASKS, {"name": "word_count"})).json()
+    sentence = "No runner offers the function 'word_count'; the task waits until one does (none offers a function)."
+    assert answer["warnings"] == [sentence]
+    assert (await get(gate, f"{TASKS}/{answer['id']}"))["note"] == sentence
+    webhook = (await post(gate, TASKS, {"kind": "webhook", "payload": {"url": "https://198.51.100.1"}})).json()
+    assert webhook["warnings"] == []
+    assert (await get(gate, f"{TASKS}/{webhook['id']}"))["note"] is None
+
+
 async def test_a_key_that_may_only_infer_submits_inferences(gate: Gateway) -> None:
     payload = {"url": "/v1/embeddings", "body": {}}
     assert (await post(gate, TASKS, {"kind": "inference", "payload": payload}, "inference")).status_code == 201

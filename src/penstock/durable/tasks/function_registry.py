@@ -1,6 +1,6 @@
 """The functions that runners offer, with the defaults that their authors wrote beside them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Annotated
 
@@ -8,13 +8,17 @@ import msgspec
 import structlog
 from msgspec import Meta
 
-from penstock.domain.durable.tasks import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from penstock.domain.durable.leases import LEASE_SECONDS, RunnerRecord
+from penstock.domain.durable.tasks import HIGHEST_PRIORITY, LOWEST_PRIORITY, ability
 from penstock.domain.ports import TaskStore
 from penstock.durable.tasks.policy import POLICIES, KindPolicy
 from penstock.durable.tasks.submission import TaskSpec, policy_of_kind
 
 log = structlog.get_logger("penstock.tasks")
 _FRESH_SECONDS = 2.0
+_MOST_NAMED = 20
+ANY = "*"
+"""A runner that names no kinds runs every kind."""
 
 
 class FunctionDeclaration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,6 +43,7 @@ class FunctionRegistry:
         self._store = store
         self._fresh_until = 0.0
         self._policies: dict[tuple[str | None, str], KindPolicy] = {}
+        self._offered: set[tuple[str | None, str]] = set()
 
     async def refresh(self) -> None:
         """Raises PortUnavailable."""
@@ -46,7 +51,9 @@ class FunctionRegistry:
         if abs(self._fresh_until - now) < _FRESH_SECONDS and now < self._fresh_until:
             return
         functions: dict[tuple[str | None, str], FunctionDeclaration] = {}
-        for runner in await self._store.runners():
+        runners = await self._store.runners()
+        self._offered = {(each.org_id, offer) for each in runners if _lives(each, now) for offer in each.kinds or (ANY,)}
+        for runner in runners:
             functions.update({(runner.org_id, function.name): function for function in declared_functions(runner.functions)})
         self._fresh_until = now + _FRESH_SECONDS
         self._policies = {key: _with_defaults(POLICIES["function"], function) for key, function in functions.items()}
@@ -61,6 +68,21 @@ class FunctionRegistry:
             return self._policies.get((org_id, spec.name)) or self._policies.get((None, spec.name)) or of_kind
 
         return policy
+
+    def not_offered(self, org_id: str, names: Iterable[str]) -> list[str]:
+        """A sentence for each function that no runner of the organisation or the platform offers, as far as `refresh` has seen."""
+        wanted = [name for name in dict.fromkeys(names) if not self._is_offered(org_id, name)]
+        known = sorted({offer.partition(":")[2] for owner, offer in self._offered if ":" in offer and owner in (None, org_id)})
+        there_are = f"they offer: {', '.join(known[:_MOST_NAMED])}" if known else "none offers a function"
+        waits = f"the task waits until one does ({there_are})"
+        return [f"No runner offers the function '{name[:64]}'; {waits}." for name in wanted[:_MOST_NAMED]]
+
+    def _is_offered(self, org_id: str, name: str) -> bool:
+        return any((owner, offer) in self._offered for owner in (None, org_id) for offer in (ability("function", name), ANY))
+
+
+def _lives(runner: RunnerRecord, now: float) -> bool:
+    return runner.last_beat_at >= now - LEASE_SECONDS
 
 
 def _with_defaults(policy: KindPolicy, function: FunctionDeclaration) -> KindPolicy:

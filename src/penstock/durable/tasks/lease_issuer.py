@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from penstock.domain.durable.leases import HEARTBEAT_SECONDS, LEASE_SECONDS, Lease, LeaseCompletion, LeaseRef, RunnerRecord
 from penstock.domain.errors import TooLarge, Unprocessable
 from penstock.domain.ports import TaskStore
-from penstock.durable.tasks import references
 from penstock.durable.tasks.limits import PARENTS_CHARACTERS, RESOLVED_BYTES
 from penstock.durable.tasks.outcome import AttemptFailed, Released, TaskOutcome, completion_of
+from penstock.durable.tasks.specs import references
 from penstock.durable.tasks.submitters import SubmitterRevoked, Submitters
 
 LONGEST_WAIT_SECONDS = LEASE_SECONDS - HEARTBEAT_SECONDS

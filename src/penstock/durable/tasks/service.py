@@ -152,6 +152,13 @@ class TaskService:
             raise not_found("task")
         return found
 
+    async def why_waiting(self, task: Task) -> str | None:
+        """What is missing before a runner can start it; None: nothing that is known. Raises PortUnavailable."""
+        if task.kind != "function" or task.status is not TaskStatus.READY:
+            return None
+        await self.functions.refresh()
+        return next(iter(self.functions.not_offered(task.org_id, [task.name])), None)
+
     async def results(self, caller: Principal, ids: Sequence[str]) -> tuple[list[Task], list[str]]:
         """Those that are there and over, and the ids that were not looked at because what was found is large already."""
         wanted = list(dict.fromkeys(ids))

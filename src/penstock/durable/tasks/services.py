@@ -41,16 +41,17 @@ def make_task_services(
 ) -> TaskServices:
     """`secret`: the installation's, the same in every gateway."""
     submitters = Submitters(accounts, clock)
+    service = TaskService(store, new_id)
 
     def signing_secret(org_id: str) -> str:
         return webhook_secret(secret, org_id)
 
     return TaskServices(
         store=store,
-        service=TaskService(store, new_id),
+        service=service,
         lease_issuer=LeaseIssuer(store, submitters, signing_secret, random),
         submitter_calls=SubmitterCalls(inference, submitters, next_request_id, clock),
         grants=Grants(secret),
-        sweeper=Sweeper(store, Calendar(store, TaskIds().next), random),
+        sweeper=Sweeper(store, Calendar(store, service.functions, TaskIds().next), random),
         webhook_secret=signing_secret,
     )

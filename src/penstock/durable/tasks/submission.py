@@ -1,53 +1,23 @@
 """From what is asked for to what is kept: defaults filled in, local names resolved, parents before children."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from penstock.domain.durable.queues import DEFAULT_QUEUE
-from penstock.domain.durable.tasks import NewTask, OnParentFailure, Parent
+from penstock.domain.durable.tasks import NewTask, Parent
 from penstock.domain.errors import BadRequest, PenstockError, Unprocessable
 from penstock.domain.principal import Actor, stored_id
-from penstock.durable.tasks import graph, references
 from penstock.durable.tasks.limits import MOST_PARENTS, MOST_TASKS, TooManyTasks, check_payload, check_webhook_pace
 from penstock.durable.tasks.policy import POLICIES, RESERVED, KindPolicy
+from penstock.durable.tasks.specs import graph, inference_payload, references
+from penstock.durable.tasks.specs.fingerprints import Fingerprints
+from penstock.durable.tasks.specs.task_spec import ParentSpec, TaskSpec
 
-_NULL = msgspec.Raw(b"null")
+__all__ = ["ParentSpec", "Submitter", "TaskSpec", "new_tasks", "policy_of_kind"]
+
 LONGEST_DELAY_SECONDS = 10 * 366 * 86_400.0
-
-
-class ParentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A parent: a `ref` of the same submission, or the id of a task that is there."""
-
-    task: str
-    on_failure: OnParentFailure | None = None
-    """None: as the child says for all its parents."""
-
-
-class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A task as a caller asks for it; None is the kind's own value."""
-
-    kind: str = "function"
-    name: str = ""
-    ref: str | None = None
-    """How other tasks of the same submission name it."""
-    payload: msgspec.Raw = _NULL
-    queue: str | None = None
-    priority: int | None = None
-    tags: tuple[str, ...] = ()
-    parents: tuple[ParentSpec, ...] = ()
-    on_parent_failure: OnParentFailure = OnParentFailure.FAIL
-    run_at: float | None = None
-    delay_seconds: float | None = None
-    expires_in_seconds: float | None = None
-    keep_seconds: float | None = None
-    max_attempts: int | None = None
-    timeout_seconds: float | None = None
-    backoff_seconds: float | None = None
-    backoff_cap_seconds: float | None = None
-    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +67,12 @@ def new_tasks(specs: Sequence[TaskSpec], submitter: Submitter, now: float, polic
     ids = [submitter.next_id(now) for _ in specs]
     named = {ref: ids[index] for ref, index in index_of.items()}
     dag_id = submitter.dag_id or (ids[0] if inner else None)
+    fingerprints = Fingerprints(specs, index_of)
     for index in order:
         spec = specs[index]
         try:
-            yield _new_task(spec, ids[index], submitter, named, dag_id, now, policy_of(spec))
+            task = _new_task(spec, ids[index], submitter, named, dag_id, now, policy_of(spec))
+            yield msgspec.structs.replace(task, payload_hash=fingerprint) if (fingerprint := fingerprints.of(index)) else task
         except PenstockError as error:
             raise _with_index(error, index, len(specs)) from None
 
@@ -129,6 +101,8 @@ def _new_task(
     if spec.kind == "webhook":
         check_webhook_pace(spec.max_attempts, spec.backoff_seconds, spec.backoff_cap_seconds)
     payload = check_payload(bytes(spec.payload).decode())
+    if spec.kind == "inference":
+        payload = inference_payload.with_url(payload)
     parents = tuple(Parent(named.get(each.task, each.task), each.on_failure or spec.on_parent_failure) for each in spec.parents)
     if references.mentions(payload):
         known = {each.task: parent.id for each, parent in zip(spec.parents, parents, strict=True)}
@@ -142,7 +116,6 @@ def _new_task(
         name=spec.name,
         priority=spec.priority or policy.priority,
         payload=payload,
-        payload_hash=_fingerprint(spec),
         idempotency_key=spec.idempotency_key,
         tags=spec.tags,
         parents=_each_once(parents),
@@ -169,14 +142,6 @@ def _run_at(spec: TaskSpec, now: float) -> float | None:
 
 def _each_once(parents: Sequence[Parent]) -> tuple[Parent, ...]:
     return tuple({parent.id: parent for parent in parents}.values())
-
-
-def _fingerprint(spec: TaskSpec) -> bytes:
-    """What the caller asked for; times count, local names do not. Empty without a key, when it is not compared."""
-    if spec.idempotency_key is None:
-        return b""
-    kept = (spec.kind, spec.name, bytes(spec.payload), spec.queue, spec.priority, spec.run_at, spec.delay_seconds, spec.max_attempts)
-    return hashlib.sha256(msgspec.json.encode(kept)).digest()
 
 
 def _with_index(error: PenstockError, index: int, count: int) -> PenstockError:

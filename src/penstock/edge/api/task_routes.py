@@ -83,7 +83,8 @@ async def submit_tasks(
     trace = traceparent if traceparent is not None and _TRACEPARENT.fullmatch(traceparent) else ""
     enqueued = await services.tasks.service.submit(caller, specs, traceparent=trace)
     # A `SubmittedView`, without making a model of each of ten thousand answers.
-    answer = {"id": enqueued[0].id, "created": enqueued[0].created, "data": enqueued}
+    warnings = services.tasks.service.functions.not_offered(caller.org_id, [spec.name for spec in specs if spec.kind == "function"])
+    answer = {"id": enqueued[0].id, "created": enqueued[0].created, "data": enqueued, "warnings": warnings}
     return Response(msgspec.json.encode(answer), 201, media_type="application/json")
 
 
@@ -130,7 +131,8 @@ async def act_on_tasks(body: ActionBody, caller: TaskCaller, services: Services)
 
 @router.get("/tasks/{task_id}", responses=problems(404, 422), summary="Show a task with parents, children and attempts")
 async def show_task(task_id: Id, caller: TaskCaller, services: Services) -> TaskDetailView:
-    return detail_view(await services.tasks.service.detail(caller, task_id))
+    detail = await services.tasks.service.detail(caller, task_id)
+    return detail_view(detail, await services.tasks.service.why_waiting(detail.task))
 
 
 @router.get("/tasks/{task_id}/events", responses=problems(404, 422), summary="The life of a task")

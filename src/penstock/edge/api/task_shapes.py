@@ -1,14 +1,16 @@
 """Tasks, schedules and queues as the control API takes and shows them."""
 
+import math
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from penstock.domain.durable.schedules import MissedRuns, Schedule
 from penstock.domain.durable.tasks import EventType, OnParentFailure, Task, TaskDetail, TaskStatus
 from penstock.durable.tasks.submission import ParentSpec, TaskSpec
-from penstock.edge.layers.shapes import PRINTABLE, WHOLE, Body, Flag, ListView, Name, Time, View
+from penstock.edge.layers.shapes import NOT_A_NUMBER, PRINTABLE, WHOLE, Body, Flag, ListView, Name, Time, View
 
 _TEN_YEARS = 10 * 366 * 86_400
 _LAST_SECOND = 253_402_300_799.0
@@ -27,6 +29,25 @@ Cron = Annotated[str, Field(min_length=1, max_length=256, description="Five fiel
 TimeZone = Annotated[str, Field(min_length=1, max_length=64, description="Of the IANA database, such as Europe/Berlin.")]
 
 
+def _only_numbers(payload: Any) -> Any:
+    """JSON has no NaN and no Infinity, which Python's reader takes, also for `1e999`; written again they would be null."""
+    pending = [payload]
+    while pending:
+        match pending.pop():
+            case float() as number if not math.isfinite(number):
+                raise PydanticCustomError(NOT_A_NUMBER, "NaN and Infinity are not JSON")
+            case dict() as fields:
+                pending += fields.values()
+            case list() as items:
+                pending += items
+    return payload
+
+
+Payload = Annotated[
+    Any,
+    AfterValidator(_only_numbers),
+    Field(description='At most 1 MB of JSON; `{"$result": "ref"}` stands for a parent\'s result.'),
+]
 ParentName = Annotated[str, Field(min_length=1, max_length=100, description="A `ref` of this submission, or the id of a task.")]
 
 
@@ -39,7 +60,7 @@ class TaskBody(Body):
     kind: Kind = "function"
     name: Annotated[TaskName, Field(description="What people call it; for a function the name it was registered under.")] = ""
     ref: Annotated[Ref | None, Field(description="How other tasks of the same submission name it.")] = None
-    payload: Annotated[Any, Field(description='At most 1 MB of JSON; `{"$result": "ref"}` stands for a parent\'s result.')] = None
+    payload: Payload = None
     queue: Queue | None = None
     priority: Priority | None = None
     tags: Annotated[tuple[Tag, ...], Field(max_length=20)] = ()
@@ -93,6 +114,7 @@ class SubmittedView(View):
     id: Annotated[str, Field(description="Of the task, or of the first one.")]
     created: bool
     data: list[EnqueuedView]
+    warnings: Annotated[list[str], Field(description="What would keep a task waiting, such as a function that no runner offers.")]
 
 
 class ErrorView(View):
@@ -142,6 +164,7 @@ class AttemptView(View):
 
 
 class TaskDetailView(TaskView):
+    note: Annotated[str | None, Field(description="Why nothing starts it, where that is known.")]
     payload: Any
     result: Any
     parents: list[RelativeView]
@@ -257,8 +280,9 @@ def result_view(task: Task) -> ResultView:
     return ResultView(id=task.id, status=task.status, error=error, result=decoded(task.result))
 
 
-def detail_view(detail: TaskDetail) -> TaskDetailView:
+def detail_view(detail: TaskDetail, note: str | None) -> TaskDetailView:
     return TaskDetailView(
+        note=note,
         **task_fields(detail.task),
         payload=decoded(detail.task.payload),
         result=decoded(detail.task.result),

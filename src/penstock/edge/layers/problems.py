@@ -22,6 +22,7 @@ from penstock.domain.errors import (
     TooLarge,
     Unprocessable,
 )
+from penstock.edge.layers.shapes import NOT_A_NUMBER
 from penstock.wire.errors import error_body, error_headers
 
 PROBLEM_TYPE = "application/problem+json"
@@ -112,6 +113,8 @@ def _from_validation(exception: RequestValidationError, path: str) -> PenstockEr
     errors: Sequence[Mapping[str, Any]] = exception.errors()
     if errors and errors[0]["type"] == "json_invalid":
         return InvalidJson("The request body is not valid JSON.")
+    if errors and errors[0]["type"] == NOT_A_NUMBER:
+        return InvalidJson("The request body is not valid JSON: it has NaN or Infinity, or a number that is too large.")
     fields = [_field(error) for error in errors] or [("", "The request is not valid.")]
     if is_openai_path(path):
         name, sentence = fields[0]

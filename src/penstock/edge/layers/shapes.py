@@ -12,6 +12,8 @@ __all__ = ["PRINTABLE", "WHOLE", "Body", "Flag", "ModelId", "Name", "Url", "View
 
 Item = TypeVar("Item")
 
+NOT_A_NUMBER = "not_a_number"
+"""The type of a validation error of a body that is not JSON because of NaN or Infinity."""
 _LAST_SECOND = 253_402_300_799.0  # the end of the year 9999, where dates stop
 
 

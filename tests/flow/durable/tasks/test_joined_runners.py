@@ -164,7 +164,10 @@ async def test_a_runner_on_postgresql_needs_no_gateway(tmp_path: Path) -> None:
             link = DirectLink(store.tasks, tasks.lease_issuer, new_id("run"))
             settings = Settings(imports=(MODULE,), runner=RunnerSettings(processes=1, drain_seconds=2))
             async with running(make_runner(settings, link, None, "direct")):
-                specs = [TaskSpec(name="add", payload=msgspec.Raw(b"[2,3]")), TaskSpec(kind="inference", payload=msgspec.Raw(b"{}"))]
+                specs = [
+                    TaskSpec(name="add", payload=msgspec.Raw(b"[2,3]")),
+                    TaskSpec(kind="inference", payload=msgspec.Raw(b'{"url":"/v1/embeddings","body":{}}')),
+                ]
                 added, inference = await tasks.service.submit(caller, specs)
                 task = await succeeded(tasks, caller, added.id)
                 assert task.result == "5"

@@ -40,8 +40,14 @@ def test_run_in_time_is_made_once_under_every_missed_policy() -> None:
 
 def test_missed_runs_are_made_up_for_at_most_to_a_limit() -> None:
     runs, next_at = runs_due(schedule(MissedRuns.ALL, NOON - 30 * 86_400, "* * * * *"), NOON)
-    assert len(runs) == MOST_MADE_UP
+    assert runs == [NOON - 60 * back for back in range(MOST_MADE_UP)][::-1], "the newest"
     assert next_at == NOON + 60
+
+
+@pytest.mark.parametrize("days", [10, 400, 1_500])
+def test_all_missed_runs_of_a_rare_schedule_are_made_up_for(days: int) -> None:
+    runs, _ = runs_due(schedule(MissedRuns.ALL, NOON - days * 86_400, "0 12 * * *"), NOON + 5)
+    assert runs == [NOON - 86_400 * back for back in range(min(days + 1, MOST_MADE_UP))][::-1]
 
 
 def test_each_run_has_a_key_of_its_own_and_no_delay() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.durable.tasks import graph
+from penstock.durable.tasks.specs import graph
 
 
 def test_topological_order_puts_parents_before_children() -> None:

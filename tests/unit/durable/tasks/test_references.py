@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from penstock.domain.durable.tasks import ParentResult, TaskStatus
-from penstock.durable.tasks import references
-from penstock.durable.tasks.references import ResolvedTooLarge, ResultGone, TooDeep, UnknownResult
+from penstock.durable.tasks.specs import references
+from penstock.durable.tasks.specs.references import ResolvedTooLarge, ResultGone, TooDeep, UnknownResult
 
 PARENTS = [
     ParentResult("task_a", "a", TaskStatus.SUCCEEDED, '{"rows": [{"n": 1}, {"n": 2}]}'),

@@ -10,10 +10,10 @@ import pytest
 from penstock.domain.durable.tasks import NewTask, OnParentFailure, Parent
 from penstock.domain.errors import BadRequest, PenstockError, Unprocessable
 from penstock.domain.principal import KeyActor
-from penstock.durable.tasks.graph import DependencyCycle, DuplicateName, UnknownParent
 from penstock.durable.tasks.limits import MOST_PARENTS, MOST_TASKS, PAYLOAD_BYTES, PayloadTooLarge, TooManyTasks
 from penstock.durable.tasks.policy import FUNCTION, WEBHOOK, KindPolicy
-from penstock.durable.tasks.references import UnknownResult
+from penstock.durable.tasks.specs.graph import DependencyCycle, DuplicateName, UnknownParent
+from penstock.durable.tasks.specs.references import UnknownResult
 from penstock.durable.tasks.submission import LONGEST_DELAY_SECONDS, ParentSpec, Submitter, TaskSpec, new_tasks
 
 NOW = 5_000.0

@@ -56,11 +56,18 @@ async def test_every_part_of_a_query_reaches_the_filter() -> None:
 
 
 async def test_empty_query_asks_for_the_newest_fifty() -> None:
-    assert await read("") == (TaskQuery(TaskFilter(), TaskSort.CREATED, False, 50, None, False), [])
+    assert await read("") == (TaskQuery(TaskFilter(batch_lines=False), TaskSort.CREATED, False, 50, None, False), [])
+
+
+@pytest.mark.parametrize("query", ["q=word", "dag_id=task_1", "batch_lines=true"])
+async def test_lines_of_batches_are_found_when_they_are_asked_for(query: str) -> None:
+    found, _ = await read(query)
+    assert found is not None
+    assert found.filter.batch_lines
 
 
 async def test_query_parameter_that_is_not_known_is_ignored() -> None:
-    assert await read("org=org_1&page=3") == (TaskQuery(), [])
+    assert await read("org=org_1&page=3") == (TaskQuery(TaskFilter(batch_lines=False)), [])
 
 
 @pytest.mark.parametrize(

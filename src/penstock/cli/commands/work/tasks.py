@@ -56,6 +56,7 @@ def submit(
     if file is not None:
         answer = session.api.post("/api/tasks", {"tasks": _tasks_of(file)})
         session.out.table(answer, ("id", "created"), [(each["id"], each["created"]) for each in answer["data"]])
+        _warn(session, answer)
         return _wait_for_all(session, [each["id"] for each in answer["data"]]) if wait else 0
     body = {
         "kind": kind,
@@ -71,6 +72,7 @@ def submit(
         "idempotency_key": key,
     }
     answer = session.api.post("/api/tasks", body)
+    _warn(session, answer)
     if wait:
         return _follow(session, answer["id"])
     session.out.item(answer, [("id", answer["id"]), ("created", answer["created"])])
@@ -216,6 +218,11 @@ def export(
 _COLUMNS = ("id", "kind", "name", "status", "queue", "priority#", "attempt", "submitted", "error")
 
 
+def _warn(session: Session, answer: Mapping[str, Any]) -> None:
+    for warning in answer.get("warnings") or ():
+        session.out.note(f"warning: {warning}")
+
+
 def _row(task: Mapping[str, Any]) -> tuple[Any, ...]:
     error = (task.get("error") or {}).get("code")
     attempt = f"{task['attempt']}/{task['max_attempts']}"
@@ -234,7 +241,7 @@ def _row(task: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _fields(task: Mapping[str, Any]) -> list[tuple[str, Any]]:
     error = task.get("error")
-    plain = ("id", "kind", "name", "status", "queue", "priority", "tags", "runner", "dag_id", "idempotency_key")
+    plain = ("id", "kind", "name", "status", "note", "queue", "priority", "tags", "runner", "dag_id", "idempotency_key")
     fields = [(name.replace("_", " "), task.get(name)) for name in plain]
     fields += [("attempt", f"{task['attempt']} of {task['max_attempts']}")]
     fields += [(name.removesuffix("_at"), date(task.get(name))) for name in ("created_at", "run_at", "started_at", "finished_at")]
@@ -315,18 +322,27 @@ def _payload(text: str) -> Any:
     elif text.startswith("@"):
         source = _read(Path(text[1:]))
     try:
-        return json.loads(source)
+        return _json_of(source)
     except ValueError as error:
         raise Failed(f"the payload is not JSON: {error}", ExitCode.USAGE) from error
+
+
+def _json_of(text: str) -> Any:
+    """Raises ValueError, also for NaN and Infinity, which JSON does not have."""
+
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is not a number of JSON")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def _tasks_of(file: Path) -> list[Any]:
     text = sys.stdin.read() if str(file) == "-" else _read(file)
     try:
         if text.lstrip().startswith("["):
-            found: list[Any] = json.loads(text)
+            found: list[Any] = _json_of(text)
             return found
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [_json_of(line) for line in text.split("\n") if line.strip()]
     except ValueError as error:
         raise Failed(f"{file} holds neither a JSON list nor JSON lines: {error}", ExitCode.USAGE) from error
 

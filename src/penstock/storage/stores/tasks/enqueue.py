@@ -54,10 +54,20 @@ def _known(db: TaskTransaction, tasks: Sequence[NewTask]) -> dict[tuple[str, str
         keys = [key for org, key in keyed if org == org_id]
         query = f"SELECT idempotency_key, number, payload_hash FROM task WHERE org_id = ? AND {db.any_of('idempotency_key')}"
         for key, number, payload_hash in db.rows(query, org_id, db.listed(keys)):
-            if payload_hash != keyed[org_id, key].payload_hash.hex():
-                raise IdempotencyConflict(f"There is a task with the idempotency key {key!r} and another payload.", param="idempotency_key")
+            if not _repeats(payload_hash, keyed[org_id, key].payload_hash):
+                raise IdempotencyConflict(
+                    f"There is a task with the idempotency key {key!r}, and another payload or other options.", param="idempotency_key"
+                )
             found[org_id, key] = number
     return found
+
+
+_EARLIER_BYTES = 32
+
+
+def _repeats(known: str, given: bytes) -> bool:
+    """Whether a kept fingerprint is that of the same submission. One of an earlier version says too little to tell them apart."""
+    return known == given.hex() or (len(known) == 2 * _EARLIER_BYTES < 2 * len(given))
 
 
 def _repeated(tasks: Sequence[NewTask], same: dict[str, int]) -> dict[str, int]:
@@ -72,7 +82,7 @@ def _repeated(tasks: Sequence[NewTask], same: dict[str, int]) -> dict[str, int]:
             continue
         if other.payload_hash != task.payload_hash:
             raise IdempotencyConflict(
-                f"The idempotency key {task.idempotency_key!r} comes twice, with different payloads.", param="idempotency_key"
+                f"The idempotency key {task.idempotency_key!r} comes twice, with different payloads or options.", param="idempotency_key"
             )
         repeated[task.id] = number_of(other.id)
     return repeated

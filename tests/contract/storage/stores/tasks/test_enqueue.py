@@ -69,6 +69,13 @@ async def test_task_is_read_back_with_every_submitted_field(client: TaskStoreCli
     )
 
 
+async def test_key_with_the_fingerprint_of_an_earlier_version_is_the_same_submission(client: TaskStoreClient) -> None:
+    task = await client.submit(idempotency_key="k", payload_hash=b"o" * 32)
+    assert await client.submit(idempotency_key="k", payload_hash=b"n" * 33) == task
+    with pytest.raises(IdempotencyConflict, match="options"):
+        await client.submit(idempotency_key="k", payload_hash=b"x" * 32)
+
+
 async def test_another_organisation_does_not_see_it(client: TaskStoreClient) -> None:
     task = await client.submit()
     assert await client.tasks.task(OTHER, task) is None

@@ -61,12 +61,12 @@ def bind(payload: str, ids: Mapping[str, str]) -> str:
             )
         return reference if name == ALL else {**reference, KEY: ids[name]}
 
-    return _rewritten(_decoded(payload), bound).decode()
+    return _rewritten(decoded(payload), bound).decode()
 
 
 def parents_named(payload: str) -> frozenset[str] | None:
     """The ids of the parents whose results are wanted; None: all of them. Raises TooDeep."""
-    names = {name for name, _ in _references(_decoded(payload))}
+    names = {name for name, _ in _references(decoded(payload))}
     return None if ALL in names else frozenset(names)
 
 
@@ -75,7 +75,7 @@ def resolve(payload: str, parents: Sequence[ParentResult], most_bytes: int) -> s
 
     Raises ResolvedTooLarge as soon as that is certain, TooDeep, ResultGone.
     """
-    tree = _decoded(payload)
+    tree = decoded(payload)
     texts = _Texts(parents, most_bytes)
     texts.prepare(_references(tree))
     found = _rewritten(tree, texts.take)
@@ -127,7 +127,7 @@ class _Texts:
 
     def _of_parent(self, parent: ParentResult, paths: set[str]) -> Iterable[tuple[_Reference, bytes]]:
         result = parent.result if parent.status is TaskStatus.SUCCEEDED else None
-        value: Any = _decoded(result) if result is not None and any(paths) else None
+        value: Any = decoded(result) if result is not None and any(paths) else None
         for path in paths:
             self._steps += 1 + len(path)
             if self._steps > _MOST_STEPS:
@@ -144,7 +144,8 @@ def _too_large(most_bytes: int) -> ResolvedTooLarge:
     return ResolvedTooLarge(f"With its parents' results the payload has more than {most_bytes} bytes.", param="payload")
 
 
-def _decoded(text: str) -> Any:
+def decoded(text: str) -> Any:
+    """The value of a JSON text. Raises TooDeep."""
     try:
         return msgspec.json.decode(text)
     except RecursionError:
@@ -162,7 +163,7 @@ def _too_deep() -> TooDeep:
     return TooDeep("The payload is nested too deeply for references to results.", param="payload")
 
 
-def _is_reference(value: Any) -> bool:
+def is_reference(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get(KEY), str) and value.keys() <= {KEY, PATH}
 
 
@@ -176,7 +177,7 @@ def _references(tree: Any) -> set[_Reference]:
     pending = [tree]
     while pending:
         value = pending.pop()
-        if _is_reference(value):
+        if is_reference(value):
             found.add(_reference(value))
         elif isinstance(value, dict):
             pending += value.values()
@@ -186,7 +187,7 @@ def _references(tree: Any) -> set[_Reference]:
 
 
 def _walk(value: Any, replace: Callable[[dict[str, Any]], Any]) -> Any:
-    if _is_reference(value):
+    if is_reference(value):
         return replace(value)
     match value:
         case dict():
