@@ -51,7 +51,7 @@ class PlanPart(Part):
     tiers: Annotated[tuple[ServiceTier, ...], Field(max_length=4, description="What a request may ask for.")] = (ServiceTier.DEFAULT,)
     requests_per_minute: Many
     tokens_per_minute: Many
-    concurrency: Annotated[Many, Field(description="Requests at the same time, for each key.")]
+    concurrency: Annotated[Many, Field(description="Requests at the same time, of all keys of an organisation together.")]
     spill: Annotated[Flag, Field(description="A request that asked for no tier may use its tier's `spill` pools.")] = False
     downgrade: Annotated[Flag, Field(description="A request may use its tier's `downgrade` pools, at the lower tier's price.")] = True
     file_bytes: Annotated[Bytes, Field(description="All files that an organisation uploads, together.")] = 100 * 2**30

@@ -1,5 +1,7 @@
 """An inference request as it came in, and what it asks for. Plain classes: compiled rooms read their fields like C structs."""
 
+from collections.abc import Callable
+
 from penstock.domain.inference import Operation
 from penstock.domain.principal import ServiceClass
 
@@ -12,6 +14,7 @@ class Call:
         "client_request_id",
         "idempotency_key",
         "operation",
+        "prepare",
         "request_id",
         "retry_count",
         "service_class",
@@ -32,6 +35,8 @@ class Call:
         self.request_id = request_id
         self.operation = operation
         self.body = body
+        self.prepare: Callable[[bytes], bytes] | None = None
+        """Makes JSON of the bytes that came, when the first limits have let them in; None: they are JSON. Raises PenstockError."""
         self.timeout_seconds = timeout_seconds
         """How long the client will wait, as its SDK says; None: it did not say."""
         self.retry_count = retry_count

@@ -46,7 +46,7 @@ class Pool(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a customer bought. The limits count for the whole organisation, concurrency for each key."""
+    """What a customer bought. The limits count for the whole organisation, whichever of its keys is used."""
 
     name: str
     service_class: ServiceClass

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.domain.errors import BadRequest, PenstockError
+from penstock.domain.errors import BadRequest, InvalidJson, PenstockError
 from penstock.domain.inference import Operation
 from penstock.wire.chat import requests
 from penstock.wire.chat.bodies import AnyBody
@@ -165,7 +165,7 @@ def _decoded_or_refused(operation: Operation, body: bytes) -> None:
         return
     for name in (request.model, "another"):
         assert isinstance(msgspec.json.decode(requests.for_engine(request, body, name), type=dict[str, msgspec.Raw]), dict)
-    assert requests.prompt_tokens(request) >= 0
+    assert requests.prompt_tokens(request, body) >= 1
     assert requests.max_tokens(request, 512) >= 0
     requests.wants_usage(request)
 
@@ -212,35 +212,152 @@ def test_depth_of_a_body_is_counted_outside_of_strings(depth: int) -> None:
         b'{"a":"' + b"x{}[]" * 2_000_000 + b'"}',
         b'{"a":"' + b'\\"{' * 3_000_000 + b'"}',
         b"{}," * 3_000_000,
+        b'{"a":1,' * 1_400_000,
+        b'{"a":"' + b'\\":' * 3_000_000 + b'"}',
     ],
-    ids=["open", "deep", "blocks", "strings", "quotes", "text", "escapes", "wide"],
+    ids=["open", "deep", "blocks", "strings", "quotes", "text", "escapes", "wide", "fields", "escaped fields"],
 )
 def test_no_body_of_ten_megabytes_holds_up_the_process(body: bytes) -> None:
     """Everybody waits while one body is looked at. Half a second is far above what it takes, and far below what it took once."""
     began = time.process_time()
     requests.deeper_than(body, 64)
+    requests.more_keys_than(body, requests.MOST_KEYS)
     assert time.process_time() - began < 0.5
 
 
 # --- estimates ---------------------------------------------------------------------------------------------------------
 
 
-def test_prompt_tokens_of_a_chat_ignore_inline_images() -> None:
-    text = [{"type": "text", "text": "word " * 100}]
-    image = [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 400_000}}]
-    plain = requests.prompt_tokens(decode(CHAT | {"messages": [{"role": "user", "content": text}]}))
-    pictured = requests.prompt_tokens(decode(CHAT | {"messages": [{"role": "user", "content": text + image}]}))
-    assert 900 <= pictured - plain <= 1100
+def estimate(body: Any, operation: Operation = Operation.CHAT) -> int:
+    text = json.dumps(body, separators=(",", ":")).encode()
+    return requests.prompt_tokens(requests.decode(operation, text, 64), text)
+
+
+BASE64 = "QUJD" * 100_000
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + BASE64}},
+        {"type": "image_url", "image_url": {"url": "data:image/svg+xml;utf8,<svg>" + "x" * 400_000}},
+        {"type": "image_url", "image_url": "data:image/png;base64," + BASE64},
+        {"type": "video_url", "video_url": {"url": "data:video/mp4;base64," + BASE64}},
+        {"type": "audio_url", "audio_url": {"url": "data:audio/wav;base64," + BASE64}},
+        {"type": "input_audio", "input_audio": {"data": BASE64, "format": "wav"}},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": BASE64}},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64," + BASE64}},
+    ],
+    ids=["image", "svg", "image as text", "video", "audio url", "audio", "file", "file as data URL"],
+)
+def test_inline_data_of_a_known_part_counts_as_a_thousand_tokens(part: dict[str, Any]) -> None:
+    text = [{"type": "text", "text": "word " * 1000}]
+    plain = estimate(CHAT | {"messages": [{"role": "user", "content": text}]})
+    assert 1000 <= estimate(CHAT | {"messages": [{"role": "user", "content": [*text, part]}]}) - plain <= 1040
+
+
+TEXT = "data:" + "word " * 10_000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"messages": [{"role": "user", "content": TEXT}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": TEXT}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "url": TEXT}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "image_url": {"url": TEXT}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_data": TEXT}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": 5, "image_url": {"url": TEXT}}]}]},
+        {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": TEXT}}]}]},
+        {"messages": [{"role": "assistant", "content": "x", "reasoning_content": TEXT}]},
+        {"messages": [{"role": "user", "content": "x", "name": TEXT}]},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"description": TEXT}}}},
+        {"functions": [{"name": "f", "description": TEXT}]},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"image_url": {"url": TEXT}}}}]},
+    ],
+    ids=[
+        "text like a data URL",
+        "part like a data URL",
+        "unknown field",
+        "field of another type",
+        "file that is text",
+        "part of another shape",
+        "tool calls",
+        "reasoning",
+        "name",
+        "response_format",
+        "functions",
+        "tools",
+    ],
+)
+def test_everything_that_an_engine_may_read_counts_as_prompt(fields: dict[str, Any]) -> None:
+    assert estimate(CHAT | fields) >= len(TEXT) // 4
+
+
+def test_suffix_and_prompts_of_a_completion_count_as_prompt() -> None:
+    body = {"model": "m", "prompt": ["word " * 100] * 100, "suffix": "x" * 4000}
+    assert estimate(body, Operation.COMPLETION) >= (100 * 500 + 4000) // 4
+    assert estimate({"model": "m", "input": [TEXT]}, Operation.EMBEDDING) >= len(TEXT) // 4
+
+
+def test_small_chat_counts_its_text_and_little_more() -> None:
+    assert estimate({"model": "m", "messages": [{"role": "user", "content": "x" * 400}]}) == pytest.approx(110, abs=5)
 
 
 def test_max_tokens_count_all_choices() -> None:
     assert requests.max_tokens(decode(CHAT), 512) == 512
     assert requests.max_tokens(decode(CHAT | {"max_tokens": 7, "n": 3}), 512) == 21
-    assert requests.max_tokens(decode(CHAT | {"max_tokens": 7, "max_completion_tokens": 5}), 512) == 5
     assert (
         requests.max_tokens(decode({"model": "m", "prompt": "x", "max_tokens": 4, "n": 2, "best_of": 5}, Operation.COMPLETION), 512) == 20
     )
     assert requests.max_tokens(decode({"model": "m", "input": "x"}, Operation.EMBEDDING), 512) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "most"),
+    [
+        ({"max_tokens": 7, "max_completion_tokens": 5}, 7),
+        ({"max_tokens": 5, "max_completion_tokens": 7}, 7),
+        ({"max_completion_tokens": 7}, 7),
+        ({"max_completion_tokens": 1, "max_tokens": 1_000_000, "n": 2}, 2_000_000),
+    ],
+    ids=["older is larger", "newer is larger", "newer alone", "hidden"],
+)
+def test_larger_of_the_two_caps_is_reserved(fields: dict[str, int], most: int) -> None:
+    assert requests.max_tokens(decode(CHAT | fields), 512) == most
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prompts"),
+    [("x", 1), (["x"] * 100, 100), ([1, 2, 3], 1), ([[1, 2], [3]], 2), ([], 1)],
+    ids=["text", "texts", "tokens", "arrays of tokens", "empty"],
+)
+def test_every_prompt_may_make_max_tokens(prompt: Any, prompts: int) -> None:
+    body = decode({"model": "m", "prompt": prompt, "max_tokens": 10, "n": 3}, Operation.COMPLETION)
+    assert requests.max_tokens(body, 512) == 30 * prompts
+    assert requests.max_tokens(decode({"model": "m", "prompt": prompt}, Operation.COMPLETION), 512) == 512 * prompts
+
+
+# --- fields ------------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.recursive(TRICKY | st.text(alphabet=': "\\', max_size=6), lambda inner: st.dictionaries(TRICKY, inner, max_size=5), max_leaves=20)
+)
+def test_fields_are_counted_outside_of_strings(value: Any) -> None:
+    def fields(part: Any) -> int:
+        return sum(1 + fields(each) for each in part.values()) if isinstance(part, dict) else 0
+
+    count = fields(value)
+    text = json.dumps(value).encode()
+    assert requests.more_keys_than(text, count) is False
+    assert count == 0 or requests.more_keys_than(text, count - 1)
+
+
+def test_body_with_too_many_fields_is_refused_before_decoding() -> None:
+    requests.check_keys(b'{"a":"' + b":" * 1_000_000 + b'"}')
+    with pytest.raises(InvalidJson, match="more than 50000 fields"):
+        requests.check_keys(json.dumps(dict.fromkeys(map(str, range(50_001)))).encode())
 
 
 def test_the_body_is_left_alone_when_nothing_has_to_change() -> None:

@@ -24,7 +24,7 @@ from penstock.app.gateway.rules import connection_limits, pipeline_options
 from penstock.app.gateway.server import GatewayServer, bind, check_certificate
 from penstock.app.gateway.tasks import start_sweeping, task_services
 from penstock.app.gateway.upstreams import Discovery, configured
-from penstock.app.gateway.views import GatewayReadiness, LiveWorkers
+from penstock.app.gateway.views import GatewayReadiness, LiveWorkers, PlanLimits
 from penstock.app.gateway.worker_watch import WorkerWatch
 from penstock.app.offline import place
 from penstock.app.settings import Settings
@@ -215,6 +215,7 @@ class Gateway:
             uptime=lambda: self.clock.monotonic() - self._started,
             version=__version__,
             cors_origins=self.settings.cors_origins,
+            entrance=PlanLimits(self.deps.gate, self.clock),
             max_body_bytes=self.settings.http.max_body_bytes,
             max_json_depth=self.settings.http.max_json_depth,
             slow_request_seconds=self.settings.log.slow_request_seconds,

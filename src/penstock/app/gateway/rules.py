@@ -39,6 +39,7 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
         answers=IdempotentAnswers(settings.admission.idempotency_ttl_seconds, settings.admission.idempotency_bytes),
         retries=RetryBudget(settings.routing.retry_share, settings.routing.retry_floor),
         decision_bytes=settings.explain.memory_bytes,
+        least_body_bytes_per_minute=max(settings.admission.body_bytes_per_minute, settings.http.max_body_bytes),
         guards=GUARDS,
         stages=STAGES,
     )

@@ -9,9 +9,12 @@ from penstock.compute.engines import ProbeFailed, probe
 from penstock.domain.clock import Clock
 from penstock.domain.errors import UpstreamFailed
 from penstock.domain.models import ModelRecord, Price
+from penstock.domain.principal import Principal
 from penstock.domain.workers import ModelOffer, WorkerLoad, WorkerRecord, WorkerState
 from penstock.edge.layers.services import LiveWorker, ServedModel
+from penstock.serving.admission.gate import Gate
 from penstock.serving.pipeline import Collaborators, Pipeline
+from penstock.serving.pipeline.arrival import FREE_BODY_BYTES
 from penstock.storage.journal.journal import Journal
 
 _PROBE_SECONDS = 5.0
@@ -85,6 +88,28 @@ class LiveWorkers:
             return (await probe(url, secret, _PROBE_SECONDS)).models
         except ProbeFailed as error:
             raise UpstreamFailed(f"The server does not answer as an OpenAI-compatible one: {error}") from error
+
+
+class PlanLimits:
+    """Implements the edge's `Entrance`."""
+
+    def __init__(self, gate: Gate, clock: Clock) -> None:
+        self._gate = gate
+        self._now = clock.monotonic
+
+    def enter(self, principal: Principal) -> None:
+        self._gate.enter(principal, self._now())
+
+    def headers(self, principal: Principal) -> Mapping[str, str]:
+        lines = self._gate.header_block(principal, self._now()).decode("ascii").splitlines()
+        return {name: value for name, _, value in (line.partition(": ") for line in lines)}
+
+    def leave(self, principal: Principal) -> None:
+        self._gate.leave(principal)
+
+    def count_bytes(self, principal: Principal, body_bytes: int) -> None:
+        if body_bytes > FREE_BODY_BYTES:
+            self._gate.limits_of(principal).bytes.take(body_bytes, self._now())
 
 
 class GatewayReadiness:

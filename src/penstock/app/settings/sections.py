@@ -28,6 +28,10 @@ class AdmissionSettings(Section):
 
     unauthenticated_per_minute: Count = Field(default=120, description="Requests a minute without a valid key, for one client address.")
     api_per_minute: Count = Field(default=1200, description="Control API requests a minute, for one client address.")
+    body_bytes_per_minute: Count = Field(
+        default=128 * MIB,
+        description="Bytes a minute that an organisation may send in bodies over 64 KiB; or 1 MiB for each request a minute of its plan.",
+    )
     store_grace_seconds: Seconds = Field(default=60, description="How long known keys stay valid while the store cannot be reached.")
     change_poll_seconds: Seconds = Field(default=0.25, description="How often a gateway asks the store what was edited.")
     default_max_tokens: Count = Field(default=512, description="Tokens reserved for a request that sets no limit itself.")

@@ -24,7 +24,7 @@ class PlanView(View):
     tiers: list[ServiceTier]
     requests_per_minute: int
     tokens_per_minute: int
-    concurrency: Annotated[int, Field(description="Requests at a time of each key.")]
+    concurrency: Annotated[int, Field(description="Requests at a time of the whole organisation.")]
     spill: Annotated[bool, Field(description="A request of the default tier may use another pool when its own is full.")]
     file_bytes: Annotated[int, Field(description="All files that an organisation uploads, together.")]
     tasks: Annotated[int, Field(description="Tasks in the store, ended ones included, beyond which none can be submitted.")]

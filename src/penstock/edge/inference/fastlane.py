@@ -84,7 +84,7 @@ class RequestHead:
         self.operation = operation
         self.headers = headers
         self.authorization = headers.get(b"authorization")
-        self.has_metadata = not headers.keys().isdisjoint(_METADATA_HEADERS)
+        self.has_metadata = bool(model) or not headers.keys().isdisjoint(_METADATA_HEADERS)
         """Whether it says more than who asks and what."""
 
 
@@ -215,8 +215,6 @@ class ClientExchange:
         call = Call(lane.ids.next(lane.clock.time()), head.operation, body)
         if head.has_metadata:
             self._read_metadata(call)
-        if head.model:
-            call.body = with_model(call.body, head.model)
         # The flight has what it needs: a stream may last for minutes.
         self._body, self._more = b"", None
         flight = lane.inference.run(principal, call, self)
@@ -227,9 +225,9 @@ class ClientExchange:
 
     def _read_metadata(self, call: Call) -> None:
         headers = self._head.headers
-        encoding = headers.get(b"content-encoding")
-        if encoding is not None and encoding != b"identity":
-            call.body = inflated(call.body, encoding, self._lane.max_inflated_bytes)
+        encoding = headers.get(b"content-encoding", b"identity")
+        if encoding != b"identity" or self._head.model:
+            call.prepare = self._prepared
         call.client_request_id = self._client_request_id()
         timeout = headers.get(b"x-stainless-read-timeout") or headers.get(b"x-stainless-timeout")
         if timeout is not None:
@@ -240,6 +238,13 @@ class ClientExchange:
         name = headers.get(b"idempotency-key")
         if name is not None:
             call.idempotency_key = name.decode("latin-1")
+
+    def _prepared(self, body: bytes) -> bytes:
+        head = self._head
+        encoding = head.headers.get(b"content-encoding", b"identity")
+        if encoding != b"identity":
+            body = inflated(body, encoding, self._lane.max_inflated_bytes)
+        return with_model(body, head.model) if head.model else body
 
     def _client_request_id(self) -> str:
         given = self._head.headers.get(b"x-request-id")

@@ -5,11 +5,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from penstock.domain.errors import BadRequest, InvalidJson, TooLarge
-from penstock.edge.layers.doorkeeper import IsCall
-from penstock.wire.chat.requests import deeper_than
+from penstock.edge.layers.doorkeeper import STREAMED, IsCall
+from penstock.wire.chat.requests import MOST_KEYS, deeper_than, more_keys_than
 
-_STREAMED = frozenset({("POST", "/v1/files")})
-"""Bodies that go to the disk as they come in, within a limit of their own."""
+_MOST_CONTROL_KEYS = 400_000
+"""Ten thousand tasks in one call have so many."""
 _SMALL_BODY_BYTES = 1024 * 1024
 """A join names the worker's models; no more is read from a caller who has not yet shown who it is."""
 
@@ -35,11 +35,13 @@ class BodyLimit:
         body = await _read(scope, receive, limit)
         if deeper_than(body, self.max_depth):
             raise InvalidJson(f"The JSON in the request body is nested deeper than {self.max_depth} levels.")
+        if more_keys_than(body, most := MOST_KEYS if scope["path"].startswith("/v1/") else _MOST_CONTROL_KEYS):
+            raise InvalidJson(f"The JSON in the request body has more than {most} fields.")
         await self.app(scope, _Replay(body, receive), send)
 
 
 def _is_streamed(scope: Scope) -> bool:
-    return (scope["method"], scope["path"]) in _STREAMED
+    return (scope["method"], scope["path"]) in STREAMED
 
 
 async def _read(scope: Scope, receive: Receive, limit: int) -> bytes:

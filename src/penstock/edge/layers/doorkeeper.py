@@ -5,13 +5,17 @@ from collections.abc import Callable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from penstock.domain.errors import Unauthenticated
+from penstock.domain.errors import RateLimited, Unauthenticated
 from penstock.domain.principal import Principal
-from penstock.edge.layers.services import ControlServices
+from penstock.edge.layers.problems import answer
+from penstock.edge.layers.services import ControlServices, Entrance
 
 _BY_PLAN = ("POST", "/v1/responses")
 """Inference is limited by the caller's plan, wherever it comes from."""
 
+
+STREAMED = frozenset({("POST", "/v1/files")})
+"""Bodies that go to the disk as they come in, within a limit of their own."""
 
 IsCall = Callable[[str, str], bool]
 """Whether a method and a path are a call of some kind."""
@@ -30,10 +34,24 @@ class Doorkeeper:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._needs_key(scope["method"], scope["path"]):
-            scope["state"]["principal"] = await self._principal(
-                Headers(scope=scope), client_address(scope), counted=(scope["method"], scope["path"]) != _BY_PLAN
-            )
+            headers, call = Headers(scope=scope), (scope["method"], scope["path"])
+            principal = await self._principal(headers, client_address(scope), counted=call != _BY_PLAN)
+            scope["state"]["principal"] = principal
+            entrance = self.services.entrance
+            if entrance is not None:
+                try:
+                    self._count(entrance, principal, call, headers.get("content-length", "0"))
+                except RateLimited as error:
+                    await answer(error, call[1], scope["state"]["request_id"], entrance.headers(principal))(scope, receive, send)
+                    return
         await self.app(scope, receive, send)
+
+    def _count(self, entrance: Entrance, principal: Principal, call: tuple[str, str], length: str) -> None:
+        """Raises RateLimited, before anything looks into the body. A file goes to the disk unread."""
+        if call == _BY_PLAN:
+            entrance.enter(principal)
+        if call not in STREAMED and length.isascii() and length.isdigit():
+            entrance.count_bytes(principal, int(length[:20]))
 
     def _needs_key(self, method: str, path: str) -> bool:
         inside = path in ("/api", "/v1") or path.startswith(("/api/", "/v1/"))

@@ -102,6 +102,26 @@ class Limiter(Protocol):
         ...
 
 
+class Entrance(Protocol):
+    """The limits of a caller's plan, asked before a body is read."""
+
+    def enter(self, principal: Principal) -> None:
+        """An inference counts as a request. Raises RateLimited."""
+        ...
+
+    def headers(self, principal: Principal) -> Mapping[str, str]:
+        """Where its limits stand, as headers of an answer."""
+        ...
+
+    def leave(self, principal: Principal) -> None:
+        """It goes to the pipeline next, which counts it: it is one request."""
+        ...
+
+    def count_bytes(self, principal: Principal, body_bytes: int) -> None:
+        """Raises RateLimited."""
+        ...
+
+
 class Readiness(Protocol):
     def problems(self) -> list[str]:
         """Why this gateway should get no traffic, in words that name no host or path; empty: it is ready."""
@@ -135,6 +155,8 @@ class ControlServices:
     """Seconds since this gateway started."""
     version: str
     cors_origins: tuple[str, ...] = ()
+    entrance: Entrance | None = None
+    """None: the pipeline alone counts."""
     max_body_bytes: int = 10 * 1024 * 1024
     max_json_depth: int = 64
     slow_request_seconds: float = 30.0

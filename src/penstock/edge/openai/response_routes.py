@@ -89,6 +89,8 @@ async def create_response(request: Request, caller: InferenceCaller, services: S
         await services.responses.submit(caller, asked.document, asked.items, chat)
         return _json(asked.document)
     reply = WaitingReply()
+    if services.entrance is not None:
+        services.entrance.leave(caller)
     reply.run(services.inference, caller, call_of(request, services, chat))
     head = await reply.head(request)
     if head is None:

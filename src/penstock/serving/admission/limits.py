@@ -15,6 +15,10 @@ from penstock.wire.decimals import decimal
 
 _LONGEST_WAIT_SECONDS: Final = 60.0  # the SDKs do not wait longer: beyond it we tell them not to try
 
+_BYTES_A_REQUEST: Final = 1 << 20
+"""Of the bytes a minute, for each request a minute that a plan allows."""
+LEAST_BYTES_PER_MINUTE: Final = 128 << 20
+
 Buckets = tuple[Bucket, ...]
 """The organisation's bucket and, where the key has a limit of its own, the key's."""
 
@@ -22,7 +26,7 @@ Buckets = tuple[Bucket, ...]
 class Limit:
     """Requests or tokens per minute: the organisation's limit, and the key's own below it where it has one."""
 
-    __slots__ = ("_bucket", "_org", "_org_limit", "_org_name", "_own", "_own_limit", "_own_name", "_what")
+    __slots__ = ("_bucket", "_org", "_org_limit", "_org_name", "_own", "_own_limit", "_own_name", "_what", "last")
 
     def __init__(self, quotas: Quotas, what: str, principal: Principal, org_limit: int, own_limit: int | None) -> None:
         self._bucket = quotas.bucket
@@ -32,6 +36,8 @@ class Limit:
         self._own_name = f"key:{principal.actor_id}:{what}"
         self._own_limit = own_limit
         self._org, self._own = self._fetch()
+        self.last: Buckets = (self._org,) if self._own is None else (self._org, self._own)
+        """Those of which the latest units were taken."""
 
     def _fetch(self) -> tuple[Bucket, Bucket | None]:
         own = None if self._own_limit is None else self._bucket(self._own_name, self._own_limit)
@@ -39,17 +45,24 @@ class Limit:
 
     def take(self, amount: int, now: float) -> Buckets:
         """Take units of both or of none. Raises RateLimited. A refusal costs nothing: who keeps knocking does not wait longer."""
+        bucket = self._org
+        if self._own is not None or bucket.forgotten:
+            return self._take_both(amount, now)
+        if wait := bucket.reserve(amount, now):
+            raise _too_many(self._what, "organisation", bucket, amount, wait)
+        return self.last
+
+    def _take_both(self, amount: int, now: float) -> Buckets:
         bucket, own = self._org, self._own
         if bucket.forgotten or (own is not None and own.forgotten):
             bucket, own = self._org, self._own = self._fetch()
+            self.last = (bucket,) if own is None else (bucket, own)
         if wait := bucket.reserve(amount, now):
             raise _too_many(self._what, "organisation", bucket, amount, wait)
-        if own is None:
-            return (bucket,)
-        if wait := own.reserve(amount, now):
+        if own is not None and (wait := own.reserve(amount, now)):
             bucket.settle(amount)
             raise _too_many(self._what, "API key", own, amount, wait)
-        return (bucket, own)
+        return self.last
 
     def buckets(self) -> Buckets:
         """To be read."""
@@ -57,15 +70,40 @@ class Limit:
         return (bucket,) if own is None else (bucket, own)
 
 
+class Running:
+    """How many requests of one organisation are running, whichever of its keys has sent them."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class KeyLimits:
-    """What one key may still do. The organisation's buckets are shared by all its keys."""
+    """What one key may still do. The organisation's buckets and running requests are shared by all its keys."""
 
-    __slots__ = ("_quotas", "choices", "concurrency", "in_flight", "may_infer", "principal", "requests", "tiers", "tokens")
+    __slots__ = (
+        "_least_bytes",
+        "_quotas",
+        "bytes",
+        "choices",
+        "concurrency",
+        "may_infer",
+        "principal",
+        "requests",
+        "running",
+        "tiers",
+        "tokens",
+    )
 
-    def __init__(self, quotas: Quotas, principal: Principal, tiers: Mapping[ServiceTier, TierPolicy] = TIERS) -> None:
+    def __init__(
+        self, quotas: Quotas, principal: Principal, tiers: Mapping[ServiceTier, TierPolicy], running: Running, least_bytes: int
+    ) -> None:
+        """`least_bytes`: what large bodies of a minute may have together, however few requests the plan allows."""
         self._quotas = quotas
+        self._least_bytes = least_bytes
         self.tiers = tiers
-        self.in_flight = 0
+        self.running = running
         self.adopt(principal)
 
     def adopt(self, principal: Principal) -> None:
@@ -76,6 +114,8 @@ class KeyLimits:
         self.may_infer = principal.may(Scope.INFERENCE)
         self.requests = Limit(self._quotas, "requests", principal, plan.requests_per_minute, principal.requests_per_minute)
         self.tokens = Limit(self._quotas, "tokens", principal, plan.tokens_per_minute, principal.tokens_per_minute)
+        bytes_per_minute = max(self._least_bytes, plan.requests_per_minute * _BYTES_A_REQUEST)
+        self.bytes = Limit(self._quotas, "bytes", principal, bytes_per_minute, None)
         self.choices: dict[str | None, TierChoice] = {}
         """What `tier` has answered: only names that it accepts, so there are never more than a few."""
 
@@ -90,10 +130,12 @@ class KeyLimits:
 class LimitBook:
     """The limits of every key that was used lately."""
 
-    def __init__(self, quotas: Quotas, capacity: int = 100_000) -> None:
+    def __init__(self, quotas: Quotas, capacity: int = 100_000, least_bytes: int = LEAST_BYTES_PER_MINUTE) -> None:
         self._quotas = quotas
         self._capacity = capacity
+        self._least_bytes = least_bytes
         self.limits: OrderedDict[str, KeyLimits] = OrderedDict()
+        self._organisations: OrderedDict[str, Running] = OrderedDict()
         self._tiers: Mapping[ServiceTier, TierPolicy] = TIERS
 
     def adopt(self, tiers: Mapping[ServiceTier, TierPolicy]) -> None:
@@ -110,25 +152,38 @@ class LimitBook:
         limits = self.limits.get(principal.actor_id)
         if limits is None:
             self._make_room()
-            limits = self.limits[principal.actor_id] = KeyLimits(self._quotas, principal, self._tiers)
+            limits = KeyLimits(self._quotas, principal, self._tiers, self._running(principal.org_id), self._least_bytes)
+            self.limits[principal.actor_id] = limits
         elif limits.principal is not principal:
             limits.adopt(principal)
         return limits
 
+    def _running(self, org_id: str) -> Running:
+        running = self._organisations.get(org_id)
+        if running is None:
+            if len(self._organisations) >= self._capacity:
+                self._forget_idle_organisation()
+            running = self._organisations[org_id] = Running()
+        return running
+
     def _make_room(self) -> None:
-        """Forget the oldest key that has nothing running; its buckets live on with the quotas. Looks at a few only."""
+        """Forget the oldest key; its buckets live on with the quotas, and what it has running with its organisation."""
+        while len(self.limits) >= self._capacity:
+            self.limits.popitem(last=False)
+
+    def _forget_idle_organisation(self) -> None:
+        """The oldest one that has nothing running; looks at a few only."""
         for _ in range(4):
-            if len(self.limits) < self._capacity:
+            org_id, running = self._organisations.popitem(last=False)
+            if not running.count:
                 return
-            key_id, limits = self.limits.popitem(last=False)
-            if limits.in_flight:
-                self.limits[key_id] = limits
+            self._organisations[org_id] = running
 
 
 def _too_many(what: str, whose: str, bucket: Bucket, amount: float, wait: float) -> RateLimited:
     """The refusal, with the limit that was met and, when waiting helps, for how long."""
     if math.isinf(wait):
-        hint = "lower max_tokens or shorten the prompt" if what == "tokens" else "the limit must be raised"
+        hint = {"tokens": "lower max_tokens or shorten the prompt", "bytes": "send a smaller body"}.get(what, "the limit must be raised")
         return RateLimited(
             f"The request needs {amount:.0f} {what}, more than the limit of {bucket.limit} {what} per minute of this {whose}"
             f" ever allows at once; {hint}.",

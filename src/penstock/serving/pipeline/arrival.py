@@ -1,4 +1,4 @@
-"""A request arrives: decoded, its model found, its repetition answered, admitted. Only then there is a `Flight`."""
+"""A request arrives: counted, decoded, its model found, its repetition answered, admitted. Only then there is a `Flight`."""
 
 from typing import Final
 
@@ -16,6 +16,8 @@ from penstock.serving.usage.meter import Meter
 from penstock.wire.chat import requests
 
 _PATHS: Final = OPERATION_PATHS
+FREE_BODY_BYTES: Final = 64 << 10
+"""Bodies up to this size are bounded by requests/min alone."""
 
 
 def arrive(deps: Collaborators, record: RequestRecord, reply: Reply) -> Flight | None:
@@ -24,6 +26,10 @@ def arrive(deps: Collaborators, record: RequestRecord, reply: Reply) -> Flight |
     Raises the PenstockError that refuses it; `record` then has what was known until there.
     """
     call, principal, now = record.call, record.principal, record.started
+    gate = deps.gate if call.service_class is None else deps.task_gate
+    limits = gate.enter(principal, now)
+    if call.prepare is not None or len(call.body) > FREE_BODY_BYTES:
+        intake.open_large(call, limits.bytes, now)
     request = requests.decode(call.operation, call.body, deps.rules.max_json_depth)
     route = deps.routes.get((request.model, principal.org_id)) or deps.route(request.model, principal.org_id)
     if route is None:
@@ -41,7 +47,7 @@ def arrive(deps: Collaborators, record: RequestRecord, reply: Reply) -> Flight |
     try:
         if stages is not None:
             stages.before_admission(request)
-        admission = deps.gate.admit(principal, demand, now)
+        admission = gate.reserve(limits, demand, now)
     except BaseException:
         if stages is not None:
             stages.end(None)

@@ -10,6 +10,7 @@ from penstock.domain.ports import Quotas, Transport, UsageJournal
 from penstock.serving.admission.gate import Gate
 from penstock.serving.admission.guards import Guard
 from penstock.serving.admission.idempotency import IdempotentAnswers
+from penstock.serving.admission.limits import LEAST_BYTES_PER_MINUTE
 from penstock.serving.explain.ring import DecisionRing
 from penstock.serving.pipeline.collaborators import DECISION_BYTES, Collaborators, Observer, PipelineRules
 from penstock.serving.pipeline.pipeline import Pipeline
@@ -44,14 +45,17 @@ class PipelineOptions:
     answers: IdempotentAnswers = field(default_factory=IdempotentAnswers)
     retries: RetryBudget = field(default_factory=RetryBudget)
     decision_bytes: int = DECISION_BYTES
+    least_body_bytes_per_minute: int = LEAST_BYTES_PER_MINUTE
     guards: tuple[Guard, ...] = ()
     stages: tuple[Stage, ...] = ()
 
 
 def assemble(around: Surroundings, options: PipelineOptions, catalogue: Catalogue | None = None) -> tuple[Pipeline, Collaborators]:
     """A pipeline without workers. Without a catalogue it knows no prices and no aliases."""
+    least_bytes = options.least_body_bytes_per_minute
     deps = Collaborators(
-        gate=Gate(around.quotas, options.guards),
+        gate=Gate(around.quotas, options.guards, least_bytes_per_minute=least_bytes),
+        task_gate=Gate(around.quotas, options.guards, least_bytes_per_minute=least_bytes, what="requests of tasks"),
         workers=WorkerSet(RoutingPolicies(around.random, options.policy_names), options.routing, around.clock),
         catalogue=catalogue or Catalogue(),
         transport=around.transport,

@@ -81,6 +81,8 @@ class Collaborators:
     """`catalogue` is replaced as a whole when a model was edited; everything else stays."""
 
     gate: Gate
+    task_gate: Gate
+    """For the calls of tasks and batches: the same limits, but what runs is counted apart."""
     workers: WorkerSet
     catalogue: Catalogue
     transport: Transport

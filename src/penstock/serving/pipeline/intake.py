@@ -4,6 +4,7 @@ from penstock.catalog.models import Catalogue
 from penstock.domain.call import Call, Demand
 from penstock.domain.errors import ModelNotFound, Overloaded, PenstockError, ResourceUnavailable, UnsupportedParameter, UpstreamFailed
 from penstock.domain.inference import Operation
+from penstock.serving.admission.limits import Limit
 from penstock.serving.routing.member import Member
 from penstock.serving.routing.prefix import Prefix, chain
 from penstock.serving.scheduling.refusals import refuse_unserved
@@ -13,6 +14,16 @@ from penstock.wire.chat.prompt import prompt_bytes
 from penstock.wire.chat.unsupported import needed
 
 
+def open_large(call: Call, limit: Limit, now: float) -> None:
+    """Count the bytes of a body that is large or packed, and unpack it. Raises RateLimited, and what `call.prepare` raises."""
+    limit.take(len(call.body), now)
+    if call.prepare is not None:
+        packed = len(call.body)
+        call.body = call.prepare(call.body)
+        limit.take(max(0, len(call.body) - packed), now)
+    requests.check_keys(call.body)
+
+
 def demand_of(call: Call, request: AnyBody, model: str, started: float, default_max_tokens: int) -> Demand:
     """`model` is the catalogue's id; `started` monotonic seconds."""
     return Demand(
@@ -20,7 +31,7 @@ def demand_of(call: Call, request: AnyBody, model: str, started: float, default_
         call.operation,
         model,
         requests.streams(request),
-        requests.prompt_tokens(request),
+        requests.prompt_tokens(request, call.body),
         requests.max_tokens(request, default_max_tokens),
         request.service_tier if isinstance(request.service_tier, str) else None,
         None if call.timeout_seconds is None else started + call.timeout_seconds,

@@ -12,6 +12,7 @@ def apply(policy: Policy, deps: Collaborators) -> None:
     """
     deps.workers.adopt(policy)
     deps.gate.adopt(policy.tiers)
+    deps.task_gate.adopt(policy.tiers)
     deps.preempt_batch = policy.preempt_batch
     deps.queue_rules = QueueRules.of(policy)
     for queue in deps.queues.values():

@@ -12,18 +12,19 @@ _LONGEST_BYTES = 1 << 18
 _TEMPLATE = (
     b'{"model":"%b","stream":true,"stream_options":{"include_usage":true},"max_tokens":%d,%b"messages":[{"role":"user","content":"%b"}]}'
 )
-_FRAME_BYTES = 18
-"""What the estimate of a prompt adds to its text: the message's template and the quotes."""
+_NOT_COUNTED_BYTES = 34
+"""Of the JSON around one message: what the gateway's estimate of a prompt leaves out (`wire/chat/requests.py`)."""
 
 
 def body(number: int, ask: PlannedRequest, random: Random) -> bytes:
     """The gateway's estimate of its prompt is `ask.prompt_tokens`; but for the shared beginning it is like no other."""
     shared = _beginning(ask.prefix, ask.prefix_tokens)
-    wanted = max(_BYTES_PER_TOKEN * ask.prompt_tokens - _FRAME_BYTES - len(shared), 12)
+    tier = b"" if ask.tier is None else b'"service_tier":"%b",' % ask.tier.encode()
+    frame = _TEMPLATE % (MODEL.encode(), ask.max_tokens, tier, b"")
+    wanted = max(_BYTES_PER_TOKEN * ask.prompt_tokens + _NOT_COUNTED_BYTES - len(frame) - len(shared), 12)
     own = b"%010d " % number
     start = random.randrange(_LONGEST_BYTES)
     text = shared + (own + _filler()[start : start + wanted])[:wanted]
-    tier = b"" if ask.tier is None else b'"service_tier":"%b",' % ask.tier.encode()
     return _TEMPLATE % (MODEL.encode(), ask.max_tokens, tier, text)
 
 

@@ -49,6 +49,17 @@ class ChatMessage(msgspec.Struct, gc=False):
     content: msgspec.Raw = msgspec.Raw()
 
 
+class ContentPart(msgspec.Struct, gc=False):
+    """A part of a message's content, as far as it may have inline data."""
+
+    type: str = ""
+    image_url: msgspec.Raw = msgspec.Raw()
+    video_url: msgspec.Raw = msgspec.Raw()
+    audio_url: msgspec.Raw = msgspec.Raw()
+    input_audio: msgspec.Raw = msgspec.Raw()
+    file: msgspec.Raw = msgspec.Raw()
+
+
 class ChatBody(SamplingBody, gc=False):
     messages: Annotated[list[ChatMessage], Meta(min_length=1)] = msgspec.field(default_factory=list)
     max_completion_tokens: TokenLimit | None = None

@@ -15,6 +15,7 @@ from penstock.wire.chat.bodies import (
     AnyBody,
     ChatBody,
     CompletionBody,
+    ContentPart,
     EmbeddingBody,
     Prompt,
     RequestBody,
@@ -29,8 +30,12 @@ BYTES_PER_TOKEN: Final = 4
 MOST_CONTAINERS: Final = 200_000
 """Arrays and objects in one body. No real request comes near it; it bounds what looking at an attacker's costs."""
 
+MOST_KEYS: Final = 50_000
+"""Names of fields in one inference request: an unknown one costs the decoder more than anything else."""
+
 _BRACKETS_AND_QUOTES: Final = b'"[]{}'
 _OTHERS: Final = bytes(set(range(256)) - set(_BRACKETS_AND_QUOTES))
+_NO_COLONS_OR_QUOTES: Final = bytes(set(range(256)) - set(b':"'))
 _ONE_KIND: Final = bytes.maketrans(b"{}", b"[]")
 _STRING: Final = re.compile(rb'"[^"]*"')
 _FIELD_OF_MESSAGE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
@@ -134,46 +139,104 @@ def deeper_than(body: bytes, limit: int) -> bool:
     return bool(skeleton)
 
 
+def check_keys(body: bytes) -> None:
+    """Raises InvalidJson for a body with more than MOST_KEYS names. Asked for large bodies alone, before they are decoded."""
+    if more_keys_than(body, MOST_KEYS):
+        raise InvalidJson(f"The JSON in the request body has more than {MOST_KEYS} fields.")
+
+
+def more_keys_than(body: bytes, limit: int) -> bool:
+    """Whether JSON has more than `limit` names of fields, in all of its objects together. Cheap for the usual body."""
+    if body.count(b":") <= limit:
+        return False
+    if body.find(b"\\") >= 0:
+        body = body.replace(rb"\\", b"").replace(rb"\"", b"")
+    marks = body.translate(None, _NO_COLONS_OR_QUOTES).replace(b'""', b"")
+    return _STRING.sub(b"", marks).count(b":") > limit
+
+
 def streams(request: RequestBody) -> bool:
     """Whether the answer is wanted as a stream."""
     return bool(request.stream) if type(request) is ChatBody else isinstance(request, SamplingBody) and bool(request.stream)
 
 
-def prompt_tokens(request: RequestBody) -> int:
-    """An estimate, good enough to reserve with; an inline image counts as 1,000 tokens, independent of its bytes."""
-    if isinstance(request, ChatBody):
-        size = 0
-        for message in request.messages:
-            length = len(bytes(message.content))
-            size += 4 * BYTES_PER_TOKEN + (length if length < 4096 else _without_images(bytes(message.content)))
-        if request.tools:
-            size += sum(len(bytes(tool)) for tool in request.tools)
-        return size // BYTES_PER_TOKEN + 1
-    raw = request.prompt if isinstance(request, CompletionBody) else request.input if isinstance(request, EmbeddingBody) else None
-    return len(bytes(raw or b"")) // BYTES_PER_TOKEN + 1
+def prompt_tokens(request: RequestBody, body: bytes) -> int:
+    """An estimate, good enough to reserve with: everything in the body may become part of the prompt.
+
+    Less the JSON around it, and inline data in the content parts that are known to have some: each of those counts as 1,000 tokens.
+    """
+    size = len(body)
+    if type(request) is not ChatBody:
+        return 1 if isinstance(request, TensorsBody) else (size - _FRAME_BYTES) // BYTES_PER_TOKEN + 1
+    if size > _LARGE_CONTENT_BYTES:
+        size -= _inline_bytes(request)
+    return (size - _FRAME_BYTES - _MESSAGE_FRAME_BYTES * len(request.messages)) // BYTES_PER_TOKEN + 1
 
 
-_INLINE_DATA: Final = re.compile(rb'"data:[^"]*"|("data":\s*"[A-Za-z0-9+/=\\]*")')
+_FRAME_BYTES: Final = 24
+"""`{"model":"","prompt":""}`: every body has as much."""
+_MESSAGE_FRAME_BYTES: Final = 10
+"""`{"role":""}` without its colon; what is around the content stands for the tokens that a template adds to each message."""
+_LARGE_CONTENT_BYTES: Final = 4096
+"""Inline data below this size counts as text."""
+_INLINE_TOKENS: Final = 1000
+_BASE64: Final = re.compile(rb'"(?:data:[^",]{0,256};base64,)?[A-Za-z0-9+/=_\\-]+"')
+_DATA_URL: Final = re.compile(rb'"data:[^"]*"')
+_content_parts: Final = msgspec.json.Decoder(list[ContentPart])
 
 
-def _without_images(content: bytes) -> int:
-    rest, images = _INLINE_DATA.subn(b"", content)
-    return len(rest) + images * 1000 * BYTES_PER_TOKEN
+def _inline_bytes(request: ChatBody) -> int:
+    """The bytes of inline data, less what they count for."""
+    found = 0
+    for message in request.messages:
+        content = bytes(message.content)
+        if len(content) > _LARGE_CONTENT_BYTES and content.startswith(b"["):
+            try:
+                parts = _content_parts.decode(content)
+            except msgspec.MsgspecError:
+                continue  # of another shape: all of it counts
+            for part in parts:
+                found += _inline_bytes_of(part)
+    return found
+
+
+def _inline_bytes_of(part: ContentPart) -> int:
+    """An image is an image whatever its URL has; a file may be plain text, so that only base64 is not read as a prompt."""
+    kind = part.type
+    if kind == "image_url" or kind == "video_url" or kind == "audio_url":
+        raw, inline = bytes(part.image_url or part.video_url or part.audio_url), _DATA_URL
+    elif kind == "input_audio" or kind == "file":
+        raw, inline = bytes(part.input_audio or part.file), _BASE64
+    else:
+        return 0
+    return sum(max(0, len(each) - _INLINE_TOKENS * BYTES_PER_TOKEN) for each in inline.findall(raw))
 
 
 def max_tokens(request: RequestBody, default: int) -> int:
-    """The most tokens that the request may make over all its choices; embeddings make none."""
+    """The most tokens that the request may make over all its prompts and choices; embeddings make none."""
     if type(request) is ChatBody:
         # The usual one, told by its very type: asking msgspec's classes whether it is an instance costs more than all of this.
-        limit = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
+        limit = request.max_tokens
+        newer = request.max_completion_tokens
+        if newer is not None and (limit is None or newer > limit):
+            # Which of the two an engine obeys is its own business.
+            limit = newer
         return (default if limit is None else limit) * (request.n or 1)
     if not isinstance(request, SamplingBody):
         return 0
     limit = request.max_tokens
     choices = request.n or 1
     if isinstance(request, CompletionBody):
-        choices = max(choices, request.best_of or 1)
+        choices = max(choices, request.best_of or 1) * _prompts(bytes(request.prompt))
     return (default if limit is None else limit) * choices
+
+
+def _prompts(raw: bytes) -> int:
+    """How many prompts a legacy completion has: an array of numbers is one."""
+    if not raw.startswith(b"["):
+        return 1
+    value = _prompt.decode(raw)
+    return max(1, len(value)) if isinstance(value, list) and not isinstance(value[0] if value else 0, int) else 1
 
 
 def wants_usage(request: RequestBody) -> bool:

@@ -9,6 +9,7 @@ from uvicorn.server import ServerState
 
 from penstock.domain.call import Call
 from penstock.domain.clock import ManualClock
+from penstock.domain.errors import PenstockError
 from penstock.domain.ids import RequestIds
 from penstock.domain.ports import Reply
 from penstock.domain.principal import Principal
@@ -54,6 +55,12 @@ class ScriptedInference:
     """What the connection told the requests: cancel, pause, resume."""
 
     def run(self, principal: Principal, call: Call, reply: Reply) -> "ScriptedInference":
+        if call.prepare is not None:
+            try:
+                call.body = call.prepare(call.body)
+            except PenstockError as error:
+                reply.refuse(error, b"")
+                return self
         self.calls.append(call)
         self.principals.append(principal)
         self.replies.append(reply)

@@ -88,3 +88,13 @@ async def test_upload_of_a_file_is_not_read_here() -> None:
 async def test_client_that_disconnects_in_mid_body_ends_the_call() -> None:
     with pytest.raises(ClientDisconnect):
         await call(limited(RecordingApp()), http_scope("POST"), pieces(b"x", b"")[0], {"type": "http.disconnect"})
+
+
+@pytest.mark.parametrize(("path", "most"), [("/v1/responses", 50_000), ("/api/tasks", 400_000)])
+async def test_body_with_too_many_fields_is_refused(path: str, most: int) -> None:
+    app = limited(RecordingApp(), max_bytes=10 * MIB)
+    with pytest.raises(InvalidJson, match=f"more than {most} fields"):
+        await call(app, http_scope("POST", path), *pieces(b"{" + b",".join([b'"a":1'] * (most + 1)) + b"}"))
+    behind = RecordingApp()
+    await call(limited(behind, max_bytes=10 * MIB), http_scope("POST", path), *pieces(b"{" + b",".join([b'"a":1'] * most) + b"}"))
+    assert len(behind.bodies) == 1

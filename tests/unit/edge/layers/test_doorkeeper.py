@@ -25,7 +25,8 @@ class Door:
 
     def __post_init__(self) -> None:
         self.behind = RecordingApp()
-        services = control_services(authenticate=self._authenticate, limiter=self)
+        self.entrance = PlanOfTwo()
+        services = control_services(authenticate=self._authenticate, limiter=self, entrance=self.entrance)
         self.app = Doorkeeper(self.behind, services, lambda method, path: (method, path) == ("POST", "/api/workers/join"))
 
     async def _authenticate(self, authorization: str | None, address: str) -> Principal:
@@ -143,3 +144,51 @@ async def test_scope_without_a_request_passes_unasked() -> None:
     door = Door()
     await call(door.app, {"type": "lifespan", "state": {}})
     assert ([scope["type"] for scope in door.behind.scopes], door.asked) == (["lifespan"], [])
+
+
+class PlanOfTwo:
+    """An entrance of two requests and 1,000 bytes."""
+
+    def __init__(self) -> None:
+        self.requests = 2
+        self.bytes = 1000
+
+    def enter(self, principal: Principal) -> None:
+        if not self.requests:
+            raise RateLimited("Too many requests.", retry_after_seconds=3.0)
+        self.requests -= 1
+
+    def leave(self, principal: Principal) -> None:
+        self.requests += 1
+
+    def headers(self, principal: Principal) -> dict[str, str]:
+        return {"x-ratelimit-remaining-requests": str(self.requests)}
+
+    def count_bytes(self, principal: Principal, body_bytes: int) -> None:
+        if body_bytes > self.bytes:
+            raise RateLimited("Too many bytes.")
+
+
+async def statuses(door: Door, path: str, times: int = 1, length: str = "0") -> list[int]:
+    found = []
+    for _ in range(times):
+        scope = http_scope("POST", path, KEY | {"content-length": length}, state={"request_id": "req_1"})
+        answered = await call(door.app, scope)
+        found.append(answered.status)
+        if answered.status == 429:
+            assert answered.headers["x-ratelimit-remaining-requests"] == str(door.entrance.requests)
+    return found
+
+
+async def test_inference_counts_against_the_plan_before_its_body_is_read() -> None:
+    door = Door()
+    assert await statuses(door, "/v1/responses", 4) == [204, 204, 429, 429]
+    assert len(door.behind.bodies) == 2
+    assert await statuses(door, "/v1/batches", 3) == [204] * 3
+
+
+async def test_large_body_counts_its_bytes_except_for_a_file_that_goes_to_the_disk() -> None:
+    door = Door()
+    assert await statuses(door, "/api/tasks", length="1001") == await statuses(door, "/v1/responses", length="1001") == [429]
+    assert await statuses(door, "/v1/files", length="1001") == [204]
+    assert await statuses(door, "/api/tasks", length="1000") == [204]

@@ -121,15 +121,48 @@ def test_a_wait_beyond_a_minute_tells_the_client_not_to_try(gate: Gate, clock: M
     assert error.retry_after_seconds > 60
 
 
-def test_concurrency_counts_each_key_for_itself(gate: Gate, clock: ManualClock) -> None:
-    one, two = principal("key_1"), principal("key_2")
-    running = [gate.admit(one, SMALL, clock.monotonic()) for _ in range(4)]
-    error = refusal(gate, one, SMALL, clock)
-    assert (type(error), error.retry_after_seconds) == (RateLimited, 1.0)
-    assert "4 requests at the same time" in error.message
-    gate.admit(two, SMALL, clock.monotonic())
+def test_concurrency_counts_all_keys_of_an_organisation_together(gate: Gate, clock: ManualClock) -> None:
+    running = [gate.admit(principal(f"key_{number}"), SMALL, clock.monotonic()) for number in range(4)]
+    for key_id in ("key_1", "key_5"):
+        error = refusal(gate, principal(key_id), SMALL, clock)
+        assert (type(error), error.retry_after_seconds) == (RateLimited, 1.0)
+        assert "This organisation has reached its limit of 4 requests at the same time." in error.message
+    gate.admit(principal("key_6", "org_2"), SMALL, clock.monotonic())
     running[0].settle_tokens(TokenCount(2, 0))
-    gate.admit(one, SMALL, clock.monotonic())
+    gate.admit(principal("key_5"), SMALL, clock.monotonic())
+
+
+def test_gate_of_tasks_has_the_same_limits_and_counts_what_runs_apart(clock: ManualClock) -> None:
+    quotas = MemoryQuotas(clock)
+    gate, tasks = Gate(quotas), Gate(quotas, what="requests of tasks")
+    who = principal(plan=plan(requests=60, concurrency=2))
+    for _ in range(2):
+        tasks.admit(who, SMALL, clock.monotonic())
+    assert "2 requests of tasks at the same time" in refusal(tasks, who, SMALL, clock).message
+    gate.admit(who, SMALL, clock.monotonic())
+    assert (remaining(gate, who, clock)[0], gate.in_flight(who), tasks.in_flight(who)) == (57, 1, 2)
+
+
+def test_enter_counts_the_request_without_its_body(gate: Gate, clock: ManualClock) -> None:
+    who = principal(plan=plan(requests=2))
+    for _ in range(2):
+        gate.enter(who, clock.monotonic())
+    with pytest.raises(RateLimited, match="2 requests per minute"):
+        gate.enter(who, clock.monotonic())
+    assert gate.in_flight(who) == 0, "nothing has to be given back"
+    gate.leave(who)
+    gate.enter(who, clock.monotonic())
+
+
+@pytest.mark.parametrize(("requests", "least", "expected"), [(60, 1000, 60 << 20), (1, 2 << 20, 2 << 20)])
+def test_bytes_a_minute_follow_from_the_plans_requests_and_have_a_least(
+    clock: ManualClock, requests: int, least: int, expected: int
+) -> None:
+    gate = Gate(MemoryQuotas(clock), least_bytes_per_minute=least)
+    limits = gate.enter(principal(plan=plan(requests=requests)), clock.monotonic())
+    limits.bytes.take(expected, clock.monotonic())
+    with pytest.raises(RateLimited, match="bytes per minute for this organisation"):
+        limits.bytes.take(1, clock.monotonic())
 
 
 def test_the_keys_of_an_organisation_share_its_limits(gate: Gate, clock: ManualClock) -> None:

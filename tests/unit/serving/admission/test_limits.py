@@ -189,14 +189,23 @@ def test_book_remembers_as_many_keys_as_it_may_and_forgets_the_oldest() -> None:
     assert list(book.limits) == ["b", "c", "d"]
 
 
-def test_book_keeps_keys_with_running_requests_and_looks_at_four_only() -> None:
-    book, known = book_of(5, "a", "b", "c", "d", "e")
-    for key_id in "abcd":
-        known[key_id].in_flight = 1
-    book.of(principal("f"))
-    assert list(book.limits) == ["e", "a", "b", "c", "d", "f"], "it does not look at a fifth, and is one over its capacity"
-    assert book.of(principal("a")).in_flight == 1
-    assert len(book) == 6
+def test_forgotten_key_leaves_what_it_has_running_with_its_organisation() -> None:
+    book, known = book_of(2, "a", "b")
+    known["a"].running.count = 3
+    book.of(principal("c"))
+    assert list(book.limits) == ["b", "c"]
+    assert book.of(principal("a")).running.count == 3
+
+
+def test_book_keeps_organisations_with_running_requests_and_looks_at_four_only() -> None:
+    book = LimitBook(MemoryQuotas(ManualClock()), 5)
+    running = [book.of(principal(f"key_{name}", name)).running for name in "abcde"]
+    for each in running[:4]:
+        each.count = 1
+    book.of(principal("key_f", "f"))
+    assert list(book._organisations) == ["e", "a", "b", "c", "d", "f"], "it does not look at a fifth, and is one over its capacity"
+    book.of(principal("key_g", "g"))
+    assert list(book._organisations) == ["a", "b", "c", "d", "f", "g"]
 
 
 def test_refusal_of_a_missing_scope_tells_sdks_not_to_retry() -> None:
