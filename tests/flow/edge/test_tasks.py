@@ -107,6 +107,16 @@ async def test_number_that_json_does_not_have_is_refused(gate: Gateway, number: 
     assert "NaN" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    "body", ['{"name": "f", "payload": {"x": "\\ud800"}}', '{"tasks": [{"name": "f", "payload": {"\\udc00": 1}}]}'], ids=["value", "name"]
+)
+async def test_half_of_a_surrogate_pair_in_a_payload_is_refused(gate: Gateway, body: str) -> None:
+    headers = gate.ours.headers("owner") | {"content-type": "application/json"}
+    answer = await gate.client.post(TASKS, headers=headers, content=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+    assert "surrogate" in answer.json()["detail"]
+
+
 async def test_function_that_no_runner_offers_says_so(gate: Gateway) -> None:
     answer = (await post(gate, TASKS, {"name": "word_count"})).json()
     sentence = "No runner offers the function 'word_count'; the task waits until one does (none offers a function)."

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from penstock.domain.durable.schedules import MissedRuns, Schedule
 from penstock.domain.durable.tasks import EventType, OnParentFailure, Task, TaskDetail, TaskStatus
+from penstock.domain.errors import InvalidJson
 from penstock.durable.tasks.submission import ParentSpec, TaskSpec
 from penstock.edge.layers.shapes import NOT_A_NUMBER, PRINTABLE, WHOLE, Body, Flag, ListView, Name, Time, View
 
@@ -51,6 +52,16 @@ Payload = Annotated[
 ParentName = Annotated[str, Field(min_length=1, max_length=100, description="A `ref` of this submission, or the id of a task.")]
 
 
+def _json(payload: Any) -> msgspec.Raw:
+    """Raises InvalidJson."""
+    try:
+        return msgspec.Raw(msgspec.json.encode(payload))
+    except UnicodeEncodeError:  # Python's reader takes what UTF-8 cannot hold
+        raise InvalidJson(
+            "The request body is not valid JSON: the payload has one half of a surrogate pair alone (\\ud800 to \\udfff).", param="payload"
+        ) from None
+
+
 class ParentBody(Body):
     task: ParentName
     on_failure: OnParentFailure | None = None
@@ -81,7 +92,7 @@ class TaskBody(Body):
             kind=self.kind,
             name=self.name,
             ref=self.ref,
-            payload=msgspec.Raw(msgspec.json.encode(self.payload)),
+            payload=_json(self.payload),
             queue=self.queue,
             priority=self.priority,
             tags=tuple(self.tags),

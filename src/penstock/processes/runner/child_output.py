@@ -11,6 +11,7 @@ _READ_BYTES = 1 << 16
 _PAUSE_SECONDS = 0.005
 """Between two reads: a child that prints without end is slowed down to some megabytes a second, and the runner's loop is not."""
 _MOST_DRAINED_BYTES = 1 << 20
+_MOST_PASSED_BYTES = 1 << 20
 _WHOLE_BYTES = 4_096
 """What a pipe takes without waiting when it takes anything (PIPE_BUF)."""
 _STDERR = 2
@@ -22,6 +23,8 @@ class ChildOutput:
     def __init__(self) -> None:
         self._reading: int | None = None
         self._pause: asyncio.TimerHandle | None = None
+        self._passed_of: AttemptLog | None = None
+        self._passed_bytes = 0
         self.log: AttemptLog | None = None
 
     def open(self) -> int:
@@ -70,8 +73,16 @@ class ChildOutput:
         if data:
             if self.log is not None:
                 self.log.add(data)
-            _pass_on(data)
+            self._pass_on(data)
         return len(data)
+
+    def _pass_on(self, data: bytes) -> None:
+        """Much output of one attempt would bury the runner's own."""
+        if self.log is not self._passed_of:
+            self._passed_of, self._passed_bytes = self.log, 0
+        self._passed_bytes += len(data)
+        if self._passed_bytes <= _MOST_PASSED_BYTES:
+            _pass_on(data)
 
 
 def _pass_on(data: bytes) -> None:

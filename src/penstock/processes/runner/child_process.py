@@ -176,6 +176,7 @@ class Child(asyncio.Protocol):
     def _kill_group(self) -> None:
         # Before the process is reaped, its number, which is the group's, belongs to no other process.
         if self._process is not None and self._process.returncode is None:
+            leftovers.kill_descendants(self._process.pid)
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 

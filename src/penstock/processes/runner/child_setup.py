@@ -2,6 +2,7 @@
 
 import contextvars
 import ctypes
+import faulthandler
 import io
 import logging
 import resource
@@ -27,6 +28,7 @@ def set_up(memory_mb: int) -> None:
     if memory_mb:
         limit = memory_mb << 20
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    faulthandler.enable(2)  # a crash in C leaves its traceback in the log of the attempt
     for name in ("stdout", "stderr"):
         stream = _output(getattr(sys, name))
         setattr(sys, name, stream)

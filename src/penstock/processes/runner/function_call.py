@@ -91,9 +91,11 @@ class FunctionCall:
             return self._raised(function, error), is_async
 
     def _done(self, result: Any) -> Answer:
+        number = None
         try:
             encoded = msgspec.json.encode(result)
-            number = _not_a_number(result, encoded)
+            if len(encoded) <= PAYLOAD_BYTES:
+                number = _not_a_number(result, encoded)
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             return self._refused("bad_result", f"What the function returned cannot be written as JSON: {error}.")
         if number is not None:
@@ -110,9 +112,9 @@ class FunctionCall:
     def _raised(self, function: RegisteredFunction, error: BaseException) -> RaisedFrame:
         number = self._work.run
         if isinstance(error, GiveUp):
-            return self._refused("gave_up", error.reason or str(error))
-        if isinstance(error, RetryLater):
-            return RaisedFrame(number, "retry_later", storable(shortened(str(error))), retry_seconds=error.delay)
+            return self._refused("gave_up", _text_of(error))
+        if isinstance(error, RetryLater) and isinstance(delay := getattr(error, "delay", None), int | float):
+            return RaisedFrame(number, "retry_later", storable(shortened(_text_of(error))), retry_seconds=float(delay))
         code = "out_of_memory" if isinstance(error, MemoryError) else "raised"
         final = function.retry_on is not None and not isinstance(error, function.retry_on)
         pause = None if final else _pause(function, self._work.attempt)
@@ -185,6 +187,13 @@ def _pause(function: RegisteredFunction, attempt: int) -> float | None:
     except Exception:
         traceback.print_exc()
         return None
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # of a class of the user's
+        return type(error).__name__
 
 
 def _traceback_of(error: BaseException) -> str:

@@ -34,18 +34,21 @@ class OwnProcess:
         self._spared = frozenset(pid for pid, _ in _children(self._pid))
 
     def has_children(self) -> bool:
-        """Whether processes live that a function started; or many have ended and were not waited for."""
+        """Whether processes live that a function started, which are killed; or many have ended and were not waited for."""
         try:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except (AttributeError, ChildProcessError):  # not on every system; there are none
             return False
-        zombies = 0
-        tracker = _resource_tracker()
+        spared = self._spared | {_resource_tracker()}
+        zombies, living = 0, False
         for pid, state in _children(self._pid):
-            if state != "Z" and pid != tracker and pid not in self._spared:
-                return True
             zombies += state == "Z"
-        return zombies > _MOST_ZOMBIES
+            if state != "Z" and pid not in spared:
+                living = True
+                kill_descendants(pid)
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+        return living or zombies > _MOST_ZOMBIES
 
 
 def has_coroutines(runner: asyncio.Runner) -> bool:
@@ -71,6 +74,20 @@ async def _wait(tasks: set[asyncio.Task[object]]) -> tuple[set[asyncio.Task[obje
     return done, running
 
 
+def kill_descendants(root: int) -> None:
+    """End what a process has started, down to the last grandchild (Linux); what has ended its parent is not found."""
+    children: dict[int, list[int]] = {}
+    for pid in _pids():
+        with suppress(OSError, ValueError):
+            children.setdefault(_parent(pid)[0], []).append(pid)
+    found = list(children.get(root, ()))
+    for pid in found:
+        found += children.get(pid, ())
+    for pid in found:
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def kill_marked(mark: str) -> int:
     """End every process that inherited the mark of a child, also one that has left its process group; how many there were (Linux)."""
     wanted, killed = f"{MARK}={mark}".encode(), 0
@@ -86,9 +103,15 @@ def _children(parent: int) -> Iterator[tuple[int, str]]:
     """Process id and state of each child."""
     for pid in _pids():
         with suppress(OSError):
-            state, owner = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:2]
-            if int(owner) == parent:
-                yield pid, state.decode()
+            owner, state = _parent(pid)
+            if owner == parent:
+                yield pid, state
+
+
+def _parent(pid: int) -> tuple[int, str]:
+    """The number of its parent, and its own state. Raises OSError."""
+    state, owner = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:2]
+    return int(owner), state.decode()
 
 
 def _pids() -> list[int]:

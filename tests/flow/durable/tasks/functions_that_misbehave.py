@@ -206,3 +206,35 @@ async def leave_exit() -> str:
     _left.append(asyncio.create_task(later()))
     await asyncio.sleep(0)
     return "done"
+
+
+class _Odd(penstock.GiveUp):
+    def __init__(self) -> None:
+        pass
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class _OddLater(penstock.RetryLater):
+    def __init__(self) -> None:
+        pass
+
+
+@penstock.task
+def raise_odd(later: bool) -> None:
+    raise _OddLater if later else _Odd
+
+
+@penstock.task
+def leave_daemon_without_environment(started: str) -> str:
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True, env={})
+    Path(started).write_text(str(process.pid))
+    return "done"
+
+
+@penstock.task
+def crash_in_c() -> None:
+    import ctypes
+
+    ctypes.string_at(0)

@@ -132,6 +132,23 @@ async def test_coroutine_that_a_function_leaves_behind_is_cancelled(calls: Calls
     assert (tmp_path / "cancelled").read_text() == "task_7"
 
 
+async def test_daemon_without_its_environment_ends_with_the_attempt(calls: Calls, tmp_path: Path) -> None:
+    assert await calls.result("leave_daemon_without_environment", str(tmp_path / "started")) == "done"
+    await gone(tmp_path / "started")
+
+
+async def test_crash_in_c_leaves_its_traceback_in_the_log(calls: Calls) -> None:
+    with pytest.raises(Crashed, match="SIGSEGV"):
+        await calls.call("crash_in_c")
+    assert "in crash_in_c" in calls.log.text
+
+
+async def test_odd_errors_of_the_users_classes_are_failures(calls: Calls) -> None:
+    final, later = await calls.error("raise_odd", False), await calls.error("raise_odd", True)
+    assert (final.code, final.message, final.final) == ("gave_up", "_Odd", True)
+    assert (later.code, later.final) == ("raised", False)
+
+
 @pytest.mark.parametrize("name", ["replace_output", "leave_exit"])
 async def test_odd_leftovers_do_not_change_the_result(calls: Calls, name: str) -> None:
     assert await calls.result(name) == "done"
