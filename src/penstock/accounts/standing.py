@@ -4,6 +4,7 @@ Every way into the platform ends here, so that the rule is written once: the cre
 to its organisation; the organisation exists and is enabled; its plan exists. Each caller has its own words for a `Denial`.
 """
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -19,6 +20,8 @@ from penstock.domain.principal import (
     User,
     UserActor,
 )
+
+_OF_TASKS = frozenset({Scope.INFERENCE, Scope.TASKS_WRITE})
 
 
 class OrganisationLookup(Protocol):
@@ -87,6 +90,18 @@ async def principal_of_submitter(accounts: AccountLookup, org_id: str, actor: Ac
     if key is None:
         return Denial.UNKNOWN_KEY
     return key_denial(key, org_id, now) or _key_principal(key, plan)
+
+
+async def principal_of_task(accounts: AccountLookup, org_id: str, actor: Actor, now: float) -> Principal | Denial:
+    """The code of a running task: what its submitter may do, but no more than submit, watch and cancel tasks and make inferences.
+
+    A user or an organisation that could submit the task may do that again from inside it. Raises PortUnavailable.
+    """
+    found = await principal_of_submitter(accounts, org_id, actor, now)
+    if isinstance(found, Denial):
+        return found
+    own = found.scopes if isinstance(actor, KeyActor) else _OF_TASKS
+    return replace(found, scopes=own & _OF_TASKS)
 
 
 def system_principal(name: str, plan: Plan) -> Principal:

@@ -13,6 +13,7 @@ from penstock.accounts.standing import (
     key_denial,
     principal_of_key,
     principal_of_submitter,
+    principal_of_task,
     principal_of_user,
     system_principal,
 )
@@ -105,6 +106,19 @@ async def test_an_administrator_acts_with_every_scope(accounts: MemoryAccounts) 
 
 
 @pytest.mark.parametrize("actor", [UserActor(USER), OrganisationActor(ORG)])
+async def test_running_task_of_a_user_or_an_organisation_may_submit_more(accounts: MemoryAccounts, actor: Actor) -> None:
+    expected = Principal(ORG, actor, PLANS[0], INFERENCE | {Scope.TASKS_WRITE})
+    assert await principal_of_task(accounts, ORG, actor, NOW) == expected
+
+
+async def test_running_task_of_a_key_has_no_scope_that_the_key_lacks(accounts: MemoryAccounts) -> None:
+    accounts.change_key(scopes=frozenset({Scope.TASKS_WRITE, Scope.ADMIN, Scope.KEYS_WRITE}))
+    found = await principal_of_task(accounts, ORG, KeyActor(KEY), NOW)
+    assert isinstance(found, Principal)
+    assert found.scopes == frozenset({Scope.TASKS_WRITE})
+
+
+@pytest.mark.parametrize("actor", [UserActor(USER), OrganisationActor(ORG)])
 async def test_work_submitted_by_a_user_or_an_organisation_may_only_make_inferences(accounts: MemoryAccounts, actor: Actor) -> None:
     assert await principal_of_submitter(accounts, ORG, actor, NOW) == Principal(ORG, actor, PLANS[0], INFERENCE)
 
@@ -160,8 +174,10 @@ def test_a_key_expires_at_its_second_and_not_before(accounts: MemoryAccounts) ->
 
 
 def test_every_caller_has_words_for_every_denial_that_it_can_meet() -> None:
-    assert set(AT_KEY_RING) == set(keyring.DENIALS) == set(Denial) - {Denial.FOREIGN_KEY, Denial.UNKNOWN_USER, Denial.NOT_ADMIN}
-    assert set(FOR_TASKS) == set(submitters.DENIALS) == set(Denial) - {Denial.UNKNOWN_USER, Denial.NOT_ADMIN}
+    users_only = {Denial.UNKNOWN_USER, Denial.NOT_ADMIN}
+    # A key that acts for another organisation is met with the key of a task alone (tests/unit/serving/admission/test_task_keys.py).
+    assert set(AT_KEY_RING) | {Denial.FOREIGN_KEY} == set(keyring.DENIALS) == set(Denial) - users_only
+    assert set(FOR_TASKS) == set(submitters.DENIALS) == set(Denial) - users_only
     keys_only = {Denial.UNKNOWN_KEY, Denial.FOREIGN_KEY, Denial.REVOKED_KEY, Denial.EXPIRED_KEY}
     assert set(AT_SIGN_IN) == set(sign_in.DENIALS) == set(Denial) - keys_only
 

@@ -13,22 +13,27 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from penstock.accounts.standing import Denial, OrganisationLookup, principal_of_key
+from penstock.accounts.standing import AccountLookup, Denial, principal_of_key, principal_of_task
 from penstock.domain import keys
 from penstock.domain.clock import Clock
 from penstock.domain.errors import PenstockError, PermissionDenied, PortUnavailable, StoreUnavailable, Unauthenticated
-from penstock.domain.principal import KeyRecord, Principal
+from penstock.domain.principal import KeyRecord, Principal, stored_actor
+from penstock.domain.task_keys import PREFIX, TaskKeyClaims, TaskKeys
 from penstock.serving.admission.networks import Networks
 
 _NEGATIVE_SECONDS = 30.0
 _NEGATIVE_CAPACITY = 10_000
 _RETRY_SECONDS = 2.0
+_TASK_SECONDS = 2.0
+"""So long a task's key is believed: after the end of its attempt it is good for no longer than that."""
+_LONGEST_TASK_KEY = 1_000
 KEY_PARTS: Final = ("key", "organisation", "plan")
 """The kinds of changes that decide whether a key is accepted."""
 _EXPIRED: Final = "This API key has expired."
 _DISABLED: Final = "The organisation of this API key is disabled."
 DENIALS: Final[Mapping[Denial, tuple[type[PenstockError], str]]] = {
     Denial.UNKNOWN_KEY: (Unauthenticated, "Incorrect API key provided."),
+    Denial.FOREIGN_KEY: (Unauthenticated, "Incorrect API key provided."),
     Denial.REVOKED_KEY: (Unauthenticated, "This API key has been revoked."),
     Denial.EXPIRED_KEY: (Unauthenticated, _EXPIRED),
     Denial.UNKNOWN_ORGANISATION: (PermissionDenied, _DISABLED),
@@ -37,10 +42,16 @@ DENIALS: Final[Mapping[Denial, tuple[type[PenstockError], str]]] = {
 }
 
 
-class KeyLookup(OrganisationLookup, Protocol):
+class KeyLookup(AccountLookup, Protocol):
     """The part of the port `Accounts` that finds a key by its secret. Its methods may raise PortUnavailable."""
 
     async def key_by_digest(self, digest: bytes) -> KeyRecord | None: ...
+
+
+class LeaseLookup(Protocol):
+    """The part of the port `TaskStore` that knows who holds a task. May raise PortUnavailable."""
+
+    async def holds(self, runner_id: str, task_id: str, lease_seq: int) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,8 @@ class _Accepted:
     networks: Networks | None
     subjects: frozenset[tuple[str, str]]
     """What it was made of, as the change feed names it."""
+    until: float | None = None
+    """Monotonic time after which the store is asked again; None: not before a change is announced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +111,12 @@ class KeyRing:
         *,
         grace_seconds: float = 60.0,
         capacity: int = 100_000,
+        leases: LeaseLookup | None = None,
     ) -> None:
+        """`leases` None: no task has a key here."""
         self._accounts = accounts
+        self._leases = leases
+        self._task_keys = TaskKeys(secret_key)
         self._secret_key = secret_key
         self._monotonic = clock.monotonic
         self._time = clock.time
@@ -131,8 +148,12 @@ class KeyRing:
             return self._find_unseen(authorization, address)
         if self._monotonic() > self._fresh_until:
             raise _store_silent()
-        if accepted.expires_at is None and accepted.networks is None:
+        if accepted.expires_at is None and accepted.networks is None and accepted.until is None:
             return accepted.principal
+        if accepted.until is not None and self._monotonic() >= accepted.until:
+            assert authorization is not None
+            self._drop(authorization)
+            return self._find_unseen(authorization, address)
         return self._admit(accepted, address)
 
     async def identify(self, authorization: bytes | None, address: str) -> Principal:
@@ -213,13 +234,30 @@ class KeyRing:
         return verdict
 
     async def _verdict(self, header: bytes) -> _Accepted | _Refused:
-        key = await self._accounts.key_by_digest(keys.digest(self._secret_key, header[len(_SCHEME) :].decode("ascii")))
+        text = header[len(_SCHEME) :].decode("ascii")
+        if text.startswith(PREFIX):
+            return await self._verdict_on_task_key(text)
+        key = await self._accounts.key_by_digest(keys.digest(self._secret_key, text))
         found = await principal_of_key(self._accounts, key, self._time())
         if isinstance(found, Denial):
             error, message = DENIALS[found]
             return _Refused(error, message, self._monotonic() + _NEGATIVE_SECONDS)
         assert key is not None  # it has a principal
         return _accepted(key, found)
+
+    async def _verdict_on_task_key(self, text: str) -> _Accepted | _Refused:
+        """Forged ones do not reach the store."""
+        claims, now = self._task_keys.read(text), self._monotonic()
+        if claims is None or self._leases is None:
+            return _Refused(Unauthenticated, "Incorrect API key provided.", now + _NEGATIVE_SECONDS)
+        if not await self._leases.holds(claims.runner_id, claims.task_id, claims.lease_seq):
+            return _Refused(Unauthenticated, "The attempt of the task that this key belongs to has ended.", now + _NEGATIVE_SECONDS)
+        actor = stored_actor(claims.org_id, claims.submitter_id)
+        found = await principal_of_task(self._accounts, claims.org_id, actor, self._time())
+        if isinstance(found, Denial):
+            error, message = DENIALS[found]
+            return _Refused(error, message, now + _NEGATIVE_SECONDS)
+        return _accepted_for_task(claims, found, now + _TASK_SECONDS)
 
     def _keep(self, header: bytes, verdict: _Accepted | _Refused) -> None:
         if isinstance(verdict, _Refused):
@@ -264,9 +302,18 @@ def _canonical(authorization: bytes | None) -> bytes:
         raise Unauthenticated("No API key provided: send it in the header 'Authorization: Bearer <key>'.", retry=False)
     scheme, _, token = authorization.partition(b" ")
     token = token.strip(b" ")
-    if scheme.lower() != b"bearer" or not token.isascii() or not keys.well_formed(token.decode("ascii"), keys.API_KEY):
+    if scheme.lower() != b"bearer" or not token.isascii() or not _well_formed(token.decode("ascii")):
         raise Unauthenticated("Incorrect API key provided.", retry=False)
     return _SCHEME + token
+
+
+def _well_formed(text: str) -> bool:
+    return keys.well_formed(text, keys.API_KEY) or (text.startswith(PREFIX) and len(text) <= _LONGEST_TASK_KEY)
+
+
+def _accepted_for_task(claims: TaskKeyClaims, principal: Principal, until: float) -> _Accepted:
+    subjects = {("key", claims.submitter_id), ("organisation", claims.org_id), ("plan", principal.plan.name)}
+    return _Accepted(principal, None, None, frozenset(subjects), until)
 
 
 def _accepted(key: KeyRecord, principal: Principal) -> _Accepted:

@@ -27,6 +27,18 @@ def demand(prompt_tokens: int = 20, max_tokens: int = 80, service_tier: str | No
     return Demand("req_1", Operation.CHAT, "sim-small", False, prompt_tokens, max_tokens, service_tier)
 
 
+class MemoryLeases:
+    """Which leases are live, for keys of tasks; counts `lookups`."""
+
+    def __init__(self) -> None:
+        self.live: set[tuple[str, str, int]] = set()
+        self.lookups = 0
+
+    async def holds(self, runner_id: str, task_id: str, lease_seq: int) -> bool:
+        self.lookups += 1
+        return (runner_id, task_id, lease_seq) in self.live
+
+
 class MemoryAccounts:
     """The accounts behind a key ring. Counts `lookups`; `unreachable` makes it a store that cannot be reached."""
 
@@ -77,6 +89,9 @@ class MemoryAccounts:
         if self.unreachable:
             raise PortUnavailable
         return self._keys.get(digest)
+
+    async def key(self, key_id: str) -> KeyRecord | None:
+        return next((key for key in self._keys.values() if key.id == key_id), None)
 
     async def organisation(self, org_id: str) -> Organisation | None:
         return self._organisations.get(org_id)
