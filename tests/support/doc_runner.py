@@ -99,7 +99,9 @@ class Session:
             self._sh(block)
         elif block.language in _PROGRAMS:
             self._ensure_platform()
-            program = self._directory / f"block-{self._number}{_SUFFIXES[block.language]}"
+            # Python finds the modules beside a program: those that the page has the reader save.
+            folder = self._here if block.language == "python" else self._directory
+            program = folder / f"block-{self._number}{_SUFFIXES[block.language]}"
             program.write_text(self._mapped(block.code), encoding="utf-8")
             self._shell_run(block, shlex.join([*_PROGRAMS[block.language], str(program)]))
         elif block.language == "text":

@@ -13,6 +13,7 @@ from penstock.app import process
 from penstock.app.gateway.tasks import task_services
 from penstock.app.settings import RunnerSettings, Settings
 from penstock.base import identity
+from penstock.base.task_connection import TaskConnection
 from penstock.domain.call import Call
 from penstock.domain.clock import SystemClock
 from penstock.domain.durable.leases import Lease
@@ -20,6 +21,7 @@ from penstock.domain.errors import PenstockError
 from penstock.domain.ids import RequestIds, new_id
 from penstock.domain.ports import InflightRequest, Reply, StoreProblem
 from penstock.domain.principal import Principal
+from penstock.domain.task_keys import claims_of
 from penstock.durable.tasks.inference import CallResponse, SubmitterCalls
 from penstock.durable.tasks.services import TaskServices
 from penstock.net.join_client import JoinRefused
@@ -52,8 +54,14 @@ class DirectInferenceClient:
 class OwnRunner:
     """The runner inside `penstock up`. `open`, `start`, `stop`, `close`."""
 
-    def __init__(self, settings: Settings, tasks: TaskServices) -> None:
-        link = DirectLink(tasks.store, tasks.lease_issuer, new_id("run"))
+    def __init__(self, settings: Settings, tasks: TaskServices, base_url: str = "", trust: Trust = Trust()) -> None:
+        """`base_url` and `trust`: of the gateway, for calls of functions; empty: they make none."""
+        runner_id = new_id("run")
+
+        def connection(lease: Lease) -> TaskConnection:
+            return TaskConnection(base_url, tasks.task_keys.issue(claims_of(lease, runner_id)), *trust.files)
+
+        link = DirectLink(tasks.store, tasks.lease_issuer, runner_id, connection if base_url else None)
         self._runner = make_runner(settings, link, DirectInferenceClient(tasks.submitter_calls), "up")
         self._drain_seconds = settings.runner.drain_seconds
         self._task: asyncio.Task[None] | None = None
@@ -87,7 +95,7 @@ def make_runner(settings: Settings, link: Link, inferences: InferenceClient | No
     plans = slot_plans(wanted, functions=bool(settings.imports), others=_others(inferences))
     processes = sum(plan.slots for plan in plans if _FUNCTION in plan.kinds)
     children = ChildOptions(settings.imports, wanted.import_seconds, wanted.max_tasks_per_child, wanted.child_memory_mb)
-    options = KindOptions(processes, children, wanted.log_bytes, inferences, wanted.webhook_networks)
+    options = KindOptions(processes, children, wanted.log_bytes, inferences, link.task_connection, wanted.webhook_networks)
     kinds: dict[str, TaskKind] = {kind: KINDS.member(kind)(options) for plan in plans for kind in plan.kinds}
     own_name = wanted.name or name
     random = Random()

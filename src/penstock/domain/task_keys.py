@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+from penstock.domain.durable.leases import Lease
+
 PREFIX: Final = "ptk-"
 _MAC_BYTES: Final = 32
 _LONGEST: Final = 1_000
@@ -23,6 +25,10 @@ class TaskKeyClaims(msgspec.Struct, frozen=True, array_like=True):
     org_id: str
     submitter_id: str
     """The stored form of the submitter's actor."""
+
+
+def claims_of(lease: Lease, runner_id: str) -> TaskKeyClaims:
+    return TaskKeyClaims(lease.task_id, runner_id, lease.lease_seq, lease.org_id, lease.key_id)
 
 
 class TaskKeys:

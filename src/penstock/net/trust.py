@@ -28,6 +28,11 @@ class Trust:
     def __bool__(self) -> bool:
         return self.ca_file is not None or self.pin_file is not None
 
+    @property
+    def files(self) -> tuple[str, str]:
+        """`ca_file` and `pin_file` as texts, for a message to another process; empty: none."""
+        return str(self.ca_file or ""), str(self.pin_file or "")
+
     def context(self) -> "ssl.SSLContext":
         """Raises TrustProblem."""
         return _pinned(self.pin_file) if self.pin_file is not None else _authorities(self.ca_file)

@@ -120,7 +120,8 @@ class Gateway:
         self._listener = listener
         self.port: int = listener.getsockname()[1]
         self.metrics = GatewayMetrics()
-        self.keys = KeyRing(self.store.accounts, self.secret_key, clock, grace_seconds=settings.admission.store_grace_seconds)
+        grace_seconds = settings.admission.store_grace_seconds
+        self.keys = KeyRing(self.store.accounts, self.secret_key, clock, grace_seconds=grace_seconds, leases=self.store.tasks)
         self.addresses = AddressLimiter(clock, settings.admission.unauthenticated_per_minute, settings.admission.api_per_minute)
         self.accounts = AccountService(self.store.accounts, self.secret_key, clock)
         self.journal = Journal(settings.data_dir / "journal", self.store.ledger, settings.usage.journal_slots, settings.usage.flush_seconds)

@@ -20,7 +20,7 @@ from penstock.app.up.children import ChildPlan, WorkerProcesses
 from penstock.app.up.model_workers import WorkerLogProgress
 from penstock.base import profiles
 from penstock.domain.workers import WorkerState
-from penstock.net.trust import TrustProblem, first_certificate
+from penstock.net.trust import Trust, TrustProblem, first_certificate
 from penstock.observe import logs
 from penstock.processes.runner.child_process import CannotImport
 
@@ -50,7 +50,8 @@ async def _up(settings: Settings, json_line: bool) -> int:
     children = WorkerProcesses()
     own: OwnRunner | None = None
     try:
-        own = OwnRunner(settings, gateway.task_services)
+        trust = Trust(pin_file=_pin_file(settings) if settings.tls_cert is not None else None)
+        own = OwnRunner(settings, gateway.task_services, f"{gateway.base_url}/v1", trust)
         await own.open()
         process.on_stop(lambda: _stop(gateway, own))
         if not gateway.held:

@@ -8,6 +8,7 @@ from penstock.accounts.standing import AccountLookup
 from penstock.domain.clock import Clock
 from penstock.domain.ids import TaskIds
 from penstock.domain.ports import Inference, TaskStore
+from penstock.domain.task_keys import TaskKeys
 from penstock.durable.tasks.calendar import Calendar
 from penstock.durable.tasks.grants import Grants, webhook_secret
 from penstock.durable.tasks.inference import SubmitterCalls
@@ -24,6 +25,7 @@ class TaskServices:
     lease_issuer: LeaseIssuer
     submitter_calls: SubmitterCalls
     grants: Grants
+    task_keys: TaskKeys
     sweeper: Sweeper
     webhook_secret: Callable[[str], str]
     """Of an organisation."""
@@ -53,5 +55,6 @@ def make_task_services(
         submitter_calls=SubmitterCalls(inference, submitters, next_request_id, clock),
         grants=Grants(secret),
         sweeper=Sweeper(store, Calendar(store, service.functions, TaskIds().next), random),
+        task_keys=TaskKeys(secret),
         webhook_secret=signing_secret,
     )

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from penstock.domain.durable.leases import CANCELLATIONS, HEARTBEAT_SECONDS, LEASE_SECONDS, RunnerRecord
 from penstock.domain.errors import InvalidJson, PermissionDenied, Unprocessable
+from penstock.domain.task_keys import claims_of
 from penstock.durable.tasks.grants import digest_of_call
 from penstock.durable.tasks.received import received_completions, received_progress
 from penstock.edge.joining.runner_schema import documented
@@ -75,7 +76,9 @@ async def claim_tasks(runner_id: Id, request: Request, services: Services) -> Re
     leases = await _while_there(request, claiming)
     now, issue = services.clock.time(), services.tasks.grants.issue
     grants = {each.task_id: issue(each, runner_id, now) for each in leases if each.kind == "inference"}
-    return _answer(wire.RunnerClaimed(leases, grants))
+    own = services.tasks.task_keys.issue
+    task_keys = {each.task_id: own(claims_of(each, runner_id)) for each in leases if each.kind == "function"}
+    return _answer(wire.RunnerClaimed(leases, grants, task_keys))
 
 
 @router.post("/{runner_id}/news", summary="Wait for cancellations", **documented(wire.RunnerNewsRequest, wire.RunnerNewsResponse))

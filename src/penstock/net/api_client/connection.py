@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from penstock.base import profiles
+from penstock.base.task_connection import task_connection
 from penstock.net.trust import Trust
 
 CA_FILE_VARIABLE = "PENSTOCK_CA_FILE"
@@ -78,7 +79,11 @@ def resolve(wish: ConnectionFlags, environment: Mapping[str, str], path: Path) -
 
 
 def resolve_here(wish: ConnectionFlags) -> GatewayConnection:
-    """With this process's environment and this user's profiles. Raises as `resolve`."""
+    """Inside a task the task's own connection, else with this process's environment and this user's profiles. Raises as `resolve`."""
+    inside = task_connection()
+    if inside is not None and inside.base_url and wish == ConnectionFlags():
+        trust = Trust(_path(inside.ca_file), _path(inside.pin_file))
+        return GatewayConnection(root_of(inside.base_url), inside.api_key, "task", "task", trust)
     return resolve(wish, os.environ, profiles.default_path())
 
 

@@ -7,6 +7,8 @@ import struct
 
 import msgspec
 
+from penstock.base.task_connection import TaskConnection
+
 LENGTH = struct.Struct(">I")
 MOST_FRAME_BYTES = 4_000_000
 """Of a message from a child: a result and an error text are bounded in the child, and the rest is small."""
@@ -21,6 +23,8 @@ class RunFrame(msgspec.Struct, frozen=True, tag="run"):
     payload: msgspec.Raw
     run: int = 0
     """Counts the runs of one child."""
+    connection: TaskConnection | None = None
+    """For calls of the function to the gateway."""
 
 
 class HelloFrame(msgspec.Struct, frozen=True, tag="hello"):

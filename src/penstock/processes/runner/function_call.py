@@ -49,7 +49,7 @@ class FunctionCall:
 
     def answer(self, runs: int) -> Answer:
         """`runs`: how often this process has run this function by now."""
-        run = FunctionRun(Current(self._work.task_id, self._work.attempt), self._report)
+        run = FunctionRun(Current(self._work.task_id, self._work.attempt, self._work.connection), self._report)
         token = RUN.set(run)
         try:
             answer, is_async = self._called()

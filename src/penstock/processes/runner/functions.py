@@ -13,10 +13,14 @@ A payload that is an object becomes keyword arguments, a list positional ones, n
 import re
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, TypeVar, overload
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar, overload
 
-F = TypeVar("F", bound=Callable[..., Any])
+from penstock.base.task_connection import TaskConnection, set_source
+from penstock.processes.runner.task_function import TaskFunction
+
+P = ParamSpec("P")
+R = TypeVar("R")
 ExceptionTypes = type[BaseException] | tuple[type[BaseException], ...]
 BackoffRule = float | tuple[float, float] | Callable[[int], float]
 """Seconds before the second attempt, which double; or those and the most; or a function of the number of the attempt that failed."""
@@ -74,7 +78,7 @@ REGISTERED: dict[str, RegisteredFunction] = {}
 
 
 @overload
-def task(name: F, /) -> F: ...
+def task(name: Callable[P, R], /) -> TaskFunction[P, R]: ...
 @overload
 def task(
     name: str | None = None,
@@ -86,7 +90,7 @@ def task(
     retry_on: ExceptionTypes | None = None,
     backoff: BackoffRule | None = None,
     max_tasks_per_child: int | None = None,
-) -> Callable[[F], F]: ...
+) -> Callable[[Callable[P, R]], TaskFunction[P, R]]: ...
 def task(
     name: str | Callable[..., Any] | None = None,
     *,
@@ -98,7 +102,8 @@ def task(
     backoff: BackoffRule | None = None,
     max_tasks_per_child: int | None = None,
 ) -> Callable[..., Any]:
-    """Register a function, async or not, under a name (its own by default). The function itself stays as it is.
+    """Register a function, async or not, under a name (its own by default). It can be called as before; `submit` runs it
+    as a task on the platform.
 
     `@penstock.task` alone takes the function's own name and no defaults.
 
@@ -120,7 +125,7 @@ def task(
     if callable(name):
         return task()(name)
 
-    def register(function: F) -> F:
+    def register(function: Callable[P, R]) -> TaskFunction[P, R]:
         own = function.__name__ if name is None else name
         if not own or len(own) > _LONGEST_NAME or not own.isprintable():
             raise ValueError(f"a name has 1 to {_LONGEST_NAME} printable characters, not {own!r}")
@@ -130,7 +135,7 @@ def task(
         REGISTERED[own] = RegisteredFunction(
             own, function, queue, priority, max_attempts, timeout_seconds, first, cap, errors, pause_after, max_tasks_per_child
         )
-        return function
+        return TaskFunction(function, own)
 
     return register
 
@@ -173,6 +178,17 @@ class Current:
     id: str
     attempt: int
     """From 1."""
+    connection: TaskConnection | None = field(default=None, repr=False)
+
+    @property
+    def base_url(self) -> str:
+        """The gateway, as an OpenAI client takes it; empty: the runner knows none."""
+        return "" if self.connection is None else self.connection.base_url
+
+    @property
+    def api_key(self) -> str:
+        """For the gateway, until this attempt ends, with the rights of the task's submitter; empty: there is none."""
+        return "" if self.connection is None else self.connection.api_key
 
 
 @dataclass(slots=True, eq=False)
@@ -203,3 +219,11 @@ def progress(value: Any) -> None:
     run = RUN.get()
     if run is not None and not run.over:
         run.report(value)
+
+
+def _connection() -> TaskConnection | None:
+    run = RUN.get()
+    return None if run is None or run.over else run.task.connection
+
+
+set_source(_connection)

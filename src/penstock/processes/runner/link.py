@@ -1,13 +1,17 @@
 """How a runner is joined: the port, and its member that works on the store directly. The other one, over HTTP, is `remote.py`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from penstock.base.task_connection import TaskConnection
 from penstock.domain.durable.leases import CANCELLATIONS, HeartbeatReply, Lease, LeaseCompletion, LeaseRef, ProgressReport, RunnerRecord
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.domain.ports import TaskStore
 from penstock.durable.tasks.lease_issuer import LeaseIssuer
+
+TaskAccess = Callable[[Lease], TaskConnection | None]
+"""How the code of a task reaches a gateway, with a key of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,11 @@ class Link(Protocol):
         ...
 
     async def progress(self, reports: Sequence[ProgressReport]) -> None: ...
+
+    def task_connection(self, lease: Lease) -> TaskConnection | None:
+        """How the code of the task reaches a gateway, with a key of its own; None: it does not."""
+        ...
+
     async def leave(self) -> None: ...
     async def close(self) -> None: ...
 
@@ -68,7 +77,9 @@ class Link(Protocol):
 class DirectLink:
     """On a store: a gateway's own runner, and one that was started with `--store`."""
 
-    def __init__(self, store: TaskStore, lease_issuer: LeaseIssuer, runner_id: str) -> None:
+    def __init__(self, store: TaskStore, lease_issuer: LeaseIssuer, runner_id: str, task_access: TaskAccess | None = None) -> None:
+        """`task_access` None: there is no gateway that functions could call."""
+        self._task_access = task_access
         self._store = store
         self._lease_issuer = lease_issuer
         self._id = runner_id
@@ -114,6 +125,9 @@ class DirectLink:
 
     async def progress(self, reports: Sequence[ProgressReport]) -> None:
         await self._store.progress(self._id, reports)
+
+    def task_connection(self, lease: Lease) -> TaskConnection | None:
+        return None if self._task_access is None else self._task_access(lease)
 
     async def leave(self) -> None:
         await self._store.forget_runner(self._id)

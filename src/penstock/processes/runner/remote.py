@@ -7,6 +7,7 @@ import httpx
 import msgspec
 
 from penstock.base.identity import Identity
+from penstock.base.task_connection import TaskConnection
 from penstock.domain.clock import Clock
 from penstock.domain.durable.leases import HEARTBEAT_SECONDS, HeartbeatReply, Lease, LeaseCompletion, LeaseRef, ProgressReport
 from penstock.domain.durable.tasks import TaskStatus
@@ -40,6 +41,8 @@ class RemoteLink:
         self._id = ""
         self._ticket = 0
         self._grants: dict[str, str] = {}
+        self._task_keys: dict[str, str] = {}
+        self._trust = trust or Trust()
 
     def now(self) -> float:
         """Times in a finish count from its arrival at the gateway."""
@@ -70,6 +73,7 @@ class RemoteLink:
             raise PortUnavailable(f"the gateway does not take this runner yet: {refusal_reason(response)}")
         self._id = msgspec.json.decode(response.content, type=wire.RunnerJoined).runner_id
         self._grants.clear()
+        self._task_keys.clear()
         return self._id
 
     async def claim(self, limit: int, queues: Collection[str], kinds: Collection[str], wait_seconds: float) -> list[Lease]:
@@ -78,6 +82,7 @@ class RemoteLink:
         if claimed is None:
             return []
         self._grants |= claimed.grants
+        self._task_keys |= claimed.task_keys
         return claimed.leases
 
     async def news(self, wait_seconds: float) -> bool:
@@ -99,6 +104,7 @@ class RemoteLink:
             raise CompletionsRefused(str(error)) from error
         for completion in completions:
             self._grants.pop(completion.task_id, None)
+            self._task_keys.pop(completion.task_id, None)
         return [None] * len(completions) if finished is None else finished.statuses
 
     async def progress(self, reports: Sequence[ProgressReport]) -> None:
@@ -117,6 +123,11 @@ class RemoteLink:
         if asked is None:
             raise Unreachable("the gateway does not know this runner any more")
         return CallResponse(asked.status, asked.request_id, asked.body.encode(), asked.retry_after_seconds, asked.worth_retrying)
+
+    def task_connection(self, lease: Lease) -> TaskConnection | None:
+        """For the code of the task; None: the gateway gave no key."""
+        key = self._task_keys.get(lease.task_id)
+        return None if key is None else TaskConnection(f"{self._client.gateway}/v1", key, *self._trust.files)
 
     async def _post(
         self, what: str, body: Any, answer: type[T], wait_seconds: float = 0.0, timeout_seconds: float = _TIMEOUT_SECONDS

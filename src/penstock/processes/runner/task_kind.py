@@ -11,6 +11,7 @@ from penstock.durable.tasks.inference import CallResponse
 from penstock.durable.tasks.outcome import TaskOutcome
 from penstock.processes.runner.attempt_log import AttemptLog
 from penstock.processes.runner.child_process import ChildOptions
+from penstock.processes.runner.link import TaskAccess
 
 ProgressCallback = Callable[[str], None]
 """Hears how far a task is, as JSON text."""
@@ -105,6 +106,8 @@ class KindOptions:
     log_bytes: int = 65_536
     """Of what a function prints, for each attempt; 0: nothing is kept."""
     inferences: InferenceClient | None = None
+    task_access: TaskAccess | None = None
+    """None: the runner knows no gateway that functions could call."""
     allowed_networks: tuple[str, ...] = ()
     """Private networks to which webhooks may go."""
 

@@ -44,10 +44,11 @@ class RunnerClaim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunnerClaimed(msgspec.Struct, frozen=True):
-    """`grants`: by task id, what a runner shows when it makes the call of an inference task."""
+    """By task id: `grants` are what a runner shows when it makes the call of an inference task, `task_keys` are for functions."""
 
     leases: list[Lease]
     grants: dict[str, str] = {}
+    task_keys: dict[str, str] = {}
 
 
 class RunnerHeartbeatRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -14,6 +14,13 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
+@penstock.task("added_elsewhere")
+def added_elsewhere(a: int, b: int) -> int:
+    """Through a child of its own."""
+    result: int = add.submit(a, b).result(60)
+    return result
+
+
 @penstock.task("total")
 def total(values: list[int]) -> int:
     return sum(values)

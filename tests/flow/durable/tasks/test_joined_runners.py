@@ -143,6 +143,14 @@ async def test_drained_runner_gets_no_task_and_another_runner_takes_it(gate: Pla
             assert (await over(gate, task_id))["runner"] != runner.id
 
 
+async def test_function_of_a_joined_runner_submits_with_the_rights_of_its_task(gate: Platform, tmp_path: Path) -> None:
+    async with remote(gate, tmp_path):
+        shown = await over(gate, await submit(gate, name="added_elsewhere", payload=[2, 3]))
+        assert (shown["status"], shown["result"]) == ("succeeded", 5), shown["error"]
+        (child,) = (await gate.http.get("/api/tasks", params={"name": "add"})).json()["data"]
+        assert (child["status"], child["key_id"]) == ("succeeded", shown["key_id"])
+
+
 async def test_runner_with_queues_serves_only_them(gate: Platform, tmp_path: Path) -> None:
     async with remote(gate, tmp_path, queues=("urgent=1", "low")):
         waiting = await submit(gate, name="add", payload=[1, 1])

@@ -74,7 +74,8 @@ def test_decorator_without_arguments_registers_under_the_own_name() -> None:
         return 2 * n
 
     assert double(4) == 8
-    assert functions.REGISTERED["double"].run is double
+    assert functions.REGISTERED["double"].run(4) == 8
+    assert double.task_name == "double"
 
 
 @pytest.mark.parametrize(

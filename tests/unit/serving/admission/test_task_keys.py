@@ -99,7 +99,7 @@ async def test_a_revoked_submitter_ends_the_keys_of_its_tasks(ring: KeyRing, acc
         await ring.identify(header(), HERE)
 
 
-async def test_a_submitter_of_another_organisation_is_nobody(ring: KeyRing, accounts: MemoryAccounts) -> None:
+async def test_submitter_of_another_organisation_is_refused(ring: KeyRing, accounts: MemoryAccounts) -> None:
     accounts.save_organisation(Organisation("org_2", "Two", PLAN.name, 0.0))
     with pytest.raises(Unauthenticated, match="Incorrect API key"):
         await ring.identify(header(replace_claims(org_id="org_2")), HERE)

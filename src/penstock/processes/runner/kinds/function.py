@@ -17,6 +17,7 @@ class FunctionKind:
     def __init__(self, options: KindOptions) -> None:
         self._pool = ChildPool(options.children, options.processes)
         self._log_bytes = options.log_bytes
+        self._task_access = options.task_access
 
     @property
     def abilities(self) -> tuple[str, ...]:
@@ -32,7 +33,8 @@ class FunctionKind:
 
     async def run(self, lease: Lease, attempt: RunningAttempt, /) -> TaskOutcome:
         printed = attempt.printed = AttemptLog(self._log_bytes)
-        work = RunFrame(lease.task_id, lease.attempt, lease.name, raw(lease.payload.encode()))
+        connection = None if self._task_access is None else self._task_access(lease)
+        work = RunFrame(lease.task_id, lease.attempt, lease.name, raw(lease.payload.encode()), connection=connection)
         try:
             answer = await self._pool.run(work, attempt, printed)
         except Crashed as error:
