@@ -32,6 +32,10 @@ class _Answered(msgspec.Struct, gc=False):
     usage: Any = None
 
 
+class _TaskBody(msgspec.Struct, gc=False):
+    body: BatchRequestBody
+
+
 class LineOutcome(msgspec.Struct, gc=False):
     """What a task of the kind `inference` leaves."""
 
@@ -43,6 +47,7 @@ class LineOutcome(msgspec.Struct, gc=False):
 _line = msgspec.json.Decoder(RequestLine)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _asked = msgspec.json.Decoder(BatchRequestBody)
+_task_body = msgspec.json.Decoder(_TaskBody)
 _outcome = msgspec.json.Decoder(LineOutcome)
 _answered = msgspec.json.Decoder(_Answered)
 
@@ -50,11 +55,15 @@ _answered = msgspec.json.Decoder(_Answered)
 def read_line(text: bytes, number: int, endpoint: str) -> RequestLine | LineFault:
     """A line of a batch's file, or why the file is none. `number` counts from 1."""
     try:
+        if b"\0" in text:  # UTF-16 has one beside every letter
+            return _not_utf_8(number)
         text.decode("utf-8")
         line = _line.decode(text)
     except msgspec.ValidationError as error:
         return _malformed(str(error), number)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UnicodeDecodeError:
+        return _not_utf_8(number)
+    except (msgspec.DecodeError, RecursionError):
         return LineFault("invalid_json_line", "This line is not parseable as valid JSON.", number)
     if "\0" in line.custom_id:
         return LineFault("invalid_parameter", "'custom_id' must not contain the character NUL.", number, "custom_id")
@@ -67,6 +76,10 @@ def read_line(text: bytes, number: int, endpoint: str) -> RequestLine | LineFaul
     except msgspec.MsgspecError:
         return LineFault("invalid_body", "The body of a line must be a JSON object.", number, "body")
     return line
+
+
+def _not_utf_8(number: int) -> LineFault:
+    return LineFault("invalid_json_line", "This line is not UTF-8: the file must be UTF-8.", number)
 
 
 def _malformed(sentence: str, number: int) -> LineFault:
@@ -89,6 +102,14 @@ def asked(line: RequestLine) -> BatchRequestBody:
 def task_payload(line: RequestLine) -> str:
     """What the kind `inference` takes, at the class batch."""
     return f'{{"url":"{line.url}","class":"batch","body":{bytes(line.body).decode()}}}'
+
+
+def model_of(payload: str | None) -> str:
+    """The model that the task of a line asks for; empty where it names none."""
+    try:
+        return _task_body.decode(payload or "").body.model or ""
+    except msgspec.MsgspecError:
+        return ""
 
 
 def outcome(result: str | None) -> LineOutcome | None:

@@ -147,7 +147,7 @@ class Gateway:
         self.watch = WorkerWatch(self.workers, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
         self.changes = ChangePoll(self.store.changes, clock, settings.admission.change_poll_seconds, self.keys.confirm)
         self._subscribe()
-        self.objects = StoredObjects(settings, self.store, clock)
+        self.objects = StoredObjects(settings, self.store, clock, lambda: self.deps.catalogue)
         self.lane = FastLane(
             self.pipeline,
             self.keys,

@@ -12,6 +12,7 @@ from penstock.cli.exits import ExitCode, Failed, cannot_read
 
 TOKEN_NAME = "penstock_run"  # noqa: S105 - the name of one
 _PIECE_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +42,39 @@ def new_token() -> str:
 
 def look_at(file: Path) -> tuple[str, str]:
     """The content's digest, and the url of the first line, which must be that of all. Raises Failed."""
+    first, digest = b"", hashlib.sha256()
     try:
         with file.open("rb") as content:
-            first = next((text for text in content if text.strip()), b"")
-            content.seek(0)
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+            for number, text in enumerate(content, 1):
+                digest.update(text)
+                _check_utf_8(text, file, number)
+                first = first or text.strip()
     except OSError as error:
         raise cannot_read(file, error) from error
     try:
-        url = json.loads(first)["url"]
+        url = json.loads(first.removeprefix(_BOM))["url"]
     except (ValueError, KeyError, TypeError):
         raise Failed(
-            f"the first line of {file} is not a request, which is a JSON object with custom_id, method, url and body", ExitCode.USAGE
+            f"the first line of {file} is not a request, which is a JSON object with custom_id, method, url and body",
+            ExitCode.USAGE,
+            hint="a file of plain prompts, one a line, ends in .txt",
         ) from None
     if not isinstance(url, str):
         raise Failed(f"the url in the first line of {file} is not a text", ExitCode.USAGE)
-    return digest, url
+    return digest.hexdigest(), url
 
 
-def read_state(note: Path, file: Path, root: str) -> RunState | None:
+def _check_utf_8(text: bytes, file: Path, number: int) -> None:
+    """Raises Failed."""
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Failed(f"{file} must be UTF-8: {error.reason} in line {number}", ExitCode.USAGE) from error
+    if b"\0" in text:
+        raise Failed(f"{file} must be UTF-8: line {number} has a NUL, as UTF-16 has", ExitCode.USAGE)
+
+
+def read_state(note: Path, sha256: str, root: str) -> RunState | None:
     """The run of this content on this gateway that is noted there; None: there is none. Raises Failed."""
     try:
         state = RunState(**json.loads(note.read_text(encoding="utf-8")))
@@ -67,7 +82,7 @@ def read_state(note: Path, file: Path, root: str) -> RunState | None:
         return None
     except (OSError, ValueError, TypeError) as error:
         raise Failed(f"cannot read {note}: {error}", hint="remove it, or name another one with --state") from error
-    return state if (state.root, state.sha256) == (root, look_at(file)[0]) else None
+    return state if (state.root, state.sha256) == (root, sha256) else None
 
 
 def write_state(note: Path, state: RunState) -> None:

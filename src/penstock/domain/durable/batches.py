@@ -1,5 +1,6 @@
 """A batch: a file of requests, run at the class `batch` within a day; its answers come as files."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -65,6 +66,12 @@ class BatchUsage:
     cached_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    cost_micros: dict[str, int] = field(default_factory=dict)
+    """By currency, in millionths of it: at the prices of the time at which the files were written."""
+
+
+LineCost = Callable[[str, BatchUsage], tuple[str, int]]
+"""Currency and micro-units of one line: the model that it names, and its tokens."""
 
 
 @dataclass(frozen=True, slots=True)

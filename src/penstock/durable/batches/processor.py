@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from penstock.domain.clock import Clock
-from penstock.domain.durable.batches import Batch, BatchStatus, LineFault
+from penstock.domain.durable.batches import Batch, BatchStatus, LineCost, LineFault
 from penstock.domain.durable.task_search import TaskFilter, TaskQuery
 from penstock.domain.durable.tasks import TERMINAL, NewTask, TaskStatus
 from penstock.domain.errors import Conflict, NotFound, PortUnavailable, StorageFull
@@ -39,14 +39,14 @@ _UNFINISHED = frozenset(TaskStatus) - TERMINAL
 class BatchProcessor:
     """`step` once a second. `owner`: this process, by a name that no other has."""
 
-    def __init__(self, store: BatchStore, tasks: TaskStore, files: Files, clock: Clock, owner: str) -> None:
+    def __init__(self, store: BatchStore, tasks: TaskStore, files: Files, clock: Clock, owner: str, cost: LineCost) -> None:
         self._store = store
         self._tasks = tasks
         self._files = files
         self._clock = clock
         self._owner = owner
         self._ids = TaskIds()
-        self._results = ResultFiles(tasks, files)
+        self._results = ResultFiles(tasks, files, cost)
         self._working: dict[str, asyncio.Task[None]] = {}
         self._next_check: dict[str, float] = {}
 

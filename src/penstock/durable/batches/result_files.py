@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from penstock.domain.durable.batches import Batch, BatchStatus, BatchUsage, LineFault
+from penstock.domain.durable.batches import Batch, BatchStatus, BatchUsage, LineCost, LineFault
 from penstock.domain.durable.files import FileRecord, Purpose
 from penstock.domain.durable.task_search import TaskFilter, TaskQuery
 from penstock.domain.durable.tasks import Task, TaskStatus
@@ -35,20 +35,25 @@ class _LineCounts:
         self.completed = self.failed = 0
         self.seen: set[str] = set()
         self._tokens = [0, 0, 0, 0]
+        self._cost: dict[str, int] = {}
 
-    def add(self, usage: BatchUsage) -> None:
+    def add(self, usage: BatchUsage, currency: str, micros: int) -> None:
+        if micros:
+            self._cost[currency] = self._cost.get(currency, 0) + micros
         for place, tokens in enumerate((usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.reasoning_tokens)):
             self._tokens[place] += tokens
 
     @property
     def usage(self) -> BatchUsage:
-        return BatchUsage(*self._tokens)
+        read, cached, made, reasoned = self._tokens
+        return BatchUsage(read, cached, made, reasoned, dict(sorted(self._cost.items())))
 
 
 class ResultFiles:
-    def __init__(self, tasks: TaskStore, files: Files) -> None:
+    def __init__(self, tasks: TaskStore, files: Files, cost: LineCost) -> None:
         self._tasks = tasks
         self._files = files
+        self._cost = cost
 
     async def write(self, batch: Batch, ending: BatchStatus) -> WrittenFiles:
         """Under the ids that the batch names: done again, it gives the same files again."""
@@ -80,7 +85,8 @@ class ResultFiles:
                 answer = batch_lines.outcome(task.result)
                 if task.status is TaskStatus.SUCCEEDED and answer is not None:
                     counts.completed += 1
-                    counts.add(batch_lines.used(answer))
+                    used = batch_lines.used(answer)
+                    counts.add(used, *self._cost(batch_lines.model_of(task.payload), used))
                     done.append(batch_lines.answer_line(_line_id(task), task.name, answer))
                 elif task.status is TaskStatus.FAILED and answer is not None:
                     broken.append(batch_lines.answer_line(_line_id(task), task.name, answer))

@@ -76,6 +76,7 @@ class BatchObject(View):
     cancelled_at: Moment
     request_counts: CountsView
     usage: dict[str, Any] | None
+    cost_micros: Annotated[dict[str, int] | None, Field(description="Penstock's own: by currency, in millionths of it.")]
     metadata: dict[str, str] | None
 
 
@@ -137,6 +138,7 @@ def _shown(batch: Batch) -> BatchObject:
         cancelled_at=_second(batch.cancelled_at),
         request_counts=CountsView(total=batch.total, completed=batch.completed, failed=batch.failed),
         usage=None if batch.usage is None else _usage(batch.usage),
+        cost_micros=None if batch.usage is None else batch.usage.cost_micros,
         metadata=batch.metadata or None,
     )
 

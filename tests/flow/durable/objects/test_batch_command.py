@@ -18,6 +18,7 @@ from penstock.observe import logs
 from tests.support.gateway import MODEL, Client, well
 from tests.support.gateway_with_runner import GatewayWithRunner, gateway_with_runner
 from tests.support.interrupts import interrupts_reach_children
+from tests.support.waiting import until, until_answer
 
 
 @dataclass
@@ -89,6 +90,68 @@ async def test_batch_run_waits_and_downloads_the_answers(terminal: Terminal) -> 
     code, listed, _ = await terminal.run("list")
     assert (code, [each["id"] for each in listed["data"]]) == (0, [shown["id"]])
     assert (await terminal.run("show", shown["id"]))[1]["id"] == shown["id"]
+
+
+async def test_batch_shows_the_cost_that_the_ledger_has(terminal: Terminal) -> None:
+    terminal.open.set()
+    platform = terminal.running_gateway.platform
+    price = {"input_per_million": 3_000_000, "output_per_million": 7_000_000, "currency": "EUR"}
+    await platform.http.put(f"/api/models/{MODEL}", json={"price": price})
+    await until(lambda: platform.gateway.deps.catalogue.price(MODEL).currency == "EUR")
+    code, shown, _ = await terminal.run("run", str(terminal.file(3)), "--wait")
+    assert code == 0
+
+    async def billed() -> int:
+        rows = (await platform.http.get("/api/usage")).json()["data"]
+        return sum(row["cost_micros"] for row in rows) if sum(row["requests"] for row in rows) == 3 else 0
+
+    assert shown["cost_micros"] == {"EUR": await until_answer(billed, bool, 20.0)}
+    shown_again = await asyncio.to_thread(CliRunner().invoke, app, ["batch", "show", shown["id"]], env=terminal.environment)
+    assert f"{shown['cost_micros']['EUR'] / 1_000_000:.6f} EUR" in shown_again.stdout
+
+
+async def test_file_of_plain_prompts_is_run_as_chats(terminal: Terminal) -> None:
+    terminal.open.set()
+    file = terminal.directory / "prompts.txt"
+    file.write_bytes("\ufeffWhat is a queue?\r\n\n  Wie spät ist es?\n".encode())
+    code, shown, _ = await terminal.run("run", str(file), "--wait", "--system", "Be brief.", "--max-tokens", "9")
+    assert (code, shown["request_counts"]) == (0, {"total": 2, "completed": 2, "failed": 0})
+    assert names(Path(f"{file}.output.jsonl")) == ["line-1", "line-3"]
+    bodies = sorted((json.loads(each.body) for each in terminal.running_gateway.server.requests), key=lambda body: str(body["messages"]))
+    assert [[message["content"] for message in body["messages"]] for body in bodies] == [
+        ["Be brief.", "What is a queue?"],
+        ["Be brief.", "Wie spät ist es?"],
+    ]
+    assert {(body["model"], body["max_tokens"]) for body in bodies} == {(MODEL, 9)}
+    assert sorted(path.name for path in file.parent.glob("prompts*")) == ["prompts.txt", "prompts.txt.output.jsonl"]
+
+
+async def test_changed_options_of_prompts_start_another_batch(terminal: Terminal) -> None:
+    file = terminal.directory / "prompts.txt"
+    file.write_text("What is a queue?")
+    first = (await terminal.run("run", str(file), "--model", MODEL))[1]["id"]
+    assert (await terminal.run("run", str(file), "--model", MODEL))[1]["id"] == first
+    assert (await terminal.run("run", str(file), "--model", MODEL, "--system", "Be brief."))[1]["id"] != first
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "sentence"),
+    [
+        ("lines.jsonl", '{"custom_id": "ä"}'.encode("latin-1"), [], "must be UTF-8: invalid continuation byte in line 1"),
+        ("lines.jsonl", '{"custom_id": "a"}'.encode("utf-16"), [], "must be UTF-8"),
+        ("lines.jsonl", '{"custom_id": "a"}'.encode("utf-16-le"), [], "must be UTF-8: line 1 has a NUL"),
+        ("prompts.txt", "ä".encode("latin-1"), ["--model", MODEL], "must be UTF-8"),
+        ("prompts.txt", b" \n", ["--model", MODEL], "has no prompt"),
+        ("lines.jsonl", b"What is a queue?", [], "ends in .txt"),
+        ("lines.jsonl", b"{}", ["--model", MODEL], "belong to a file of prompts"),
+    ],
+    ids=["latin", "utf-16", "utf-16-le", "latin prompts", "no prompt", "prompts in a jsonl", "model without prompts"],
+)
+async def test_file_that_cannot_be_sent_says_why(terminal: Terminal, name: str, content: bytes, options: list[str], sentence: str) -> None:
+    file = terminal.directory / name
+    file.write_bytes(content)
+    code, _, said = await terminal.run("run", str(file), *options)
+    assert (code, sentence in said) == (2, True), said
 
 
 async def test_failed_lines_give_exit_code_1(terminal: Terminal) -> None:

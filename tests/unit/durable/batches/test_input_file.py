@@ -36,6 +36,8 @@ async def test_valid_file_is_reported_without_faults(size: int, end: bytes) -> N
         (b"not json", "invalid_json_line", None),
         (b"[]", "invalid_json_line", None),
         (b'{"custom_id": "\xff"}', "invalid_json_line", None),
+        ('{"custom_id": "a"}'.encode("utf-16"), "invalid_json_line", None),
+        ('{"custom_id": "a"}'.encode("utf-16-be"), "invalid_json_line", None),
         (b"[" * 100_000, "invalid_json_line", None),
         (json.dumps({"method": "POST", "url": CHAT, "body": {}}).encode(), "missing_required_parameter", "custom_id"),
         (json.dumps({"custom_id": "b", "url": CHAT, "body": {}}).encode(), "missing_required_parameter", "method"),
@@ -109,3 +111,10 @@ async def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
     tracemalloc.stop()
     assert [fault.code for fault in verdict.faults] == ["line_too_large"]
     assert peak < 16 << 20
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+async def test_line_in_another_encoding_says_that_the_file_must_be_utf_8(encoding: str) -> None:
+    text = '{"custom_id": "ä"}'.encode(encoding)
+    (fault,) = (await validate(pieces(text), "/v1/embeddings")).faults
+    assert fault.message == "This line is not UTF-8: the file must be UTF-8."

@@ -44,7 +44,7 @@ async def test_batch_runs_from_input_file_to_result_files(shop: BatchHarness) ->
     await shop.answer_all(lambda lease: ends.get(lease.name, well)(lease))
     over = await shop.moved_to(new, BatchStatus.COMPLETED)
     assert (over.total, over.completed, over.failed) == (7, 5, 2)
-    assert over.usage == BatchUsage(input_tokens=15, output_tokens=10)
+    assert over.usage == BatchUsage(input_tokens=15, output_tokens=10, cost_micros={"USD": 25})
     assert over.completed_at is not None
     answers, errors = await files_of(shop, over)
     assert sorted(named(answers) + named(errors)) == NAMES
@@ -64,6 +64,17 @@ async def test_batch_runs_from_input_file_to_result_files(shop: BatchHarness) ->
     record = await shop.files.file(CALLER.org_id, str(over.output_file_id))
     assert (record.purpose, record.filename) == (Purpose.BATCH_OUTPUT, f"{over.id}_output.jsonl")
     assert record.expires_at == record.created_at + 7200
+
+
+async def test_batch_in_two_currencies_has_a_cost_in_each(shop: BatchHarness) -> None:
+    chat = {"messages": [{"role": "user", "content": "x"}]}
+    lines = [{**line(name), "body": {**chat, "model": model}} for name, model in (("a", "eur-small"), ("b", "m"), ("c", "eur-small"))]
+    new = await shop.started(*lines)
+    await shop.step()
+    await shop.answer_all(well)
+    over = await shop.moved_to(new, BatchStatus.COMPLETED)
+    assert over.usage is not None
+    assert over.usage.cost_micros == {"EUR": 10, "USD": 5}
 
 
 async def test_lines_become_tasks_of_their_owner_at_the_class_batch(shop: BatchHarness) -> None:

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from penstock.cli.client import batch_files
-from penstock.cli.client.api import segment
+from penstock.cli.client import batch_files, prompt_files
+from penstock.cli.client.api import Api, segment
 from penstock.cli.client.batch_files import RunState
+from penstock.cli.client.prompt_files import PromptOptions
 from penstock.cli.command import Session, gateway_command, group
 from penstock.cli.exits import ExitCode, Failed, RequestRefused
 from penstock.cli.output.batch_progress import BatchProgress
@@ -30,7 +32,12 @@ _OVER = frozenset({"completed", "failed", "expired", "cancelled"})
 @gateway_command
 def run(
     session: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Requests, one JSON object a line: custom_id, method, url, body.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Requests, one JSON object a line: custom_id, method, url, body. Or prompts: FILE.txt.")
+    ],
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="For FILE.txt: the model. [the only one there is]")] = None,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="For FILE.txt: the system prompt.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, metavar="N", help="For FILE.txt: tokens of each answer at most.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, then download the results.")] = False,
     output: OutputOption = None,
     errors: ErrorsOption = None,
@@ -39,11 +46,12 @@ def run(
 ) -> int:
     """Run a file of requests as a batch.
 
-    The same command again follows the batch that it started. Exit code 1 if a line fails.
+    A file that ends in .txt has one prompt a line. The same command again follows the batch that it started. Exit code 1 if a line fails.
     """
+    source = _source(session, file, model, system, max_tokens)
     note = state or batch_files.beside(file, ".batch.json")
-    known = None if again else batch_files.read_state(note, file, session.api.connection.root)
-    begun = known if known is not None and known.batch_id else _begin(session, file, note, known)
+    known = None if again else batch_files.read_state(note, source.sha256, session.api.connection.root)
+    begun = known if known is not None and known.batch_id else _begin(session, source, note, known)
     batch = session.api.get(f"/v1/batches/{segment(begun.batch_id)}")
     if not wait:
         session.out.item(batch, _fields(batch))
@@ -91,19 +99,50 @@ def results(session: Session, batch_id: BatchId, output: OutputOption = None, er
     return _fetch(session, batch, output or Path(f"{batch_id}.output.jsonl"), errors or Path(f"{batch_id}.errors.jsonl"))
 
 
-def _begin(session: Session, file: Path, note: Path, known: RunState | None) -> RunState:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is sent: a file, or the requests that were made of its prompts."""
+
+    file: Path
+    sha256: str
+    endpoint: str
+    requests: bytes | None = None
+
+    def upload(self, api: Api) -> str:
+        if self.requests is None:
+            return batch_files.upload(api, self.file)
+        with prompt_files.beside_uploads(self.file, self.requests) as path:
+            return batch_files.upload(api, path)
+
+
+def _source(session: Session, file: Path, model: str | None, system: str | None, max_tokens: int | None) -> _Source:
+    if not prompt_files.is_prompts(file):
+        if (model, system, max_tokens) != (None, None, None):
+            raise Failed("--model, --system and --max-tokens belong to a file of prompts, which ends in .txt", ExitCode.USAGE)
+        return _Source(file, *batch_files.look_at(file))
+    requests = prompt_files.requests_of(file, PromptOptions(model or _only_model(session), system, max_tokens))
+    return _Source(file, prompt_files.digest(requests), prompt_files.CHAT, requests)
+
+
+def _only_model(session: Session) -> str:
+    ids = [each["id"] for each in session.api.get("/v1/models")["data"]]
+    if len(ids) != 1:
+        raise Failed(f"name a model with --model, one of: {', '.join(ids[:10]) or 'none is there yet'}", ExitCode.USAGE)
+    return str(ids[0])
+
+
+def _begin(session: Session, source: _Source, note: Path, known: RunState | None) -> RunState:
     """Upload and start, noting each step: an interrupted run neither uploads twice nor starts two batches."""
-    digest, endpoint = batch_files.look_at(file)
-    noted = known or RunState(session.api.connection.root, digest, batch_files.new_token())
+    noted = known or RunState(session.api.connection.root, source.sha256, batch_files.new_token())
     if not noted.file_id:
-        session.out.note(f"uploading {file}")
-        noted = noted.at(file_id=batch_files.upload(session.api, file))
+        session.out.note(f"uploading {source.file}")
+        noted = noted.at(file_id=source.upload(session.api))
         batch_files.write_state(note, noted)
     found = _started_before(session, noted.token) if known is not None else None
     if found is None:
         body = {
             "input_file_id": noted.file_id,
-            "endpoint": endpoint,
+            "endpoint": source.endpoint,
             "completion_window": "24h",
             "metadata": {batch_files.TOKEN_NAME: noted.token},
         }
@@ -178,6 +217,7 @@ def _fields(batch: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("lines", total),
         ("completed", completed),
         ("failed", failed),
+        ("cost", ", ".join(f"{micros / 1_000_000:.6f} {currency}" for currency, micros in (batch.get("cost_micros") or {}).items())),
         ("created", date(batch["created_at"])),
         ("ended", date(ended_at) if ended_at else None),
         *(("error", f"line {fault['line']}: {fault['message']}" if fault["line"] else fault["message"]) for fault in faults),
