@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from penstock.domain.ports import ResponseSink, TransportFailure
 from penstock.net.connection import ClientConnection
 from penstock.net.outbox import Outbox
+from penstock.net.reach import Reach
 
 LARGEST_RESPONSE_HEAD_BYTES: Final = 64 * 1024
 
@@ -101,8 +102,9 @@ class Dialer:
         tls: ssl.SSLContext | None = None,
         idle_connections: int = 512,
         outbox: Outbox | None = None,
+        reach: Reach | None = None,
     ) -> None:
-        """`outbox`: of the loop, shared with everything else that writes in it; None: one of its own."""
+        """`outbox`: of the loop, shared with everything else that writes in it; None: one of its own. `reach`: None allows any address."""
         address = urlsplit(base_url)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ValueError(f"not an http(s) URL: {base_url!r}")
@@ -112,6 +114,7 @@ class Dialer:
         self._connect_seconds = connect_seconds
         self._idle_limit = idle_connections
         self._outbox = outbox or Outbox()
+        self._reach = reach
         self._idle: list[ClientConnection] = []
         self._open: set[ClientConnection] = set()
         self.path_prefix = address.path.rstrip("/")
@@ -133,8 +136,14 @@ class Dialer:
         """A fresh connection. Raises OSError (also for TLS and a time-out), ValueError for an impossible name."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._connect_seconds):
+            # The address that was checked is the one that is dialled.
+            host = self._host if self._reach is None else await self._reach.address_of(self._host, self._port)
             _, connection = await loop.create_connection(
-                lambda: ClientConnection(self, LARGEST_RESPONSE_HEAD_BYTES, self._outbox), self._host, self._port, ssl=self._tls
+                lambda: ClientConnection(self, LARGEST_RESPONSE_HEAD_BYTES, self._outbox),
+                host,
+                self._port,
+                ssl=self._tls,
+                server_hostname=self._host if self._tls is not None else None,
             )
         self._open.add(connection)
         return connection

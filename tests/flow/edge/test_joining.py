@@ -6,9 +6,12 @@ import pytest
 
 from penstock.domain.clock import ManualClock
 from penstock.domain.workers import WorkerLoad, WorkerState
+from penstock.net.reach import Reach
 from penstock.serving.admission.addresses import AddressLimiter
 from tests.flow.edge.control_api import Gateway, Organised, SigningWorker, gateway
 
+PUBLIC = "http://8.8.8.8:9000"
+"""Nothing is dialled here."""
 JOIN = "/api/workers/join"
 
 
@@ -98,7 +101,7 @@ async def test_a_removed_worker_needs_a_token_again(gate: Gateway) -> None:
 async def test_a_token_of_an_organisation_makes_a_worker_of_it_alone(gate: Gateway) -> None:
     made = await token(gate, gate.theirs.headers("workers"))
     worker = SigningWorker(gate.clock)
-    answer = await worker.post(gate.client, JOIN, worker.body(token=made["secret"]))
+    answer = await worker.post(gate.client, JOIN, worker.body(token=made["secret"], base_url=PUBLIC))
     record = await gate.store.workers.get(answer.json()["worker_id"])
     assert record is not None
     assert (made["org_id"], record.org_id) == (gate.theirs.org_id, gate.theirs.org_id)
@@ -108,7 +111,7 @@ async def test_a_known_worker_does_not_change_organisation_by_another_token(gate
     worker = SigningWorker(gate.clock)
     worker_id = await joined(gate, worker)
     made = await token(gate, gate.theirs.headers("workers"))
-    await worker.post(gate.client, JOIN, worker.body(token=made["secret"]))
+    await worker.post(gate.client, JOIN, worker.body(token=made["secret"], base_url=PUBLIC))
     record = await gate.store.workers.get(worker_id)
     assert record is not None
     assert record.org_id is None
@@ -128,13 +131,13 @@ async def test_expired_and_revoked_tokens_are_refused(gate: Gateway) -> None:
     assert (await gate.client.delete(f"/api/join-tokens/{revoked['id']}", headers=gate.admin)).status_code == 204
     for made in (short, revoked):
         worker = SigningWorker(gate.clock)
-        assert (await worker.post(gate.client, JOIN, worker.body(token=made["secret"]))).status_code == 401
+        assert (await worker.post(gate.client, JOIN, worker.body(token=made["secret"], base_url=PUBLIC))).status_code == 401
 
 
 async def test_a_runners_token_makes_no_worker(gate: Gateway) -> None:
     made = await token(gate, role="runner")
     worker = SigningWorker(gate.clock)
-    assert (await worker.post(gate.client, JOIN, worker.body(token=made["secret"]))).status_code == 403
+    assert (await worker.post(gate.client, JOIN, worker.body(token=made["secret"], base_url=PUBLIC))).status_code == 403
 
 
 async def test_a_signature_must_fit_the_body_the_path_the_time_and_the_key(gate: Gateway) -> None:
@@ -224,7 +227,7 @@ async def test_only_failures_count_against_an_address() -> None:
 async def test_workers_of_another_organisation_cannot_be_seen_or_steered(gate: Gateway) -> None:
     made = await token(gate, gate.theirs.headers("workers"))
     worker = SigningWorker(gate.clock)
-    worker_id = (await worker.post(gate.client, JOIN, worker.body(token=made["secret"]))).json()["worker_id"]
+    worker_id = (await worker.post(gate.client, JOIN, worker.body(token=made["secret"], base_url=PUBLIC))).json()["worker_id"]
 
     async def seen(who: Organised, role: str) -> list[str]:
         answer = await gate.client.get("/api/workers", headers=who.headers(role))
@@ -237,3 +240,46 @@ async def test_workers_of_another_organisation_cannot_be_seen_or_steered(gate: G
         answer = await gate.client.request(method, f"/api/workers/{worker_id}{path}", headers=gate.ours.headers("workers"))
         assert answer.status_code == 404, (method, path)
     assert (await gate.client.post(f"/api/workers/{worker_id}/drain", headers=gate.theirs.headers("workers"))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "http://127.0.0.1:19480/inner/admin",
+        "http://localhost:6379",
+        "http://10.0.0.1",
+        "http://100.100.100.200",
+        "http://[fd00:ec2::254]",
+        "http://[64:ff9b::7f00:1]",
+        "http://0.0.0.0:9000",
+    ],
+)
+async def test_a_worker_of_an_organisation_in_a_private_network_is_refused(gate: Gateway, base_url: str) -> None:
+    made = await token(gate, gate.theirs.headers("workers"))
+    worker = SigningWorker(gate.clock)
+    answer = await worker.post(gate.client, JOIN, worker.body(token=made["secret"], base_url=base_url))
+    assert answer.status_code == 422
+    assert "routing.worker_networks" in answer.json()["detail"]
+    assert await gate.services.store.workers.all() == []
+
+
+async def test_a_worker_of_the_platform_may_be_in_a_private_network(gate: Gateway) -> None:
+    await joined(gate, SigningWorker(gate.clock), base_url="http://10.0.0.1:9000")
+
+
+async def test_a_worker_of_an_organisation_may_be_in_a_network_that_the_operator_names() -> None:
+    async with gateway(tenant_reach=Reach(["10.0.0.0/8"])) as gate:
+        made = await token(gate, gate.theirs.headers("workers"))
+        for host, status in (("10.1.1.1", 201), ("192.168.1.1", 422)):
+            worker = SigningWorker(gate.clock)
+            body = worker.body(token=made["secret"], base_url=f"http://{host}:9000")
+            assert (await worker.post(gate.client, JOIN, body)).status_code == status
+
+
+async def test_a_disabled_organisation_introduces_no_worker(gate: Gateway) -> None:
+    made = await token(gate, gate.theirs.headers("workers"))
+    worker = SigningWorker(gate.clock)
+    body = worker.body(token=made["secret"], base_url=PUBLIC)
+    assert (await worker.post(gate.client, JOIN, body)).status_code == 201
+    await gate.client.patch(f"/api/orgs/{gate.theirs.org_id}", headers=gate.admin, json={"disabled": True})
+    assert (await worker.post(gate.client, JOIN, body)).status_code == 403

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from penstock.net.dialer import Dialer
+from penstock.net.reach import Reach
 from tests.support.gateway import Client, Script, ScriptedServer
 from tests.support.waiting import until
 from tests.unit.net.memory_transport import Heard
@@ -259,3 +260,12 @@ async def test_close_lets_running_calls_finish(server: ScriptedServer, dialer: D
 async def test_malformed_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError):
         Dialer(url, 1.0)
+
+
+async def test_address_that_may_not_be_dialled_is_a_failure_without_a_connection(server: ScriptedServer) -> None:
+    ended = await call(Dialer(server.url, 1.0, reach=Reach()))
+    assert ended.ending == "connect"
+    assert server.requests == []
+    allowed = Dialer(server.url, 1.0, reach=Reach(["127.0.0.0/8"]))
+    assert (await call(allowed)).status == 200
+    allowed.close()

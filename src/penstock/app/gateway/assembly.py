@@ -43,6 +43,7 @@ from penstock.edge.inference.fastlane import FastLane
 from penstock.edge.layers.cross_origin import CrossOrigin
 from penstock.edge.layers.sign_in import SignIn
 from penstock.net.outbox import Outbox
+from penstock.net.reach import Reach
 from penstock.observe import logs
 from penstock.observe.metrics import GatewayMetrics, MetricsObserver
 from penstock.serving.admission.addresses import AddressLimiter
@@ -127,8 +128,14 @@ class Gateway:
         self.journal = Journal(settings.data_dir / "journal", self.store.ledger, settings.usage.journal_slots, settings.usage.flush_seconds)
         self.metrics.journal = self.journal.status
         timeouts, outbox = settings.upstream, Outbox()
+        self.reach = reach = Reach(settings.routing.worker_networks)
         self.transport = HttpTransport(
-            timeouts.connect_seconds, timeouts.first_byte_seconds, timeouts.between_chunks_seconds, timeouts.connections_per_worker, outbox
+            timeouts.connect_seconds,
+            timeouts.first_byte_seconds,
+            timeouts.between_chunks_seconds,
+            timeouts.connections_per_worker,
+            outbox,
+            reach,
         )
         around = Surroundings(
             transport=self.transport,
@@ -209,6 +216,7 @@ class Gateway:
             limiter=self.addresses,
             readiness=GatewayReadiness(self.changes, self.pipeline, self.journal),
             metrics=self.metrics,
+            tenant_reach=self.reach,
             decisions=RingView(self.deps.decisions),
             clock=self.clock,
             new_id=new_id,

@@ -80,7 +80,7 @@ class LiveWorkers:
         return worker_id in self._watch.held
 
     async def log_tail(self, record: WorkerRecord, lines: int) -> Sequence[str]:
-        return await worker_logs.tail(record, lines)
+        return await worker_logs.tail(record, lines, self._watch.reach_of(record))
 
     async def probe_upstream(self, url: str, secret: str) -> Sequence[ModelOffer]:
         """Raises UpstreamFailed."""

@@ -11,6 +11,7 @@ from penstock.compute.engines import Probe, ProbeFailed, probe
 from penstock.compute.transport import WorkerLink
 from penstock.compute.transport.http import HttpTransport
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord
+from penstock.net.reach import Reach
 from penstock.serving.routing.worker_set import WorkerSet
 
 log = structlog.get_logger("penstock.workers")
@@ -94,6 +95,10 @@ class WorkerWatch:
             if record.id not in self.held and not record.left_at:
                 self.put(record)
 
+    def reach_of(self, record: WorkerRecord) -> Reach | None:
+        """Where this worker may be; None: anywhere."""
+        return self._transport.reach_of(record)
+
     def _connect(self, record: WorkerRecord) -> None:
         if record.kind is WorkerKind.UPSTREAM:
             self._probes[record.id] = asyncio.get_running_loop().create_task(self._keep_probing(record.id))
@@ -109,7 +114,7 @@ class WorkerWatch:
             self._errors[worker_id] = f"the worker at {record.base_url}: {said}"
             self._fleet.lost(worker_id, refused=said != reason)
 
-        link = WorkerLink(record, sign, lost, self._connect_seconds, _SILENCE_SECONDS)
+        link = WorkerLink(record, sign, lost, self._connect_seconds, _SILENCE_SECONDS, self.reach_of(record))
         self._links[worker_id] = link
         link.open()
 

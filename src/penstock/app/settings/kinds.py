@@ -2,6 +2,7 @@
 
 import json
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,7 +46,15 @@ def _origin(value: str) -> str:
     raise ValueError(f"{value!r} is not an origin: write SCHEME://HOST or SCHEME://HOST:PORT without a path, or *")
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError(f"{value!r} is not a network: write it as 10.0.0.0/8") from None
+
+
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(split)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(split)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from penstock.app.settings.kinds import KIB, MIB, Count, HttpUrl, LocalPath, Names, Port, Seconds, Section, Share
+from penstock.app.settings.kinds import KIB, MIB, Count, HttpUrl, LocalPath, Names, Networks, Port, Seconds, Section, Share
 from penstock.domain.principal import Pool
 
 StreamTopic = Annotated[str, Field(max_length=249, pattern=r"^[A-Za-z0-9_.*>$/-]*$")]
@@ -69,6 +69,10 @@ class RoutingSettings(Section):
     retry_share: Share = Field(default=0.2, description="Retries on another worker, as a share of the requests.")
     retry_floor: Annotated[int, Field(ge=0)] = Field(
         default=3, description="Retries that are always allowed, however few requests there are."
+    )
+    worker_networks: Networks = Field(
+        default=(),
+        description="Private networks (CIDR blocks) in which workers of organisations may be; the platform's own may be anywhere.",
     )
     policy: str = Field(
         default="power_of_two",
@@ -169,7 +173,7 @@ class RunnerSettings(Section):
         default=65_536, description="Of what a function prints in one attempt, so many bytes are kept; 0: nothing."
     )
     prefetch: Annotated[int, Field(ge=0, le=1000)] = Field(default=500, description="Short tasks that may be fetched ahead of a free slot.")
-    webhook_networks: Names = Field(default=(), description="Private networks (CIDR blocks) to which webhooks may go.")
+    webhook_networks: Networks = Field(default=(), description="Private networks (CIDR blocks) to which webhooks may go.")
     state_dir: LocalPath | None = Field(default=None, description="Where the runner keeps its identity; unset: in the data directory.")
     drain_seconds: Seconds = Field(default=30, description="Time that running tasks have to finish after SIGTERM.")
 

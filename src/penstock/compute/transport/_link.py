@@ -6,6 +6,7 @@ from collections.abc import Callable
 from penstock.domain.ports import TransportFailure
 from penstock.domain.workers import WorkerLoad, WorkerRecord
 from penstock.net.dialer import DialedCall, Dialer
+from penstock.net.reach import Reach
 from penstock.wire.joining.workers import decode_line
 
 _LONGEST_LINE_BYTES = 64 * 1024
@@ -23,12 +24,15 @@ class WorkerLink:
         on_lost: Callable[[str], None],
         connect_seconds: float,
         silence_seconds: float,
+        reach: Reach | None = None,
     ) -> None:
+        """`reach`: where the worker may be; None: anywhere."""
         self._worker = worker
         self._on_sign = on_sign
         self._on_lost = on_lost
         self._connect_seconds = connect_seconds
         self._silence = silence_seconds
+        self._reach = reach
         self._dialer: Dialer | None = None
         self._call: DialedCall | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -38,7 +42,7 @@ class WorkerLink:
         self._status = 0
 
     def open(self) -> None:
-        self._dialer = Dialer(self._worker.base_url, self._connect_seconds)
+        self._dialer = Dialer(self._worker.base_url, self._connect_seconds, reach=self._reach)
         self._connect()
         self._check()
 

@@ -7,6 +7,7 @@ from penstock.domain.ports import ResponseSink, TransportFactory, UpstreamCall
 from penstock.domain.workers import WorkerRecord
 from penstock.net.dialer import Dialer
 from penstock.net.outbox import Outbox
+from penstock.net.reach import Reach
 from penstock.wire.decimals import decimal
 
 
@@ -55,12 +56,15 @@ class HttpTransport:
         between_chunks_seconds: float = 60.0,
         connections_per_worker: int = 512,
         outbox: Outbox | None = None,
+        tenant_reach: Reach | None = None,
     ) -> None:
+        """`tenant_reach`: where workers of organisations may be; None: anywhere."""
         self._connect_seconds = connect_seconds
         self._first_byte_seconds = first_byte_seconds
         self._between_chunks_seconds = between_chunks_seconds
         self._connections = connections_per_worker
         self._outbox = outbox or Outbox()
+        self._tenant_reach = tenant_reach
         self._routes: dict[str, _Route] = {}
         self._retired: list[Dialer] = []
         self._tls: ssl.SSLContext | None = None
@@ -89,11 +93,22 @@ class HttpTransport:
             route.dialer.close()
             self._retired.append(route.dialer)
 
+    def reach_of(self, worker: WorkerRecord) -> Reach | None:
+        """Where this worker may be; None: anywhere, because the operator has added it."""
+        return None if worker.org_id is None else self._tenant_reach
+
     def _new_route(self, worker: WorkerRecord) -> _Route:
         self.forget(worker.id)
         if self._tls is None and worker.base_url.startswith("https"):
             self._tls = ssl.create_default_context()
-        dialer = Dialer(worker.base_url, self._connect_seconds, tls=self._tls, idle_connections=self._connections, outbox=self._outbox)
+        dialer = Dialer(
+            worker.base_url,
+            self._connect_seconds,
+            tls=self._tls,
+            idle_connections=self._connections,
+            outbox=self._outbox,
+            reach=self.reach_of(worker),
+        )
         route = self._routes[worker.id] = _Route(worker, dialer)
         return route
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from penstock.domain.errors import NotFound
 from penstock.domain.workers import WorkerKind, WorkerRecord
 from penstock.edge.joining.signed import check_signature, may_join, redeem, unknown_caller
-from penstock.edge.joining.worker_urls import joined_url
+from penstock.edge.joining.worker_urls import check_reach, joined_url
 from penstock.edge.layers import signatures
 from penstock.edge.layers.access import Services
 from penstock.edge.layers.documented_errors import body_problems
@@ -31,13 +31,16 @@ async def join(body: Join, request: Request, services: Services) -> Joined:
     token = None if known else await redeem(request, services, body.token, "worker")
     org_id = known.org_id if known else token.org_id if token else None
     await may_join(services, org_id, is_new=known is None)
+    base_url = joined_url(body.base_url, client_address(request.scope))
+    if org_id is not None:
+        await check_reach(base_url, services.tenant_reach)
     now = services.clock.time()
     record = WorkerRecord(
         id=known.id if known else services.new_id("wrk"),
         name=body.name,
         kind=WorkerKind.WORKER,
         engine=body.engine,
-        base_url=joined_url(body.base_url, client_address(request.scope)),
+        base_url=base_url,
         models=tuple(offer.offer() for offer in body.models),
         slots=body.slots,
         pool=body.pool,

@@ -8,8 +8,10 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from penstock.edge.layers.problems import InvalidFields
+from penstock.net.reach import NotAllowed, Reach
 
 _ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - what a worker says that listens everywhere; replaced, never bound
+_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 
@@ -22,6 +24,20 @@ def joined_url(text: str, peer: str) -> str:
             raise _refused("it names no host, and the caller has no address")
         host = peer
     return _build(parts, host)
+
+
+async def check_reach(base_url: str, reach: Reach) -> None:
+    """Whether a worker of an organisation may be there. A name that is not known yet passes: it is checked again when it is dialled.
+
+    Raises InvalidFields.
+    """
+    parts = urlsplit(base_url)
+    try:
+        await reach.address_of(parts.hostname or "", parts.port or _PORTS[parts.scheme])
+    except NotAllowed as error:
+        raise _refused(f"{error}; an operator can allow it (routing.worker_networks)") from None
+    except OSError:
+        return
 
 
 def upstream_url(text: str) -> str:

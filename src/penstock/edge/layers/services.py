@@ -17,6 +17,7 @@ from penstock.durable.files.service import FileService
 from penstock.durable.responses.service import ResponseService
 from penstock.durable.tasks.services import TaskServices
 from penstock.edge.layers.signatures import UsedSignatures
+from penstock.net.reach import Reach
 from penstock.observe.metrics import GatewayMetrics
 from penstock.serving.explain.ring import DecisionRing
 from penstock.serving.explain.view import RingView
@@ -161,6 +162,8 @@ class ControlServices:
     max_json_depth: int = 64
     slow_request_seconds: float = 30.0
     heartbeat_seconds: float = 5.0
+    tenant_reach: Reach = field(default_factory=Reach)
+    """Where workers of organisations may be."""
     decisions: RecentDecisions = field(default_factory=lambda: RingView(DecisionRing(0)))
     used_signatures: UsedSignatures = field(default_factory=UsedSignatures)
     known_runners: dict[str, tuple[float, RunnerRecord]] = field(default_factory=dict)

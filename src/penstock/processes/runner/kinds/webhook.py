@@ -5,14 +5,11 @@ OpenAI SDKs' `webhooks.unwrap()` and others verify it. Addresses of private netw
 address that was checked is the one that is dialled, and no redirect is followed.
 """
 
-import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
-import ipaddress
 import re
-import socket
 import time
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
@@ -23,6 +20,7 @@ import msgspec
 from penstock import __version__
 from penstock.domain.durable.leases import Lease
 from penstock.durable.tasks.outcome import AttemptFailed, Succeeded, TaskOutcome
+from penstock.net.reach import NotAllowed, Reach
 from penstock.processes.runner.task_kind import KindFactory, KindOptions, ProgressCallback
 
 _PORTS = {"http": 80, "https": 443}
@@ -51,7 +49,7 @@ class WebhookKind:
     functions = "[]"
 
     def __init__(self, options: KindOptions) -> None:
-        self._allowed = tuple(ipaddress.ip_network(block) for block in options.allowed_networks)
+        self._reach = Reach(options.allowed_networks)
         self._client: httpx.AsyncClient | None = None
 
     async def open(self) -> None:
@@ -72,7 +70,7 @@ class WebhookKind:
         except (msgspec.MsgspecError, WebhookRefused) as error:
             return AttemptFailed("webhook_refused", str(error), final=True)
         except OSError as error:
-            return AttemptFailed("unreachable", f"The name {url.hostname} is not known: {error.strerror}.")
+            return AttemptFailed("unreachable", f"The name {url.hostname} is not known: {error.strerror or error}.")
         headers |= signed(payload.secret, lease.task_id, int(time.time()), bytes(payload.body))
         try:
             return await self._post(url, address, headers, bytes(payload.body))
@@ -82,18 +80,10 @@ class WebhookKind:
     async def _address(self, url: SplitResult) -> str:
         """One address of the host, every one of which is allowed. Raises WebhookRefused, OSError."""
         assert url.hostname is not None
-        port = url.port or _PORTS[url.scheme]
-        found = await asyncio.get_running_loop().getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
-        for address in addresses:
-            self._check(address, url.hostname)
-        return addresses[0]
-
-    def _check(self, address: str, host: str) -> None:
-        where = ipaddress.ip_address(address.partition("%")[0])
-        inner = getattr(where, "ipv4_mapped", None) or where
-        if not (inner.is_global and not inner.is_multicast) and not any(inner in network for network in self._allowed):
-            raise WebhookRefused(f"The host {host} is in a private network ({inner}); an operator can allow it (runner.webhook_networks).")
+        try:
+            return await self._reach.address_of(url.hostname, url.port or _PORTS[url.scheme])
+        except NotAllowed as error:
+            raise WebhookRefused(f"The host {error}; an operator can allow it (runner.webhook_networks).") from None
 
     async def _post(self, url: SplitResult, address: str, headers: Mapping[str, str], body: bytes) -> TaskOutcome:
         assert self._client is not None
@@ -125,6 +115,7 @@ def checked_url(text: str) -> SplitResult:
     try:
         url = urlsplit(text)
         usable = url.scheme in _PORTS and bool(url.hostname) and (url.port is None or url.port > 0)
+        (url.hostname or "").encode("idna")  # a host with an empty or a long label: no resolver takes it
     except ValueError:
         usable = False
     if not usable or url.username is not None or not text.isascii() or not text.isprintable():
