@@ -12,6 +12,7 @@ from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Plan, 
 
 ADMIN_EMAIL = "admin@penstock.internal"
 _DEFAULT, _FLEX, _PRIORITY = ServiceTier.DEFAULT, ServiceTier.FLEX, ServiceTier.PRIORITY
+_FIRST_TOKEN_SECONDS = 7 * 86_400.0
 PLANS = (
     Plan(
         "free",
@@ -92,5 +93,6 @@ def _first_key(secret: str, secret_key: bytes, org_id: str, now: float) -> KeyRe
 
 
 def _first_token(secret: str, secret_key: bytes, now: float) -> JoinToken:
-    """For workers of the platform."""
-    return JoinToken(new_id("jtk"), "any", keys.digest(secret_key, secret), keys.hint(secret), None, now)
+    """For workers and runners of the platform, in the first days: it may introduce anything."""
+    expires_at = now + _FIRST_TOKEN_SECONDS
+    return JoinToken(new_id("jtk"), "any", keys.digest(secret_key, secret), keys.hint(secret), None, now, expires_at)

@@ -7,7 +7,7 @@ administrator. Secrets are returned once, by the call that makes them; the store
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from penstock.accounts import rules
+from penstock.accounts import maker, rules
 from penstock.accounts.passwords import MAX_PASSWORD_CHARS, Passwords
 from penstock.accounts.permissions import not_found, owned, owns, require
 from penstock.accounts.standing import has_expired
@@ -16,7 +16,7 @@ from penstock.domain.clock import Clock
 from penstock.domain.errors import BadRequest, PermissionDenied, Unauthenticated
 from penstock.domain.ids import new_id
 from penstock.domain.ports import AccountStore
-from penstock.domain.principal import JoinToken, KeyRecord, Organisation, Principal, Scope, User
+from penstock.domain.principal import JoinToken, KeyActor, KeyRecord, Organisation, Principal, Scope, User
 
 ROLES = ("worker", "runner")
 _MIN_PASSWORD_CHARS = 12
@@ -82,9 +82,13 @@ class AccountService:
         tokens_per_minute: int | None = None,
         org_id: str | None = None,
     ) -> tuple[KeyRecord, str]:
-        """The record and the key itself. `org_id` None: the caller's own. Raises PermissionDenied, NotFound, BadRequest."""
+        """The record and the key itself. `org_id` None: the caller's own. What is left out is as for the key that makes it.
+
+        Raises PermissionDenied, also for a key that would be wider than the one that makes it, NotFound, BadRequest.
+        """
         require(caller, Scope.KEYS_WRITE)
         granted = _grantable(caller, scopes)
+        own = await self._key_of(caller)
         owner = await self._organisation_of(caller, org_id)
         secret = self._new_secret(keys.API_KEY)
         now = self._clock.time()
@@ -96,10 +100,14 @@ class AccountService:
             hint=keys.hint(secret),
             scopes=granted,
             created_at=now,
-            expires_at=rules.expiry(expires_in_seconds, now),
-            allowed_networks=rules.networks(allowed_networks),
-            requests_per_minute=rules.limit(requests_per_minute, "requests_per_minute"),
-            tokens_per_minute=rules.limit(tokens_per_minute, "tokens_per_minute"),
+            expires_at=maker.expiry(own, rules.expiry(expires_in_seconds, now)),
+            allowed_networks=maker.networks(own, rules.networks(allowed_networks)),
+            requests_per_minute=maker.limit(
+                own.requests_per_minute if own else None, rules.limit(requests_per_minute, "requests_per_minute"), "requests_per_minute"
+            ),
+            tokens_per_minute=maker.limit(
+                own.tokens_per_minute if own else None, rules.limit(tokens_per_minute, "tokens_per_minute"), "tokens_per_minute"
+            ),
         )
         await self._store.create_key(record)
         return record, secret
@@ -122,6 +130,7 @@ class AccountService:
         require(caller, Scope.WORKERS_WRITE)
         if role not in ROLES:
             raise BadRequest(f"A join token's role is one of: {', '.join(ROLES)}.", param="role")
+        own = await self._key_of(caller)
         platform = org_id is None and caller.may(Scope.ADMIN)
         owner = None if platform else await self._organisation_of(caller, org_id)
         secret = self._new_secret(keys.JOIN_TOKEN)
@@ -133,7 +142,7 @@ class AccountService:
             hint=keys.hint(secret),
             org_id=owner,
             created_at=now,
-            expires_at=rules.expiry(expires_in_seconds, now),
+            expires_at=maker.expiry(own, rules.expiry(expires_in_seconds, now)),
         )
         await self._store.create_join_token(record)
         return record, secret
@@ -180,6 +189,10 @@ class AccountService:
         if plan not in known:
             raise BadRequest(f"There is no such plan; there are: {', '.join(known)}.", param="plan")
         return plan
+
+    async def _key_of(self, caller: Principal) -> KeyRecord | None:
+        """The key that calls; None for a user and for the platform."""
+        return await self._store.key(caller.actor.id) if isinstance(caller.actor, KeyActor) else None
 
     async def _organisation_of(self, caller: Principal, org_id: str | None) -> str:
         """The organisation that something is made for. Raises NotFound for a foreign one."""

@@ -32,7 +32,7 @@ async def test_the_first_start_makes_everything_that_is_needed(empty: Store) -> 
     assert (key.org_id, key.scopes, key.expires_at) == (organisation.id, frozenset(Scope), None)
     service = AccountService(empty.accounts, SECRET_KEY, clock)
     token = await service.join_token(shown.join_token)
-    assert (token.role, token.org_id) == ("any", None)
+    assert (token.role, token.org_id, token.expires_at) == ("any", None, clock.time() + 7 * 86_400)
     user = await service.verify_password(shown.admin_email, shown.admin_password)
     assert user is not None
     assert (user.admin, user.org_id) == (True, organisation.id)

@@ -5,7 +5,7 @@ from penstock.domain import keys
 from penstock.domain.clock import ManualClock
 from penstock.domain.errors import BadRequest, NotFound, PermissionDenied, Unauthenticated
 from penstock.domain.ports import Store
-from penstock.domain.principal import KeyRecord, Principal, Scope
+from penstock.domain.principal import KeyActor, KeyRecord, Principal, Scope
 from tests.unit.accounts.conftest import SECRET_KEY, Caller
 
 
@@ -147,3 +147,56 @@ async def test_a_join_token_of_an_organisation_serves_that_one_alone(service: Ac
     with pytest.raises(PermissionDenied):
         await service.create_join_token(caller(Scope.KEYS_WRITE))
     await service.revoke_join_token(operator, own.id)
+
+
+async def narrow(service: AccountService, admin: Principal, **limits: object) -> Principal:
+    """A caller with a key of these limits."""
+    record, _ = await service.create_key(
+        admin,
+        name="narrow",
+        scopes=[Scope.KEYS_WRITE, Scope.WORKERS_WRITE, Scope.INFERENCE],
+        org_id="org_a",
+        **limits,  # type: ignore[arg-type]
+    )
+    return Principal("org_a", KeyActor(record.id), admin.plan, record.scopes)
+
+
+async def test_a_key_has_what_the_key_that_made_it_has(service: AccountService, admin: Principal, clock: ManualClock) -> None:
+    limits = {"expires_in_seconds": 60, "allowed_networks": ["10.0.0.0/8"], "requests_per_minute": 2, "tokens_per_minute": 100}
+    maker = await narrow(service, admin, **limits)
+    child, _ = await service.create_key(maker, name="child")
+    shown = (child.expires_at, child.allowed_networks, child.requests_per_minute, child.tokens_per_minute)
+    assert shown == (clock.time() + 60, ("10.0.0.0/8",), 2, 100)
+    narrower, _ = await service.create_key(
+        maker, name="narrower", expires_in_seconds=30, allowed_networks=["10.1.0.0/16"], requests_per_minute=1, tokens_per_minute=50
+    )
+    shown = (narrower.expires_at, narrower.allowed_networks, narrower.requests_per_minute, narrower.tokens_per_minute)
+    assert shown == (clock.time() + 30, ("10.1.0.0/16",), 1, 50)
+    token, _ = await service.create_join_token(maker)
+    assert token.expires_at == clock.time() + 60
+
+
+@pytest.mark.parametrize(
+    ("wish", "param"),
+    [
+        ({"expires_in_seconds": 61}, "expires_in_seconds"),
+        ({"allowed_networks": ["10.0.0.0/7"]}, "allowed_networks"),
+        ({"allowed_networks": ["10.1.0.0/16", "::/0"]}, "allowed_networks"),
+        ({"requests_per_minute": 3}, "requests_per_minute"),
+        ({"tokens_per_minute": 101}, "tokens_per_minute"),
+    ],
+)
+async def test_a_key_is_never_wider_than_the_one_that_makes_it(
+    service: AccountService, admin: Principal, wish: dict[str, object], param: str
+) -> None:
+    limits = {"expires_in_seconds": 60, "allowed_networks": ["10.0.0.0/8"], "requests_per_minute": 2, "tokens_per_minute": 100}
+    maker = await narrow(service, admin, **limits)
+    with pytest.raises(PermissionDenied) as refused:
+        await service.create_key(maker, name="wider", **wish)  # type: ignore[arg-type]
+    assert refused.value.param == param
+
+
+async def test_a_join_token_does_not_outlive_the_key_that_makes_it(service: AccountService, admin: Principal) -> None:
+    maker = await narrow(service, admin, expires_in_seconds=60)
+    with pytest.raises(PermissionDenied):
+        await service.create_join_token(maker, expires_in_seconds=61)

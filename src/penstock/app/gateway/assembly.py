@@ -110,6 +110,17 @@ async def _open_store(settings: Settings, store: Store, *, migrate: bool) -> Ope
     return OpenStore(store, key, first, Catalogue(await store.catalog.models()))
 
 
+def _transport(settings: Settings, outbox: Outbox, tenant_reach: Reach) -> HttpTransport:
+    return HttpTransport(
+        settings.upstream.connect_seconds,
+        settings.upstream.first_byte_seconds,
+        settings.upstream.between_chunks_seconds,
+        settings.upstream.connections_per_worker,
+        outbox,
+        tenant_reach,
+    )
+
+
 class Gateway:
     """One gateway process, made by `open_gateway`: `serve` until `stop`, then `close`."""
 
@@ -128,15 +139,8 @@ class Gateway:
         self.journal = Journal(settings.data_dir / "journal", self.store.ledger, settings.usage.journal_slots, settings.usage.flush_seconds)
         self.metrics.journal = self.journal.status
         timeouts, outbox = settings.upstream, Outbox()
-        self.reach = reach = Reach(settings.routing.worker_networks)
-        self.transport = HttpTransport(
-            timeouts.connect_seconds,
-            timeouts.first_byte_seconds,
-            timeouts.between_chunks_seconds,
-            timeouts.connections_per_worker,
-            outbox,
-            reach,
-        )
+        self.reach = Reach(settings.routing.worker_networks)
+        self.transport = _transport(settings, outbox, self.reach)
         around = Surroundings(
             transport=self.transport,
             journal=self.journal,

@@ -173,7 +173,8 @@ def _announce(gateway: Gateway, json_line: bool) -> None:
     facts |= _save_profile(gateway.settings, facts)
     if json_line:
         process.announce(facts)
-    process.say(_welcome(gateway, facts))
+    # What is printed for people may end in a log: there, the secrets are only what the one JSON line has.
+    process.say(_welcome(gateway, facts, secrets=not json_line))
 
 
 def _save_profile(settings: Settings, facts: dict[str, str]) -> dict[str, str]:
@@ -204,14 +205,16 @@ def _pin_file(settings: Settings) -> Path:
     return settings.data_dir / "gateway.pem"
 
 
-def _welcome(gateway: Gateway, facts: dict[str, str]) -> str:
+def _welcome(gateway: Gateway, facts: dict[str, str], *, secrets: bool) -> str:
     models = ", ".join(sorted(gateway.workers.offers(None))) or "none yet"
     lines = ["", f"  Penstock is ready at {facts['base_url']}", f"  Models: {models}", f"  Page:   {facts['dashboard_url']}", ""]
-    if "api_key" in facts:
+    if "api_key" in facts and not secrets:
+        lines.append("  The secrets of the first start are in the JSON line on standard output, this once.")
+    elif "api_key" in facts:
         lines += [
             "  Shown once, so keep them:",
             f"    API key         {facts['api_key']}",
-            f"    join token      {facts['join_token']}",
+            f"    join token      {facts['join_token']}  (for 7 days)",
             f"    administrator   {facts['admin_email']}  {facts['admin_password']}",
             "  More of them: `penstock keys create NAME`, `penstock tokens create`.",
         ]
