@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 _NAT64 = ip_network("64:ff9b::/96")
 _NAT64_LOCAL = ip_network("64:ff9b:1::/48")
 _IPV4_COMPATIBLE = ip_network("::/96")
-_METADATA = frozenset({ip_address("168.63.129.16")})
+_METADATA = frozenset({ip_address(0xA83F8110)})
 """Public by its number, and the cloud machine's own all the same (Azure)."""
 _LOW_BITS = 0xFFFF_FFFF
 Address = IPv4Address | IPv6Address

