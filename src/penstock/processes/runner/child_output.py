@@ -1,11 +1,11 @@
-"""What a child prints: read from a pipe, kept with the attempt, and passed on to the runner's own standard error."""
+"""What a child prints: read from a pipe, kept with the attempt (its beginning and its end), passed on to the runner's standard error."""
 
 import asyncio
 import os
 import select
 from contextlib import suppress
 
-from penstock.processes.runner.attempt_log import AttemptLog
+from penstock.domain.text import storable
 
 _READ_BYTES = 1 << 16
 _PAUSE_SECONDS = 0.005
@@ -15,6 +15,46 @@ _MOST_PASSED_BYTES = 1 << 20
 _WHOLE_BYTES = 4_096
 """What a pipe takes without waiting when it takes anything (PIPE_BUF)."""
 _STDERR = 2
+
+
+class AttemptLog:
+    """Bytes in, text out. `limit_bytes` 0: nothing is kept."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._head_bytes = limit_bytes // 2
+        self._tail_bytes = limit_bytes - self._head_bytes
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._left_out = 0
+        self._is_new = False
+
+    def take_new(self) -> bool:
+        """Whether there is more than at the last call."""
+        was, self._is_new = self._is_new, False
+        return was
+
+    def add(self, data: bytes) -> None:
+        self._is_new = True
+        room = self._head_bytes - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        self._tail += data
+        excess = len(self._tail) - self._tail_bytes
+        if excess > 0:
+            self._left_out += excess
+            del self._tail[:excess]
+
+    @property
+    def left_out_bytes(self) -> int:
+        return self._left_out if self._tail_bytes else 0
+
+    @property
+    def text(self) -> str:
+        if not self.left_out_bytes:
+            return storable((self._head + self._tail).decode("utf-8", "replace"))
+        head, tail = self._head.decode("utf-8", "ignore"), self._tail.decode("utf-8", "ignore")
+        return storable(f"{head}\n... {self._left_out} bytes left out ...\n{tail}")
 
 
 class ChildOutput:

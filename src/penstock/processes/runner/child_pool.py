@@ -8,9 +8,10 @@ cancelled meanwhile, the child serves the next one.
 import asyncio
 from collections import deque
 
-from penstock.processes.runner.attempt_log import AttemptLog
+from penstock.processes.runner.child_output import AttemptLog
 from penstock.processes.runner.child_process import CannotImport, Child, ChildOptions
 from penstock.processes.runner.frames import Answer, RunFrame
+from penstock.processes.runner.guardian import Guardian
 from penstock.processes.runner.task_kind import RunningAttempt
 
 _CLOSED = "the runner stops"
@@ -23,6 +24,7 @@ class ChildPool:
     def __init__(self, options: ChildOptions, max_processes: int) -> None:
         self._options = options
         self._max_processes = max_processes
+        self._guardian = Guardian()
         self._children: set[Child] = set()
         self._idle: deque[Child] = deque()
         self._starting: set[asyncio.Task[None]] = set()
@@ -36,7 +38,12 @@ class ChildPool:
 
     async def open(self) -> None:
         """Raises CannotImport."""
-        child = await self._child()
+        self._guardian.open()
+        try:
+            child = await self._child()
+        except BaseException:
+            await self.close()
+            raise
         self.functions = bytes(child.functions)
         self._put_back(child)
 
@@ -48,6 +55,7 @@ class ChildPool:
             child.kill()
         await asyncio.gather(*self._starting, *(child.ended.wait() for child in self._children), return_exceptions=True)
         self._fail_waiting()
+        await self._guardian.close()
 
     async def run(self, work: RunFrame, attempt: RunningAttempt, kept: AttemptLog) -> Answer:
         """The attempt's time begins when the function does. Raises Crashed, CannotImport. Cancelling this kills the child."""
@@ -84,7 +92,7 @@ class ChildPool:
         for _ in range(min(wanted, self._max_processes - len(self._children))):
             if self._closed:
                 return
-            child = Child(self._options, self._forget)
+            child = Child(self._options, self._guardian, self._forget)
             self._children.add(child)
             start = asyncio.get_running_loop().create_task(self._start(child))
             self._starting.add(start)

@@ -16,16 +16,14 @@ from typing import cast
 import msgspec
 import structlog
 
-from penstock.processes.runner import frames, leftovers
-from penstock.processes.runner.attempt_log import AttemptLog
-from penstock.processes.runner.child_output import ChildOutput
+from penstock.processes.runner import frames, process_tree
+from penstock.processes.runner.child_output import AttemptLog, ChildOutput
 from penstock.processes.runner.frames import LENGTH, MOST_FRAME_BYTES, Answer, FromChild, HelloFrame, ProgressFrame, RunFrame
+from penstock.processes.runner.guardian import Guardian
 
 log = structlog.get_logger("penstock.runner")
 _EXIT_SECONDS = 1.0
 _KEPT_OUTPUT_BYTES = 4_000
-_MOST_ROUNDS = 10
-"""Of the search for processes with the mark of a child: one may be forked while another one is killed."""
 
 
 class CannotImport(Exception):
@@ -50,8 +48,9 @@ class ChildOptions:
 class Child(asyncio.Protocol):
     """One process, over a socket pair. `open`, `run` again and again, `kill` or `retire`; `ended` is set when nothing of it is left."""
 
-    def __init__(self, options: ChildOptions, on_end: Callable[["Child"], None]) -> None:
+    def __init__(self, options: ChildOptions, guardian: Guardian, on_end: Callable[["Child"], None]) -> None:
         self._options = options
+        self._guardian = guardian
         self._on_end = on_end
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -105,6 +104,7 @@ class Child(asyncio.Protocol):
             except BaseException:
                 ours.close()
                 raise
+        self._guardian.add(self._process.pid, self._mark)
         self._ending = loop.create_task(self._end_with_process())
         _watch(self._process, self._exited, loop)
         self._waiting = loop.create_future()
@@ -130,7 +130,7 @@ class Child(asyncio.Protocol):
                 stdin=subprocess.DEVNULL,
                 stdout=written,
                 stderr=written,
-                env={**os.environ, leftovers.MARK: self._mark},
+                env={**os.environ, process_tree.MARK: self._mark},
                 start_new_session=True,
             )
         except OSError as error:
@@ -176,7 +176,7 @@ class Child(asyncio.Protocol):
     def _kill_group(self) -> None:
         # Before the process is reaped, its number, which is the group's, belongs to no other process.
         if self._process is not None and self._process.returncode is None:
-            leftovers.kill_descendants(self._process.pid)
+            process_tree.kill_descendants(self._process.pid)
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -240,9 +240,10 @@ class Child(asyncio.Protocol):
         code = self._process.wait()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(Crashed(_how_it_ended(code)))
-        await asyncio.get_running_loop().run_in_executor(None, _kill_escaped, self._mark)
+        await asyncio.get_running_loop().run_in_executor(None, process_tree.kill_all_marked, self._mark)
         if self._transport is not None:
             self._transport.abort()
+        self._guardian.remove(self._process.pid)
         self._output.close()
         self.ended.set()
         self._on_end(self)
@@ -275,12 +276,6 @@ def _wait_for(process: "subprocess.Popen[bytes]", exited: asyncio.Event, loop: a
         pass
     with suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(exited.set)
-
-
-def _kill_escaped(mark: str) -> None:
-    for _ in range(_MOST_ROUNDS):
-        if not leftovers.kill_marked(mark):
-            return
 
 
 def _how_it_ended(code: int) -> str:

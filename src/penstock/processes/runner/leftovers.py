@@ -6,14 +6,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+
+from penstock.processes.runner import process_tree
 
 _CANCEL_SECONDS = 2.0
 _MOST_ZOMBIES = 64
-MARK = "_PENSTOCK_CHILD"
-"""Environment variable with a text of its own for each child; its descendants inherit it."""
 
 
 class OwnProcess:
@@ -31,7 +29,7 @@ class OwnProcess:
 
     def spare_children(self) -> None:
         """Those that there are now belong to users' modules, not to a function."""
-        self._spared = frozenset(pid for pid, _ in _children(self._pid))
+        self._spared = frozenset(pid for pid, _ in process_tree.children(self._pid))
 
     def has_children(self) -> bool:
         """Whether processes live that a function started, which are killed; or many have ended and were not waited for."""
@@ -41,11 +39,11 @@ class OwnProcess:
             return False
         spared = self._spared | {_resource_tracker()}
         zombies, living = 0, False
-        for pid, state in _children(self._pid):
+        for pid, state in process_tree.children(self._pid):
             zombies += state == "Z"
             if state != "Z" and pid not in spared:
                 living = True
-                kill_descendants(pid)
+                process_tree.kill_descendants(pid)
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
         return living or zombies > _MOST_ZOMBIES
@@ -72,53 +70,6 @@ async def _wait(tasks: set[asyncio.Task[object]]) -> tuple[set[asyncio.Task[obje
         if not task.cancelled():
             task.exception()  # looked at, so that it is not complained about
     return done, running
-
-
-def kill_descendants(root: int) -> None:
-    """End what a process has started, down to the last grandchild (Linux); what has ended its parent is not found."""
-    children: dict[int, list[int]] = {}
-    for pid in _pids():
-        with suppress(OSError, ValueError):
-            children.setdefault(_parent(pid)[0], []).append(pid)
-    found = list(children.get(root, ()))
-    for pid in found:
-        found += children.get(pid, ())
-    for pid in found:
-        with suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def kill_marked(mark: str) -> int:
-    """End every process that inherited the mark of a child, also one that has left its process group; how many there were (Linux)."""
-    wanted, killed = f"{MARK}={mark}".encode(), 0
-    for pid in _pids():
-        with suppress(OSError):
-            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
-    return killed
-
-
-def _children(parent: int) -> Iterator[tuple[int, str]]:
-    """Process id and state of each child."""
-    for pid in _pids():
-        with suppress(OSError):
-            owner, state = _parent(pid)
-            if owner == parent:
-                yield pid, state
-
-
-def _parent(pid: int) -> tuple[int, str]:
-    """The number of its parent, and its own state. Raises OSError."""
-    state, owner = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[:2]
-    return int(owner), state.decode()
-
-
-def _pids() -> list[int]:
-    try:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - a Path for each is slow
-    except OSError:
-        return []
 
 
 def _resource_tracker() -> int | None:

@@ -9,7 +9,7 @@ from penstock.base.family import Family
 from penstock.domain.durable.leases import AttemptOutput, Lease
 from penstock.durable.tasks.inference import CallResponse
 from penstock.durable.tasks.outcome import TaskOutcome
-from penstock.processes.runner.attempt_log import AttemptLog
+from penstock.processes.runner.child_output import AttemptLog
 from penstock.processes.runner.child_process import ChildOptions
 from penstock.processes.runner.link import TaskAccess
 

@@ -1,62 +1,20 @@
 """Child processes and what users' functions do to them: whatever it is, the attempt ends at once and nothing is left."""
 
 import asyncio
-import json
 import os
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
-from penstock.processes.runner.attempt_log import AttemptLog
 from penstock.processes.runner.child_pool import ChildPool
 from penstock.processes.runner.child_process import CannotImport, ChildOptions, Crashed
-from penstock.processes.runner.frames import DoneFrame, RaisedFrame, RunFrame, raw
+from penstock.processes.runner.frames import DoneFrame, RunFrame, raw
 from penstock.processes.runner.task_kind import RunningAttempt
+from tests.flow.durable.tasks.function_calls import MODULE, SECONDS, Calls, opened
 from tests.support.waiting import until
-
-MODULE = "tests.flow.durable.tasks.functions_that_misbehave"
-SECONDS = 20.0
-
-
-class Calls:
-    """A pool, called like the kind `function` calls it."""
-
-    def __init__(self, pool: ChildPool) -> None:
-        self.pool = pool
-        self.progress: list[str] = []
-        self.log = AttemptLog(0)
-
-    async def call(self, name: str, *arguments: Any, task: str = "task_1", seconds: float | None = None) -> DoneFrame | RaisedFrame:
-        self.progress, self.log = [], AttemptLog(4_000)
-        attempt = RunningAttempt(self.progress.append, seconds)
-        work = RunFrame(task, 1, name, raw(json.dumps(arguments).encode()))
-        async with asyncio.timeout(SECONDS), attempt.timeout():
-            return await self.pool.run(work, attempt, self.log)
-
-    async def result(self, name: str, *arguments: Any, task: str = "task_1") -> Any:
-        answer = await self.call(name, *arguments, task=task)
-        assert isinstance(answer, DoneFrame), answer
-        return msgspec.json.decode(answer.result)
-
-    async def error(self, name: str, *arguments: Any) -> RaisedFrame:
-        answer = await self.call(name, *arguments)
-        assert isinstance(answer, RaisedFrame), answer
-        return answer
-
-
-@asynccontextmanager
-async def opened(processes: int = 1, **options: Any) -> AsyncIterator[Calls]:
-    pool = ChildPool(ChildOptions((MODULE,), **options), processes)
-    await pool.open()
-    try:
-        yield Calls(pool)
-    finally:
-        await pool.close()
-        assert len(pool) == 0
 
 
 @pytest.fixture
@@ -153,6 +111,24 @@ async def test_odd_errors_of_the_users_classes_are_failures(calls: Calls) -> Non
 async def test_odd_leftovers_do_not_change_the_result(calls: Calls, name: str) -> None:
     assert await calls.result(name) == "done"
     assert await calls.result("nothing") == {"loss": [1.0, None]}
+
+
+async def test_runner_that_is_killed_takes_the_helpers_of_its_functions_with_it(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    code = (
+        "import asyncio; from tests.flow.durable.tasks.function_calls import opened\n"
+        "async def main():\n"
+        "    async with opened() as calls:\n"
+        f"        await calls.call('wait_forever', {str(started)!r})\n"
+        "asyncio.run(main())"
+    )
+    runner = await asyncio.create_subprocess_exec(sys.executable, "-c", code, start_new_session=True)
+    try:
+        await until(lambda: started.exists() and started.read_text(), SECONDS)
+    finally:
+        runner.kill()
+        await runner.wait()
+    await gone(started)
 
 
 @pytest.mark.parametrize("missing", ["pidfd_open", "waitid"])
@@ -326,5 +302,4 @@ async def test_import_that_takes_too_long_is_an_error_of_its_own(gate: Path, mon
     pool = ChildPool(ChildOptions((MODULE,), import_seconds=0.3), 1)
     with pytest.raises(CannotImport, match=r"longer than 0.3 s \(runner.import_seconds\)"):
         await pool.open()
-    await until(lambda: len(pool) == 0, SECONDS)
-    await pool.close()
+    assert len(pool) == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock.processes.runner.attempt_log import AttemptLog
+from penstock.processes.runner.child_output import AttemptLog
 
 
 @pytest.mark.parametrize(

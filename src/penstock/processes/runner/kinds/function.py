@@ -6,7 +6,7 @@ from penstock.domain.durable.leases import Lease
 from penstock.domain.durable.tasks import ability
 from penstock.durable.tasks.function_registry import declared_functions
 from penstock.durable.tasks.outcome import AttemptFailed, Succeeded, TaskOutcome
-from penstock.processes.runner.attempt_log import AttemptLog
+from penstock.processes.runner.child_output import AttemptLog
 from penstock.processes.runner.child_pool import ChildPool
 from penstock.processes.runner.child_process import CannotImport, Crashed
 from penstock.processes.runner.frames import RaisedFrame, RunFrame, raw
