@@ -21,6 +21,7 @@ JOIN: dict[str, Any] = {
     "public_key": "k" * 44,
     "secret": "s" * 43,
     "version": "1.0",
+    "host": "box-1",
 }
 
 
