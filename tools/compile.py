@@ -36,6 +36,7 @@ MODULES = (
     "serving/pipeline/arrival.py",
     "serving/pipeline/attempt.py",
     "serving/pipeline/ending.py",
+    "serving/pipeline/failing.py",
     "serving/pipeline/flight.py",
     "serving/pipeline/heads.py",
     "serving/pipeline/intake.py",

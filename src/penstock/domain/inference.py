@@ -1,6 +1,10 @@
 """A request for tokens, as the rooms between the edge and the workers see it."""
 
+import re
 from enum import StrEnum
+
+_VERSION = re.compile(r"v\d+((alpha|beta|preview)\d*)?")
+_DEPLOYMENT = re.compile(r".*/openai/deployments/[^/]+")
 
 
 class Operation(StrEnum):
@@ -27,3 +31,21 @@ OPERATION_PATHS = {
 
 CLIENT_PATHS = {path: operation for operation, path in OPERATION_PATHS.items() if operation is not Operation.INFER}
 """What clients call under a path that is always the same."""
+
+
+def names_version(base_path: str) -> bool:
+    """Whether a server's base path says which version of the API it serves (`/v1`, `/api/v3`, `/v1beta/openai`); Azure's need not."""
+    return any(_VERSION.fullmatch(part) for part in base_path.split("/")) or _DEPLOYMENT.fullmatch(base_path) is not None
+
+
+def short_base(url: str) -> str:
+    """An address without a closing slash, and without a closing `/v1` that every path of the API adds by itself."""
+    url = url.rstrip("/")
+    short = url.removesuffix("/v1").rstrip("/")
+    path = short.partition("://")[2].partition("/")[2]
+    return url if names_version(f"/{path}") else short
+
+
+def api_path(base_path: str, path: str) -> str:
+    """The whole path of a call (`/v1/...`) at a server: a base path that names a version is taken as it is."""
+    return base_path + (path.removeprefix("/v1") if names_version(base_path) else path)

@@ -82,6 +82,42 @@ class WorkerLoad:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamAccess:
+    """How an upstream wants to be called, beyond its address and a bearer secret; the defaults add nothing."""
+
+    query: str = ""
+    """Sent with every call, without the question mark."""
+    headers: tuple[tuple[str, str], ...] = ()
+    secret_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """As `headers`, and never shown."""
+    ca: str = ""
+    """PEM: authorities to trust beside the public ones."""
+    client_certificate: str = ""
+    """PEM: presented to the upstream."""
+    client_key: str = field(default="", repr=False)
+    """PEM: of the client certificate."""
+    proxy: str = field(default="", repr=False)
+    """An HTTP proxy to go through; may contain credentials."""
+    probe_path: str | None = None
+    """Asked for a sign of life; None: the list of models; empty: it is never asked and taken to be well."""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    """What the upstream allows this gateway; None: no limit is known."""
+
+    @property
+    def all_headers(self) -> tuple[tuple[str, str], ...]:
+        return self.headers + self.secret_headers
+
+    @property
+    def replaces_bearer(self) -> bool:
+        """It brings an `authorization` of its own."""
+        return any(name.lower() == "authorization" for name, _ in self.all_headers)
+
+
+PLAIN_ACCESS = UpstreamAccess()
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerRecord:
     """A worker or upstream as the store keeps it."""
 
@@ -90,7 +126,7 @@ class WorkerRecord:
     kind: WorkerKind
     engine: str
     base_url: str
-    """Without `/v1`; the gateway adds the operation's path."""
+    """Without `/v1` at its end, unless its path names a version; `domain/inference.py` adds the operation's path."""
     models: tuple[ModelOffer, ...]
     slots: int
     """Requests that it serves at the same time."""
@@ -100,6 +136,7 @@ class WorkerRecord:
     """Serves this organisation alone; None: every one."""
     secret: str = field(default="", repr=False)
     """What a gateway presents when it dials the worker (`Authorization: Bearer`)."""
+    access: UpstreamAccess = PLAIN_ACCESS
     public_key: bytes = b""
     """Ed25519, raw 32 bytes; empty for an upstream."""
     draining: bool = False

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from penstock.domain.ports import ResponseSink, TransportFailure
 from penstock.net.connection import ClientConnection
 from penstock.net.outbox import Outbox
+from penstock.net.proxy import Proxy, open_tunnel
 from penstock.net.reach import Reach
 
 LARGEST_RESPONSE_HEAD_BYTES: Final = 64 * 1024
@@ -103,6 +104,7 @@ class Dialer:
         idle_connections: int = 512,
         outbox: Outbox | None = None,
         reach: Reach | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         """`outbox`: of the loop, shared with everything else that writes in it; None: one of its own. `reach`: None allows any address."""
         address = urlsplit(base_url)
@@ -117,8 +119,13 @@ class Dialer:
         self._reach = reach
         self._idle: list[ClientConnection] = []
         self._open: set[ClientConnection] = set()
+        self._proxy = proxy
         self.path_prefix = address.path.rstrip("/")
         self.host_header = address.netloc.rpartition("@")[2]
+        self.origin = ""
+        """What a request's target begins with: through a proxy without a tunnel the whole address, otherwise nothing."""
+        if proxy is not None and self._tls is None:
+            self.origin = f"http://{self.host_header}"
 
     def call(self, request: bytes, sink: ResponseSink) -> DialedCall:
         call = DialedCall(self, request, sink)
@@ -135,16 +142,24 @@ class Dialer:
     async def connect(self) -> ClientConnection:
         """A fresh connection. Raises OSError (also for TLS and a time-out), ValueError for an impossible name."""
         loop = asyncio.get_running_loop()
+        proxy, host, port = self._proxy, self._host, self._port
         async with asyncio.timeout(self._connect_seconds):
-            # The address that was checked is the one that is dialled.
-            host = self._host if self._reach is None else await self._reach.address_of(self._host, self._port)
-            _, connection = await loop.create_connection(
-                lambda: ClientConnection(self, LARGEST_RESPONSE_HEAD_BYTES, self._outbox),
-                host,
-                self._port,
-                ssl=self._tls,
-                server_hostname=self._host if self._tls is not None else None,
-            )
+            if proxy is not None and self._tls is not None:
+                connection = ClientConnection(self, LARGEST_RESPONSE_HEAD_BYTES, self._outbox)
+                await open_tunnel(proxy, host, port, self._tls, connection)
+            else:
+                if proxy is not None:
+                    host, port = proxy.host, proxy.port
+                elif self._reach is not None:
+                    # The address that was checked is the one that is dialled.
+                    host = await self._reach.address_of(host, port)
+                _, connection = await loop.create_connection(
+                    lambda: ClientConnection(self, LARGEST_RESPONSE_HEAD_BYTES, self._outbox),
+                    host,
+                    port,
+                    ssl=self._tls,
+                    server_hostname=self._host if self._tls is not None else None,
+                )
         self._open.add(connection)
         return connection
 

@@ -103,8 +103,8 @@ class MemoryFleet:
     async def log_tail(self, record: WorkerRecord, lines: int) -> Sequence[str]:
         raise NotFound(f"{record.name} has no log here.")
 
-    async def probe_upstream(self, url: str, secret: str) -> Sequence[ModelOffer]:
-        self.probed.append((url, secret))
+    async def probe_upstream(self, upstream: WorkerRecord) -> Sequence[ModelOffer]:
+        self.probed.append((upstream.base_url, upstream.secret))
         if self.listed is None:
             raise UpstreamFailed("The server did not answer.")
         return self.listed

@@ -50,7 +50,7 @@ class Server:
         self.befores: list[Probe | None] = []
         self.probed = asyncio.Event()
 
-    async def probe(self, url: str, secret: str, timeout: float, before: Probe | None = None, *, client: object = None) -> Probe:
+    async def probe(self, url: str, secret: str, timeout: float, before: Probe | None = None, **_: object) -> Probe:
         self.asked.append((url, secret))
         self.befores.append(before)
         self.probed.set()

@@ -3,12 +3,15 @@
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import structlog
 
-from penstock.app.settings import UpstreamSettings
+from penstock.app.settings import SettingsError, UpstreamSettings
 from penstock.compute.engines import ProbeFailed, probe
-from penstock.domain.workers import ModelOffer, WorkerKind, WorkerRecord
+from penstock.domain.workers import ModelOffer, UpstreamAccess, WorkerKind, WorkerRecord
+from penstock.net.upstream_tls import TlsProblem, upstream_tls
+from penstock.wire.upstream_access import proxy_of
 
 log = structlog.get_logger("penstock.upstreams")
 _DISCOVERY_SLOTS = 64
@@ -17,21 +20,52 @@ _DISCOVERY_TIMEOUT_SECONDS = 1.0
 
 
 def configured(upstreams: Iterable[UpstreamSettings]) -> list[WorkerRecord]:
-    """One record a server of the settings; its id stays the same over restarts."""
+    """One record a server of the settings; its id stays the same over restarts. Raises SettingsError for a file that cannot be used."""
     return [
         WorkerRecord(
-            id=_stable_id(f"{upstream.model}={upstream.url}"),
+            id=_stable_id(f"{','.join(upstream.named)}={upstream.url}"),
             name=upstream.model or upstream.url,
             kind=WorkerKind.UPSTREAM,
             engine="openai",
             base_url=upstream.url,
-            models=(ModelOffer(upstream.model),) if upstream.model else (),
+            models=tuple(ModelOffer(name) for name in upstream.named),
             slots=upstream.slots,
             pool=None if upstream.pool is None else upstream.pool.value,
             secret=upstream.secret.get_secret_value(),
+            access=_access(upstream),
         )
         for upstream in upstreams
     ]
+
+
+def _access(upstream: UpstreamSettings) -> UpstreamAccess:
+    access = UpstreamAccess(
+        query=upstream.query,
+        headers=tuple(upstream.headers.items()),
+        secret_headers=tuple((name, value.get_secret_value()) for name, value in upstream.secret_headers.items()),
+        ca=_text(upstream.ca_file, "ca_file"),
+        client_certificate=_text(upstream.client_cert_file, "client_cert_file"),
+        client_key=_text(upstream.client_key_file, "client_key_file"),
+        proxy=proxy_of(upstream.proxy.get_secret_value()),
+        probe_path=upstream.probe_path,
+        requests_per_minute=upstream.requests_per_minute,
+        tokens_per_minute=upstream.tokens_per_minute,
+    )
+    try:
+        if access.ca or access.client_certificate:
+            upstream_tls(access.ca, access.client_certificate, access.client_key)
+    except TlsProblem as error:
+        raise SettingsError(f"upstream {upstream.url}: {error}") from error
+    return access
+
+
+def _text(path: Path | None, setting: str) -> str:
+    if path is None:
+        return ""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"upstreams: {setting} {path}: {getattr(error, 'strerror', None) or 'it is no text'}") from error
 
 
 def _stable_id(text: str) -> str:

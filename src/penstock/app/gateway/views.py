@@ -34,6 +34,7 @@ class LiveWorkers:
 
     def snapshot(self) -> Sequence[LiveWorker]:
         now, wall = self._clock.monotonic(), self._clock.time()
+        records = {record.id: record for record in self._watch.records()}
         return [
             LiveWorker(
                 member.id,
@@ -46,6 +47,8 @@ class LiveWorkers:
                 wall + member.state_since - now,
                 member.last_sign >= member.state_since and now - member.last_sign < _RECENT_SECONDS,
                 self._watch.error(member.id),
+                wall + member.resting_until - now if member.resting_until > now else None,
+                records.get(member.id),
             )
             for member in self._deps.workers.members()
         ]
@@ -82,10 +85,10 @@ class LiveWorkers:
     async def log_tail(self, record: WorkerRecord, lines: int) -> Sequence[str]:
         return await worker_logs.tail(record, lines, self._watch.reach_of(record))
 
-    async def probe_upstream(self, url: str, secret: str) -> Sequence[ModelOffer]:
+    async def probe_upstream(self, upstream: WorkerRecord) -> Sequence[ModelOffer]:
         """Raises UpstreamFailed."""
         try:
-            return (await probe(url, secret, _PROBE_SECONDS)).models
+            return (await probe(upstream.base_url, upstream.secret, _PROBE_SECONDS, access=upstream.access)).models
         except ProbeFailed as error:
             raise UpstreamFailed(f"The server does not answer as an OpenAI-compatible one: {error}") from error
 

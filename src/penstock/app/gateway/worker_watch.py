@@ -7,10 +7,10 @@ from dataclasses import replace
 import httpx
 import structlog
 
-from penstock.compute.engines import Probe, ProbeFailed, probe
+from penstock.compute.engines import Probe, ProbeFailed, probe, upstream_client
 from penstock.compute.transport import WorkerLink
 from penstock.compute.transport.http import HttpTransport
-from penstock.domain.workers import ModelOffer, WorkerKind, WorkerLoad, WorkerRecord
+from penstock.domain.workers import ModelOffer, UpstreamAccess, WorkerKind, WorkerLoad, WorkerRecord
 from penstock.net.reach import Reach
 from penstock.serving.routing.worker_set import WorkerSet
 
@@ -18,6 +18,7 @@ log = structlog.get_logger("penstock.workers")
 _SWEEP_SECONDS = 1.0
 _SILENCE_SECONDS = 15.0
 _REFUSED = "Errno 111"
+_MOST_CLIENTS = 64
 
 
 class WorkerWatch:
@@ -37,8 +38,8 @@ class WorkerWatch:
         self.held: set[str] = set()
         """Stored workers of an installation that was restored: not called before they join, or an operator changes them."""
         self._sweeper: asyncio.TimerHandle | None = None
-        self._client: httpx.AsyncClient | None = None
-        """One for all probes: making one loads the machine's certificates, which takes 20 ms."""
+        self._clients: dict[UpstreamAccess, httpx.AsyncClient] = {}
+        """One for all probes that are alike: making one loads the machine's certificates, which takes 20 ms."""
 
     def open(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
@@ -50,8 +51,8 @@ class WorkerWatch:
         for worker_id in list(self._records):
             self._disconnect(worker_id)
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
     def _sweep(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
@@ -71,7 +72,7 @@ class WorkerWatch:
                 record = replace(record, models=before.models if before.models and not record.models else record.models)
         self._records[record.id] = record
         self._fleet.put(record)
-        if before is None or (before.base_url, before.secret, before.kind) != (record.base_url, record.secret, record.kind):
+        if before is None or _address(before) != _address(record):
             self._disconnect(record.id)
             self._connect(record)
 
@@ -129,8 +130,8 @@ class WorkerWatch:
         while True:
             record = self._records[worker_id]
             try:
-                before = await probe(record.base_url, record.secret, self._connect_seconds, before, client=self._probe_client())
-            except ProbeFailed as error:
+                before = await self._probe(record, before)
+            except (ProbeFailed, ValueError, OSError) as error:  # a name that no resolver takes is a ValueError
                 log.info("upstream_unreachable", worker=record.name, reason=str(error))
                 self._errors[worker_id] = str(error)
             else:
@@ -138,10 +139,20 @@ class WorkerWatch:
                 self._answered(record, before)
             await asyncio.sleep(self._probe_seconds)
 
-    def _probe_client(self) -> httpx.AsyncClient:
-        if self._client is None:
-            self._client = httpx.AsyncClient(trust_env=False)
-        return self._client
+    async def _probe(self, record: WorkerRecord, before: Probe | None) -> Probe:
+        """Raises ProbeFailed."""
+        access, named = record.access, bool(self._wanted.get(record.id))
+        client = self._clients.get(access)
+        if client is None:
+            if len(self._clients) >= _MOST_CLIENTS:  # addresses and keys were edited again and again
+                await self._clients.pop(next(iter(self._clients))).aclose()
+            client = self._clients[access] = upstream_client(access)
+        return await probe(record.base_url, record.secret, self._connect_seconds, before, client=client, access=access, named=named)
+
+    # what an operator is told
+
+    def records(self) -> list[WorkerRecord]:
+        return list(self._records.values())
 
     def _answered(self, record: WorkerRecord, found: Probe) -> None:
         wanted = self._wanted.setdefault(record.id, record.models)
@@ -151,6 +162,10 @@ class WorkerWatch:
             self._fleet.put(record)
         self._fleet.set_unsupported_parameters(record.id, found.unsupported)
         self._fleet.alive(record.id, found.load)
+
+
+def _address(record: WorkerRecord) -> tuple[object, ...]:
+    return record.base_url, record.secret, record.access, record.kind
 
 
 def matching(wanted: tuple[ModelOffer, ...], listed: Sequence[ModelOffer]) -> tuple[ModelOffer, ...]:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
+from penstock.domain.inference import short_base
+
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -29,10 +31,10 @@ def split(value: Any) -> Any:
 
 
 def _http_url(value: str) -> str:
-    """Without a trailing `/v1`: people copy addresses with it, and every path of ours adds it."""
+    """Without a trailing `/v1`, unless the path names another version: people copy addresses with it, and our paths add it."""
     if value and not value.startswith(("http://", "https://")):
         raise ValueError(f"must begin with http:// or https://, not {value!r}")
-    return value.rstrip("/").removesuffix("/v1")
+    return short_base(value)
 
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?([a-z0-9._~-]+|\[[0-9a-f:.]+\])(:([0-9]{1,5}|\*))?")

@@ -5,10 +5,10 @@
 
 from penstock.base.family import Family
 from penstock.compute.engines._options import BadOption
-from penstock.compute.engines._probe import Probe, ProbeFailed, probe
+from penstock.compute.engines._probe import Probe, ProbeFailed, probe, upstream_client
 from penstock.compute.engines._problems import EngineUnavailable
 from penstock.domain.ports.engine import EngineFactory
 
 ENGINES: Family[EngineFactory] = Family(__name__)
 
-__all__ = ["ENGINES", "BadOption", "EngineUnavailable", "Probe", "ProbeFailed", "probe"]
+__all__ = ["ENGINES", "BadOption", "EngineUnavailable", "Probe", "ProbeFailed", "probe", "upstream_client"]

@@ -4,15 +4,22 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
 from penstock.compute.engines import _signals
-from penstock.domain.workers import ModelOffer, WorkerLoad
+from penstock.domain.inference import names_version
+from penstock.domain.workers import PLAIN_ACCESS, ModelOffer, UpstreamAccess, WorkerLoad
 from penstock.net.failures import unreachable
+from penstock.net.upstream_tls import TlsProblem, upstream_tls
 
 CHAT = ("chat", "completions")
 """What is believed of a model of which its server says nothing."""
+
+
+_NO_LIST = frozenset({404, 405, 501})
+"""How a server answers that has no list of models, which it need not have when they are named."""
 
 
 class ProbeFailed(Exception):
@@ -39,20 +46,38 @@ async def probe(
     *,
     engine: str = "",
     client: httpx.AsyncClient | None = None,
+    access: UpstreamAccess = PLAIN_ACCESS,
+    named: bool = False,
 ) -> Probe:
     """Ask a server (URL without `/v1`); `timeout` is seconds for each question, `engine` what the operator says that it is.
 
+    `access`: how it wants to be called; `client` follows it already. `named`: its models are known, so that it need not list any.
     Raises ProbeFailed. Redirects are not followed: a secret goes where it was meant to go and nowhere else.
     """
+    if access.probe_path == "":
+        return Probe((), engine or "openai", None, _signals.unsupported(engine))
     async with contextlib.AsyncExitStack() as stack:
         if client is None:
-            client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-        return await _probe(_Asker(client, base_url.rstrip("/"), secret, timeout), before, engine)
+            client = await stack.enter_async_context(upstream_client(access))
+        ask = _Asker(client, base_url.rstrip("/"), secret, timeout, access)
+        if access.probe_path is not None:
+            await ask.sign_of_life(access.probe_path)
+            return Probe((), engine or "openai", None, _signals.unsupported(engine))
+        return await _probe(ask, before, engine, named=named)
 
 
-async def _probe(ask: "_Asker", before: Probe | None, engine: str) -> Probe:
-    listed = await ask.models()
-    page = await ask.text("/metrics")
+def upstream_client(access: UpstreamAccess = PLAIN_ACCESS, **options: Any) -> httpx.AsyncClient:
+    """A client that reaches an upstream as the gateway does. Raises ProbeFailed when its certificates cannot be used."""
+    try:
+        tls = upstream_tls(access.ca, access.client_certificate, access.client_key)
+    except TlsProblem as error:
+        raise ProbeFailed(str(error)) from error
+    return httpx.AsyncClient(trust_env=False, verify=tls, proxy=access.proxy or None, **options)
+
+
+async def _probe(ask: "_Asker", before: Probe | None, engine: str, *, named: bool) -> Probe:
+    listed = await ask.models(named=named)
+    page = "" if ask.versioned else await ask.text("/metrics")
     engine = engine or _signals.engine_of_metrics(page) or _signals.engine_of(str(one.get("owned_by", "")) for one in listed)
     signals = _signals.table().get(engine)
     reading = None
@@ -72,23 +97,46 @@ async def _probe(ask: "_Asker", before: Probe | None, engine: str) -> Probe:
 class _Asker:
     """Questions to one server."""
 
-    def __init__(self, client: httpx.AsyncClient, base_url: str, secret: str, timeout: float) -> None:
+    def __init__(self, client: httpx.AsyncClient, base_url: str, secret: str, timeout: float, access: UpstreamAccess) -> None:
         self._client = client
         self._base_url = base_url
-        self._timeout = timeout
-        self._headers = {"authorization": f"Bearer {secret}"} if secret else {}
-
-    async def models(self) -> list[dict[str, Any]]:
         try:
-            response = await self.get("/v1/models")
+            self._base_path = urlsplit(base_url).path
+        except ValueError as error:
+            raise ProbeFailed(f"{base_url} is not a URL") from error
+        self._timeout = timeout
+        self._query = access.query
+        self._headers = {"authorization": f"Bearer {secret}"} if secret and not access.replaces_bearer else {}
+        self._headers |= dict(access.all_headers)
+        self.versioned = names_version(self._base_path)
+        """Only the API is below this address, none of the engine's own pages."""
+
+    async def models(self, *, named: bool) -> list[dict[str, Any]]:
+        path = "/models" if self.versioned else "/v1/models"
+        try:
+            response = await self.get(path)
+            if named and response.status_code in _NO_LIST:
+                return []
             if response.status_code != 200:
-                raise ProbeFailed(f"/v1/models answered {response.status_code}")
-            data = response.json()["data"]
+                raise ProbeFailed(f"{self._base_path}{path} answered {response.status_code}{_hint(response.status_code)}")
+            body = response.json()
+            data = body if isinstance(body, list) and body else body["data"]
             return [one for one in data if isinstance(one["id"], str)]
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ProbeFailed(unreachable("the inference server", self._base_url, error)) from error
         except (ValueError, LookupError, TypeError) as error:
-            raise ProbeFailed("/v1/models did not answer with a list of models") from error
+            if named:
+                return []
+            raise ProbeFailed(f"{self._base_path}{path} did not answer with a list of models; name them") from error
+
+    async def sign_of_life(self, path: str) -> None:
+        """Raises ProbeFailed."""
+        try:
+            response = await self.get(path)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ProbeFailed(unreachable("the inference server", self._base_url, error)) from error
+        if not 200 <= response.status_code < 400:
+            raise ProbeFailed(f"{path} answered {response.status_code}")
 
     async def text(self, path: str) -> str:
         """A page, or nothing where there is none."""
@@ -111,9 +159,16 @@ class _Asker:
         return await self._send("GET", path, None)
 
     async def _send(self, method: str, path: str, content: Mapping[str, Any] | None) -> httpx.Response:
-        return await self._client.request(
-            method, self._base_url + path, json=content, headers=self._headers, timeout=self._timeout, follow_redirects=False
-        )
+        url = self._base_url + path
+        if self._query:
+            url += f"{'&' if '?' in path else '?'}{self._query}"
+        return await self._client.request(method, url, json=content, headers=self._headers, timeout=self._timeout, follow_redirects=False)
+
+
+def _hint(status: int) -> str:
+    return {401: ": it wants another secret", 403: ": it wants another secret", 404: ": name its models, or look at its address"}.get(
+        status, ""
+    )
 
 
 async def _context_lengths(ask: _Asker, engine: str, models: list[str]) -> dict[str, int]:

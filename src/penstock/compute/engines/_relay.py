@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 import structlog
 
-from penstock.compute.engines._probe import Probe, ProbeFailed, probe
+from penstock.compute.engines._probe import CHAT, Probe, ProbeFailed, probe, upstream_client
 from penstock.domain.errors import BadRequest, DeadlineExceeded, InvalidJson, ModelNotFound, UpstreamFailed
-from penstock.domain.inference import OPERATION_PATHS, Operation
+from penstock.domain.inference import OPERATION_PATHS, Operation, api_path, short_base
 from penstock.domain.ports.engine import Answer
-from penstock.domain.workers import ModelOffer, WorkerLoad
+from penstock.domain.workers import PLAIN_ACCESS, ModelOffer, UpstreamAccess, WorkerLoad
 from penstock.wire.chat.unsupported import needed
 
 _PASSED_HEADERS = frozenset(
@@ -35,10 +37,12 @@ class OpenAiRelay:
         probe_seconds: float = 2.0,
         connect_seconds: float = 5.0,
         read_seconds: float = 300.0,
+        access: UpstreamAccess = PLAIN_ACCESS,
     ) -> None:
         """`only`: the one model to serve, empty for all that it lists; `engine`: its name in `load_signals.toml`, empty: found out."""
         self.slots = slots
-        self._base_url = base_url.rstrip("/").removesuffix("/v1")
+        self._base_url = short_base(base_url)
+        self._access = access
         self._secret = secret
         self._only = only
         self._engine = engine
@@ -52,13 +56,13 @@ class OpenAiRelay:
     async def open(self) -> None:
         """Raises ProbeFailed when the server does not answer."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
-        headers = {"authorization": f"Bearer {self._secret}"} if self._secret else {}
-        self._client = httpx.AsyncClient(
-            base_url=self._base_url,
+        headers = {"authorization": f"Bearer {self._secret}"} if self._secret and not self._access.replaces_bearer else {}
+        headers |= dict(self._access.all_headers)
+        self._client = upstream_client(
+            self._access,
             headers={**headers, "accept-encoding": "identity", "content-type": "application/json"},
             timeout=self._timeout,
             limits=limits,
-            trust_env=False,
         )
         try:
             self._known = await self._look()
@@ -99,7 +103,7 @@ class OpenAiRelay:
         assert self._client is not None
         self._in_flight += 1
         try:
-            request = self._client.build_request("POST", OPERATION_PATHS[operation], content=body)
+            request = self._client.build_request("POST", self._url(OPERATION_PATHS[operation]), content=body)
             response = await self._client.send(request, stream=True)
             if response.status_code in {401, 403}:
                 await response.aclose()
@@ -119,6 +123,11 @@ class OpenAiRelay:
             raise UpstreamFailed("The engine broke the connection.") from error
         finally:
             self._in_flight -= 1
+
+    def _url(self, path: str) -> str:
+        address = urlsplit(self._base_url)
+        query = f"?{self._access.query}" if self._access.query else ""
+        return f"{address.scheme}://{address.netloc}{api_path(address.path, path)}{query}"
 
     async def _relay(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         """The bytes as they come. Closing this closes the connection, which stops the generation behind it."""
@@ -144,7 +153,20 @@ class OpenAiRelay:
 
     async def _look(self) -> Probe:
         timeout = min(5.0, self._timeout.connect or 5.0)
-        return await probe(self._base_url, self._secret, timeout, self._known, engine=self._engine, client=self._client)
+        found = await probe(
+            self._base_url,
+            self._secret,
+            timeout,
+            self._known,
+            engine=self._engine,
+            client=self._client,
+            access=self._access,
+            named=bool(self._only),
+        )
+        if self._only and not found.models:
+            # It has no list of models, or is not asked for one: the operator knows what it serves.
+            found = replace(found, models=(ModelOffer(self._only, capabilities=CHAT),))
+        return found
 
     async def _watch(self) -> None:
         while True:

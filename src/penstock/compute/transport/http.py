@@ -1,13 +1,15 @@
 """The gateway dials the worker over HTTP/1.1."""
 
 import asyncio
-import ssl
 
+from penstock.domain.inference import api_path
 from penstock.domain.ports import ResponseSink, TransportFactory, UpstreamCall
 from penstock.domain.workers import WorkerRecord
 from penstock.net.dialer import Dialer
 from penstock.net.outbox import Outbox
+from penstock.net.proxy import Proxy
 from penstock.net.reach import Reach
+from penstock.net.upstream_tls import upstream_tls
 from penstock.wire.decimals import decimal
 
 
@@ -23,7 +25,8 @@ class _Route:
 
     def adopt(self, worker: WorkerRecord) -> bool:
         """Whether the worker's new record leads to the same place with the same secret."""
-        same = (self.worker.base_url, self.worker.secret) == (worker.base_url, worker.secret)
+        known = self.worker
+        same = (known.base_url, known.secret, known.access) == (worker.base_url, worker.secret, worker.access)
         if same:
             self.worker = worker
         return same
@@ -35,15 +38,22 @@ class _Route:
         return head
 
     def _write_head(self, path: str) -> bytes:
+        access, dialer = self.worker.access, self.dialer
+        target = dialer.origin + api_path(dialer.path_prefix, path)
+        if access.query:
+            target += f"?{access.query}"
         lines = [
-            f"POST {self.dialer.path_prefix}{path} HTTP/1.1",
-            f"host: {self.dialer.host_header}",
+            f"POST {target} HTTP/1.1",
+            f"host: {dialer.host_header}",
             "content-type: application/json",
             "accept-encoding: identity",
         ]
-        if self.worker.secret:
+        if self.worker.secret and not access.replaces_bearer:
             lines.append(f"authorization: Bearer {self.worker.secret}")
-        return ("\r\n".join(lines) + "\r\nx-request-id: ").encode("ascii")
+        if dialer.origin and access.proxy and (authorization := Proxy.of(access.proxy).authorization):
+            lines.append(f"proxy-authorization: {authorization}")
+        lines += [f"{name}: {value}" for name, value in access.all_headers]
+        return ("\r\n".join(lines) + "\r\nx-request-id: ").encode("latin-1")
 
 
 class HttpTransport:
@@ -67,7 +77,6 @@ class HttpTransport:
         self._tenant_reach = tenant_reach
         self._routes: dict[str, _Route] = {}
         self._retired: list[Dialer] = []
-        self._tls: ssl.SSLContext | None = None
         self._watch: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
@@ -99,15 +108,17 @@ class HttpTransport:
 
     def _new_route(self, worker: WorkerRecord) -> _Route:
         self.forget(worker.id)
-        if self._tls is None and worker.base_url.startswith("https"):
-            self._tls = ssl.create_default_context()
+        access, tls = worker.access, None
+        if worker.base_url.startswith("https"):
+            tls = upstream_tls(access.ca, access.client_certificate, access.client_key)
         dialer = Dialer(
             worker.base_url,
             self._connect_seconds,
-            tls=self._tls,
+            tls=tls,
             idle_connections=self._connections,
             outbox=self._outbox,
             reach=self.reach_of(worker),
+            proxy=Proxy.of(access.proxy) if access.proxy else None,
         )
         route = self._routes[worker.id] = _Route(worker, dialer)
         return route

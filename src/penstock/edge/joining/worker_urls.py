@@ -7,6 +7,7 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
+from penstock.domain.inference import short_base
 from penstock.edge.layers.problems import InvalidFields
 from penstock.net.reach import NotAllowed, Reach
 
@@ -41,7 +42,7 @@ async def check_reach(base_url: str, reach: Reach) -> None:
 
 
 def upstream_url(text: str) -> str:
-    """An upstream's base URL, without a closing slash or `/v1`. Raises InvalidFields."""
+    """An upstream's base URL, without a closing slash; as `short_base` has it. Raises InvalidFields."""
     parts = _parse(text)
     if (parts.hostname or "") in _ANY_ADDRESS:
         raise _refused("it names no host")
@@ -69,9 +70,7 @@ def _build(parts: SplitResult, host: str) -> str:
     shown = f"[{host}]" if ":" in host else host
     _refuse_special(host)
     port = f":{parts.port}" if parts.port is not None else ""
-    path = parts.path.rstrip("/")
-    path = path.removesuffix("/v1").rstrip("/")
-    return f"{parts.scheme}://{shown}{port}{path}"
+    return short_base(f"{parts.scheme}://{shown}{port}{parts.path}")
 
 
 def _refuse_special(host: str) -> None:

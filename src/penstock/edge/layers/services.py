@@ -43,6 +43,10 @@ class LiveWorker:
     """It has reported to a gateway since its state changed, and not long ago."""
     error: str = ""
     """Why this gateway could not connect to it the last time; empty: it could."""
+    resting_until: float | None = None
+    """Unix seconds; None: its rate limit allows requests, as far as we know."""
+    record: WorkerRecord | None = None
+    """As this gateway has it; workers of its settings are in no store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,8 @@ class WorkerDirectory(Protocol):
         """The last lines of the log of a worker's engine. Raises NotFound where there is none, and UpstreamFailed."""
         ...
 
-    async def probe_upstream(self, url: str, secret: str) -> Sequence[ModelOffer]:
-        """The models that a server lists. Raises UpstreamFailed with a sentence for the operator; follows no redirect."""
+    async def probe_upstream(self, upstream: WorkerRecord) -> Sequence[ModelOffer]:
+        """The models that an upstream lists. Raises UpstreamFailed with a sentence for the operator; follows no redirect."""
         ...
 
 

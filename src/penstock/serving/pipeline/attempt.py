@@ -23,6 +23,7 @@ from penstock.wire.sse import EVENTS, OTHER, UNKNOWN, WHOLE, form_of
 
 _LARGEST_ERROR_BYTES: Final = 64 * 1024
 _BUSY: Final = frozenset({429, 503})
+_LIMITED: Final = 429
 _NO_STREAM: Final = "a stream was asked for, and something else came with status 200"
 
 
@@ -93,7 +94,7 @@ class WorkerAttempt:
             elif name == b"x-penstock-prompt-tokens" and value.isdigit() and len(value) < 10:
                 self.prompt_tokens = int(value)
         if status != 200:
-            self.rest_seconds = wanted_rest(headers) if status in _BUSY else None
+            self.rest_seconds = wanted_rest(headers) if status == _LIMITED else None
             return
         if not content_type.startswith(b"text/event-stream"):
             self._form = UNKNOWN

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from penstock.domain.call import Demand
-from penstock.domain.errors import PenstockError, UnsupportedParameter
+from penstock.domain.errors import PenstockError
 from penstock.domain.inference import OPERATION_PATHS, Operation
 from penstock.domain.ports import Reply, UpstreamCall
 from penstock.domain.principal import Pool, ServiceClass
@@ -14,7 +14,7 @@ from penstock.domain.tokens import NO_TOKENS, TokenCount
 from penstock.domain.usage import Outcome
 from penstock.serving.admission.gate import Admission
 from penstock.serving.admission.idempotency import Ticket
-from penstock.serving.pipeline import ending, heads, intake, leaving, retrying
+from penstock.serving.pipeline import ending, failing, heads, intake, leaving
 from penstock.serving.pipeline.attempt import WorkerAttempt, edited_reply, settled_count, stream_relay
 from penstock.serving.pipeline.collaborators import Collaborators, Route
 from penstock.serving.pipeline.phase import ANSWERING, FINISHED, NEW, QUEUED, SENT, Phase
@@ -25,7 +25,6 @@ from penstock.serving.routing.attempt_load import AttemptLoad
 from penstock.serving.routing.member import Member
 from penstock.serving.routing.prefix import Prefix
 from penstock.serving.scheduling.counters import ShedReason
-from penstock.serving.scheduling.refusals import refuse_unserved
 from penstock.serving.usage.meter import Meter
 from penstock.wire.chat import replies, requests
 from penstock.wire.chat.bodies import AnyBody
@@ -119,7 +118,7 @@ class Flight:
         """No slot is free for it, or others were there before."""
         queue = self.queue
         if not self.serving.available and not self.serving.elastic:
-            raise refuse_unserved(self.model)
+            raise intake.none_available(self.serving, self.model, now)
         if self.pools == _ONLY_IDLE:
             # A request that waits may not use what is idle now: a worker that is dedicated to this pool.
             if queue.length and (slot := self.choose_slot()) is not None:
@@ -164,6 +163,8 @@ class Flight:
         self.phase, demand, now = SENT, self.demand, deps.monotonic()
         load = AttemptLoad(deps.workers, self.serving, member, demand.prompt_tokens, demand.max_tokens, self.prefix, now)
         load.start()
+        if member.rate is not None:
+            deps.workers.count_sent(member, demand.prompt_tokens)
         self.rename = None if engine_name == self.model else deps.rename(engine_name, self.model)
         relay = stream_relay(request, tier, self.rename, deps.rules.largest_event_bytes) if demand.stream else None
         self.attempt = attempt = WorkerAttempt(self, member, load, relay, deps.rules.largest_reply_bytes)
@@ -257,48 +258,10 @@ class Flight:
         self.free_slot(attempt)
 
     def on_client_error(self, error: PenstockError) -> None:
-        attempt = self._attempt
-        if self.upstream is not None:
-            self.upstream.cancel()
-        self.deps.workers.succeeded(attempt.member)
-        if self.phase is ANSWERING:
-            self._break_off(attempt, error)
-            return
-        asked_elsewhere = False
-        if self.phase is SENT and (isinstance(error, UnsupportedParameter) or error.status == 404):
-            try:
-                asked_elsewhere = retrying.ask_elsewhere(self, attempt.member, error)
-            except PenstockError as refused:  # the queue is full
-                error = refused
-        if not asked_elsewhere:
-            self._fail(error)
-        self.free_slot(attempt)
+        failing.refused(self, self._attempt, error)
 
     def on_failure(self, detail: str, *, busy: bool) -> None:
-        attempt, deps = self._attempt, self.deps
-        if self.upstream is not None:
-            self.upstream.cancel()
-        known = {"request_id": self.call.request_id, "worker_id": attempt.member.id, "model": self.model, "phase": self.phase.value}
-        log.warning("attempt_failed", reason=detail, **known)
-        deps.workers.failed(attempt.member, busy=busy)
-        retrying.note_failure(self, attempt.member, detail, busy=busy)
-        if self.phase is ANSWERING:
-            self._break_off(attempt, intake.broke_off())
-            return
-        # The slot goes back only after the retry: the next in the queue must not overtake a request that was there before.
-        try:
-            retrying.retry(self, attempt.member, busy=busy)
-        except PenstockError as error:
-            self._fail(error)
-        self.free_slot(attempt)
-
-    def _break_off(self, attempt: WorkerAttempt, error: PenstockError) -> None:
-        """The client has a part of the answer, which is billed, and gets one error event."""
-        now = self.deps.monotonic()
-        self.settle(Outcome.FAILED, settled_count(attempt, self.request, self.demand.prompt_tokens, now), now)
-        self.reply.write(error_event(error))
-        self.reply.end()
-        self.free_slot(attempt)
+        failing.failed(self, self._attempt, detail, busy=busy)
 
     # the end
 
@@ -306,6 +269,9 @@ class Flight:
         """Limits, journal and counters get the true number; before the last bytes leave."""
         self.phase = FINISHED
         self.admission.settle_tokens(count)
+        attempt = self.attempt
+        if attempt is not None and attempt.member.rate is not None:
+            self.deps.workers.count_used(attempt.member, count.prompt + count.completion - self.demand.prompt_tokens)
         if not self.record.limits:
             self.record.limits = self.admission.header_block(now)
         if self.queue_ticket is not None:
@@ -319,9 +285,9 @@ class Flight:
     def refuse(self, error: PenstockError) -> None:
         """Refused; a request that waited has left the queue already."""
         self.deps.observer.record_refusal(error.code)
-        self._fail(error)
+        self.fail(error)
 
-    def _fail(self, error: PenstockError) -> None:
+    def fail(self, error: PenstockError) -> None:
         """Nothing was used: give everything back, tell the client in the form that it can still read."""
         if self.phase is FINISHED:
             return

@@ -2,11 +2,20 @@
 
 from penstock.catalog.models import Catalogue
 from penstock.domain.call import Call, Demand
-from penstock.domain.errors import ModelNotFound, Overloaded, PenstockError, ResourceUnavailable, UnsupportedParameter, UpstreamFailed
+from penstock.domain.errors import (
+    ModelNotFound,
+    Overloaded,
+    PenstockError,
+    RateLimited,
+    ResourceUnavailable,
+    UnsupportedParameter,
+    UpstreamFailed,
+)
 from penstock.domain.inference import Operation
 from penstock.serving.admission.limits import Limit
 from penstock.serving.routing.member import Member
 from penstock.serving.routing.prefix import Prefix, chain
+from penstock.serving.routing.serving import Serving
 from penstock.serving.scheduling.refusals import refuse_unserved
 from penstock.wire.chat import requests
 from penstock.wire.chat.bodies import AnyBody
@@ -58,12 +67,25 @@ def unknown_model(catalogue: Catalogue, name: str) -> PenstockError:
     return ModelNotFound(f"The model '{name}' does not exist or you do not have access to it.", param="model")
 
 
+def none_available(serving: Serving, model: str, now: float) -> PenstockError:
+    """Its workers are away, or all that are there rest until their rate limits allow requests again."""
+    if serving.resting_until > now:
+        return upstream_limited(serving.resting_until - now)
+    return refuse_unserved(model)
+
+
+def upstream_limited(seconds: float) -> PenstockError:
+    return RateLimited("The rate limit of this model's upstream is used up.", retry_after_seconds=max(0.001, seconds))
+
+
 def no_idle_capacity() -> PenstockError:
     return ResourceUnavailable("No idle capacity for service_tier 'flex' at the moment; nothing was billed.", retry_after_seconds=5.0)
 
 
-def exhausted(*, busy: bool) -> PenstockError:
-    """Every attempt that was allowed has failed."""
+def exhausted(*, busy: bool, rest_seconds: float | None = None) -> PenstockError:
+    """Every attempt that was allowed has failed. `rest_seconds`: how long the last worker wants no requests."""
+    if rest_seconds is not None:
+        return upstream_limited(rest_seconds)
     if busy:
         return Overloaded("The workers of this model are busy.", retry_after_seconds=2.0)
     return UpstreamFailed("No worker could complete the request.", retry_after_seconds=1.0)

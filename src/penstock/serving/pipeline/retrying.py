@@ -54,7 +54,7 @@ def ask_elsewhere(flight: RetryingFlight, member: Member, error: PenstockError) 
     return True
 
 
-def retry(flight: RetryingFlight, member: Member, *, busy: bool) -> None:
+def retry(flight: RetryingFlight, member: Member, *, busy: bool, rest_seconds: float | None = None) -> None:
     """`member` has failed. Raises the PenstockError that ends the request when no other may be asked."""
     deps = flight.deps
     flight.excluded |= {member.id}
@@ -66,4 +66,4 @@ def retry(flight: RetryingFlight, member: Member, *, busy: bool) -> None:
         if flight.serving.has_others(flight.pools, flight.excluded):
             flight.enqueue(deps.monotonic())
             return
-    raise intake.exhausted(busy=busy)
+    raise intake.exhausted(busy=busy, rest_seconds=rest_seconds)

@@ -2,6 +2,7 @@
 
 from penstock.domain.workers import LEGAL_MOVES, WorkerLoad, WorkerRecord, WorkerState
 from penstock.serving.routing.adaptive_limit import AdaptiveLimit, LimitRules
+from penstock.serving.routing.upstream_rate import UpstreamRate, rate_of
 
 
 class IllegalMove(Exception):
@@ -25,9 +26,11 @@ class Member:
         "limit",
         "load",
         "outstanding_tokens",
+        "rate",
         "record",
         "refused",
         "rested_until",
+        "resting_until",
         "slots",
         "state",
         "state_since",
@@ -42,7 +45,11 @@ class Member:
         """None: its slots are its limit."""
         self.limit: int = record.slots
         """Requests that it gets at the same time: its slots, or fewer."""
-        self.adopt(record)
+        self.rate: UpstreamRate | None = None
+        """Counts against what an upstream allows; None: no limit is known."""
+        self.resting_until = 0.0
+        """Monotonic seconds until which its rate limit allows no requests; 0: it does."""
+        self.adopt(record, now)
         self.state = WorkerState.JOINING
         self.load = WorkerLoad()
         self.in_flight = 0
@@ -99,9 +106,10 @@ class Member:
         """What the worker's engine calls the model."""
         return self.engine_names.get(model, model)
 
-    def adopt(self, record: WorkerRecord) -> None:
+    def adopt(self, record: WorkerRecord, now: float) -> None:
         """Its record was edited."""
         self.record = record
+        self.rate = rate_of(record.access, self.rate, now)
         self.slots = record.slots
         if self.adaptive is not None:
             self.adaptive.resize(record.slots)

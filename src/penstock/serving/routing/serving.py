@@ -35,6 +35,8 @@ class Serving:
         """Workers that serve the model, in any state."""
         self.elastic = False
         """A platform starts workers for it when they are needed: while there are none, its requests wait."""
+        self.resting_until = 0.0
+        """Monotonic seconds until which all its ready workers rest; 0: they do not."""
         self.average_output: float | None = None
         """Tokens that this model's requests have made of late; None: none has ended yet."""
         self.snapshot: RoutingSnapshot | None = None

@@ -135,7 +135,7 @@ class WorkerSet:
         else:
             touched |= _keys(member.record)
             joined_again = record.joined_at != member.record.joined_at
-            member.adopt(record)
+            member.adopt(record, self._now())
             if joined_again:
                 self._start_again(member)
             self._relimit(member)
@@ -223,6 +223,23 @@ class WorkerSet:
             self.on_event(WorkerEvent(member.id, member.record.name, "ejected"))
             self._rebuild(_keys(member.record))
 
+    def rest(self, member: Member, seconds: float) -> None:
+        """Its rate limit is used up: no requests for so long. It is well."""
+        until = self._now() + seconds
+        if seconds > 0 and until > member.resting_until:
+            member.resting_until = until
+            self._rebuild(_keys(member.record))
+
+    def count_sent(self, member: Member, prompt_tokens: int) -> None:
+        """A request goes to a worker whose rate is limited."""
+        if member.rate is not None:
+            self.rest(member, member.rate.sent(prompt_tokens, self._now()))
+
+    def count_used(self, member: Member, tokens: int) -> None:
+        """So many tokens more than when the request was sent."""
+        if member.rate is not None:
+            self.rest(member, member.rate.used(tokens, self._now()))
+
     def sweep(self) -> None:
         """About once a second: judge the silent, let the ejected return."""
         now = self._now()
@@ -231,6 +248,9 @@ class WorkerSet:
         for member in self._members.values():
             if member.warming_since is not None and self._relimit(member):
                 self.on_change(frozenset(_keys(member.record)))
+            if 0 < member.resting_until <= now:
+                member.resting_until = 0.0
+                self._rebuild(_keys(member.record))
             if 0 < member.ejected_until <= now:
                 member.ejected_until = 0.0
                 self._begin_slowly(member)
@@ -284,9 +304,11 @@ class WorkerSet:
             if serving is None:
                 serving = self._models[key] = Serving(key[0], self._policies.choice(key[0]), *self._kept())
             known = [member for member in self._members.values() if key in _keys(member.record)]
-            ready = [member for member in known if member.state is WorkerState.READY]
+            there = [member for member in known if member.state is WorkerState.READY]
+            ready = [member for member in there if member.resting_until <= now]
             # Fail open: when every worker is ejected, a doubtful one is better than none.
             serving.elastic = key in self._elastic
+            serving.resting_until = 0.0 if ready or not there else min(member.resting_until for member in there)
             serving.rebuild([member for member in ready if member.ejected_until <= now] or ready, len(known))
         self.on_change(keys)
 

@@ -5,7 +5,7 @@ from cryptography.exceptions import InvalidTag
 
 from penstock.domain.errors import Conflict
 from penstock.domain.ports import Store
-from penstock.domain.workers import WorkerKind, WorkerLoad
+from penstock.domain.workers import UpstreamAccess, WorkerKind, WorkerLoad
 from penstock.storage.stores.sql.sealing import Seal
 from tests.contract.storage.stores import store_records
 
@@ -32,6 +32,21 @@ async def test_any_number_of_upstreams_have_no_public_key(store: Store) -> None:
     await store.workers.save(first)
     assert await store.workers.all() == [first, second]
     assert await store.workers.by_public_key(b"") is None
+
+
+async def test_access_of_an_upstream_is_kept_and_sealed(store: Store) -> None:
+    access = UpstreamAccess(
+        query="api-version=1",
+        headers=(("x-team", "blue"),),
+        secret_headers=(("api-key", "sk-secret"),),
+        client_key="KEY",
+        proxy="http://u:p@h:1",
+        probe_path="",
+        requests_per_minute=5,
+    )
+    record = replace(store_records.worker("wrk_a", public_key=b""), kind=WorkerKind.UPSTREAM, access=access)
+    await store.workers.save(record)
+    assert await store.workers.all() == [record]
 
 
 async def test_two_workers_cannot_share_an_identity(store: Store) -> None:

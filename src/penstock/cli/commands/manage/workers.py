@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -63,12 +64,60 @@ def add(
         typer.Option(envvar="PENSTOCK_UPSTREAM_SECRET", metavar="SECRET", help="Bearer token that the server expects.", show_envvar=True),
     ] = None,
     pool: Annotated[str | None, typer.Option(metavar="POOL", help="Use it only for one pool: priority, standard or overflow.")] = None,
+    query: Annotated[str | None, typer.Option(metavar="QUERY", help="Sent with every call, for example api-version=2024-10-21.")] = None,
+    header: Annotated[list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="Header of every call; repeatable.")] = None,
+    secret_header: Annotated[
+        list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="Header that is never shown, for example api-key; repeatable.")
+    ] = None,
+    authorities: Annotated[
+        Path | None, typer.Option("--upstream-ca-file", metavar="FILE", help="PEM: further authorities to trust.")
+    ] = None,
+    client_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM: certificate to present to the server.")] = None,
+    client_key: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM: key of the client certificate.")] = None,
+    proxy: Annotated[str | None, typer.Option(metavar="URL", help="HTTP proxy to go through.")] = None,
+    probe_path: Annotated[str | None, typer.Option(metavar="PATH", help="Ask this path for a sign of life. [the list of models]")] = None,
+    no_probe: Annotated[bool, typer.Option("--no-probe", help="Ask the server nothing; needs --model.")] = False,
+    rpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Requests a minute that the server allows.")] = None,
+    tpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens a minute that the server allows.")] = None,
 ) -> None:
     """Add an upstream: a server that the gateway calls directly."""
-    models = [{"id": model_id} for model_id in model] if model else None
-    body = {"name": name, "base_url": address, "models": models, "slots": slots, "secret": secret, "pool": pool}
+    url, _, in_url = address.partition("?")
+    body: dict[str, Any] = {
+        "name": name,
+        "base_url": url,
+        "models": [{"id": model_id} for model_id in model] if model else None,
+        "slots": slots,
+        "secret": secret,
+        "pool": pool,
+        "query": query or in_url or None,
+        "headers": _headers(header),
+        "secret_headers": _headers(secret_header),
+        "ca": _text(authorities),
+        "client_certificate": _text(client_cert),
+        "client_key": _text(client_key),
+        "proxy": proxy,
+        "probe_path": "" if no_probe else probe_path,
+        "requests_per_minute": rpm,
+        "tokens_per_minute": tpm,
+    }
     worker = session.api.post("/api/workers", body)
     session.out.item(worker, _fields(worker))
+
+
+def _headers(given: list[str] | None) -> dict[str, str] | None:
+    """Raises typer.BadParameter, which does not repeat the value."""
+    pairs = [text.partition(":") for text in given or ()]
+    if not all(name.strip() and colon and value.strip() for name, colon, value in pairs):
+        raise typer.BadParameter("a header is written 'NAME: VALUE'")
+    return {name.strip(): value.strip() for name, _, value in pairs} or None
+
+
+def _text(path: Path | None) -> str | None:
+    """Raises typer.BadParameter."""
+    try:
+        return None if path is None else path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{path}: {getattr(error, 'strerror', None) or 'this is no text'}") from error
 
 
 @app.command(epilog="Example: penstock workers remove wrk_01m8natt5r8j21jyrcmd85a2tw")
@@ -116,6 +165,8 @@ def _fields(worker: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("outstanding tokens", worker.get("outstanding_tokens")),
         ("running / waiting", f"{load.get('running', 0)} / {load.get('waiting', 0)}" if load else None),
         ("KV cache", _kv_usage(worker)),
+        *_access(worker.get("access") or {}),
+        ("from", {"gateway": "settings of the gateway"}.get(worker.get("source") or "")),
         ("version", worker.get("version")),
         ("joined", date(worker.get("joined_at"))),
         ("last seen", date(worker.get("last_seen_at"))),
@@ -128,7 +179,23 @@ def _model_ids(worker: Mapping[str, Any]) -> list[str]:
 
 def _state(worker: Mapping[str, Any]) -> str:
     state = str(worker.get("state") or "")
-    return f"{state}, ejected" if worker.get("ejected") else state
+    if worker.get("ejected"):
+        return f"{state}, ejected"
+    return f"{state}, resting" if worker.get("resting_until") else state
+
+
+def _access(access: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """How an upstream is called; a line that is None is not shown."""
+    has = [word for word in ("ca", "client_certificate", "proxy") if access.get(f"has_{word}")]
+    return [
+        ("query", access.get("query") or None),
+        ("headers", [f"{name}: {value}" for name, value in (access.get("headers") or {}).items()] or None),
+        ("secret headers", access.get("secret_headers") or None),
+        ("has", [word.replace("_", " ") for word in has] or None),
+        ("probe", {None: None, "": "none"}.get(access.get("probe_path"), access.get("probe_path"))),
+        ("requests per minute", access.get("requests_per_minute")),
+        ("tokens per minute", access.get("tokens_per_minute")),
+    ]
 
 
 def _kv_usage(worker: Mapping[str, Any]) -> str:
