@@ -62,6 +62,7 @@ def records(count: int, organisations: int, started_at: float) -> list[UsageReco
             ttft_ms=12.345678,
             queue_ms=0.012345,
             retries=0,
+            currency="USD",
         )
         for number in range(count)
     ]

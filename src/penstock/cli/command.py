@@ -15,7 +15,8 @@ import typer
 from penstock.base import profiles
 from penstock.base.family import UnknownMember
 from penstock.base.profiles import ProfileProblem
-from penstock.cli.client.api import Api
+from penstock.cli.client import references
+from penstock.cli.client.api import Api, segment
 from penstock.cli.client.connection import resolve
 from penstock.cli.exits import ExitCode, Failed, of_status
 from penstock.cli.output.tables import Output, safe
@@ -56,6 +57,18 @@ class Session:
     api: Api
     out: Output
 
+    def id_of(self, path: str, wanted: str, what: str) -> str:
+        """The id of what `wanted` names in the list at `path`: an id, the start of one, or a name. Raises Failed."""
+        return references.resolve(self.api, path, wanted, what)
+
+    def path(self, listed_at: str, wanted: str, what: str) -> str:
+        """The path of what `wanted` names in a list. Raises Failed."""
+        return f"{listed_at}/{segment(self.id_of(listed_at, wanted, what))}"
+
+    def org_id(self, wanted: str | None) -> str | None:
+        """Of an organisation that an option names. Raises Failed."""
+        return None if wanted is None else self.id_of("/api/orgs", wanted, "organisation")
+
 
 def group(help_text: str) -> typer.Typer:
     """A command with commands below it; plain help text, as in `main`."""
@@ -81,19 +94,28 @@ def command(body: Callable[P, int | None]) -> Callable[P, None]:
 
 
 def gateway_command(body: Callable[Concatenate[Session, P], int | None]) -> Callable[..., None]:
-    """As `command`, for a body that wants a Session first; adds --profile, --base-url, --api-key, --ca-file and --json."""
+    """As `command`, for a body that wants a Session first; adds the options for the connection and the output."""
 
     @command
     @wraps(body)
     def connected(
-        *args: Any, profile: str | None, base_url: str | None, api_key: str | None, ca_file: Path | None, json_output: bool, **kwargs: Any
+        *args: Any,
+        profile: str | None,
+        base_url: str | None,
+        api_key: str | None,
+        ca_file: Path | None,
+        json_output: bool,
+        csv_output: bool,
+        wide: bool,
+        utc: bool,
+        **kwargs: Any,
     ) -> int | None:
         wish = ConnectionFlags(profile, base_url, api_key, ca_file)
         with Api(resolve(wish, os.environ, profiles.default_path())) as api:
-            return body(Session(api, Output(json_output)), *args, **kwargs)
+            return body(Session(api, Output(json_output, csv_output, wide, utc)), *args, **kwargs)
 
     own = list(inspect.signature(body).parameters.values())[1:]
-    # Typer reads the options from the signature: the body's own ones without the session, and these five.
+    # Typer reads the options from the signature: the body's own ones without the session, and these.
     connected.__signature__ = inspect.Signature([*own, *_CONNECTION_OPTIONS])  # type: ignore[attr-defined]  # a documented hook of inspect
     return connected
 
@@ -108,6 +130,9 @@ _CONNECTION_OPTIONS = (
     _option("api_key", ApiKeyOption, None),
     _option("ca_file", CaFileOption, None),
     _option("json_output", JsonOption, False),
+    _option("csv_output", Annotated[bool, typer.Option("--csv", help="Print CSV.")], False),
+    _option("wide", Annotated[bool, typer.Option("--wide", help="Never wrap a line.")], False),
+    _option("utc", Annotated[bool, typer.Option("--utc", help="Show times in UTC.")], False),
 )
 
 

@@ -54,6 +54,8 @@ class UsageRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reported_prompt_tokens: int = 0
     """Of a disputed record: what the engine reported."""
     reported_completion_tokens: int = 0
+    currency: str = ""
+    """Of the cost; empty: it was not recorded, in records of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class UsageRow:
     service_class: str
     day: str
     """`YYYY-MM-DD` in UTC."""
+    currency: str
+    """Of the cost. Costs of two currencies are never added."""
     requests: int
     prompt_tokens: int
     completion_tokens: int

@@ -184,8 +184,19 @@ class FakeGateway:
 
     async def usage(self, request: Request) -> Response:
         self.state.queries.append(dict(request.query_params))
-        row = {"org_id": "", "key_id": "", "model": "sim-small", "service_tier": "", "service_class": "", "day": "2026-01-01", **SUMS}
-        return JSONResponse({"data": [row], "totals": SUMS, "has_more": False})
+        row = {
+            "org_id": "",
+            "key_id": "",
+            "model": "sim-small",
+            "service_tier": "",
+            "service_class": "",
+            "day": "2026-01-01",
+            "currency": "USD",
+            **SUMS,
+        }
+        return JSONResponse(
+            {"data": [row], "totals": SUMS | {"costs": [{"currency": "USD", "cost_micros": SUMS["cost_micros"]}]}, "has_more": False}
+        )
 
     async def records(self, request: Request) -> Response:
         self.state.queries.append(dict(request.query_params))
@@ -268,7 +279,11 @@ RECORD = {
     "prompt_tokens": 3,
     "completion_tokens": 4,
     "cost_micros": 42,
+    "currency": "USD",
     "started_at": CREATED_AT,
+    "finished_at": CREATED_AT + 2.5,
+    "ttft_ms": 250.0,
+    "queue_ms": 0.0,
 }
 
 

@@ -91,11 +91,11 @@ def test_an_invalid_amount_is_a_usage_error(cli: Cli, amount: str) -> None:
 
 def test_usage_is_grouped_filtered_and_totalled(cli: Cli, state: FakeGatewayState) -> None:
     report = cli.run("usage", "--by", "model,day", "--since", "2026-01-01", "--until", "2026-01-02T00:00:00+00:00", "--key", "key_1")
-    assert state.queries == [{"group_by": "model,day", "since": "1767225600.0", "until": "1767312000.0", "key": "key_1"}]
+    assert state.queries == [{"group_by": "model,day", "since": "1767225600.0", "until": "1767312000.0", "key": "key_1", "limit": "1000"}]
     lines = report.stdout.splitlines()
-    assert lines[0].split() == ["model", "day", "requests", "prompt", "cached", "completion", "cost"]
-    assert lines[1].split() == ["sim-small", "2026-01-01", "12", "3,456", "10", "789", "1.23456"]
-    assert lines[2].split() == ["total", "12", "3,456", "10", "789", "1.23456"]
+    assert lines[0].split() == ["model", "day", "requests", "prompt", "cached", "completion", "reasoning", "cost", "currency"]
+    assert lines[1].split() == ["sim-small", "2026-01-01", "12", "3,456", "10", "789", "0", "1.23456", "USD"]
+    assert lines[2].split() == ["total", "12", "3,456", "10", "789", "0", "1.23456", "USD"]
     assert "2 of the requests are estimated" in report.stderr
 
 
@@ -103,7 +103,7 @@ def test_single_requests_are_listed_and_shown(cli: Cli) -> None:
     listed = cli.run("usage", "--records", "--limit", "1")
     assert "0.000042" in listed.stdout
     assert "there are more" in listed.stderr
-    assert "2026-01-01 00:00Z" in cli.run("usage", "--request", "req_1").stdout
+    assert "2026-01-01 00:00:00Z" in cli.run("usage", "--request", "req_1").stdout
     assert cli.run("usage", "--request", "req_none").code == 3
 
 

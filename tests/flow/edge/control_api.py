@@ -243,7 +243,7 @@ def usage_record(**fields: Any) -> UsageRecord:
         "queue_ms": 0.0,
         "retries": 0,
     }
-    return UsageRecord(**{**usual, **fields})
+    return UsageRecord(**{"currency": "USD", **usual, **fields})
 
 
 class SigningWorker:

@@ -48,6 +48,7 @@ async def test_a_report_by_model_has_totals(gate: Gateway) -> None:
         "reasoning_tokens": 0,
         "estimated_requests": 1,
         "cost_micros": 524,
+        "costs": [{"currency": "USD", "cost_micros": 524}],
     }
     assert body["has_more"] is False
 
@@ -165,3 +166,26 @@ async def test_status_shows_load_and_problems_of_the_gateway(gate: Gateway) -> N
         "queues": {"a": 2, "b": 1},
         "uptime_seconds": 1.0,
     }
+
+
+async def test_two_currencies_have_two_totals_and_none_for_both(gate: Gateway) -> None:
+    ours = {"org_id": gate.ours.org_id, "key_id": "key_a", "model": "small", "started_at": START}
+    records = [usage_record(**ours, request_id=f"req_{code}", currency=code, cost_micros=7) for code in ("EUR", "USD")]
+    await gate.store.ledger.append("batch", records)
+    body = await report(gate, group_by="org,key")
+    assert [(row["currency"], row["cost_micros"]) for row in body["data"]] == [("EUR", 7), ("USD", 7)]
+    assert (body["totals"]["cost_micros"], body["totals"]["requests"]) == (None, 2)
+    assert body["totals"]["costs"] == [{"currency": "EUR", "cost_micros": 7}, {"currency": "USD", "cost_micros": 7}]
+
+
+async def test_request_is_found_by_the_id_that_its_client_sent_and_not_by_another_organisation(gate: Gateway) -> None:
+    now = gate.clock.time()
+    for number, account in enumerate((gate.ours, gate.theirs)):
+        made = usage_record(
+            org_id=account.org_id, key_id="k", model="m", request_id=f"req_{number}", client_request_id="cust-7", started_at=now
+        )
+        await gate.store.ledger.append(f"batch {number}", [made])
+    for number, account in enumerate((gate.ours, gate.theirs)):
+        found = await gate.client.get("/api/usage/records/cust-7", headers=account.headers("usage"))
+        assert (found.status_code, found.json()["request_id"]) == (200, f"req_{number}")
+    assert (await gate.client.get("/api/usage/records/cust-8", headers=gate.ours.headers("usage"))).status_code == 404

@@ -42,9 +42,39 @@ def spoken(seconds: float) -> str:
     return " ".join(words[:2])
 
 
-def date(seconds: float | None) -> str:
-    """Minutes in UTC; empty for None and 0."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ") if seconds else ""
+def date(seconds: float | None, *, seconds_too: bool = False, utc: bool = True) -> str:
+    """Minutes in UTC, or in this machine's time; empty for None and 0."""
+    if not seconds:
+        return ""
+    form = "%Y-%m-%d %H:%M:%S" if seconds_too else "%Y-%m-%d %H:%M"
+    return f"{datetime.fromtimestamp(seconds, UTC):{form}}Z" if utc else f"{datetime.fromtimestamp(seconds, UTC).astimezone():{form}}"
+
+
+def millis(value: float | None) -> str:
+    """`45 ms`, `6.83 s`, `2 m 5 s`; empty for None."""
+    if value is None:
+        return ""
+    if value < 1000:
+        return f"{value:.0f} ms"
+    return f"{value / 1000:.2f} s" if value < 60_000 else spoken(value / 1000)
+
+
+def month_span(text: str, now: float) -> tuple[float, float]:
+    """Start and end in UTC of `this` month, the `last` one, or `2026-11`. Raises Failed (usage)."""
+    today = datetime.fromtimestamp(now, UTC)
+    months = today.year * 12 + today.month - 1
+    if text == "last":
+        months -= 1
+    elif text != "this":
+        match = re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", text)
+        if match is None:
+            raise Failed(f"{text!r} is not a month; write this, last, or 2026-11", ExitCode.USAGE)
+        months = int(match[1]) * 12 + int(match[2]) - 1
+    return _first_of(months), _first_of(months + 1)
+
+
+def _first_of(months: int) -> float:
+    return datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC).timestamp()
 
 
 def age(seconds: float | None, now: float) -> str:

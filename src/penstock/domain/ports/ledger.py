@@ -17,8 +17,14 @@ class UsageQuery:
     since: float | None = None
     until: float | None = None
     group_by: tuple[str, ...] = ("model",)
-    """Of: org, key, model, tier, class, day."""
+    """Of: org, key, model, tier, class, day, currency. Sums are by currency in any case."""
     limit: int = 1000
+    tier: str | None = None
+    service_class: str | None = None
+    outcome: str | None = None
+    """Of single records only, as what follows."""
+    slower_than_seconds: float | None = None
+    client_request_id: str | None = None
 
 
 class UsageIntake(Protocol):

@@ -45,4 +45,5 @@ def cost_micros(price: Price, tier: str, tokens: TokenCount, batch: bool = False
 def repriced(record: UsageRecord, price: Price) -> UsageRecord:
     """The record with the cost of the tokens that it has: what a crash left says how many tokens were delivered, but not their cost."""
     count = TokenCount(record.prompt_tokens, record.completion_tokens, record.cached_tokens, record.reasoning_tokens)
-    return replace(record, cost_micros=cost_micros(price, record.service_tier, count, record.service_class == "batch"))
+    cost = cost_micros(price, record.service_tier, count, record.service_class == "batch")
+    return replace(record, cost_micros=cost, currency=price.currency)

@@ -87,6 +87,7 @@ def record(request_id: str, **changes: object) -> UsageRecord:
         "retries": 1,
         "status": 200,
         "client_request_id": "mine-1",
+        "currency": "USD",
     }
     return UsageRecord(**(values | changes))  # type: ignore[arg-type] # the tests name the fields
 

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ MIXED = [
         service_class=("free", "premium", "batch")[number % 3],
         estimated=number % 4 == 0,
         cost_micros=number,
+        currency=("USD", "EUR")[number % 7 == 0],
         started_at=NOON + number * 1357.25,
     )
     for number in range(120)
@@ -43,6 +45,11 @@ def wanted(records: Iterable[UsageRecord], query: UsageQuery) -> list[UsageRecor
         if (query.org_id is None or r.org_id == query.org_id)
         and (query.key_id is None or r.key_id == query.key_id)
         and (query.model is None or r.model == query.model)
+        and (query.tier is None or r.service_tier == query.tier)
+        and (query.service_class is None or r.service_class == query.service_class)
+        and (query.outcome is None or r.outcome == query.outcome)
+        and (query.slower_than_seconds is None or r.finished_at - r.started_at > query.slower_than_seconds)
+        and (query.client_request_id is None or r.client_request_id == query.client_request_id)
         and (query.since is None or r.started_at >= query.since)
         and (query.until is None or r.started_at < query.until)
     ]
@@ -53,7 +60,7 @@ def oracle(records: Iterable[UsageRecord], query: UsageQuery) -> list[UsageRow]:
     groups: dict[tuple[str, ...], list[UsageRecord]] = {}
     for r in wanted(records, query):
         key = tuple(getattr(r, field) if name in query.group_by else "" for name, field in GROUPS.items())
-        groups.setdefault((*key, day(r.started_at) if "day" in query.group_by else ""), []).append(r)
+        groups.setdefault((*key, day(r.started_at) if "day" in query.group_by else "", r.currency), []).append(r)
     rows = [
         UsageRow(
             org_id=key[0],
@@ -62,6 +69,7 @@ def oracle(records: Iterable[UsageRecord], query: UsageQuery) -> list[UsageRow]:
             service_tier=key[3],
             service_class=key[4],
             day=key[5],
+            currency=key[6],
             requests=len(group),
             prompt_tokens=sum(r.prompt_tokens for r in group),
             completion_tokens=sum(r.completion_tokens for r in group),
@@ -77,7 +85,7 @@ def oracle(records: Iterable[UsageRecord], query: UsageQuery) -> list[UsageRow]:
 
 def order(query: UsageQuery) -> Callable[[UsageRow], tuple[object, ...]]:
     fields = [GROUPS.get(name, name) for name in query.group_by]
-    return lambda row: (-row.cost_micros, -row.requests, *(getattr(row, field) for field in fields))
+    return lambda row: (-row.cost_micros, -row.requests, *(getattr(row, field) for field in fields), row.currency)
 
 
 async def test_a_record_comes_back_as_it_was(store: Store) -> None:
@@ -105,8 +113,7 @@ async def test_replays_beside_each_other_count_once(store: Store) -> None:
     batches = [(f"batch {start}", MIXED[start : start + 60]) for start in (0, 60)] * 4
     added = await asyncio.gather(*(store.ledger.append(*batch) for batch in batches))
     assert sum(added) == 2
-    (row,) = await store.ledger.report(UsageQuery(group_by=()))
-    assert row.requests == len(MIXED)
+    assert sum(row.requests for row in await store.ledger.report(UsageQuery(group_by=()))) == len(MIXED)
 
 
 async def test_a_batch_of_any_size_is_whole(store: Store) -> None:
@@ -286,3 +293,38 @@ async def test_cancelled_append_is_all_or_nothing_and_can_be_repeated(store: Sto
     assert await store.ledger.append("batch", records) is (held == 0)
     (row,) = await store.ledger.report(UsageQuery())
     assert row.requests == len(records)
+
+
+async def test_costs_of_two_currencies_are_never_added(store: Store) -> None:
+    await store.ledger.append("one", [record("req_1", currency="EUR", cost_micros=3), record("req_2", currency="USD", cost_micros=5)])
+    for query in (UsageQuery(), UsageQuery(group_by=()), UsageQuery(since=NOON - 1, until=NOON + 1, group_by=())):
+        assert [(row.currency, row.cost_micros) for row in await store.ledger.report(query)] == [("USD", 5), ("EUR", 3)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        UsageQuery(tier="flex"),
+        UsageQuery(service_class="batch"),
+        UsageQuery(outcome="failed"),
+        UsageQuery(slower_than_seconds=1.5),
+        UsageQuery(client_request_id="mine-7"),
+    ],
+    ids=["tier", "class", "outcome", "slower", "client id"],
+)
+async def test_records_are_filtered_as_the_query_says(store: Store, query: UsageQuery) -> None:
+    varied = [
+        msgspec.structs.replace(
+            each,
+            outcome=(Outcome.COMPLETED, Outcome.FAILED)[number % 5 == 0],
+            finished_at=each.started_at + number % 3,
+            client_request_id=f"mine-{number % 11}",
+        )
+        for number, each in enumerate(MIXED)
+    ]
+    await store.ledger.append("varied", varied)
+    expected = sorted(wanted(varied, query), key=lambda one: one.started_at, reverse=True)
+    assert 0 < len(expected) < len(varied)
+    assert await store.ledger.records(query) == expected
+    if query.tier or query.service_class:
+        assert await store.ledger.report(query) == oracle(varied, query)

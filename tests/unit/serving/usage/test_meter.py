@@ -67,6 +67,7 @@ def test_record_has_every_value_of_the_request_at_its_place() -> None:
         retries=2,
         status=200,
         client_request_id="mine",
+        currency=PRICE.currency,
     )
 
 

@@ -122,4 +122,4 @@ def test_recovered_record_is_billed_for_its_tokens_at_its_tier_and_its_class(ser
     """By hand: 600 uncached tokens at 1.5, 400 cached ones at 0.75 and 500 of output at 6 micro-units are 4,200."""
     price = Price(1_500_000, 750_000, 6_000_000, priority_percent=150, flex_percent=40, batch_percent=30)
     record = replace(RECOVERED, service_class=service_class, service_tier=tier)
-    assert repriced(record, price) == replace(record, cost_micros=micros)
+    assert repriced(record, price) == replace(record, cost_micros=micros, currency="USD")

@@ -5,13 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from penstock.cli.client.api import segment
 from penstock.cli.command import Session, gateway_command, group
 from penstock.cli.output.moments import date, duration_seconds
 
 app = group("API keys: create, list, show, revoke.")
 
-KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="Id of the key, from `penstock keys list`.")]
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Id of the key, the start of the id, its name, or how the key begins.")]
 
 
 @app.command(epilog="Example: penstock keys create laptop --rpm 60 --expires 90d")
@@ -24,7 +23,7 @@ def create(
     allow: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="Accept the key only from these addresses; repeatable.")] = None,
     rpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Requests per minute; at most the plan's.")] = None,
     tpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens per minute; at most the plan's.")] = None,
-    org: Annotated[str | None, typer.Option(metavar="ORG_ID", help="Organisation of the key (administrators only). [yours]")] = None,
+    org: Annotated[str | None, typer.Option(metavar="ORG", help="Organisation of the key (administrators only). [yours]")] = None,
 ) -> None:
     """Create a key. Its secret is shown once."""
     key = session.api.post(
@@ -36,7 +35,7 @@ def create(
             "allowed_networks": allow or None,
             "requests_per_minute": rpm,
             "tokens_per_minute": tpm,
-            "org_id": org,
+            "org_id": session.org_id(org),
         },
     )
     session.out.secret(key, [*_fields(key), ("secret", key.get("secret"))], "Keep the secret now: it is not shown again.")
@@ -66,7 +65,7 @@ def list_keys(session: Session) -> None:
 @gateway_command
 def show(session: Session, key_id: KeyId) -> None:
     """Show one key, without its secret."""
-    key = session.api.get(f"/api/keys/{segment(key_id)}")
+    key = session.api.get(session.path("/api/keys", key_id, "key"))
     session.out.item(key, _fields(key))
 
 
@@ -74,7 +73,7 @@ def show(session: Session, key_id: KeyId) -> None:
 @gateway_command
 def revoke(session: Session, key_id: KeyId) -> None:
     """Revoke a key. Every gateway refuses it within a second."""
-    session.api.delete(f"/api/keys/{segment(key_id)}")
+    session.api.delete(session.path("/api/keys", key_id, "key"))
     session.out.done(f"revoked {key_id}")
 
 

@@ -5,14 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from penstock.cli.client.api import segment
 from penstock.cli.command import Session, gateway_command, group
 from penstock.cli.exits import ExitCode, Failed
 from penstock.cli.output.moments import date
 
 app = group("Organisations: list, create, show, update; plans.")
 
-OrgId = Annotated[str, typer.Argument(metavar="ORG_ID", help="Id of the organisation, from `penstock orgs list`.")]
+OrgId = Annotated[str, typer.Argument(metavar="ORG", help="Id of the organisation, the start of the id, or its name.")]
 
 
 @app.command("list", epilog="Example: penstock orgs list")
@@ -40,7 +39,7 @@ def create(
 @gateway_command
 def show(session: Session, org_id: OrgId) -> None:
     """Show one organisation."""
-    org = session.api.get(f"/api/orgs/{segment(org_id)}")
+    org = session.api.get(session.path("/api/orgs", org_id, "organisation"))
     session.out.item(org, _fields(org))
 
 
@@ -56,7 +55,7 @@ def update(
     """Change an organisation's name or plan, or disable it."""
     if name is None and plan is None and disabled is None:
         raise Failed("nothing to change: give --name, --plan, --disable or --enable", ExitCode.USAGE)
-    org = session.api.patch(f"/api/orgs/{segment(org_id)}", {"name": name, "plan": plan, "disabled": disabled})
+    org = session.api.patch(session.path("/api/orgs", org_id, "organisation"), {"name": name, "plan": plan, "disabled": disabled})
     session.out.item(org, _fields(org))
 
 

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import typer
 
-from penstock.cli.client.api import segment
 from penstock.cli.command import Session, gateway_command, group
 from penstock.cli.output.moments import date, duration_seconds
 
@@ -18,10 +17,14 @@ def create(
     session: Session,
     role: Annotated[str, typer.Option(metavar="ROLE", help="Who may join with it: worker or runner.")] = "worker",
     expires: Annotated[str | None, typer.Option(metavar="DURATION", help="Lifetime, for example 7d. [set by the gateway]")] = None,
-    org: Annotated[str | None, typer.Option(metavar="ORG_ID", help="The joining process serves only this organisation.")] = None,
+    org: Annotated[str | None, typer.Option(metavar="ORG", help="The joining process serves only this organisation.")] = None,
 ) -> None:
     """Create a join token. Its secret is shown once."""
-    body = {"role": role, "expires_in_seconds": duration_seconds(expires) if expires else None, "org_id": org}
+    body = {
+        "role": role,
+        "expires_in_seconds": duration_seconds(expires) if expires else None,
+        "org_id": session.org_id(org),
+    }
     token = session.api.post("/api/join-tokens", body)
     fields = [
         ("id", token["id"]),
@@ -53,7 +56,7 @@ def revoke(
     expel: Annotated[bool, typer.Option("--expel", help="Also remove the workers and runners that joined with it.")] = False,
 ) -> None:
     """Revoke a join token. Workers and runners that have joined with it stay, unless you add --expel."""
-    session.api.delete(f"/api/join-tokens/{segment(token_id)}{'?expel=true' if expel else ''}")
+    session.api.delete(session.path("/api/join-tokens", token_id, "join token") + ("?expel=true" if expel else ""))
     session.out.done(f"revoked {token_id}")
 
 

@@ -7,13 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from penstock.cli.client.api import segment
 from penstock.cli.command import Session, gateway_command, group
 from penstock.cli.output.moments import age, date
 
 app = group("Workers and upstreams: list, show, add, remove, drain, resume.")
 
-WorkerId = Annotated[str, typer.Argument(metavar="WORKER_ID", help="Id of the worker, from `penstock workers list`.")]
+WorkerId = Annotated[str, typer.Argument(metavar="WORKER", help="Id of the worker, the start of the id, or its name.")]
 
 
 @app.command("list", epilog="Example: penstock workers list")
@@ -47,7 +46,7 @@ def list_workers(session: Session) -> None:
 @gateway_command
 def show(session: Session, worker_id: WorkerId) -> None:
     """Show one worker."""
-    worker = session.api.get(f"/api/workers/{segment(worker_id)}")
+    worker = session.api.get(session.path("/api/workers", worker_id, "worker"))
     session.out.item(worker, _fields(worker))
 
 
@@ -124,7 +123,7 @@ def _text(path: Path | None) -> str | None:
 @gateway_command
 def remove(session: Session, worker_id: WorkerId) -> None:
     """Delete a worker or upstream. A worker needs a token to join again."""
-    session.api.delete(f"/api/workers/{segment(worker_id)}")
+    session.api.delete(session.path("/api/workers", worker_id, "worker"))
     session.out.done(f"removed {worker_id}")
 
 
@@ -132,7 +131,7 @@ def remove(session: Session, worker_id: WorkerId) -> None:
 @gateway_command
 def drain(session: Session, worker_id: WorkerId) -> None:
     """Send no new requests to a worker. It finishes the requests that it has."""
-    session.api.post(f"/api/workers/{segment(worker_id)}/drain")
+    session.api.post(session.path("/api/workers", worker_id, "worker") + "/drain")
     session.out.done(f"draining {worker_id}")
 
 
@@ -140,7 +139,7 @@ def drain(session: Session, worker_id: WorkerId) -> None:
 @gateway_command
 def resume(session: Session, worker_id: WorkerId) -> None:
     """Send requests to a drained worker again."""
-    session.api.post(f"/api/workers/{segment(worker_id)}/resume")
+    session.api.post(session.path("/api/workers", worker_id, "worker") + "/resume")
     session.out.done(f"resumed {worker_id}")
 
 

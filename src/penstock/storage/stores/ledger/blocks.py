@@ -16,8 +16,10 @@ from sqlalchemy import ColumnElement, CompoundSelect, Select, func, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from penstock.domain.models import Price
 from penstock.domain.ports import UsageQuery
 from penstock.domain.usage import UsageRecord
+from penstock.storage.stores.catalog import schema as catalog
 from penstock.storage.stores.ledger import schema
 from penstock.storage.stores.ledger.hours import Edge
 from penstock.storage.stores.ledger.rollup import ADDED, HOUR_KEY, HOUR_SECONDS, SUMS, Group, Hours, by_place, hour, sums
@@ -42,10 +44,14 @@ _ADD_UP = (  # all of it names of our own columns; SQLite would take ON for the 
 )
 
 Line = tuple[Group, list[int]]
+StoredLine = tuple[tuple[str, ...], list[int]]
+"""Of earlier versions without a currency."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[UsageRecord]).decode
-_decode_sums = msgspec.msgpack.Decoder(list[Line]).decode
+_decode_lines = msgspec.msgpack.Decoder(list[StoredLine]).decode
 _block = schema.usage_block.c
+_CURRENCY_AT, _MODEL_AT = HOUR_KEY.index("currency"), HOUR_KEY.index("model")
+_CURRENCY = Price().currency
 
 
 class BlockStorage:
@@ -102,7 +108,7 @@ class BlockStorage:
                 async for block in blocks:
                     inside = [record for record in _decode(block.records) if edge[0] <= record.started_at < edge[1]]
                     _add(hours, block.org_id, edge, query, sums(inside).items())
-        return [_table(hours.rows())] if edges else []
+        return [_table(await _with_currencies(connection, hours.rows()))] if edges else []
 
 
 def blocks_query(query: UsageQuery, end: tuple[float, str] | None) -> Select[Any]:
@@ -173,14 +179,28 @@ def _place(record: UsageRecord) -> tuple[float, str]:
 
 
 def _asked(group: Group, query: UsageQuery) -> bool:
-    key_id, model, _, _ = group
-    return query.key_id in (None, key_id) and query.model in (None, model)
+    key_id, model, tier, service_class, _ = group
+    return (
+        query.key_id in (None, key_id)
+        and query.model in (None, model)
+        and query.tier in (None, tier)
+        and query.service_class in (None, service_class)
+    )
+
+
+def _decode_sums(content: bytes) -> list[Line]:
+    return [((*group[:4], group[4] if len(group) > 4 else ""), line) for group, line in _decode_lines(content)]  # type: ignore[misc] # five texts
 
 
 def _fits(record: UsageRecord, query: UsageQuery, end: tuple[float, str] | None) -> bool:
     return (
         query.key_id in (None, record.key_id)
         and query.model in (None, record.model)
+        and query.tier in (None, record.service_tier)
+        and query.service_class in (None, record.service_class)
+        and query.outcome in (None, record.outcome)
+        and query.client_request_id in (None, record.client_request_id)
+        and (query.slower_than_seconds is None or record.finished_at - record.started_at > query.slower_than_seconds)
         and (query.since is None or record.started_at >= query.since)
         and (query.until is None or record.started_at < query.until)
         and (end is None or _place(record) < end)
@@ -189,6 +209,17 @@ def _fits(record: UsageRecord, query: UsageQuery, end: tuple[float, str] | None)
 
 def _add(hours: Hours, org_id: str, edge: Edge, query: UsageQuery, lines: Iterable[Line]) -> None:
     hours.add((org_id, edge[2]), {group: line for group, line in lines if _asked(group, query)})
+
+
+async def _with_currencies(connection: AsyncConnection, rows: list[tuple[str | int, ...]]) -> list[tuple[str | int, ...]]:
+    """Records of earlier versions are in the currency that their model has now, as in the migration of the sums by the hour."""
+    if all(row[_CURRENCY_AT] for row in rows):
+        return rows
+    found = await connection.execute(select(catalog.model.c.id, catalog.model.c.currency))
+    known = {row.id: row.currency for row in found}
+    return [
+        row if row[_CURRENCY_AT] else (*row[:_CURRENCY_AT], known.get(row[_MODEL_AT], _CURRENCY), *row[_CURRENCY_AT + 1 :]) for row in rows
+    ]
 
 
 def _table(rows: list[tuple[str | int, ...]]) -> Select[Any]:

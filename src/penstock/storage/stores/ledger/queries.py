@@ -19,7 +19,15 @@ from penstock.storage.stores.ledger.hours import Edge, Span, day_name, span
 from penstock.storage.stores.ledger.rollup import HOUR_KEY, SUMS
 from penstock.storage.stores.sql.database import Database
 
-_GROUPS = {"org": "org_id", "key": "key_id", "model": "model", "tier": "service_tier", "class": "service_class", "day": "day"}
+_GROUPS = {
+    "org": "org_id",
+    "key": "key_id",
+    "model": "model",
+    "tier": "service_tier",
+    "class": "service_class",
+    "day": "day",
+    "currency": "currency",
+}
 KEPT_SECONDS = 7 * 86_400
 """How long the id of a batch is remembered: a gateway that dies between the commit and its note of it starts again within that time."""
 _PRUNE_EVERY = 1000
@@ -83,10 +91,10 @@ class SqlLedger:
 
 
 def report_query(query: UsageQuery, wanted: Span, edges: Sequence[Select[Any]]) -> Select[Any]:
-    """One statement: whole hours from the sums, the parts of an hour at the edges beside them."""
+    """One statement: whole hours from the sums, the parts of an hour at the edges beside them. Always by currency, too."""
     parts = union_all(_hours(query, wanted), *edges).subquery()
     day = (parts.c.hour // 24).label("day")
-    groups = [day if name == "day" else parts.c[_GROUPS[name]] for name in dict.fromkeys(query.group_by)]
+    groups = [day if name == "day" else parts.c[_GROUPS[name]] for name in dict.fromkeys((*query.group_by, "currency"))]
     sums = {name: func.coalesce(func.sum(parts.c[name]), 0).label(name) for name in SUMS}
     return (
         select(*groups, *sums.values())
@@ -97,7 +105,13 @@ def report_query(query: UsageQuery, wanted: Span, edges: Sequence[Select[Any]]) 
 
 
 def filters(table: Table, query: UsageQuery) -> list[ColumnElement[bool]]:
-    wanted = {"org_id": query.org_id, "key_id": query.key_id, "model": query.model}
+    wanted = {
+        "org_id": query.org_id,
+        "key_id": query.key_id,
+        "model": query.model,
+        "service_tier": query.tier,
+        "service_class": query.service_class,
+    }
     return [table.c[name] == value for name, value in wanted.items() if value is not None]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from penstock.domain.usage import UsageRecord
 
-HOUR_KEY = ("org_id", "hour", "key_id", "model", "service_tier", "service_class")
+HOUR_KEY = ("org_id", "hour", "key_id", "model", "service_tier", "service_class", "currency")
 SUMS = ("requests", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "estimated_requests", "cost_micros")
 ADDED = ", ".join(f"{name} = usage_hour.{name} + excluded.{name}" for name in SUMS)
 """What an INSERT does when there are sums of that key already."""
@@ -12,8 +12,8 @@ HOUR_SECONDS = 3600
 
 Place = tuple[str, int]
 """Organisation and hour."""
-Group = tuple[str, str, str, str]
-"""What else a report may group by: key, model, tier, class."""
+Group = tuple[str, str, str, str, str]
+"""What else a report may group by: key, model, tier, class, currency."""
 Sums = Mapping[Group, Sequence[int]]
 """In the order of `SUMS`."""
 
@@ -39,7 +39,7 @@ def sums(records: Iterable[UsageRecord]) -> dict[Group, list[int]]:
     """Of records of one place. This runs for every request that is served: no call, no attribute twice."""
     found: dict[Group, list[int]] = {}
     for record in records:
-        group = (record.key_id, record.model, record.service_tier, record.service_class)
+        group = (record.key_id, record.model, record.service_tier, record.service_class, record.currency)
         line = found.get(group)
         if line is None:
             line = found[group] = [0, 0, 0, 0, 0, 0, 0]
@@ -57,7 +57,7 @@ class Hours:
     """Sums by place and group that grow as parts are added."""
 
     def __init__(self) -> None:
-        self._lines: dict[tuple[str, int, str, str, str, str], Sequence[int]] = {}
+        self._lines: dict[tuple[str, int, str, str, str, str, str], Sequence[int]] = {}
 
     def add(self, place: Place, part: Sums) -> None:
         for group, line in part.items():

@@ -87,6 +87,12 @@ def records_query(query: UsageQuery, after: str | None) -> Select[Any]:
         selected = selected.where(table.c.started_at >= query.since)
     if query.until is not None:
         selected = selected.where(table.c.started_at < query.until)
+    if query.outcome is not None:
+        selected = selected.where(table.c.outcome == query.outcome)
+    if query.slower_than_seconds is not None:
+        selected = selected.where(table.c.finished_at - table.c.started_at > query.slower_than_seconds)
+    if query.client_request_id is not None:
+        selected = selected.where(table.c.client_request_id == query.client_request_id, table.c.client_request_id != "")
     if after is not None:
         last = table.alias("last")
         found = select(last.c.started_at, last.c.request_id).where(last.c.request_id == after).limit(1)

@@ -5,7 +5,7 @@ and which has processors of its own to keep three indexes up. On SQLite, where e
 serves requests, they are blocks of many records in one value (`usage_block`).
 """
 
-from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, Table, Text, false
+from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, Table, Text, false, text
 
 from penstock.storage.stores.sql.tables import NAME, NUMBER, metadata
 
@@ -62,10 +62,12 @@ usage_record = Table(
     Column("disputed", Boolean, nullable=False, server_default=false()),
     Column("reported_prompt_tokens", NUMBER, nullable=False, server_default="0"),
     Column("reported_completion_tokens", NUMBER, nullable=False, server_default="0"),
+    Column("currency", Text, nullable=False, server_default=text("''")),
     # Pages of records, and the part of an hour at the edge of a report; of one organisation, of all.
     Index("usage_record_org", "org_id", "started_at", "request_id"),
     Index("usage_record_time", "started_at", "request_id"),
     Index("usage_record_request", "request_id"),
+    Index("usage_record_client", "client_request_id", postgresql_where=text("client_request_id <> ''")),
     info={"only_on": "postgresql"},
 )
 
@@ -78,6 +80,7 @@ usage_hour = Table(
     Column("model", NAME, primary_key=True),
     Column("service_tier", NAME, primary_key=True),
     Column("service_class", NAME, primary_key=True),
+    Column("currency", NAME, primary_key=True),
     Column("requests", NUMBER, nullable=False),
     Column("prompt_tokens", NUMBER, nullable=False),
     Column("completion_tokens", NUMBER, nullable=False),
