@@ -142,6 +142,12 @@ class Internal(PenstockError):
     """Ours. The details are in the log under the request id, not in the answer."""
 
 
+class NotSupported(PenstockError):
+    """A way to send a request that this server does not implement."""
+
+    status, type, code = 501, "invalid_request_error", "not_implemented"
+
+
 class UpstreamFailed(PenstockError):
     """The worker broke its side of the exchange and no other could take over."""
 

@@ -1,5 +1,6 @@
 """The control API and everything else that is not inference: FastAPI, in layers that no route can forget."""
 
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -32,7 +33,8 @@ from penstock.edge.layers.body_limit import BodyLimit
 from penstock.edge.layers.cross_origin import CrossOrigin, Preflights
 from penstock.edge.layers.doorkeeper import Doorkeeper
 from penstock.edge.layers.envelope import Envelope
-from penstock.edge.layers.problems import answer, as_error
+from penstock.edge.layers.head_requests import HeadAsGet
+from penstock.edge.layers.problems import answer, as_error, printable
 from penstock.edge.layers.services import ControlServices
 from penstock.edge.openai import batch_routes, file_routes, response_routes
 from penstock.edge.openai import fallback_routes as openai_pages
@@ -80,6 +82,7 @@ def openapi_document(version: str) -> dict[str, Any]:
 
 def _layers(services: ControlServices) -> list[Middleware]:
     layers = [Middleware(Envelope, services=services)]
+    layers.append(Middleware(HeadAsGet))
     layers.append(Middleware(Preflights, cross_origin=CrossOrigin(services.cors_origins)))
     layers.append(Middleware(Doorkeeper, services=services, is_signed=is_signed))
     size = {"max_bytes": services.max_body_bytes, "max_depth": services.max_json_depth}
@@ -111,13 +114,31 @@ async def _refuse(request: Request, exception: Exception) -> Response:
     error = as_error(exception, path)
     if isinstance(error, NotFound | MethodNotAllowed) and (allowed := _allowed_methods(path)):
         error = MethodNotAllowed("This path does not allow that method.")
-        headers["Allow"] = ", ".join(sorted(allowed))
+        headers["Allow"] = ", ".join(sorted(allowed | {"HEAD"} if "GET" in allowed else allowed))
+    elif isinstance(error, NotFound | MethodNotAllowed):
+        headers.pop("allow", None)
+        error = NotFound(f"There is nothing at {printable(path)}.{_meant(path)}")
     return answer(error, path, request.state.request_id, headers)
+
+
+def _meant(path: str) -> str:
+    """The same path as it is written here, when there is something at it."""
+    plain = re.sub("/{2,}", "/", path).rstrip("/")
+    return f" Write {printable(plain)}." if plain != path and _allowed_methods(plain) else ""
 
 
 def _allowed_methods(path: str) -> set[str]:
     """Of all routes that have this path: the framework names only the first one's, and does not know the fast lane's."""
     routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
     exactly = [route for route in routes if route.path == path]  # `/api/tasks/actions`: not the id of a task
-    own = {method for route in exactly or routes if route.path_regex.match(path) for method in route.methods or ()}
+    own = {method for route in exactly or routes if _is_at(route, path) for method in route.methods or ()}
     return own | {"POST"} if operation_of(path.encode())[0] is not None else own
+
+
+def _is_at(route: APIRoute, path: str) -> bool:
+    """Whether a path is one of the route's. `/v1/responses/input_tokens` is not the id of a response: every id of ours has digits."""
+    match = route.path_regex.match(path)
+    if match is None:
+        return False
+    ids = (value for name, value in match.groupdict().items() if name.endswith("_id"))
+    return not route.path.startswith("/v1/") or all(any(char.isdigit() for char in value) for value in ids)

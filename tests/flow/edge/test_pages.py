@@ -159,3 +159,28 @@ async def test_a_slow_answer_is_a_warning(log_lines: Callable[[], list[dict[str,
         await gate.client.get("/api/me", headers=gate.admin)
     events = [(line["event"], line["level"]) for line in log_lines() if line["logger"] == "penstock.control"]
     assert events == [("slow_request", "warning")]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/api/me", "/livez", "/openapi.json", "/"])
+async def test_head_has_the_status_and_headers_of_get_and_no_body(gate: Gateway, path: str) -> None:
+    headers = gate.ours.headers("inference")
+    head, get = await gate.client.head(path, headers=headers), await gate.client.get(path, headers=headers)
+    assert (head.status_code, head.headers["content-type"]) == (get.status_code, get.headers["content-type"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "sentence"),
+    [
+        ("POST", "/v1/responses/input_tokens", 404, "There is nothing at /v1/responses/input_tokens."),
+        ("POST", "/v1/responses/compact", 404, "There is nothing at /v1/responses/compact."),
+        ("POST", "/v1/responses/resp_01", 405, "This path does not allow that method."),
+        ("GET", "/api/keys/", 404, "There is nothing at /api/keys/. Write /api/keys."),
+        ("GET", "//api/keys", 404, "There is nothing at //api/keys. Write /api/keys."),
+        ("GET", "/api/nothing/", 404, "There is nothing at /api/nothing/."),
+    ],
+)
+async def test_path_that_is_not_there_is_named(gate: Gateway, method: str, path: str, status: int, sentence: str) -> None:
+    url = gate.client.base_url.copy_with(raw_path=path.encode())
+    answer = await gate.client.request(method, url, headers=gate.admin)
+    found = answer.json()
+    assert (answer.status_code, found["error"]["message"] if "error" in found else found["detail"]) == (status, sentence)

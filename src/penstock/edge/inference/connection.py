@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from penstock.domain.errors import BadHttp, HeadersTooLarge, PenstockError, RequestTimeout
 from penstock.edge.inference.fastlane import OPERATIONS, ClientExchange, FastLane, RequestHead, operation_of
+from penstock.edge.inference.request_line import origin_form, unusable_framing, unusable_target
 from penstock.edge.inference.status_lines import STATUS_LINES
 from penstock.edge.layers.problems import PROBLEM_TYPE, problem
 from penstock.net.known_head import KnownHead
@@ -180,12 +181,21 @@ class PenstockConnection(HttpToolsProtocol):
         self._body_read = 0
         operation, model = OPERATIONS.get(self.url), ""
         if operation is None:
+            self.url = origin_form(self.url, self.lane.root_path)
             operation, model = operation_of(self.url)
+            if operation is None and (error := unusable_target(self.parser.get_method(), self.url)):
+                self._reject(error)
+                return
         headers = dict(self.headers)
         http_11 = True
         if len(headers) != len(self.headers) and (name := self._repeated()):
             self._reject(BadHttp(f"The header '{name}' may come only once."))
             return
+        if b"transfer-encoding" in headers:
+            codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+            if error := unusable_framing(codings, self.parser.get_http_version()):
+                self._reject(error)
+                return
         if b"connection" in headers or not self.parser.should_keep_alive():
             # Only here can it be another version or an upgrade: asking for it always would cost every request.
             version = self.parser.get_http_version()

@@ -56,6 +56,8 @@ class FastLane:
     max_inflated_bytes: int = 20 << 20
     outbox: Outbox = field(default_factory=Outbox)
     cross_origin: CrossOrigin = field(default_factory=CrossOrigin)
+    root_path: bytes = b""
+    """Under which path a proxy serves this gateway, without a slash at the end."""
     date: bytes = b""
     """The `date` header line, renewed once a second."""
 
