@@ -14,7 +14,8 @@ from bench import load, upstream
 from penstock.app.gateway.assembly import open_gateway
 from penstock.app.settings import LogSettings, Settings, UsageSettings
 from penstock.domain.workers import ModelOffer, WorkerKind, WorkerRecord
-from penstock.edge.inference.connection import ConnectionLimits, connection_class
+from penstock.edge.inference.connection_state import ConnectionLimits
+from penstock.edge.inference.proxied_connection import connection_class
 from penstock.observe import logs
 
 _WORKER = WorkerRecord("ups_bench", "bench", WorkerKind.UPSTREAM, "openai", "http://127.0.0.1:9", (ModelOffer("m"),), 256)

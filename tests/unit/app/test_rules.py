@@ -4,7 +4,7 @@ from pathlib import Path
 
 from penstock.app.gateway.rules import connection_limits, pipeline_rules, routing_rules
 from penstock.app.settings import Settings, load
-from penstock.edge.inference.connection import ConnectionLimits
+from penstock.edge.inference.connection_state import ConnectionLimits
 from penstock.serving.pipeline import PipelineRules
 from penstock.serving.routing.adaptive_limit import LimitRules
 from penstock.serving.routing.health import HealthRules

@@ -20,7 +20,7 @@ from penstock.app.gateway import decisions
 from penstock.app.gateway.changes import ChangePoll
 from penstock.app.gateway.chores import Chore, Chores, forget_workers
 from penstock.app.gateway.objects import StoredObjects
-from penstock.app.gateway.rules import connection_limits, pipeline_options
+from penstock.app.gateway.rules import address_limiter, connection_counts, connection_limits, pipeline_options
 from penstock.app.gateway.server import GatewayServer, bind, check_certificate
 from penstock.app.gateway.tasks import start_sweeping, task_services
 from penstock.app.gateway.upstreams import Discovery, configured
@@ -38,15 +38,15 @@ from penstock.domain.ports import SchemaOutdated, Store
 from penstock.domain.usage import UsageRecord
 from penstock.domain.workers import WorkerRecord, WorkerState
 from penstock.edge.application import ControlServices, control_app
-from penstock.edge.inference.connection import connection_class, sweep
 from penstock.edge.inference.fastlane import FastLane
+from penstock.edge.inference.proxied_connection import connection_class, sweep
 from penstock.edge.layers.cross_origin import CrossOrigin
+from penstock.edge.layers.proxies import TrustedProxies
 from penstock.edge.layers.sign_in import SignIn
 from penstock.net.outbox import Outbox
 from penstock.net.reach import Reach
 from penstock.observe import logs
 from penstock.observe.metrics import GatewayMetrics, MetricsObserver
-from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.keyring import KEY_PARTS, KeyRing
 from penstock.serving.explain.view import RingView
 from penstock.serving.pipeline import Surroundings, assemble
@@ -134,7 +134,7 @@ class Gateway:
         self.metrics = GatewayMetrics()
         grace_seconds = settings.admission.store_grace_seconds
         self.keys = KeyRing(self.store.accounts, self.secret_key, clock, grace_seconds=grace_seconds, leases=self.store.tasks)
-        self.addresses = AddressLimiter(clock, settings.admission.unauthenticated_per_minute, settings.admission.api_per_minute)
+        self.addresses = address_limiter(settings, clock)
         self.accounts = AccountService(self.store.accounts, self.secret_key, clock)
         self.journal = Journal(settings.data_dir / "journal", self.store.ledger, settings.usage.journal_slots, settings.usage.flush_seconds)
         self.metrics.journal = self.journal.status
@@ -168,6 +168,9 @@ class Gateway:
             settings.http.max_body_bytes,
             outbox=outbox,
             cross_origin=CrossOrigin(settings.cors_origins),
+            proxies=TrustedProxies(settings.http.trusted_proxies, settings.http.client_address_from),
+            connections=connection_counts(settings, clock),
+            root_path=settings.http.root_path.encode("ascii"),
         )
         self.task_services = task_services(self.store, self.pipeline, self.secret_key, clock, self.lane.ids)
         self._server: GatewayServer | None = None
@@ -216,7 +219,7 @@ class Gateway:
             responses=self.objects.responses,
             tasks=self.task_services,
             workers=LiveWorkers(self.deps, self.pipeline, self.watch, self.clock),
-            authenticate=SignIn(self.keys, self.accounts, self.store.accounts),
+            authenticate=SignIn(self.keys, self.accounts, self.store.accounts, self.addresses),
             limiter=self.addresses,
             readiness=GatewayReadiness(self.changes, self.pipeline, self.journal),
             metrics=self.metrics,

@@ -2,7 +2,10 @@
 
 from penstock.app.settings import Settings, SettingsError
 from penstock.base.family import UnknownMember
-from penstock.edge.inference.connection import ConnectionLimits
+from penstock.domain.clock import Clock
+from penstock.edge.inference.connection_counts import ConnectionCounts, most_connections
+from penstock.edge.inference.connection_state import ConnectionLimits
+from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.guards import Guard
 from penstock.serving.admission.idempotency import IdempotentAnswers
 from penstock.serving.pipeline import PipelineOptions, PipelineRules
@@ -27,6 +30,18 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
         body_seconds=http.body_timeout_seconds,
         idle_seconds=http.idle_timeout_seconds,
         write_buffer_bytes=http.write_buffer_bytes,
+    )
+
+
+def connection_counts(settings: Settings, clock: Clock) -> ConnectionCounts:
+    http = settings.http
+    return ConnectionCounts(clock, http.max_connections or most_connections(), http.max_connections_per_address or None)
+
+
+def address_limiter(settings: Settings, clock: Clock) -> AddressLimiter:
+    admission = settings.admission
+    return AddressLimiter(
+        clock, admission.unauthenticated_per_minute, admission.api_per_minute, sign_ins_per_minute=admission.sign_ins_per_minute
     )
 
 

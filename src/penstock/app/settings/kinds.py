@@ -50,14 +50,22 @@ def _origin(value: str) -> str:
 
 def _network(value: str) -> str:
     try:
-        return str(ip_network(value, strict=False))
+        return str(ip_network(value.strip(), strict=False))
     except ValueError:
         raise ValueError(f"{value!r} is not a network: write it as 10.0.0.0/8") from None
+
+
+def _root_path(value: str) -> str:
+    path = "/" + value.strip("/") if value.strip("/") else ""
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", path):
+        raise ValueError(f"must be a path such as /penstock, not {value!r}")
+    return path
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
 Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(split)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(split)]
+RootPath = Annotated[str, AfterValidator(_root_path)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]

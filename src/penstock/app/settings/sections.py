@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
-from penstock.app.settings.kinds import KIB, MIB, Count, HttpUrl, LocalPath, Names, Networks, Port, Seconds, Section, Share
+from penstock.app.settings.kinds import KIB, MIB, Count, HttpUrl, LocalPath, Names, Networks, Port, RootPath, Seconds, Section, Share
 from penstock.domain.principal import Pool
 
 StreamTopic = Annotated[str, Field(max_length=249, pattern=r"^[A-Za-z0-9_.*>$/-]*$")]
@@ -21,12 +21,27 @@ class HttpSettings(Section):
     idle_timeout_seconds: Seconds = Field(default=75, description="An idle keep-alive connection is closed after this.")
     write_buffer_bytes: Count = Field(default=64 * KIB, description="Bytes that wait for a slow reader before its worker is paused.")
     drain_seconds: Seconds = Field(default=30, description="Time that running streams have to finish after SIGTERM.")
+    trusted_proxies: Networks = Field(
+        default=(), description="Networks (CIDR blocks) of your own proxies, which say whose request they pass on; empty: none."
+    )
+    client_address_from: Literal["x-forwarded-for", "forwarded", "proxy-protocol"] = Field(
+        default="x-forwarded-for",
+        description="Where trusted proxies write the client's address: a header, or the PROXY protocol version 2 before each connection.",
+    )
+    root_path: RootPath = Field(default="", description="Path under which a proxy serves this gateway, such as /penstock; empty: none.")
+    max_connections: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Open connections of clients; 0: what the limit of open files leaves."
+    )
+    max_connections_per_address: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Open connections of one client address, except of trusted proxies; 0: half of all."
+    )
 
 
 class AdmissionSettings(Section):
     """Who may come in."""
 
     unauthenticated_per_minute: Count = Field(default=120, description="Requests a minute without a valid key, for one client address.")
+    sign_ins_per_minute: Count = Field(default=20, description="Failed sign-ins a minute of one user, from all addresses together.")
     api_per_minute: Count = Field(default=1200, description="Control API requests a minute, for one client address.")
     body_bytes_per_minute: Count = Field(
         default=128 * MIB,

@@ -113,6 +113,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: there is no file {path}")
         return self
 
+    @model_validator(mode="after")
+    def _proxy_protocol_is_usable(self) -> Self:
+        if self.http.client_address_from == "proxy-protocol" and self.http.trusted_proxies and self.tls_cert is not None:
+            raise ValueError("http.client_address_from: proxy-protocol needs a proxy that ends TLS, so that tls_cert must be empty")
+        return self
+
     @property
     def store_url(self) -> str:
         return self.store or f"sqlite:///{self.data_dir / 'penstock.db'}"

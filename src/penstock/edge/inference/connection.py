@@ -5,10 +5,7 @@ differently. Time-outs need no timer of their own: a sweep once a second looks a
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from email.utils import formatdate
-from enum import Enum
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import httptools
@@ -16,42 +13,21 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from penstock.domain.errors import BadHttp, HeadersTooLarge, PenstockError, RequestTimeout
+from penstock.edge.inference.connection_state import ANSWER, BODY, HEAD, IDLE, ConnectionLimits
 from penstock.edge.inference.fastlane import OPERATIONS, ClientExchange, FastLane, RequestHead, operation_of
 from penstock.edge.inference.request_line import origin_form, unusable_framing, unusable_target
 from penstock.edge.inference.status_lines import STATUS_LINES
 from penstock.edge.layers.problems import PROBLEM_TYPE, problem
+from penstock.edge.layers.proxies import forwarded_scheme
 from penstock.net.known_head import KnownHead
 from penstock.net.outbox import Outlet
 from penstock.wire.errors import error_body, error_headers
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    max_header_bytes: int = 16 << 10
-    header_seconds: float = 10.0
-    body_seconds: float = 30.0
-    idle_seconds: float = 75.0
-    write_buffer_bytes: int = 64 << 10
-
 
 _UPLOAD_BYTES_PER_SECOND = 64 << 10
 """A long body outside the fast lane (a file) may take as long as it needs at this pace, beyond `body_seconds`."""
 _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 _ONCE = frozenset({b"authorization", b"host", b"content-type", b"content-encoding", b"idempotency-key"})
 """Headers that two readers of one request could understand differently when they come twice."""
-
-
-class ConnectionState(Enum):
-    """What the connection is waiting for."""
-
-    IDLE = "the next request"
-    HEAD = "the rest of a head"
-    BODY = "the rest of a body"
-    ANSWER = "us"
-
-
-# A member looked up on its class costs more than many a step of a request.
-IDLE, HEAD, BODY, ANSWER = ConnectionState
 
 
 class PenstockConnection(HttpToolsProtocol):
@@ -73,6 +49,11 @@ class PenstockConnection(HttpToolsProtocol):
         self._closing = False
         """An answer that ends the connection is on its way: what still comes is not read."""
         self._address = ""
+        """Whose request it is: the peer's, or what a trusted proxy says."""
+        self._peer = ""
+        self.peer_is_proxy = False
+        self._counted: str | None = None
+        """The address as which `lane.connections` counts this one; None: it was refused."""
         self.outlet: Outlet
         """For every answer of the fast lane. uvicorn's own go past it, but begin in a later turn of the loop."""
         self.send: Callable[[bytes], None]
@@ -92,13 +73,36 @@ class PenstockConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn itself narrows it
         super().connection_made(transport)
-        self._address = self.client[0] if self.client else ""
+        self._address = self._peer = self.client[0] if self.client else ""
+        self.peer_is_proxy = self.lane.proxies.trusts(self._peer)
         self.outlet = Outlet(self.lane.outbox, transport.write)
         self.send = self.outlet.send
         transport.set_write_buffer_limits(high=self.limits.write_buffer_bytes)
+        self._count(self._peer)
+
+    def _count(self, address: str) -> bool:
+        """Whether the address may have another connection; otherwise the client is told why, and this one ends."""
+        error = self.lane.connections.opened(address, proxy=self.peer_is_proxy)
+        if error is None:
+            self._counted = address
+            return True
+        self._reject(error)
+        return False
+
+    def came_from(self, address: str) -> bool:
+        """The load balancer has named its client, for all requests of this connection. False: that one may have no more connections."""
+        self.peer_is_proxy = False
+        if self._counted is not None:
+            self.lane.connections.closed(self._counted)
+            self._counted = None
+        self._address, self.client = address, (address, 0)
+        return self._count(address)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.outlet.close()
+        if self._counted is not None:
+            self.lane.connections.closed(self._counted)
+            self._counted = None
         if self._answering is not None:
             self._answering.client_left()
             self._answering = None
@@ -183,19 +187,16 @@ class PenstockConnection(HttpToolsProtocol):
         if operation is None:
             self.url = origin_form(self.url, self.lane.root_path)
             operation, model = operation_of(self.url)
-            if operation is None and (error := unusable_target(self.parser.get_method(), self.url)):
-                self._reject(error)
+            if not self.url.startswith(b"/"):
+                self._reject(unusable_target(self.parser.get_method()))
                 return
         headers = dict(self.headers)
         http_11 = True
         if len(headers) != len(self.headers) and (name := self._repeated()):
             self._reject(BadHttp(f"The header '{name}' may come only once."))
             return
-        if b"transfer-encoding" in headers:
-            codings = [value for name, value in self.headers if name == b"transfer-encoding"]
-            if error := unusable_framing(codings, self.parser.get_http_version()):
-                self._reject(error)
-                return
+        if b"transfer-encoding" in headers and not self._framing_is_usable():
+            return
         if b"connection" in headers or not self.parser.should_keep_alive():
             # Only here can it be another version or an upgrade: asking for it always would cost every request.
             version = self.parser.get_http_version()
@@ -211,6 +212,8 @@ class PenstockConnection(HttpToolsProtocol):
             # RFC 9112, 3.2: the server cannot know what it is for.
             self._reject(BadHttp("An HTTP/1.1 request needs the header 'host'."))
             return
+        if self.peer_is_proxy:
+            self._address = self.lane.proxies.client(self._peer, self.headers)
         if operation is None or self.parser.get_method() != b"POST":
             self._incoming = None
             self._hand_to_asgi()
@@ -220,8 +223,12 @@ class PenstockConnection(HttpToolsProtocol):
         exchange = ClientExchange(self.lane, self, head, self._address)
         if not http_11 or not self.parser.should_keep_alive():
             exchange.last_on_connection(http_11=http_11)
-        elif not self.expect_100_continue and self._first_read and self._known.learn(self._first_read, self.headers):
+        elif self._may_be_learned() and self._known.learn(self._first_read, self.headers):
             self._known_head = head
+        self._give_turn(exchange)
+
+    def _give_turn(self, exchange: ClientExchange) -> None:
+        """At once, or when the requests before it on this connection have been answered."""
         previous: RequestResponseCycle | None = self.cycle
         self.cycle = exchange  # type: ignore[assignment]  # see above
         self._incoming = exchange
@@ -235,12 +242,27 @@ class PenstockConnection(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))  # type: ignore[arg-type]  # see above
 
+    def _framing_is_usable(self) -> bool:
+        codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+        error = unusable_framing(codings, self.parser.get_http_version())
+        if error is not None:
+            self._reject(error)
+        return error is None
+
+    def _may_be_learned(self) -> bool:
+        """Whether the head that has come may stand for the next ones. Behind a proxy each has another client's address."""
+        return bool(self._first_read) and not self.expect_100_continue and not self.peer_is_proxy
+
     def _hand_to_asgi(self) -> None:
         """uvicorn makes the scope at the begin of a message; we only now know that one is needed."""
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
+        if self.peer_is_proxy:
+            self.scope["client"] = (self._address, 0)
+            if scheme := forwarded_scheme(headers):
+                self.scope["scheme"] = scheme
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -363,26 +385,14 @@ class PenstockConnection(HttpToolsProtocol):
         control = self.url.startswith(b"/api") if self.url else False
         body = msgspec.json.encode(problem(error, request_id)) if control else error_body(error)
         kind = PROBLEM_TYPE.encode("ascii") if control else b"application/json"
-        known, further = request_id.encode("ascii"), error_headers(error) + self.lane.cross_origin.lines(dict(self.headers).get(b"origin"))
+        known, origin = request_id.encode("ascii"), dict(self.headers or ()).get(b"origin")
+        further = error_headers(error) + self.lane.cross_origin.lines(origin)
         self.send(
             b"%b%bcontent-type: %b\r\nx-request-id: %b\r\n%bcontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (STATUS_LINES[error.status], self.lane.date, kind, known, further, len(body), body)
         )
         self.outlet.flush()
         self.transport.close()
-
-
-def connection_class(lane: FastLane, limits: ConnectionLimits) -> type[PenstockConnection]:
-    """The protocol class for one server (uvicorn's `http=`)."""
-    return type("BoundConnection", (PenstockConnection,), {"lane": lane, "limits": limits})
-
-
-def sweep(connections: Iterable[object], lane: FastLane, now: float) -> None:
-    """Once a second: renew the date, end what is overdue."""
-    lane.date = f"date: {formatdate(lane.clock.time(), usegmt=True)}\r\n".encode("ascii")
-    for connection in list(connections):
-        if isinstance(connection, PenstockConnection):
-            connection.overdue(now)
 
 
 def _reason(error: httptools.HttpParserError) -> str:

@@ -9,14 +9,16 @@ from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from penstock.domain.call import Call
-from penstock.domain.clock import Clock
+from penstock.domain.clock import Clock, SystemClock
 from penstock.domain.errors import BadRequest, PenstockError, TooLarge, Unauthenticated
 from penstock.domain.ids import RequestIds
 from penstock.domain.inference import CLIENT_PATHS, Operation
 from penstock.domain.ports import Inference, InflightRequest
 from penstock.domain.principal import Principal
+from penstock.edge.inference.connection_counts import ConnectionCounts, most_connections
 from penstock.edge.inference.status_lines import STATUS_LINES
 from penstock.edge.layers.cross_origin import CrossOrigin
+from penstock.edge.layers.proxies import TrustedProxies
 from penstock.net.outbox import Outbox
 from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.keyring import KeyRing, Pending
@@ -56,6 +58,8 @@ class FastLane:
     max_inflated_bytes: int = 20 << 20
     outbox: Outbox = field(default_factory=Outbox)
     cross_origin: CrossOrigin = field(default_factory=CrossOrigin)
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    connections: ConnectionCounts = field(default_factory=lambda: ConnectionCounts(SystemClock(), most_connections()))
     root_path: bytes = b""
     """Under which path a proxy serves this gateway, without a slash at the end."""
     date: bytes = b""
@@ -195,9 +199,9 @@ class ClientExchange:
             self._refuse_now(error)
 
     def _ask(self, pending: Pending) -> None:
-        """A key that was never seen costs a question to the store; all who come with it meanwhile share the answer."""
+        """A key that was never seen is asked for in the store. It costs its address nothing when it turns out to be good."""
         if not pending.asked:
-            self._lane.addresses.check(self._address, False)
+            self._lane.addresses.begin_lookup(self._address)
             pending.ask()
         self._resolving = asyncio.get_running_loop().create_task(self._resolve(pending))
 
@@ -205,7 +209,10 @@ class ClientExchange:
         try:
             principal = await pending.resolve()
             self._resolving = None
+            self._lane.addresses.end_lookup(self._address)
             self._call_pipeline(principal)
+        except Unauthenticated as error:
+            self._refuse_unknown(error)
         except PenstockError as error:
             self._refuse_now(error)
 

@@ -33,10 +33,8 @@ def plain_path(path: bytes) -> bytes:
     return plain if plain == b"/v1" or plain.startswith(b"/v1/") else path
 
 
-def unusable_target(method: bytes, target: bytes) -> PenstockError | None:
-    """Why a target that is no path cannot be served; None: it is one."""
-    if target.startswith(b"/"):
-        return None
+def unusable_target(method: bytes) -> PenstockError:
+    """Why a target that is no path cannot be served."""
     if method == b"CONNECT":
         return MethodNotAllowed("This server is not a proxy: it does not allow CONNECT.")
     return BadHttp("The target of the request must be a path.")

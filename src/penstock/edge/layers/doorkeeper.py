@@ -62,14 +62,10 @@ class Doorkeeper:
         if len(authorizations) > 1:
             raise Unauthenticated("More than one Authorization header.")
         authorization = authorizations[0] if authorizations else None
-        guessable = authorization is not None and authorization[:6].lower() == "basic "
-        if guessable:
-            # Counted before the password is looked at: a wrong guess must cost the guesser, not us.
-            self.services.limiter.check(address, authenticated=False)
         try:
             principal = await self.services.authenticate(authorization, address)
         except Unauthenticated:
-            if not guessable:
+            if authorization is None or authorization[:6].lower() != "basic ":  # passwords have their own limits
                 self.services.limiter.check(address, authenticated=False)
             raise
         if counted:

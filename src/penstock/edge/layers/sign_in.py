@@ -34,21 +34,42 @@ class PasswordCheck(Protocol):
     async def verify_password(self, email: str, password: str) -> User | None: ...
 
 
+class SignInLimiter(Protocol):
+    """How often an account, and an address, may show a wrong password."""
+
+    def begin_sign_in(self, address: str, account: str) -> None:
+        """Raises RateLimited."""
+        ...
+
+    def end_sign_in(self, address: str, account: str) -> None:
+        """The password was right."""
+        ...
+
+
 class SignIn:
     """The control API's `authenticate`."""
 
-    def __init__(self, keys: KeyCheck, passwords: PasswordCheck, accounts: OrganisationLookup) -> None:
+    def __init__(
+        self, keys: KeyCheck, passwords: PasswordCheck, accounts: OrganisationLookup, limiter: SignInLimiter | None = None
+    ) -> None:
+        self._limiter = limiter
         self._keys = keys
         self._passwords = passwords
         self._accounts = accounts
 
     async def __call__(self, authorization: str | None, address: str) -> Principal:
-        """Raises Unauthenticated, PermissionDenied, StoreUnavailable, PortUnavailable."""
+        """Raises Unauthenticated, PermissionDenied, RateLimited, StoreUnavailable, PortUnavailable."""
         scheme, _, value = (authorization or "").partition(" ")
         if scheme.lower() != "basic":
             return await self._keys.identify(authorization.encode("latin-1", "replace") if authorization else None, address)
         email, password = _credentials(value)
-        found = await principal_of_user(self._accounts, await self._passwords.verify_password(email, password))
+        # Counted before the password is looked at: a wrong guess must cost the guesser, not us.
+        if self._limiter is not None:
+            self._limiter.begin_sign_in(address, email)
+        user = await self._passwords.verify_password(email, password)
+        if user is not None and self._limiter is not None:
+            self._limiter.end_sign_in(address, email)
+        found = await principal_of_user(self._accounts, user)
         if isinstance(found, Denial):
             error, message = DENIALS[found]
             raise error(message)

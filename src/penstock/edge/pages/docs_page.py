@@ -35,7 +35,7 @@ def render(document: Document) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<title>{escape(title)}: API reference</title><link rel="stylesheet" href="{_STYLE_PATH}"></head><body>'
         f"<header><h1>{escape(title)}</h1>{_paragraphs(document['info']['description'])}"
-        f'<p>The same for programs: <a href="/openapi.json">openapi.json</a></p><nav>{links}</nav></header>'
+        f'<p>The same for programs: <a href="openapi.json">openapi.json</a></p><nav>{links}</nav></header>'
         f"<main>{body}</main></body></html>"
     )
 

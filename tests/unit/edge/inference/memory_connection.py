@@ -13,9 +13,13 @@ from penstock.domain.errors import PenstockError
 from penstock.domain.ids import RequestIds
 from penstock.domain.ports import Reply
 from penstock.domain.principal import Principal
-from penstock.edge.inference.connection import ConnectionLimits, PenstockConnection, connection_class
+from penstock.edge.inference.connection import PenstockConnection
+from penstock.edge.inference.connection_counts import ConnectionCounts
+from penstock.edge.inference.connection_state import ConnectionLimits
 from penstock.edge.inference.fastlane import FastLane
+from penstock.edge.inference.proxied_connection import connection_class
 from penstock.edge.layers.cross_origin import CrossOrigin
+from penstock.edge.layers.proxies import TrustedProxies
 from penstock.serving.admission.addresses import AddressLimiter
 from penstock.serving.admission.keyring import KeyRing
 from tests.unit.net.memory_transport import Wire
@@ -89,7 +93,15 @@ class MemoryConnection:
     """One connection of a client, with a key that the gateway accepts."""
 
     def __init__(
-        self, *, hold: bool = False, max_body_bytes: int = 1000, per_minute: int = 1000, origins: tuple[str, ...] = (), **limits: Any
+        self,
+        *,
+        hold: bool = False,
+        max_body_bytes: int = 1000,
+        per_minute: int = 1000,
+        origins: tuple[str, ...] = (),
+        proxies: TrustedProxies | None = None,
+        counts: ConnectionCounts | None = None,
+        **limits: Any,
     ) -> None:
         self.clock = ManualClock()
         self.inference = ScriptedInference(hold)
@@ -108,8 +120,11 @@ class MemoryConnection:
             2 * max_body_bytes,
             self.wire.outbox,
             cross_origin=CrossOrigin(origins),
+            proxies=proxies or TrustedProxies(),
+            connections=counts or ConnectionCounts(self.clock, 100),
         )
         self.asgi_calls: list[str] = []
+        self.asgi_clients: list[tuple[str, str]] = []
         bound = connection_class(lane, ConnectionLimits(**limits))
         config = Config(
             self._asgi, interface="asgi3", http=bound, lifespan="off", ws="none", log_config=None, access_log=False, server_header=False
@@ -120,6 +135,7 @@ class MemoryConnection:
 
     async def _asgi(self, scope: Any, receive: Any, send: Any) -> None:
         self.asgi_calls.append(scope["path"])
+        self.asgi_clients.append((scope["client"][0], scope["scheme"]))
         await send({"type": "http.response.start", "status": 204, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 

@@ -51,9 +51,8 @@ def test_path_under_which_a_proxy_serves_is_left_out(target: bytes, expected: by
 
 
 def test_target_without_a_path_is_refused() -> None:
-    assert isinstance(unusable_target(b"CONNECT", b"gateway:443"), MethodNotAllowed)
-    assert isinstance(unusable_target(b"OPTIONS", b"*"), BadHttp)
-    assert unusable_target(b"GET", b"/") is None
+    assert isinstance(unusable_target(b"CONNECT"), MethodNotAllowed)
+    assert isinstance(unusable_target(b"OPTIONS"), BadHttp)
 
 
 @pytest.mark.parametrize(
@@ -113,4 +112,4 @@ async def test_request_that_two_servers_could_read_differently_ends_its_connecti
     client = await connection()
     client.receive(head)
     assert (client.answer().status, client.closed) == (status, True)
-    assert client.inference.calls == client.asgi_calls == []
+    assert (client.inference.calls, client.asgi_calls) == ([], [])

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from penstock.domain.errors import Internal, PenstockError, PermissionDenied, Unauthenticated
+from penstock.domain.clock import ManualClock
+from penstock.domain.errors import Internal, PenstockError, PermissionDenied, RateLimited, Unauthenticated
 from penstock.domain.principal import KeyActor, Organisation, Plan, Principal, Scope, ServiceClass, ServiceTier, User, UserActor
 from penstock.edge.layers.sign_in import SignIn
+from penstock.serving.admission.addresses import AddressLimiter
 
 PLAN = Plan("enterprise", ServiceClass.ENTERPRISE, ServiceTier.DEFAULT, tuple(ServiceTier), 60, 1000, 10)
 ADMIN = User("usr_1", "org_1", "ada@example.com", "hash", True, 0.0)
@@ -105,3 +107,17 @@ async def test_credentials_with_a_character_outside_base64_are_refused() -> None
     with pytest.raises(Unauthenticated):
         await sign_in(directory, basic("a:password").replace("Basic ", "Basic !"))
     assert directory.passwords == []
+
+
+async def test_passwords_are_limited_before_they_are_looked_at_and_right_ones_cost_nothing() -> None:
+    directory, limiter = Directory(), AddressLimiter(ManualClock(), sign_ins_per_minute=2)
+    limited = SignIn(directory, directory, directory, limiter)
+    for _ in range(5):
+        await limited(basic("ada@example.com:right"), "192.0.2.1")
+    directory.user = None
+    for address, error in (("192.0.2.2", Unauthenticated), ("192.0.2.3", Unauthenticated), ("192.0.2.4", RateLimited)):
+        with pytest.raises(error):
+            await limited(basic("ada@example.com:wrong"), address)
+    assert len(directory.passwords) == 7
+    directory.user = ADMIN
+    await limited(basic("ada@example.com:right"), "192.0.2.1")

@@ -143,3 +143,76 @@ def test_address_that_comes_again_stays_remembered_before_quieter_ones(clock: Ma
     for address in ("192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.3"):
         limiter.check(address, False)
     assert allowed(limiter, "192.0.2.1") == 1
+
+
+# --- keys that were never seen, and passwords ---
+
+
+def test_unseen_good_key_is_looked_up_after_many_wrong_ones_and_costs_nothing(clock: ManualClock) -> None:
+    limiter = AddressLimiter(clock, unauthenticated_per_minute=10)
+    for _ in range(300):
+        limiter.begin_lookup("192.0.2.1")
+    assert allowed(limiter, "192.0.2.1") == 10
+    for _ in range(1000):
+        limiter.begin_lookup("192.0.2.1")
+        limiter.end_lookup("192.0.2.1")
+    for _ in range(200):
+        limiter.begin_lookup("192.0.2.1")
+    with pytest.raises(RateLimited, match="unknown API keys"):
+        limiter.begin_lookup("192.0.2.1")
+
+
+def failed_sign_ins(limiter: AddressLimiter, account: str, *addresses: str) -> int:
+    """How many are let through, one from each address."""
+    for number, address in enumerate(addresses):
+        try:
+            limiter.begin_sign_in(address, account)
+        except RateLimited:
+            return number
+    return len(addresses)
+
+
+MANY = [f"198.51.{number // 250}.{number % 250}" for number in range(300)]
+
+
+def test_guesses_at_one_account_from_many_addresses_are_limited(clock: ManualClock) -> None:
+    limiter = AddressLimiter(clock, sign_ins_per_minute=20)
+    assert failed_sign_ins(limiter, "admin@penstock.test", *MANY) == 20
+    assert failed_sign_ins(limiter, "Admin@Penstock.Test", *MANY) == 0, "in whatever letters"
+    assert failed_sign_ins(limiter, "another@penstock.test", *MANY) == 20
+    clock.advance(60.0)
+    assert failed_sign_ins(limiter, "admin@penstock.test", *MANY) == 20
+
+
+def test_address_that_signed_in_before_is_not_locked_out_by_guesses_from_elsewhere(clock: ManualClock) -> None:
+    limiter = AddressLimiter(clock, sign_ins_per_minute=20)
+    limiter.begin_sign_in("192.0.2.1", "admin@penstock.test")
+    limiter.end_sign_in("192.0.2.1", "admin@penstock.test")
+    failed_sign_ins(limiter, "admin@penstock.test", *MANY)
+    limiter.begin_sign_in("192.0.2.1", "admin@penstock.test")
+    with pytest.raises(RateLimited, match="of this account"):
+        limiter.begin_sign_in("192.0.2.2", "admin@penstock.test")
+
+
+def test_guesses_from_one_address_are_limited_whatever_the_account(clock: ManualClock) -> None:
+    limiter = AddressLimiter(clock, unauthenticated_per_minute=5)
+    for number in range(5):
+        limiter.begin_sign_in("192.0.2.1", f"user{number}@penstock.test")
+    with pytest.raises(RateLimited, match="from this address"):
+        limiter.begin_sign_in("192.0.2.1", "admin@penstock.test")
+    assert allowed(limiter, "192.0.2.1") == 5, "wrong keys are counted apart"
+
+
+def test_right_passwords_cost_nothing(clock: ManualClock) -> None:
+    limiter = AddressLimiter(clock, unauthenticated_per_minute=5, sign_ins_per_minute=2)
+    for _ in range(100):
+        limiter.begin_sign_in("192.0.2.1", "admin@penstock.test")
+        limiter.end_sign_in("192.0.2.1", "admin@penstock.test")
+
+
+def test_sign_in_that_an_account_refuses_costs_its_address_nothing(clock: ManualClock) -> None:
+    limiter = AddressLimiter(clock, unauthenticated_per_minute=30, sign_ins_per_minute=1)
+    limiter.begin_sign_in("192.0.2.9", "admin@penstock.test")
+    for _ in range(100):
+        with pytest.raises(RateLimited, match="of this account"):
+            limiter.begin_sign_in("192.0.2.1", "admin@penstock.test")
