@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from penstock.accounts import maker, rules
+from penstock.accounts.key_changes import KeyChanges
 from penstock.accounts.passwords import MAX_PASSWORD_CHARS, Passwords
 from penstock.accounts.permissions import not_found, owned, owns, require
 from penstock.accounts.standing import has_expired
@@ -111,6 +112,33 @@ class AccountService:
         )
         await self._store.create_key(record)
         return record, secret
+
+    async def update_key(self, caller: Principal, key_id: str, changes: KeyChanges) -> KeyRecord:
+        """Change what is given; never to something wider than the caller's own key. Raises PermissionDenied, NotFound, BadRequest."""
+        require(caller, Scope.KEYS_WRITE)
+        found = owned(caller, await self._store.key(key_id), "key")
+        _grantable(caller, found.scopes)
+        changed = changes.applied(found, await self._key_of(caller), self._clock.time())
+        if changed != found:
+            await self._store.update_key(changed)
+        return changed
+
+    async def rotate_key(self, caller: Principal, key_id: str, overlap_seconds: float) -> tuple[KeyRecord, str]:
+        """A new key with the same rights; the old one ends after the overlap. Raises PermissionDenied, NotFound, BadRequest."""
+        require(caller, Scope.KEYS_WRITE)
+        found = owned(caller, await self._store.key(key_id), "key")
+        now = self._clock.time()
+        if found.revoked_at is not None or has_expired(found.expires_at, now):
+            raise BadRequest("This key is not valid any more: make a new one.", param="key_id")
+        _grantable(caller, found.scopes)
+        same = KeyChanges().applied(found, await self._key_of(caller), now)
+        secret = self._new_secret(keys.API_KEY)
+        digest, new_id = keys.digest(self._secret_key, secret), self._new_id("key")
+        made = replace(same, id=new_id, digest=digest, hint=keys.hint(secret), created_at=now)
+        await self._store.create_key(made)
+        end = now + max(0.0, overlap_seconds)
+        await self._store.update_key(replace(found, expires_at=end if found.expires_at is None else min(end, found.expires_at)))
+        return made, secret
 
     async def revoke_key(self, caller: Principal, key_id: str) -> None:
         """At once and for good; again is not an error. Raises PermissionDenied, NotFound."""

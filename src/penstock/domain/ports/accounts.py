@@ -41,6 +41,10 @@ class AccountStore(Protocol):
         """Newest first; None: of every organisation."""
         ...
 
+    async def update_key(self, key: KeyRecord) -> bool:
+        """False when there is none of that id."""
+        ...
+
     async def revoke_key(self, key_id: str, at: float) -> bool:
         """False when there is none of that id; revoking twice keeps the first time."""
         ...

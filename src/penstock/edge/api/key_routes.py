@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
+from penstock.accounts.key_changes import KeyChanges
 from penstock.accounts.permissions import org_filter, owned
 from penstock.domain.principal import Scope
 from penstock.edge.layers.access import Caller, KeyWriter, Services
@@ -74,6 +75,34 @@ async def create_key(body: NewKey, caller: KeyWriter, services: Services) -> Cre
 async def show_key(key_id: Id, caller: Caller, services: Services) -> KeyView:
     key = owned(caller, await services.store.accounts.key(key_id), "key")
     return KeyView.model_validate(key)
+
+
+class KeyChange(Body):
+    """Only the fields that are sent change."""
+
+    name: Name | None = None
+    expires_in_seconds: Annotated[float | None, Field(ge=0, le=1e10, description="From now; 0: it does not expire.")] = None
+    allowed_networks: Annotated[tuple[Network, ...] | None, Field(max_length=64, description="CIDR blocks; empty: any address.")] = None
+    requests_per_minute: Annotated[int | None, Field(ge=0, le=10**12, description="0: only the organisation's limit.")] = None
+    tokens_per_minute: Annotated[int | None, Field(ge=0, le=10**12, description="0: only the organisation's limit.")] = None
+
+
+class Rotation(Body):
+    overlap_seconds: Annotated[float, Field(ge=0, le=30 * 86_400, description="How long the old key stays valid.")] = 86_400
+
+
+@router.patch("/{key_id}", responses=body_problems(404), summary="Change a key")
+async def change_key(key_id: Id, body: KeyChange, caller: KeyWriter, services: Services) -> KeyView:
+    """Its secret and its scopes stay. Every gateway follows within a second."""
+    changes = KeyChanges(body.name, body.expires_in_seconds, body.allowed_networks, body.requests_per_minute, body.tokens_per_minute)
+    return KeyView.model_validate(await services.accounts.update_key(caller, key_id, changes))
+
+
+@router.post("/{key_id}/rotate", status_code=201, responses=body_problems(404), summary="Replace a key")
+async def rotate_key(key_id: Id, body: Rotation, caller: KeyWriter, services: Services) -> CreatedKey:
+    """A new key with the same name, scopes and limits. The old one is valid until the overlap ends."""
+    record, secret = await services.accounts.rotate_key(caller, key_id, body.overlap_seconds)
+    return CreatedKey(**KeyView.model_validate(record).model_dump(), secret=secret)
 
 
 @router.delete("/{key_id}", status_code=204, responses=problems(404, 422), summary="Revoke a key")

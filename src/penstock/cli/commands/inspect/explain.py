@@ -7,7 +7,7 @@ import typer
 
 from penstock.cli.client.api import segment
 from penstock.cli.command import Session, gateway_command, single
-from penstock.cli.exits import ExitCode, Failed
+from penstock.cli.exits import ExitCode, Failed, RequestRefused
 from penstock.cli.output.moments import date
 from penstock.cli.output.tables import safe
 
@@ -18,16 +18,14 @@ app = single()
 @gateway_command
 def explain(
     session: Session,
-    request_id: Annotated[
-        str | None, typer.Argument(metavar="ID", help="Id of the request: the start of the header x-penstock-decision.")
-    ] = None,
+    request_id: Annotated[str | None, typer.Argument(metavar="ID", help="Our id, or the x-request-id that the client sent.")] = None,
     last: Annotated[bool, typer.Option("--last", help="The newest request of your organisation.")] = False,
 ) -> None:
     """Explain a request: which worker got it and why, where the time went, which setting would have changed the outcome."""
     if (request_id is None) is not last:
         raise Failed("name a request's id, or --last", ExitCode.USAGE)
     if request_id is not None:
-        decision = session.api.get(f"/api/decisions/{segment(request_id.partition(';')[0])}")
+        decision = _decision(session, request_id.partition(";")[0])
     else:
         newest = session.api.get("/api/decisions", last=1)["data"]
         if not newest:
@@ -38,6 +36,23 @@ def explain(
         return
     for line in lines(decision):
         print(safe(line))
+
+
+def _decision(session: Session, request_id: str) -> Mapping[str, Any]:
+    """By our id of the request; else by the `x-request-id` that the client sent, which the ledger knows."""
+    try:
+        found: Mapping[str, Any] = session.api.get(f"/api/decisions/{segment(request_id)}")
+    except RequestRefused as refused:
+        if refused.status != 404:
+            raise
+        try:
+            record = session.api.get(f"/api/usage/records/{segment(request_id)}")
+        except Failed:
+            raise refused from None
+        if record["request_id"] == request_id:
+            raise refused from None
+        found = session.api.get(f"/api/decisions/{segment(record['request_id'])}")
+    return found
 
 
 def lines(decision: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from penstock.cli.command import Session, gateway_command, group
+from penstock.cli.exits import ExitCode, Failed
 from penstock.cli.output.moments import date, duration_seconds
 
 app = group("API keys: create, list, show, revoke.")
@@ -66,6 +67,44 @@ def list_keys(session: Session) -> None:
 def show(session: Session, key_id: KeyId) -> None:
     """Show one key, without its secret."""
     key = session.api.get(session.path("/api/keys", key_id, "key"))
+    session.out.item(key, _fields(key))
+
+
+@app.command(epilog="Example: penstock keys rotate laptop --overlap 7d")
+@gateway_command
+def rotate(
+    session: Session,
+    key_id: KeyId,
+    overlap: Annotated[str, typer.Option(metavar="DURATION", help="How long the old key stays valid; 0: it ends now.")] = "1d",
+) -> None:
+    """Replace a key: a new secret with the same name, scopes and limits. The old one ends after the overlap."""
+    seconds = 0 if overlap == "0" else duration_seconds(overlap)
+    key = session.api.post(session.path("/api/keys", key_id, "key") + "/rotate", {"overlap_seconds": seconds})
+    session.out.secret(key, [*_fields(key), ("secret", key.get("secret"))], "Keep the secret now: it is not shown again.")
+
+
+@app.command(epilog="Example: penstock keys update laptop --rpm 60 --expires 90d")
+@gateway_command
+def update(
+    session: Session,
+    key_id: KeyId,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="New name.")] = None,
+    expires: Annotated[str | None, typer.Option(metavar="DURATION", help="Lifetime from now; none: it does not expire.")] = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="Accept it only from these addresses; any removes them.")] = None,
+    rpm: Annotated[int | None, typer.Option(min=0, metavar="N", help="Requests per minute; 0 removes the limit.")] = None,
+    tpm: Annotated[int | None, typer.Option(min=0, metavar="N", help="Tokens per minute; 0 removes the limit.")] = None,
+) -> None:
+    """Change a key in use. Its secret stays. Options that you leave out do not change."""
+    body = {
+        "name": name,
+        "expires_in_seconds": None if expires is None else 0 if expires == "none" else duration_seconds(expires),
+        "allowed_networks": [] if allow == ["any"] else allow or None,
+        "requests_per_minute": rpm,
+        "tokens_per_minute": tpm,
+    }
+    if all(value is None for value in body.values()):
+        raise Failed("name what to change, for example --rpm", ExitCode.USAGE)
+    key = session.api.patch(session.path("/api/keys", key_id, "key"), body)
     session.out.item(key, _fields(key))
 
 

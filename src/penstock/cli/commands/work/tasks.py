@@ -11,6 +11,7 @@ import typer
 
 from penstock.cli.client.api import segment
 from penstock.cli.command import Session, gateway_command, group
+from penstock.cli.commands.work.task_edits import delete, priority
 from penstock.cli.exits import ExitCode, Failed, cannot_read
 from penstock.cli.output.moments import date, duration_seconds, moment
 
@@ -189,6 +190,10 @@ def clone(session: Session, task_id: TaskId) -> None:
     """Submit a copy of a task."""
     answer = session.api.post(f"/api/tasks/{segment(task_id)}/clone")
     session.out.item(answer, [("id", answer["id"])])
+
+
+app.command(epilog="Example: penstock tasks delete task_06AF5JVSB27SD14D")(delete)
+app.command(epilog="Example: penstock tasks priority 10 task_06AF5JVSB27SD14D")(priority)
 
 
 @app.command(epilog="Example: penstock tasks export --tag nightly --bodies")

@@ -91,6 +91,10 @@ class SqlAccounts:
             query = query.where(table.c.org_id == org_id)
         return [_key(row) for row in await self._database.rows(query)]
 
+    async def update_key(self, key: KeyRecord) -> bool:
+        statement = update(schema.api_key).where(schema.api_key.c.id == key.id).values(**_key_values(key))
+        return await edit(self._database, statement, "key", key.id)
+
     async def revoke_key(self, key_id: str, at: float) -> bool:
         return await self._revoke(schema.api_key, key_id, at, "key")
 
