@@ -75,7 +75,7 @@ class Platform:
     def leaks(self) -> dict[str, object]:
         """What a request that is over should have given back."""
         rooms = self.gateway.deps
-        found: dict[str, object] = {"active": rooms.retries.active, "retrying": rooms.retries.retrying}
+        found: dict[str, object] = {"active": rooms.active, "retrying": rooms.retrying}
         for member in self.gateway.workers.members():
             found |= {f"{member.id} in flight": member.in_flight, f"{member.id} tokens": member.outstanding_tokens}
         for line in rooms.queues.values():

@@ -52,7 +52,14 @@ class AccountService:
         return organisation
 
     async def update_organisation(
-        self, caller: Principal, org_id: str, *, name: str | None = None, plan: str | None = None, disabled: bool | None = None
+        self,
+        caller: Principal,
+        org_id: str,
+        *,
+        name: str | None = None,
+        plan: str | None = None,
+        disabled: bool | None = None,
+        own_models_first: bool | None = None,
     ) -> Organisation:
         """Change what is given. Raises PermissionDenied, NotFound, BadRequest."""
         require(caller, Scope.ADMIN)
@@ -64,6 +71,7 @@ class AccountService:
             name=found.name if name is None else rules.name(name),
             plan=found.plan if plan is None else await self._known_plan(plan),
             disabled=found.disabled if disabled is None else disabled,
+            own_models_first=found.own_models_first if own_models_first is None else own_models_first,
         )
         if changed != found and not await self._store.update_organisation(changed):
             raise not_found("organisation")

@@ -18,6 +18,7 @@ from penstock.serving.scheduling.counters import ClassQueueStatus
 LONGEST_SERIES_LIST = 2_000
 """Beyond as many label sets further ones are counted as `other`: a scrape stays bounded however many models come and go."""
 OTHER = "other"
+PRIVATE = "private"
 _OPERATIONS: Final = OPERATION_NAMES
 _LABELS = ("model", "operation", "service_tier")
 
@@ -87,12 +88,14 @@ class GatewayMetrics:
         """Records of the journal that could not be read, records that the ledger refused, batches that wait for the ledger."""
         self.queue_status: Callable[[], Sequence[ClassQueueStatus]] = lambda: ()
         """Who waits, by model and class."""
+        self.is_public: Callable[[str], bool] = lambda model: True
+        """False for a model that only organisations' own workers serve: it is counted as `private`, with the others of its kind."""
         self.shadows: Callable[[], Mapping[str, tuple[int, int]]] = dict
         """By model: how often its shadow policy agreed with its policy, and how often it did not."""
 
     def series(self, model: str, operation: str, tier: str) -> Series:
         """The same object for the same labels. `model` is a known model's id, never what a client typed."""
-        key = (model, operation, tier)
+        key = (model if self.is_public(model) else PRIVATE, operation, tier)
         found = self.known.get(key)
         if found is None:
             if len(self.known) >= LONGEST_SERIES_LIST:

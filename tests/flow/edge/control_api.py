@@ -3,7 +3,7 @@
 import base64
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -77,7 +77,7 @@ class MemoryFleet:
                 served[offer.id] = replace(known, workers=known.workers + 1)
         return [*(served[name] for name in sorted(served)), *self.extra]
 
-    def queues(self) -> Mapping[str, int]:
+    def queues(self, sees: Collection[str] = ()) -> Mapping[str, int]:
         return self.waiting
 
     def in_flight(self) -> int:

@@ -184,3 +184,30 @@ async def test_path_that_is_not_there_is_named(gate: Gateway, method: str, path:
     answer = await gate.client.request(method, url, headers=gate.admin)
     found = answer.json()
     assert (answer.status_code, found["error"]["message"] if "error" in found else found["detail"]) == (status, sentence)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+async def test_metrics_are_open_on_this_machine(gate: Gateway, address: str) -> None:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(gate.app, client=(address, 1)), base_url="http://penstock") as client:
+        assert (await client.get("/metrics")).status_code == 200
+
+
+async def test_metrics_need_a_token_or_an_administrator_from_elsewhere() -> None:
+    async with gateway(metrics_token="scrape-me") as gate:
+        transport = httpx.ASGITransport(gate.app, client=("192.0.2.5", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://penstock") as client:
+            assert (await client.get("/metrics")).status_code == 401
+            assert (await client.get("/metrics", headers={"authorization": "Bearer scrape-you"})).status_code == 401
+            assert (await client.get("/metrics", headers={"authorization": "Bearer "})).status_code == 401
+            assert (await client.get("/metrics", headers=gate.ours.headers("owner"))).status_code == 403
+            assert (await client.get("/metrics", headers={"authorization": "Bearer scrape-me"})).status_code == 200
+            assert (await client.get("/metrics", headers=gate.admin)).status_code == 200
+            assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_organisation_decides_whether_its_own_workers_go_first(gate: Gateway) -> None:
+    path = f"/api/orgs/{gate.ours.org_id}"
+    assert (await gate.client.get(path, headers=gate.admin)).json()["own_models_first"] is False
+    changed = await gate.client.patch(path, headers=gate.admin, json={"own_models_first": True})
+    assert changed.json()["own_models_first"] is True
+    assert (await gate.client.patch(path, headers=gate.ours.headers("workers"), json={"own_models_first": False})).status_code == 403

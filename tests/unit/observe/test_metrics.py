@@ -1,6 +1,6 @@
 """Counting is plain numbers; a scrape turns them into Prometheus' text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ class SmallFleet:
     def snapshot(self) -> Sequence[OneWorker]:
         return [OneWorker(), OneWorker(WorkerState.DEAD), OneWorker(ejected_until=9.0)]
 
-    def queues(self) -> Mapping[str, int]:
+    def queues(self, sees: Collection[str] = ()) -> Mapping[str, int]:
         return {"small": 4}
 
     def in_flight(self) -> int:
@@ -138,3 +138,15 @@ def test_the_number_of_series_is_bounded() -> None:
     assert len(metrics.all_series()) == LONGEST_SERIES_LIST + 1
     assert metrics.series("yet another", "chat", "default") is metrics.series(OTHER, "chat", "default")
     assert metrics.series(OTHER, "chat", "default").by_status[2] == 500
+
+
+def test_models_that_only_tenants_have_are_one_series() -> None:
+    metrics = GatewayMetrics()
+    metrics.is_public = lambda model: model == "public"
+    observer = MetricsObserver(metrics)
+    for model in ("public", "secret-project-1", "secret-project-2"):
+        observer.record_outcome(outcome(200, 0.5, model=model))
+    assert sorted(model for model, _, _ in metrics.all_series()) == ["private", "public"]
+    text = "".join(scrape(metrics))
+    assert "secret" not in text
+    assert scrape(metrics)["penstock_requests_total,model=private,operation=chat,service_tier=flex,status=2xx"] == 2

@@ -155,6 +155,7 @@ class Gateway:
         self.workers.on_event = self._worker_event
         self.metrics.queue_status = self.pipeline.queue_status
         self.metrics.shadows = self.workers.shadows
+        self.metrics.is_public = self.workers.is_public
         self.watch = WorkerWatch(self.workers, self.transport, timeouts.connect_seconds, timeouts.probe_seconds)
         self.changes = ChangePoll(self.store.changes, clock, settings.admission.change_poll_seconds, self.keys.confirm)
         self._subscribe()
@@ -224,6 +225,7 @@ class Gateway:
             readiness=GatewayReadiness(self.changes, self.pipeline, self.journal),
             metrics=self.metrics,
             tenant_reach=self.reach,
+            metrics_token=self.settings.metrics_token.get_secret_value(),
             decisions=RingView(self.deps.decisions),
             clock=self.clock,
             new_id=new_id,
@@ -249,6 +251,14 @@ class Gateway:
 
     async def _forget_keys(self, kind: str, ids: frozenset[str]) -> None:
         self.keys.forget([(kind, subject) for subject in ids])
+        if kind == "organisation":
+            await self._reload_organisations()
+
+    async def _reload_organisations(self) -> None:
+        organisations = await self.store.accounts.organisations()
+        own_first = frozenset(each.id for each in organisations if each.own_models_first)
+        if own_first != self.workers.own_first:
+            self.workers.prefer_own(own_first)
 
     async def _reload_models(self, _: frozenset[str]) -> None:
         self.deps.adopt(Catalogue(await self.store.catalog.models()))
@@ -272,6 +282,7 @@ class Gateway:
         log.info("policy_applied", version=found.version)
 
     async def _forget_workers(self) -> None:
+        self.pipeline.forget_unused()
         if self.clock.monotonic() - self._started < _SETTLED_SECONDS:
             return  # after a long rest of the whole platform its workers are on their way back
         alive = {member.id for member in self.workers.members() if member.state is not WorkerState.DEAD}

@@ -1,5 +1,7 @@
 """From the settings of a process to the rules of its rooms: those never see the settings."""
 
+from functools import partial
+
 from penstock.app.settings import Settings, SettingsError
 from penstock.base.family import UnknownMember
 from penstock.domain.clock import Clock
@@ -52,7 +54,7 @@ def pipeline_options(settings: Settings) -> PipelineOptions:
         routing=routing_rules(settings),
         policy_names=policy_names(settings),
         answers=IdempotentAnswers(settings.admission.idempotency_ttl_seconds, settings.admission.idempotency_bytes),
-        retries=RetryBudget(settings.routing.retry_share, settings.routing.retry_floor),
+        new_budget=partial(RetryBudget, settings.routing.retry_share, settings.routing.retry_floor),
         decision_bytes=settings.explain.memory_bytes,
         least_body_bytes_per_minute=max(settings.admission.body_bytes_per_minute, settings.http.max_body_bytes),
         guards=GUARDS,

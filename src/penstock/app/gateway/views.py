@@ -1,6 +1,6 @@
 """What the edge is shown of the rooms behind it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from penstock.app.gateway import worker_logs
 from penstock.app.gateway.changes import ChangePoll
@@ -63,8 +63,8 @@ class LiveWorkers:
             served.append(ServedModel(record, count, record.context_length or offer.context_length, offer.capabilities))
         return served
 
-    def queues(self) -> Mapping[str, int]:
-        return self._pipeline.queues()
+    def queues(self, sees: Collection[str] = ()) -> Mapping[str, int]:
+        return self._pipeline.queues(sees)
 
     def in_flight(self) -> int:
         return self._pipeline.active

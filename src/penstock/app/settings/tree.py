@@ -44,6 +44,10 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Bearer token with which /metrics can be read from other machines; empty: with an administrator's key only.",
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: Port = Field(default=8080, description="Port to listen on; 0: any free one.")
     data_dir: LocalPath = Field(default_factory=default_data_dir, description="Where everything on disk lives.")

@@ -1,6 +1,9 @@
 """Organisations: who shares limits and a bill."""
 
+from typing import Annotated
+
 from fastapi import APIRouter
+from pydantic import Field
 
 from penstock.accounts.permissions import not_found, owns
 from penstock.edge.layers.access import Admin, Caller, Services
@@ -15,6 +18,7 @@ class OrgView(View):
     name: str
     plan: str
     disabled: bool
+    own_models_first: Annotated[bool, Field(description="Its own workers serve a model that the platform serves too.")]
     created_at: Time
 
 
@@ -33,6 +37,7 @@ class OrgChange(Body):
     name: Name | None = None
     plan: PlanName | None = None
     disabled: Flag | None = None
+    own_models_first: Annotated[Flag | None, Field(description="Its own workers serve a model that the platform serves too.")] = None
 
 
 @router.get("", responses=problems(422), summary="List organisations")
@@ -58,5 +63,7 @@ async def show_org(org_id: Id, caller: Caller, services: Services) -> OrgView:
 @router.patch("/{org_id}", responses=body_problems(404), summary="Change an organisation")
 async def change_org(org_id: Id, body: OrgChange, caller: Admin, services: Services) -> OrgView:
     """Disabling one refuses all of its keys within a second."""
-    changed = await services.accounts.update_organisation(caller, org_id, name=body.name, plan=body.plan, disabled=body.disabled)
+    changed = await services.accounts.update_organisation(
+        caller, org_id, name=body.name, plan=body.plan, disabled=body.disabled, own_models_first=body.own_models_first
+    )
     return OrgView.model_validate(changed)

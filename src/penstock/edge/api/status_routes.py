@@ -52,7 +52,9 @@ class Status(View):
     workers: Annotated[dict[WorkerState, int], Field(description="How many are in each state.")]
     requests_in_flight: int
     queue_length: int
-    queues: Annotated[dict[str, int], Field(description="Waiting requests by model.")]
+    queues: Annotated[
+        dict[str, int], Field(description="Waiting requests by model. Models that only other organisations have are one: `private`.")
+    ]
     uptime_seconds: float
 
 
@@ -78,7 +80,7 @@ async def status(caller: Caller, services: Services) -> Status:
     """Answers while the store is gone too, for a caller who is known by then."""
     reasons = services.readiness.problems()
     states = Counter(worker.state for worker in services.workers.snapshot())
-    queues = dict(services.workers.queues())
+    queues = dict(services.workers.queues((caller.org_id,)))
     return Status(
         version=services.version,
         ready=not reasons,

@@ -1,6 +1,6 @@
 """What the control API needs of the rest: ports, handed over by `app`."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -74,7 +74,7 @@ class WorkerDirectory(Protocol):
         """What this organisation may use, by model id; None: what anyone may."""
         ...
 
-    def queues(self) -> Mapping[str, int]:
+    def queues(self, sees: Collection[str] = ()) -> Mapping[str, int]:
         """Waiting requests by model."""
         ...
 
@@ -166,6 +166,8 @@ class ControlServices:
     max_json_depth: int = 64
     slow_request_seconds: float = 30.0
     heartbeat_seconds: float = 5.0
+    metrics_token: str = ""
+    """With which `/metrics` can be read from elsewhere; empty: with an administrator's key only."""
     tenant_reach: Reach = field(default_factory=Reach)
     """Where workers of organisations may be."""
     decisions: RecentDecisions = field(default_factory=lambda: RingView(DecisionRing(0)))

@@ -31,6 +31,7 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class _Finished:
+    org_id: str
     fingerprint: bytes
     replay: Replay
     expires_at: float
@@ -43,10 +44,11 @@ class _Finished:
 class Ticket:
     """The right to answer first. Exactly one of `finish` and `abandon` ends it; what comes after that does nothing."""
 
-    __slots__ = ("_answers", "_fingerprint", "_slot")
+    __slots__ = ("_answers", "_fingerprint", "_org_id", "_slot")
 
-    def __init__(self, answers: "IdempotentAnswers", slot: tuple[str, str], fingerprint: bytes) -> None:
+    def __init__(self, answers: "IdempotentAnswers", org_id: str, slot: tuple[str, str], fingerprint: bytes) -> None:
         self._answers: IdempotentAnswers | None = answers
+        self._org_id = org_id
         self._slot = slot
         self._fingerprint = fingerprint
 
@@ -55,7 +57,7 @@ class Ticket:
         rate limits) are written anew for a replay."""
         answers, self._answers = self._answers, None
         if answers is not None:
-            answers.finished(self._slot, self._fingerprint, Replay(status, headers + _REPLAYED, body), now)
+            answers.finished(self._org_id, self._slot, self._fingerprint, Replay(status, headers + _REPLAYED, body), now)
 
     def abandon(self) -> None:
         """There is no answer to keep: the next request of this name is the first one again."""
@@ -65,13 +67,19 @@ class Ticket:
 
 
 class IdempotentAnswers:
-    """The answers of one gateway, by API key and Idempotency-Key."""
+    """The answers of one gateway, by API key and Idempotency-Key.
+
+    When they are more than there is memory for, the organisation with the most loses its oldest: none can push out another's.
+    """
 
     def __init__(self, ttl_seconds: float = 86_400.0, max_bytes: int = 64 * 1024 * 1024) -> None:
         self._ttl_seconds = ttl_seconds
         self._max_bytes = max_bytes
         self._running: dict[tuple[str, str], bytes] = {}
-        self._finished: OrderedDict[tuple[str, str], _Finished] = OrderedDict()
+        self._finished: dict[tuple[str, str], _Finished] = {}
+        self._oldest: dict[str, OrderedDict[tuple[str, str], None]] = {}
+        """The slots of each organisation, the least recently used first."""
+        self._bytes_of: dict[str, int] = {}
         self._bytes = 0
 
     @property
@@ -81,7 +89,7 @@ class IdempotentAnswers:
     def __len__(self) -> int:
         return len(self._running) + len(self._finished)
 
-    def begin(self, key_id: str, name: str, path: str, body: bytes, now: float) -> Replay | Ticket:
+    def begin(self, key_id: str, name: str, path: str, body: bytes, now: float, org_id: str = "") -> Replay | Ticket:
         """A replay of the first answer, or a ticket for who is first. `name` is the Idempotency-Key, `now` monotonic.
 
         Raises IdempotencyConflict (still running: try again in a second; another path or body: never), BadRequest for an
@@ -98,22 +106,25 @@ class IdempotentAnswers:
         finished = self._live(slot, now)
         if finished is not None:
             _same(finished.fingerprint, fingerprint)
-            self._finished.move_to_end(slot)
+            self._oldest[finished.org_id].move_to_end(slot)
             return finished.replay
         self._running[slot] = fingerprint
-        return Ticket(self, slot, fingerprint)
+        return Ticket(self, org_id, slot, fingerprint)
 
-    def finished(self, slot: tuple[str, str], fingerprint: bytes, replay: Replay, now: float) -> None:
+    def finished(self, org_id: str, slot: tuple[str, str], fingerprint: bytes, replay: Replay, now: float) -> None:
         """A ticket's answer."""
         self._running.pop(slot, None)
-        entry = _Finished(fingerprint, replay, now + self._ttl_seconds)
+        entry = _Finished(org_id, fingerprint, replay, now + self._ttl_seconds)
         if not 200 <= replay.status < 300 or len(replay.body) > LARGEST_ANSWER_BYTES or entry.size > self._max_bytes:
             return
         self._finished[slot] = entry
+        self._oldest.setdefault(org_id, OrderedDict())[slot] = None
+        self._bytes_of[org_id] = self._bytes_of.get(org_id, 0) + entry.size
         self._bytes += entry.size
-        while self._bytes > self._max_bytes or self._oldest_expired(now):
-            _, gone = self._finished.popitem(last=False)
-            self._bytes -= gone.size
+        self._forget_expired(org_id, now)
+        while self._bytes > self._max_bytes:
+            largest = max(self._bytes_of, key=self._bytes_of.__getitem__)
+            self._forget(next(iter(self._oldest[largest])))
 
     def abandoned(self, slot: tuple[str, str]) -> None:
         self._running.pop(slot, None)
@@ -121,13 +132,22 @@ class IdempotentAnswers:
     def _live(self, slot: tuple[str, str], now: float) -> _Finished | None:
         finished = self._finished.get(slot)
         if finished is not None and finished.expires_at <= now:
-            del self._finished[slot]
-            self._bytes -= finished.size
+            self._forget(slot)
             return None
         return finished
 
-    def _oldest_expired(self, now: float) -> bool:
-        return bool(self._finished) and next(iter(self._finished.values())).expires_at <= now
+    def _forget_expired(self, org_id: str, now: float) -> None:
+        while (slots := self._oldest.get(org_id)) and self._finished[slot := next(iter(slots))].expires_at <= now:
+            self._forget(slot)
+
+    def _forget(self, slot: tuple[str, str]) -> None:
+        gone = self._finished.pop(slot)
+        self._bytes -= gone.size
+        self._bytes_of[gone.org_id] -= gone.size
+        slots = self._oldest[gone.org_id]
+        del slots[slot]
+        if not slots:
+            del self._oldest[gone.org_id], self._bytes_of[gone.org_id]
 
 
 def _same(first: bytes, second: bytes) -> None:

@@ -70,7 +70,7 @@ def turn_away(deps: Collaborators, record: RequestRecord, reply: Reply, error: P
 def _first_of_its_key(deps: Collaborators, record: RequestRecord, reply: Reply, name: str) -> Ticket | None:
     """The right to answer first; None: there is an answer, and the client has it now."""
     call, principal, now = record.call, record.principal, record.started
-    answer = deps.answers.begin(principal.actor_id, name, _PATHS[call.operation], call.body, now)
+    answer = deps.answers.begin(principal.actor_id, name, _PATHS[call.operation], call.body, now, principal.org_id)
     if isinstance(answer, Ticket):
         return answer
     ending.replayed(deps, record, answer.status, now)

@@ -43,7 +43,7 @@ class PipelineOptions:
     routing: RoutingRules = field(default_factory=RoutingRules)
     policy_names: PolicyNames = field(default_factory=PolicyNames)
     answers: IdempotentAnswers = field(default_factory=IdempotentAnswers)
-    retries: RetryBudget = field(default_factory=RetryBudget)
+    new_budget: Callable[[], RetryBudget] = RetryBudget
     decision_bytes: int = DECISION_BYTES
     least_body_bytes_per_minute: int = LEAST_BYTES_PER_MINUTE
     guards: tuple[Guard, ...] = ()
@@ -64,7 +64,7 @@ def assemble(around: Surroundings, options: PipelineOptions, catalogue: Catalogu
         observer=around.observer,
         clock=around.clock,
         rules=options.rules,
-        retries=options.retries,
+        new_budget=options.new_budget,
         stages=options.stages,
         decisions=DecisionRing(options.decision_bytes),
         chance=around.chance,

@@ -74,6 +74,7 @@ class Route:
     serving: Serving
     queue: RequestQueue
     price: Price
+    budget: RetryBudget
 
 
 @dataclass
@@ -92,7 +93,9 @@ class Collaborators:
     clock: Clock
     rules: PipelineRules = PipelineRules()
     decisions: DecisionRing = field(default_factory=lambda: DecisionRing(DECISION_BYTES))
-    retries: RetryBudget = field(default_factory=RetryBudget)
+    new_budget: Callable[[], RetryBudget] = RetryBudget
+    """Makes the retry budget of a model's workers, which nothing else shares: one organisation's broken workers are not another's."""
+    budgets: dict[Serving, RetryBudget] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     """In the order in which a request passes them."""
     queues: dict[Serving, RequestQueue] = field(default_factory=dict)
@@ -123,7 +126,7 @@ class Collaborators:
             return None
         if len(self.routes) >= _MOST_ROUTES:
             self.routes.clear()
-        route = self.routes[name, org_id] = Route(model, serving, self.queue(serving), self.catalogue.price(model))
+        route = self.routes[name, org_id] = Route(model, serving, self.queue(serving), self.catalogue.price(model), self.budget(serving))
         return route
 
     def note_batch(self, serving: Serving, flight: Preemptible) -> None:
@@ -152,6 +155,22 @@ class Collaborators:
         """Models were edited."""
         self.catalogue = catalogue
         self.routes.clear()
+
+    def budget(self, serving: Serving) -> RetryBudget:
+        budget = self.budgets.get(serving)
+        if budget is None:
+            budget = self.budgets[serving] = self.new_budget()
+        return budget
+
+    @property
+    def active(self) -> int:
+        """Requests that were admitted and are not over."""
+        return sum(budget.active for budget in self.budgets.values())
+
+    @property
+    def retrying(self) -> int:
+        """Retries of requests that are not over."""
+        return sum(budget.retrying for budget in self.budgets.values())
 
     def queue(self, serving: Serving) -> RequestQueue:
         queue = self.queues.get(serving)

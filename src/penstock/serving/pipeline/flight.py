@@ -92,8 +92,9 @@ class Flight:
         self.excluded: frozenset[str] = _NOBODY
         self.upstream: UpstreamCall | None = None  # not on the class: mypyc leaves out a default whose type is a Protocol
         self.last_write = record.started
-        deps.retries.active += 1
-        deps.retries.begun += 1
+        self.budget = budget = route.budget
+        budget.active += 1
+        budget.begun += 1
 
     # scheduling and routing
 
@@ -317,9 +318,9 @@ class Flight:
     def _leave_budget(self, *, answered: bool) -> None:
         if self._active:
             self._active = False
-            self.deps.retries.active -= 1
+            self.budget.active -= 1
             if self.meter.retries:
-                self.deps.retries.release(self.meter.retries, helped=answered)
+                self.budget.release(self.meter.retries, helped=answered)
             if self.service_class is _BATCH:
                 self.deps.forget_batch(self.serving, self)
 

@@ -1,7 +1,7 @@
 """The port that edge and tasks use: runs requests, wakes those that wait, and can be drained."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from penstock.domain.call import Call
 from penstock.domain.errors import DeadlineExceeded, Internal, Overloaded, PenstockError
@@ -12,7 +12,8 @@ from penstock.serving.pipeline.collaborators import Collaborators, PipelineRules
 from penstock.serving.pipeline.flight import Flight, log
 from penstock.serving.pipeline.phase import FINISHED
 from penstock.serving.pipeline.record import RequestRecord
-from penstock.serving.routing.worker_set import ServingKey
+from penstock.serving.routing.serving import Serving
+from penstock.serving.routing.worker_set import PRIVATE, ServingKey
 from penstock.serving.scheduling.counters import ClassQueueStatus
 from penstock.wire.sse import KEEPALIVE
 
@@ -98,24 +99,41 @@ class Pipeline:
         self._deps.routes.clear()
         now = self._deps.monotonic()
         for key in keys:
-            serving = self._deps.workers.serving(*key)
+            serving = self._deps.workers.exact(key)
             queue = None if serving is None else self._deps.queues.get(serving)
             if queue:
                 queue.serve(now)
 
     # what an operator sees, and how it ends
 
-    def queues(self) -> Mapping[str, int]:
-        """Waiting requests by model."""
+    def queues(self, sees: Collection[str] = ()) -> Mapping[str, int]:
+        """Waiting requests by model. Of models that only organisations have, by name for the organisations in `sees`, else together."""
         lengths: dict[str, int] = {}
         for serving, queue in self._deps.queues.items():
-            lengths[serving.model] = lengths.get(serving.model, 0) + len(queue)
+            name = serving.model if serving.owner in sees else self._public_name(serving)
+            lengths[name] = lengths.get(name, 0) + len(queue)
         return lengths
+
+    def _public_name(self, serving: Serving) -> str:
+        return serving.model if serving.owner is None or self._deps.workers.is_public(serving.model) else PRIVATE
+
+    def forget_unused(self) -> None:
+        """What models of organisations leave behind when their workers are gone."""
+        deps = self._deps
+
+        def in_use(serving: Serving) -> bool:
+            queue, budget = deps.queues.get(serving), deps.budgets.get(serving)
+            return bool(queue) or (budget is not None and bool(budget.active)) or serving in deps.batch
+
+        for serving in deps.workers.forget_unused(in_use):
+            deps.queues.pop(serving, None)
+            deps.budgets.pop(serving, None)
+        deps.routes.clear()
 
     def queue_status(self) -> list[ClassQueueStatus]:
         """Each class that a request has waited in, of each model's queue."""
         return [
-            ClassQueueStatus(serving.model, each.name.lower(), queue.waiting(each), queue.class_counters[each])
+            ClassQueueStatus(self._public_name(serving), each.name.lower(), queue.waiting(each), queue.class_counters[each])
             for serving, queue in self._deps.queues.items()
             for each in ServiceClass
             if queue.class_counters[each].touched or queue.waiting(each)
@@ -124,7 +142,7 @@ class Pipeline:
     @property
     def active(self) -> int:
         """Requests that were admitted and are not over."""
-        return self._deps.retries.active
+        return self._deps.active
 
     def turn_away_waiting(self) -> None:
         """The gateway stops: requests that still wait for a slot are told to come back, what runs goes on."""

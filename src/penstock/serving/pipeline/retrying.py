@@ -10,6 +10,7 @@ from penstock.serving.pipeline.collaborators import Collaborators
 from penstock.serving.pipeline.queue_ticket import Slot
 from penstock.serving.pipeline.record import RequestRecord
 from penstock.serving.routing.member import Member
+from penstock.serving.routing.retry_budget import RetryBudget
 from penstock.serving.routing.serving import Serving
 from penstock.serving.usage.meter import Meter
 
@@ -23,6 +24,7 @@ class RetryingFlight(Protocol):
     record: RequestRecord
     serving: Serving
     meter: Meter
+    budget: RetryBudget
     pools: tuple[Pool, ...]
     excluded: frozenset[str]
     """The workers that were asked already."""
@@ -58,7 +60,7 @@ def retry(flight: RetryingFlight, member: Member, *, busy: bool, rest_seconds: f
     """`member` has failed. Raises the PenstockError that ends the request when no other may be asked."""
     deps = flight.deps
     flight.excluded |= {member.id}
-    if flight.meter.retries + 1 < deps.rules.most_attempts and deps.retries.take(deps.monotonic()):
+    if flight.meter.retries + 1 < deps.rules.most_attempts and flight.budget.take(deps.monotonic()):
         flight.meter.retries += 1
         if (slot := flight.choose_slot()) is not None:
             flight.send(slot[0], slot[1])

@@ -24,6 +24,8 @@ class Serving:
 
     def __init__(self, model: str, choice: PolicyChoice, priority_reserve: float, overflow_reserve: float) -> None:
         self.model = model
+        self.owner: str | None = None
+        """The organisation whose own workers these are; None: the platform's."""
         self.prefixes = PrefixTable()
         self._shared: list[Member] = []
         self._dedicated: dict[Pool, list[Member]] = {pool: [] for pool in Pool}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from penstock.domain.clock import Clock
 from penstock.domain.policy import Policy
@@ -25,6 +25,8 @@ class RoutingRules:
     slow_start_seconds: float = 10.0
 
 
+PRIVATE: Final = "private"
+"""In place of the names of models that only organisations' own workers serve, where others can see them."""
 ServingKey = tuple[str, str | None]
 """A model, and the organisation whose own workers serve it (None: every organisation's)."""
 
@@ -48,6 +50,7 @@ class WorkerSet:
         self._models: dict[ServingKey, Serving] = {}
         self._elastic: set[ServingKey] = set()
         self._reserves: tuple[float | None, float | None] = (None, None)
+        self.own_first: frozenset[str] = frozenset()
         self.on_change: Callable[[frozenset[ServingKey]], None] = lambda keys: None
         """Called with the models whose workers changed: those who wait may now be placed."""
         self.on_event: Callable[[WorkerEvent], None] = lambda event: None
@@ -55,9 +58,39 @@ class WorkerSet:
     # reading
 
     def serving(self, model: str, org_id: str | None) -> Serving | None:
-        """The workers of a model for an organisation: its own while it has any, else the shared ones; None: none was ever there."""
-        own = self._models.get((model, org_id))
-        return own if own is not None and (own.known or own.elastic) else self._models.get((model, None))
+        """The workers of a model for an organisation; None: none was ever there.
+
+        The platform's, where it serves or has served the model: an organisation's own worker does not take over its name. Otherwise the
+        organisation's own. For those in `own_first` its own, while they can serve and fall back to the platform's otherwise.
+        """
+        shared = self._models.get((model, None))
+        own = None if org_id is None else self._models.get((model, org_id))
+        if own is None or not (own.known or own.elastic):
+            return shared
+        if shared is None:
+            return own
+        if org_id not in self.own_first:
+            return shared
+        return own if own.available or own.elastic or not shared.available else shared
+
+    def exact(self, key: ServingKey) -> Serving | None:
+        return self._models.get(key)
+
+    def is_public(self, model: str) -> bool:
+        """Whether the platform serves it or has served it: its name is no secret of an organisation."""
+        return (model, None) in self._models
+
+    def prefer_own(self, org_ids: frozenset[str]) -> None:
+        """The organisations whose own workers serve a model that the platform serves too."""
+        self.own_first = org_ids
+        self.on_change(frozenset(self._models))
+
+    def forget_unused(self, in_use: Callable[[Serving], bool]) -> list[Serving]:
+        """Drop what organisations had and have no worker for, so that models that come and go leave nothing."""
+        gone = [
+            key for key, each in self._models.items() if each.owner is not None and not each.known and not each.elastic and not in_use(each)
+        ]
+        return [self._models.pop(key) for key in gone]
 
     def members(self) -> list[Member]:
         return list(self._members.values())
@@ -79,8 +112,9 @@ class WorkerSet:
         counts: dict[str, tuple[int, int]] = {}
         for serving in self._models.values():
             if serving.shadow_agreed or serving.shadow_differed:
-                agreed, differed = counts.get(serving.model, (0, 0))
-                counts[serving.model] = agreed + serving.shadow_agreed, differed + serving.shadow_differed
+                name = serving.model if self.is_public(serving.model) else PRIVATE
+                agreed, differed = counts.get(name, (0, 0))
+                counts[name] = agreed + serving.shadow_agreed, differed + serving.shadow_differed
         return counts
 
     def servings(self) -> list[Serving]:
@@ -219,7 +253,7 @@ class WorkerSet:
             self._relimit(member)
         if busy:
             return
-        if note_failure(member, self._members.values(), self._rules.health, self._now()):
+        if note_failure(member, self._of_owner(member.record.org_id), self._rules.health, self._now()):
             self.on_event(WorkerEvent(member.id, member.record.name, "ejected"))
             self._rebuild(_keys(member.record))
 
@@ -243,8 +277,9 @@ class WorkerSet:
     def sweep(self) -> None:
         """About once a second: judge the silent, let the ejected return."""
         now = self._now()
-        for member, state in silent_verdicts(self._members.values(), self._rules.health, now):
-            self._move(member, state)
+        for org_id in {member.record.org_id for member in self._members.values()}:
+            for member, state in silent_verdicts(self._of_owner(org_id), self._rules.health, now):
+                self._move(member, state)
         for member in self._members.values():
             if member.warming_since is not None and self._relimit(member):
                 self.on_change(frozenset(_keys(member.record)))
@@ -256,6 +291,10 @@ class WorkerSet:
                 self._begin_slowly(member)
                 self.on_event(WorkerEvent(member.id, member.record.name, "returned"))
                 self._rebuild(_keys(member.record))
+
+    def _of_owner(self, org_id: str | None) -> list[Member]:
+        """The workers of an organisation or of the platform: shares are counted among them, so that no tenant's weigh on another's."""
+        return [member for member in self._members.values() if member.record.org_id == org_id]
 
     def _move(self, member: Member, state: WorkerState) -> None:
         before = member.state
@@ -303,6 +342,7 @@ class WorkerSet:
             serving = self._models.get(key)
             if serving is None:
                 serving = self._models[key] = Serving(key[0], self._policies.choice(key[0]), *self._kept())
+                serving.owner = key[1]
             known = [member for member in self._members.values() if key in _keys(member.record)]
             there = [member for member in known if member.state is WorkerState.READY]
             ready = [member for member in there if member.resting_until <= now]

@@ -173,7 +173,7 @@ class World:
 
     def leaks(self) -> dict[str, float]:
         """What should be 0 when all is over, and is not."""
-        found: dict[str, float] = {"active": self.deps.retries.active, "waiting": len(self.queue)}
+        found: dict[str, float] = {"active": self.deps.active, "waiting": len(self.queue)}
         for member in self.workers.members():
             found |= {f"in flight at {member.id}": member.in_flight, f"tokens at {member.id}": member.outstanding_tokens}
         for each in ServiceClass:

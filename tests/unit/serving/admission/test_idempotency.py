@@ -182,3 +182,30 @@ def test_answer_that_expires_at_once_is_not_kept() -> None:
     answers = IdempotentAnswers(ttl_seconds=0.0)
     ticket(answers).finish(200, HEADERS, b"answer", 1.0)
     assert (len(answers), answers.stored_bytes, isinstance(begin(answers, now=1.0), Ticket)) == (0, 0, True)
+
+
+def test_an_organisation_pushes_out_its_own_answers_and_no_other() -> None:
+    answers = IdempotentAnswers(max_bytes=10 * 2000)
+
+    def store(org_id: str, name: str) -> None:
+        ticket = answers.begin(f"key_{org_id}", name, CHAT, b"b", 0.0, org_id)
+        assert isinstance(ticket, Ticket)
+        ticket.finish(200, b"", b"x" * 1300, 0.0)
+
+    def kept(org_id: str, name: str) -> bool:
+        found = answers.begin(f"key_{org_id}", name, CHAT, b"b", 1.0, org_id)
+        if isinstance(found, Ticket):
+            found.abandon()
+        return isinstance(found, Replay)
+
+    store("small", "first")
+    store("small", "second")
+    for number in range(100):
+        store("large", str(number))
+    assert (kept("small", "first"), kept("small", "second")) == (True, True)
+    assert (kept("large", "99"), kept("large", "0")) == (True, False)
+    assert answers.stored_bytes <= 10 * 2000
+    for number in range(100):
+        store("other", str(number))
+    assert kept("small", "first"), "there is a share for each of those with many"
+    assert answers.stored_bytes <= 10 * 2000

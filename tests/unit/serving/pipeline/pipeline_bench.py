@@ -218,7 +218,7 @@ class PipelineBench:
 
     def leaks(self) -> dict[str, object]:
         """What requests that are over should have given back."""
-        found: dict[str, object] = {"active": self.deps.retries.active, "retrying": self.deps.retries.retrying}
+        found: dict[str, object] = {"active": self.deps.active, "retrying": self.deps.retrying}
         found |= {"slots of the journal": len(self.journal.slots), "running": self.deps.gate.in_flight(self.principal)}
         found["running tasks"] = self.deps.task_gate.in_flight(self.principal)
         found |= {"idempotency": len(self.deps.answers._running), "waiting": sum(map(len, self.deps.queues.values()))}

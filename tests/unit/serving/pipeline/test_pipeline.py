@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from random import Random
 
 import pytest
@@ -129,7 +130,7 @@ def test_a_worker_that_fails_before_send_returns() -> None:
     """The port allows it."""
     bench = PipelineBench(a=1, b=1)
     # Who waits for b, after a has failed it, holds up nobody: each of the four tries a first.
-    bench.deps.retries = RetryBudget(floor=4)
+    bench.deps.new_budget = partial(RetryBudget, floor=4)
     bench.transport.at_once = lambda one: one.fail() if one.worker_id == "a" else None
     replies = [bench.ask()[1] for _ in range(4)]
     for _ in range(4):

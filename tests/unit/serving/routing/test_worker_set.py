@@ -168,8 +168,82 @@ def test_a_worker_that_restarted_starts_anew() -> None:
     assert watched.members[0].load == WorkerLoad(1, 2, 0.5)
 
 
-def test_an_organisations_own_workers_come_first_for_it_alone() -> None:
+def test_an_organisations_own_worker_does_not_take_over_a_model_of_the_platform() -> None:
     watched = Watched(1)
+    watched.fleet.put(worker("own", org_id="org_a"))
+    watched.fleet.alive("own")
+    for org_id in ("org_a", "org_b"):
+        serving = watched.fleet.serving("m", org_id)
+        assert serving is not None
+        assert [member.id for member in serving._shared] == ["w0"]
+    watched.fleet.remove("w0")
+    serving = watched.fleet.serving("m", "org_a")
+    assert serving is not None
+    assert serving.owner is None, "also while the platform's own are away"
+
+
+def test_an_organisations_own_model_is_served_by_its_own_workers_for_it_alone() -> None:
+    watched = Watched(0)
+    watched.fleet.put(worker("own", org_id="org_a"))
+    watched.fleet.alive("own")
+    serving = watched.fleet.serving("m", "org_a")
+    assert serving is not None
+    assert [member.id for member in serving._shared] == ["own"]
+    assert watched.fleet.serving("m", "org_b") is None
+    assert not watched.fleet.is_public("m")
+
+
+def test_own_workers_that_cannot_serve_fall_back_to_the_platforms() -> None:
+    watched = Watched(1)
+    watched.fleet.prefer_own(frozenset({"org_a"}))
+    watched.fleet.put(worker("own", org_id="org_a"))
+    shared = watched.fleet.serving("m", None)
+    assert watched.fleet.serving("m", "org_a") is shared, "it was never ready"
+    watched.fleet.alive("own")
+    own = watched.fleet.serving("m", "org_a")
+    assert own is not shared
+    watched.fleet.lost("own")
+    assert watched.fleet.serving("m", "org_a") is shared
+    watched.fleet.alive("own")
+    assert watched.fleet.serving("m", "org_a") is own
+    watched.fleet.prefer_own(frozenset())
+    assert watched.fleet.serving("m", "org_a") is shared
+
+
+def test_what_a_tenants_model_leaves_is_dropped_with_its_last_worker() -> None:
+    watched = Watched(1)
+    for number in range(50):
+        watched.fleet.put(worker("own", models=(f"private-{number}",), org_id="org_a"))
+    assert len(watched.fleet.servings()) == 51
+    watched.fleet.forget_unused(lambda serving: serving.model == "private-3")
+    assert sorted(each.model for each in watched.fleet.servings()) == ["m", "private-3", "private-49"]
+
+
+def test_broken_workers_of_a_tenant_do_not_use_up_the_ejections_of_others() -> None:
+    watched = Watched(2)
+    for name in ("own-1", "own-2"):
+        watched.fleet.put(worker(name, org_id="org_a"))
+        watched.fleet.alive(name)
+    theirs = watched.fleet.member("own-1")
+    assert theirs is not None
+    for member in (theirs, watched.members[0]):
+        for _ in range(5):
+            watched.fleet.failed(member)
+    assert watched.usable() == {"w1"}
+
+
+def test_silent_workers_of_a_tenant_do_not_withhold_the_verdict_on_others() -> None:
+    watched = Watched(4)
+    for number in range(20):
+        watched.fleet.put(worker(f"own-{number}", org_id="org_a"))
+        watched.fleet.alive(f"own-{number}")
+    watched.pass_time(40, *watched.members[1:])
+    assert watched.states()[0] is WorkerState.DEAD
+
+
+def test_an_organisations_own_workers_come_first_for_it_alone_when_it_says_so() -> None:
+    watched = Watched(1)
+    watched.fleet.prefer_own(frozenset({"org_a"}))
     watched.fleet.put(worker("own", org_id="org_a"))
     watched.fleet.alive("own")
     ours, theirs = watched.fleet.serving("m", "org_a"), watched.fleet.serving("m", "org_b")
@@ -210,6 +284,7 @@ def test_elastic_model_is_known_without_workers() -> None:
 
 def test_an_organisations_own_elastic_model_is_its_own() -> None:
     watched = Watched(1)
+    watched.fleet.prefer_own(frozenset({"org"}))
     watched.fleet.set_elastic("m", "org")
     own, shared = watched.fleet.serving("m", "org"), watched.fleet.serving("m", "other")
     assert own is not None
