@@ -3,6 +3,7 @@
 import secrets
 
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from penstock.domain.ports import (
     AccountStore,
@@ -64,6 +65,10 @@ class SqlStore:
         try:
             await self._ensure_schema(migrate)
             await self._unlock_secrets()
+        except (DBAPIError, self.database.driver_errors) as error:
+            await self.close()
+            reason = error.orig if isinstance(error, DBAPIError) else error
+            raise StoreProblem(f"The store is damaged, or not one of Penstock ({reason}). Restore a backup.") from error
         except BaseException:
             await self.close()
             raise

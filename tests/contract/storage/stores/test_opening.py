@@ -199,3 +199,51 @@ async def test_two_stores_in_memory_are_two(memory: Store) -> None:
     other = await open_store("sqlite://", migrate=True)
     assert await other.accounts.organisations() == []
     await other.close()
+
+
+async def test_empty_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "penstock.db"
+    file.touch()
+    store = make_store(f"sqlite:///{file}")
+    with pytest.raises(StoreProblem, match="is empty: it has lost what it held"):
+        await store.open(migrate=True)
+    await store.close()
+    assert file.stat().st_size == 0
+
+
+@pytest.mark.parametrize("kept", [17, 100, 4_096, 5_000])
+async def test_file_that_lost_its_end_is_a_sentence(tmp_path: Path, kept: int) -> None:
+    file = tmp_path / "penstock.db"
+    store = make_store(f"sqlite:///{file}")
+    await store.open(migrate=True)
+    await store.close()
+    file.write_bytes(file.read_bytes()[:kept])
+    again = make_store(f"sqlite:///{file}")
+    with pytest.raises(StoreProblem, match=r"damaged|lost"):
+        await again.open(migrate=True)
+    await again.close()
+
+
+async def test_overwritten_pages_are_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "penstock.db"
+    store = make_store(f"sqlite:///{file}")
+    await store.open(migrate=True)
+    await store.close()
+    content = file.read_bytes()
+    file.write_bytes(content[:100] + b"\xaa" * (len(content) - 100))
+    again = make_store(f"sqlite:///{file}")
+    with pytest.raises(StoreProblem, match="damaged"):
+        await again.open(migrate=True)
+    await again.close()
+
+
+async def test_schema_without_its_tables_is_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "penstock.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+        connection.execute("INSERT INTO alembic_version VALUES ('0001')")
+    connection.close()
+    store = make_store(f"sqlite:///{file}")
+    with pytest.raises(StoreProblem, match="damaged, or not one of Penstock"):
+        await store.open(migrate=True)
+    await store.close()

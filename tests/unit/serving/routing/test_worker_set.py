@@ -210,7 +210,7 @@ def test_own_workers_that_cannot_serve_fall_back_to_the_platforms() -> None:
     assert watched.fleet.serving("m", "org_a") is shared
 
 
-def test_what_a_tenants_model_leaves_is_dropped_with_its_last_worker() -> None:
+def test_model_of_a_tenant_is_forgotten_with_its_last_worker() -> None:
     watched = Watched(1)
     for number in range(50):
         watched.fleet.put(worker("own", models=(f"private-{number}",), org_id="org_a"))
@@ -241,7 +241,7 @@ def test_silent_workers_of_a_tenant_do_not_withhold_the_verdict_on_others() -> N
     assert watched.states()[0] is WorkerState.DEAD
 
 
-def test_an_organisations_own_workers_come_first_for_it_alone_when_it_says_so() -> None:
+def test_own_workers_come_first_for_an_organisation_that_prefers_them() -> None:
     watched = Watched(1)
     watched.fleet.prefer_own(frozenset({"org_a"}))
     watched.fleet.put(worker("own", org_id="org_a"))

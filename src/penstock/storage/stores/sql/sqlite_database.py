@@ -145,6 +145,7 @@ def _prepare(file: Path) -> None:
     """Make the file readable by its owner alone; SQLite gives its companions the same mode. Raises StoreProblem."""
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        existed = file.exists()
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.fchmod(descriptor, 0o600)
@@ -153,5 +154,7 @@ def _prepare(file: Path) -> None:
             os.close(descriptor)
     except OSError as error:
         raise StoreProblem(f"The store {file} cannot be opened: {error.strerror}.") from error
+    if existed and not beginning:
+        raise StoreProblem(f"The store {file} is empty: it has lost what it held. Restore a backup, or remove the file to begin anew.")
     if beginning not in (b"", _MAGIC):
         raise StoreProblem(f"The store {file} is not an SQLite database.")
