@@ -285,16 +285,17 @@ async def test_time_of_an_attempt_begins_with_the_function(gate: Path, monkeypat
         with pytest.raises(Crashed):
             await calls.call("start_daemon_and_exit", str(tmp_path / "started"))
         monkeypatch.setenv("IMPORT_GATE", str(gate))
-        attempt = RunningAttempt(calls.progress.append, 0.05)
+        attempt = RunningAttempt(calls.progress.append, SECONDS)
         work = RunFrame("task_1", 1, "pid", raw(b"[]"))
-        async with attempt.timeout():
-            call = calls.pool.run(work, attempt, calls.log)
-            running = asyncio.ensure_future(call)
-            await until(lambda: not attempt.has_begun, SECONDS)
-            await asyncio.wait([running], timeout=0.2)
-            assert not running.done(), "its process is being started, for longer than the function may take"
+        async with attempt.timeout() as limit:
+            running = asyncio.ensure_future(calls.pool.run(work, attempt, calls.log))
+            await until(lambda: importing(gate), SECONDS)
+            assert (attempt.has_begun, limit.when()) == (False, None), "its process is being started"
+            opened_at = asyncio.get_running_loop().time()
             await asyncio.to_thread(open_gate, gate)
             assert isinstance(await running, DoneFrame)
+            assert attempt.has_begun
+            assert (limit.when() or 0.0) >= opened_at + SECONDS
 
 
 async def test_import_that_takes_too_long_is_an_error_of_its_own(gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
