@@ -15,6 +15,7 @@ from penstock.wire.chat.counting import NO_LIMIT, Seen, message_bytes, overrun, 
 from penstock.wire.chat.cutting import cut_stream
 from penstock.wire.chat.known_chunk import KnownChunk, learned
 from penstock.wire.chat.loose_events import read_loose
+from penstock.wire.chat.reasoning import ReasoningStream
 from penstock.wire.chat.requests import BYTES_PER_TOKEN
 from penstock.wire.sse import DONE, event_data, normalise
 from penstock.wire.usage import usage_report
@@ -52,6 +53,7 @@ class Relay:
         "_open_tag",
         "_reasoning",
         "_rest",
+        "_rewrite",
         "_room",
         "_stopped",
         "_usage_wanted",
@@ -71,8 +73,9 @@ class Relay:
         rename: tuple[re.Pattern[bytes], bytes] | None = None,
         largest_event_bytes: int = 16 << 20,
         limit: int = NO_LIMIT,
+        rewrite: ReasoningStream | None = None,
     ) -> None:
-        """`limit`: the most tokens that the client wants, of all choices."""
+        """`limit`: the most tokens that the client wants, of all choices; `rewrite`: for a server whose reasoning gets another name."""
         self._usage_wanted = usage_wanted
         self._open_tag = b'\ndata: {"service_tier":"%b",' % service_tier.encode("ascii")
         self._model = rename
@@ -86,7 +89,8 @@ class Relay:
         """Indices of choices: those of which anything has come, and those that gave a finish reason."""
         self._halves: dict[str, str] = {}
         self._known: KnownChunk | None = None
-        self._lessons = _LESSONS
+        self._rewrite = rewrite
+        self._lessons = _LESSONS if rewrite is None else 0
         self._stopped = False
         """The engine said that it is done, and has gone on: what follows is not looked at."""
         self._limit = limit
@@ -216,7 +220,7 @@ class Relay:
 
     def _plain(self, text: bytes) -> list[Chunk] | None:
         """All events of a read decoded in one call, when each is exactly `data: {"...}` and has choices; None when any is not."""
-        if not text.startswith(b'data: {"'):
+        if not text.startswith(b'data: {"') or self._rewrite is not None:
             return None
         try:
             chunks = decode_all(b"[%b]" % text[6:-2].replace(b'\n\ndata: {"', b',{"'))
@@ -237,6 +241,8 @@ class Relay:
                 self.done = self._stopped = True
                 break
             found = read_loose(event, data, self._halves)
+            if found is not None and self._rewrite is not None:
+                found = read_loose(b"", self._rewrite.rewritten(found[1]), self._halves)
             if found is None:
                 continue
             events.append(b"data: " + found[1].replace(b"\n", b" ") + b"\n\n")
@@ -281,7 +287,7 @@ class Relay:
     def _note_usage(self, usage: Any) -> None:
         self.usage = report = usage_report(usage)
         # What is counted in its place is told at the end.
-        self.usage_withheld = not possible(report, self.seen(), self._limit)
+        self.usage_withheld = not possible(report, self.seen(), self._limit) or (self._reasoning > 0 and not report.reasoning)
 
     def _edited(self, text: bytes, with_usage: bool) -> bytes:
         wanted = self._usage_wanted

@@ -111,7 +111,7 @@ def _says(usage: Any, count: TokenCount) -> bool:
         said.prompt_tokens == count.prompt
         and max(0, said.completion_tokens) == count.completion
         and report.cached == count.cached
-        and (report.reasoning == count.reasoning or not report.reasoning)
+        and report.reasoning == count.reasoning
     )
 
 

@@ -61,7 +61,7 @@ class ResponseWriter:
         self._note(chunk)
         for choice in chunk.get("choices") or ():
             delta = choice.get("delta") or choice.get("message") or {}
-            for _, text in spoken(delta.get("reasoning_content") or delta.get("reasoning")):
+            for _, text in spoken(delta.get("reasoning_content") or delta.get("reasoning") or delta.get("thinking")):
                 self._think(text)
             self._speak(delta.get("content"), mapping(choice.get("logprobs")).get("content") or [])
             for _, text in spoken(delta.get("refusal")):

@@ -103,7 +103,7 @@ def _print_report(session: Session, groups: tuple[str, ...], query: Mapping[str,
         return
     estimated = totals.get("estimated_requests") or 0
     if estimated:
-        session.out.note(f"{cell(estimated)} of the requests are estimated: their engine did not report usage")
+        session.out.note(f"{cell(estimated)} of the requests are estimated: their engine did not report usage, or not as it can be")
     if answer.get("has_more"):
         session.out.note("there are more rows: raise --limit")
 
