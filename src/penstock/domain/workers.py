@@ -103,6 +103,8 @@ class UpstreamAccess:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     """What the upstream allows this gateway; None: no limit is known."""
+    normalise_reasoning: bool = False
+    """Its chat completions get their reasoning under one name; False: they pass as they are."""
 
     @property
     def all_headers(self) -> tuple[tuple[str, str], ...]:

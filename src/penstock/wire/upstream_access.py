@@ -102,6 +102,10 @@ class AccessBody(Body):
     ] = None
     requests_per_minute: Annotated[PerMinute | None, Field(description="What the upstream allows each gateway.")] = None
     tokens_per_minute: Annotated[PerMinute | None, Field(description="What the upstream allows each gateway.")] = None
+    normalise_reasoning: Annotated[
+        bool,
+        Field(description="Reasoning of chat completions goes to `reasoning_content`, whether it is `reasoning`, `thinking` or `<think>`."),
+    ] = False
 
     def access(self, before: UpstreamAccess) -> UpstreamAccess:
         """`before` with the fields that were sent."""

@@ -124,6 +124,8 @@ def test_unreadable_field_is_estimated_and_named() -> None:
 
 def test_reasoning_that_is_not_told_is_its_share_of_the_text() -> None:
     assert judged(UsageReport(7, 80), Seen(0, 400, 100)).reasoning == 20
+    assert judged(UsageReport(7, 3), Seen(3, 11, 10)).reasoning == 2
+    assert judged(UsageReport(7, 3), Seen(3, 11, 11)).reasoning == 3
     assert judged(None, Seen(0, 400, 100)) == TokenCount(9, 100, 0, 25, estimated=True)
 
 

@@ -50,6 +50,7 @@ def _access(upstream: UpstreamSettings) -> UpstreamAccess:
         probe_path=upstream.probe_path,
         requests_per_minute=upstream.requests_per_minute,
         tokens_per_minute=upstream.tokens_per_minute,
+        normalise_reasoning=upstream.normalise_reasoning,
     )
     try:
         if access.ca or access.client_certificate:

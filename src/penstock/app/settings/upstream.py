@@ -46,6 +46,10 @@ class UpstreamSettings(Section):
     slots: Count = Field(default=256, description="Requests that it may have at the same time.")
     requests_per_minute: Count | None = Field(default=None, description="What the server allows each gateway.")
     tokens_per_minute: Count | None = Field(default=None, description="What the server allows each gateway.")
+    normalise_reasoning: bool = Field(
+        default=False,
+        description="Reasoning of chat completions goes to `reasoning_content`, whether it is `reasoning`, `thinking` or `<think>`.",
+    )
     pool: Pool | None = Field(default=None, description="Dedicate it to one pool; unset: shared by all.")
 
     @model_validator(mode="before")

@@ -53,6 +53,7 @@ class AccessView(View):
     probe_path: str | None
     requests_per_minute: int | None
     tokens_per_minute: int | None
+    normalise_reasoning: bool
 
 
 class WorkerView(View):
@@ -298,6 +299,7 @@ def _access_view(record: WorkerRecord) -> AccessView | None:
         probe_path=access.probe_path,
         requests_per_minute=access.requests_per_minute,
         tokens_per_minute=access.tokens_per_minute,
+        normalise_reasoning=access.normalise_reasoning,
     )
 
 

@@ -13,6 +13,7 @@ from penstock.wire.chat import replies, requests
 from penstock.wire.chat.bodies import AnyBody, EmbeddingBody
 from penstock.wire.chat.chunks import EngineReportedError, GarbledStream, OversizedEvent
 from penstock.wire.chat.counting import NO_LIMIT, counted, echoed_bytes, most_prompt, too_few
+from penstock.wire.chat.reasoning import ReasoningStream
 from penstock.wire.chat.relay import Relay
 from penstock.wire.chat.replies import GarbledReply
 from penstock.wire.chat.tolerant import reread
@@ -262,7 +263,9 @@ def edited_reply(
     return replies.edited(body, reply, tier, rename, count), count
 
 
-def stream_relay(request: AnyBody, tier: str, rename: tuple[re.Pattern[bytes], bytes] | None, largest_event_bytes: int) -> Relay:
+def stream_relay(
+    request: AnyBody, tier: str, rename: tuple[re.Pattern[bytes], bytes] | None, largest_event_bytes: int, member: Member
+) -> Relay:
     """What a stream passes on its way. Where the prompt comes with the answer, its length is not held to the client's limit."""
     limit = NO_LIMIT if echoed_bytes(request) else requests.max_tokens(request, 0) or NO_LIMIT
     return Relay(
@@ -271,6 +274,7 @@ def stream_relay(request: AnyBody, tier: str, rename: tuple[re.Pattern[bytes], b
         rename=rename,
         largest_event_bytes=largest_event_bytes,
         limit=limit,
+        rewrite=ReasoningStream() if member.normalises else None,
     )
 
 

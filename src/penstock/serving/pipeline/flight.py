@@ -29,6 +29,7 @@ from penstock.serving.usage.meter import Meter
 from penstock.wire.chat import replies, requests
 from penstock.wire.chat.bodies import AnyBody
 from penstock.wire.chat.counting import estimate
+from penstock.wire.chat.reasoning import normalised_reply
 from penstock.wire.chat.relay import Relay
 from penstock.wire.errors import error_event
 from penstock.wire.sse import DONE
@@ -167,7 +168,7 @@ class Flight:
         if member.rate is not None:
             deps.workers.count_sent(member, demand.prompt_tokens)
         self.rename = None if engine_name == self.model else deps.rename(engine_name, self.model)
-        relay = stream_relay(request, tier, self.rename, deps.rules.largest_event_bytes) if demand.stream else None
+        relay = stream_relay(request, tier, self.rename, deps.rules.largest_event_bytes, member) if demand.stream else None
         self.attempt = attempt = WorkerAttempt(self, member, load, relay, deps.rules.largest_reply_bytes)
         may_lack = member.unsupported or self.call.operation is _INFER
         if may_lack and (refusal := intake.incompatibility(member, self.call, self.model)) is not None:
@@ -194,6 +195,8 @@ class Flight:
         if operation is _INFER:
             body, count = replies.tensors(body, self.model), NO_TOKENS
         else:
+            if attempt.member.normalises:
+                body = normalised_reply(body)
             body, count = edited_reply(body, self.request, self.demand, self.meter.tier, self.rename, now - attempt.load.sent_at)
         self.phase = ANSWERING
         if operation is not _EMBEDDING and operation is not _INFER:

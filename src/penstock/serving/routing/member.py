@@ -25,6 +25,7 @@ class Member:
         "last_sign",
         "limit",
         "load",
+        "normalises",
         "outstanding_tokens",
         "rate",
         "record",
@@ -109,6 +110,8 @@ class Member:
     def adopt(self, record: WorkerRecord, now: float) -> None:
         """Its record was edited."""
         self.record = record
+        self.normalises = record.access.normalise_reasoning
+        """Reasoning in its answers gets one name."""
         self.rate = rate_of(record.access, self.rate, now)
         self.slots = record.slots
         if self.adaptive is not None:

@@ -140,7 +140,9 @@ def _share(completion: int, seen: Seen) -> int:
     """The part of the tokens that was reasoning, as the text shows it."""
     if not seen.reasoning or not seen.size:
         return 0
-    return (completion * seen.reasoning + seen.size // 2) // seen.size
+    share = (completion * seen.reasoning + seen.size // 2) // seen.size
+    # An answer beside it has a token at least.
+    return share - 1 if share == completion > 1 and seen.size > seen.reasoning else share
 
 
 def overrun(chunks: int, size: int, limit: int) -> bool:

@@ -78,6 +78,9 @@ def add(
     no_probe: Annotated[bool, typer.Option("--no-probe", help="Ask the server nothing; needs --model.")] = False,
     rpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Requests a minute that the server allows.")] = None,
     tpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens a minute that the server allows.")] = None,
+    normalise_reasoning: Annotated[
+        bool, typer.Option("--normalise-reasoning", help="Put its reasoning under the one name reasoning_content.")
+    ] = False,
 ) -> None:
     """Add an upstream: a server that the gateway calls directly."""
     url, _, in_url = address.partition("?")
@@ -98,6 +101,7 @@ def add(
         "probe_path": "" if no_probe else probe_path,
         "requests_per_minute": rpm,
         "tokens_per_minute": tpm,
+        "normalise_reasoning": normalise_reasoning or None,
     }
     worker = session.api.post("/api/workers", body)
     session.out.item(worker, _fields(worker))
@@ -194,6 +198,7 @@ def _access(access: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("probe", {None: None, "": "none"}.get(access.get("probe_path"), access.get("probe_path"))),
         ("requests per minute", access.get("requests_per_minute")),
         ("tokens per minute", access.get("tokens_per_minute")),
+        ("reasoning", "normalised" if access.get("normalise_reasoning") else None),
     ]
 
 
