@@ -168,7 +168,7 @@ class OllamaEngine:
     async def _read(
         self, request: GenerationRequest, prompt: Prompt, name: str, reading: replies.OllamaReplyReader
     ) -> AsyncGenerator[Sequence[Event], None]:
-        fixed = {**self._fixed, "model": name, **({"think": False} if name in self._thinkers else {})}
+        fixed = {**self._fixed, "model": name, **({"think": _thinks(request)} if name in self._thinkers else {})}
         path, body = bodies.generation(request, prompt, fixed, context=self._context)
         async with self._sent(path, body) as response:
             async for lines in _ndjson.lines(response.aiter_bytes()):
@@ -223,9 +223,18 @@ class OllamaEngine:
         return f"{self._process}{next(self._ids):012x}"
 
 
+def _thinks(request: GenerationRequest) -> bool | str:
+    """Ollama's `think`: nothing is thought unless the request says how much."""
+    effort = request.reasoning_effort
+    return effort if effort in {"low", "medium", "high"} else effort not in {"", "none"}
+
+
 def _sum(counts: Sequence[TokenCount]) -> TokenCount:
     return TokenCount(
-        sum(one.prompt for one in counts), sum(one.completion for one in counts), estimated=any(one.estimated for one in counts)
+        sum(one.prompt for one in counts),
+        sum(one.completion for one in counts),
+        reasoning=sum(one.reasoning for one in counts),
+        estimated=any(one.estimated for one in counts),
     )
 
 

@@ -81,6 +81,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """None: nothing was said, which OpenAI reads as yes."""
     json_schema: Mapping[str, Any] | None = None
     """The answer must be JSON of this schema (`json_object`: any object)."""
+    reasoning_effort: str = ""
+    """How much a model that can think is to think: OpenAI's words, `none` among them; empty: nothing was said."""
     echo: bool = False
     ignore_eos: bool = False
     """Go on to `max_tokens` past the model's own end (vLLM's field; load tests use it)."""
@@ -120,6 +122,13 @@ class Token(msgspec.Struct, frozen=True):
     logprob: TokenLogprob | None = None
 
 
+class Thought(msgspec.Struct, frozen=True, gc=False):
+    """A piece of reasoning, before the answer."""
+
+    choice: int
+    text: str
+
+
 class ToolCallStarted(msgspec.Struct, frozen=True, gc=False):
     choice: int
     index: int
@@ -143,7 +152,7 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
     reason: FinishReason
 
 
-Event = Started | Token | ToolCallStarted | ToolCallArguments | Finished | TokenCount
+Event = Started | Token | Thought | ToolCallStarted | ToolCallArguments | Finished | TokenCount
 """`Started` first, a `Finished` for each choice, the whole request's `TokenCount` last."""
 
 

@@ -90,6 +90,7 @@ class ChatCall(EngineSamplingBody):
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     response_format: FormatBody | None = None
+    reasoning_effort: str | None = None
 
 
 class CompletionCall(EngineSamplingBody):
@@ -153,6 +154,7 @@ def _chat_request(call: ChatCall) -> g.GenerationRequest:
         tool_choice=_tool_choice(call, tools),
         parallel_tool_calls=call.parallel_tool_calls,
         json_schema=_schema(call.response_format),
+        reasoning_effort=call.reasoning_effort or "",
     )
 
 

@@ -17,6 +17,7 @@ from penstock.domain.ports.engine import (
     GenerationRequest,
     Generator,
     Started,
+    Thought,
     Token,
     TokenLogprob,
     ToolCallArguments,
@@ -102,6 +103,8 @@ class ChatChunks:
                 return self._delta(event.choice, delta)
             logprobs = _encode({"content": [_chat_logprob(event.logprob)], "refusal": None})
             return b'%b%b,"logprobs":%b,"finish_reason":null%b' % (self._before[event.choice], delta, logprobs, self._tail)
+        if isinstance(event, Thought):
+            return self._delta(event.choice, b'{"reasoning_content":%b}' % _encode(event.text))
         if isinstance(event, ToolCallStarted):
             call = {"index": event.index, "id": event.id, "type": "function", "function": {"name": event.name, "arguments": ""}}
             return self._delta(event.choice, _encode({"tool_calls": [call]}))
@@ -136,6 +139,7 @@ class _ChatChoice:
 
     def __init__(self) -> None:
         self._text: list[str] = []
+        self._thoughts: list[str] = []
         self._logprobs: list[TokenLogprob] = []
         self._calls: list[tuple[ToolCallStarted, list[str]]] = []
         self._reason: str | None = None
@@ -145,6 +149,8 @@ class _ChatChoice:
             self._text.append(event.text)
             if event.logprob is not None:
                 self._logprobs.append(event.logprob)
+        elif isinstance(event, Thought):
+            self._thoughts.append(event.text)
         elif isinstance(event, ToolCallStarted):
             self._calls.append((event, []))
         elif isinstance(event, ToolCallArguments):
@@ -155,6 +161,8 @@ class _ChatChoice:
     def render(self, index: int) -> dict[str, Any]:
         content = None if self._calls and not self._text else "".join(self._text)
         message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None}
+        if self._thoughts:
+            message["reasoning_content"] = "".join(self._thoughts)
         if self._calls:
             message["tool_calls"] = [
                 {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": "".join(pieces)}}

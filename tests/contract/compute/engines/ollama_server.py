@@ -50,6 +50,7 @@ class OllamaServer:
         self.sim = SimEngine({**options, "models": ",".join(sorted(known | {"sim-small"}))})
         self.version = version
         self.models = list(models)
+        self.thinks = False
         self.asked: list[tuple[str, Body]] = []
         self.next_lines: list[bytes] | None = None
         """What the next generation answers instead, as it is."""
@@ -92,7 +93,8 @@ class OllamaServer:
             return JSONResponse({"error": f"model '{name}' not found"}, 404)
         length = MODELS["sim-small"].context_length
         info = {"general.architecture": "sim", "sim.context_length": length}
-        return JSONResponse({"capabilities": ["completion", "tools", "embedding"], "model_info": info, "details": {"family": "sim"}})
+        capabilities = ["completion", "tools", "embedding", *(["thinking"] if self.thinks else [])]
+        return JSONResponse({"capabilities": capabilities, "model_info": info, "details": {"family": "sim"}})
 
     async def _pull(self, request: Request) -> Response:
         name = (await request.json())["model"]

@@ -171,6 +171,37 @@ async def test_counts_that_ollama_does_not_report_are_left_to_the_gateway(tmp_pa
     assert "usage" not in answer
 
 
+@pytest.mark.parametrize(
+    ("effort", "think"), [(None, False), ("none", False), ("low", "low"), ("high", "high"), ("minimal", True)], ids=str
+)
+async def test_model_thinks_as_much_as_the_request_says(tmp_path: Path, effort: str | None, think: bool | str) -> None:
+    server = OllamaServer(FAST)
+    server.thinks = True
+    fields = {} if effort is None else {"reasoning_effort": effort}
+    async with ollama(tmp_path, server) as served:
+        await served.chat(max_tokens=1, **fields)
+    assert server.asked[0][1]["think"] == think
+
+
+async def test_thoughts_of_a_model_are_its_reasoning(tmp_path: Path) -> None:
+    server = OllamaServer(FAST)
+    lines = [
+        b'{"message": {"role": "assistant", "content": "", "thinking": "Let "}, "done": false}\n',
+        b'{"message": {"role": "assistant", "content": "", "thinking": "me see"}, "done": false}\n',
+        b'{"message": {"role": "assistant", "content": "4"}, "done": false}\n',
+        b'{"done": true, "done_reason": "stop", "prompt_eval_count": 7, "eval_count": 3}\n',
+    ]
+    async with ollama(tmp_path, server) as served:
+        server.next_lines = lines
+        answer = await served.chat()
+        server.next_lines = lines
+        streamed = (await served.post("/v1/chat/completions", messages=HELLO, stream=True)).text
+    message = answer["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"]) == ("4", "Let me see")
+    assert answer["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
+    assert streamed.count('"reasoning_content"') == 2
+
+
 async def test_the_time_to_the_first_token_is_the_servers_own(tmp_path: Path) -> None:
     async with ollama(tmp_path, OllamaServer(FAST)) as served:
         engine = served.workers[0].engine

@@ -14,7 +14,7 @@ from penstock.domain.errors import (
     UnsupportedParameter,
     UpstreamFailed,
 )
-from penstock.domain.ports.engine import Event, Finished, Token, TokenLogprob, ToolCallArguments, ToolCallStarted
+from penstock.domain.ports.engine import Event, Finished, Thought, Token, TokenLogprob, ToolCallArguments, ToolCallStarted
 from penstock.domain.tokens import TokenCount
 
 NANOSECONDS = 1e9
@@ -31,6 +31,7 @@ class ToolCallPart(msgspec.Struct):
 
 class ReplyPart(msgspec.Struct):
     content: str = ""
+    thinking: str = ""
     tool_calls: list[ToolCallPart] | None = None
 
 
@@ -109,6 +110,7 @@ class OllamaReplyReader:
         self._call_id = call_id
         self._calls = 0
         self._texts = 0
+        self._thoughts = 0
         self.count: TokenCount | None = None
         """Set by the last line."""
         self.ttft_seconds: float | None = None
@@ -117,8 +119,11 @@ class OllamaReplyReader:
     def events(self, piece: Piece) -> Sequence[Event]:
         """What one line of the stream means. A line with several log probabilities becomes one event for each token."""
         found: list[Event] = []
+        if piece.message.thinking:
+            found.append(Thought(self.choice, piece.message.thinking))
+            self._thoughts += 1
         text = piece.message.content or piece.response
-        logprobs = [_logprob(one) for one in piece.logprobs or ()]
+        logprobs = [] if piece.message.thinking else [_logprob(one) for one in piece.logprobs or ()]
         if len(logprobs) == 1 or (logprobs and text == "".join(one.token for one in logprobs)):
             found += [Token(self.choice, one.token if len(logprobs) > 1 else text, one) for one in logprobs]
         elif text:
@@ -135,7 +140,8 @@ class OllamaReplyReader:
     def _end(self, piece: Piece) -> Finished:
         counted = piece.prompt_eval_count is not None and piece.eval_count is not None
         completion = self._texts if piece.eval_count is None else piece.eval_count
-        self.count = TokenCount(piece.prompt_eval_count or 0, completion, estimated=not counted)
+        thoughts = min(self._thoughts, completion)  # one token a line
+        self.count = TokenCount(piece.prompt_eval_count or 0, completion, reasoning=thoughts, estimated=not counted)
         self.ttft_seconds = (piece.load_duration + piece.prompt_eval_duration) / NANOSECONDS
         if piece.done_reason == "length":
             return Finished(self.choice, "length")
