@@ -89,6 +89,7 @@ class AccountService:
         allowed_networks: Iterable[str] = (),
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
+        concurrency: int | None = None,
         org_id: str | None = None,
     ) -> tuple[KeyRecord, str]:
         """The record and the key itself. `org_id` None: the caller's own. What is left out is as for the key that makes it.
@@ -117,6 +118,7 @@ class AccountService:
             tokens_per_minute=maker.limit(
                 own.tokens_per_minute if own else None, rules.limit(tokens_per_minute, "tokens_per_minute"), "tokens_per_minute"
             ),
+            concurrency=maker.limit(own.concurrency if own else None, rules.limit(concurrency, "concurrency"), "concurrency"),
         )
         await self._store.create_key(record)
         return record, secret

@@ -141,4 +141,5 @@ def _key_principal(key: KeyRecord, plan: Plan) -> Principal:
         scopes=key.scopes,
         requests_per_minute=key.requests_per_minute,
         tokens_per_minute=key.tokens_per_minute,
+        concurrency=key.concurrency,
     )

@@ -111,6 +111,7 @@ class KeyRecord:
     requests_per_minute: int | None = None
     """A limit of the key's own below its organisation's; None: only the organisation's."""
     tokens_per_minute: int | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,7 @@ class Principal:
     requests_per_minute: int | None = None
     """The key's own limit below its organisation's; None: only the organisation's."""
     tokens_per_minute: int | None = None
+    concurrency: int | None = None
     actor_id: str = field(init=False, compare=False, repr=False)
     """The actor's id: a plain attribute, because every request reads it. The ledger, decisions, limits and the API call it `key_id`."""
 

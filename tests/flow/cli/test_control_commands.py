@@ -7,7 +7,22 @@ from tests.flow.cli.fake_gateway import FakeGatewayState
 
 
 def test_keys_are_created_listed_shown_and_revoked(cli: Cli) -> None:
-    limits = ["--scope", "inference", "--scope", "usage:read", "--expires", "90d", "--allow", "10.0.0.0/8", "--rpm", "60", "--tpm", "1000"]
+    limits = [
+        "--scope",
+        "inference",
+        "--scope",
+        "usage:read",
+        "--expires",
+        "90d",
+        "--allow",
+        "10.0.0.0/8",
+        "--rpm",
+        "60",
+        "--tpm",
+        "1000",
+        "--concurrency",
+        "3",
+    ]
     made = cli.run("keys", "create", "laptop", *limits, "--json")
     assert made.code == 0
     assert made.json == {
@@ -17,6 +32,7 @@ def test_keys_are_created_listed_shown_and_revoked(cli: Cli) -> None:
         "allowed_networks": ["10.0.0.0/8"],
         "requests_per_minute": 60,
         "tokens_per_minute": 1000,
+        "concurrency": 3,
         "created_at": 1767225600.0,
         "expires_at": 1767225600.0 + 90 * 86400,
         "secret": "shown-once",

@@ -162,16 +162,28 @@ async def narrow(service: AccountService, admin: Principal, **limits: object) ->
 
 
 async def test_a_key_has_what_the_key_that_made_it_has(service: AccountService, admin: Principal, clock: ManualClock) -> None:
-    limits = {"expires_in_seconds": 60, "allowed_networks": ["10.0.0.0/8"], "requests_per_minute": 2, "tokens_per_minute": 100}
+    limits = {
+        "expires_in_seconds": 60,
+        "allowed_networks": ["10.0.0.0/8"],
+        "requests_per_minute": 2,
+        "tokens_per_minute": 100,
+        "concurrency": 5,
+    }
     maker = await narrow(service, admin, **limits)
     child, _ = await service.create_key(maker, name="child")
-    shown = (child.expires_at, child.allowed_networks, child.requests_per_minute, child.tokens_per_minute)
-    assert shown == (clock.time() + 60, ("10.0.0.0/8",), 2, 100)
+    shown = (child.expires_at, child.allowed_networks, child.requests_per_minute, child.tokens_per_minute, child.concurrency)
+    assert shown == (clock.time() + 60, ("10.0.0.0/8",), 2, 100, 5)
     narrower, _ = await service.create_key(
-        maker, name="narrower", expires_in_seconds=30, allowed_networks=["10.1.0.0/16"], requests_per_minute=1, tokens_per_minute=50
+        maker,
+        name="narrower",
+        expires_in_seconds=30,
+        allowed_networks=["10.1.0.0/16"],
+        requests_per_minute=1,
+        tokens_per_minute=50,
+        concurrency=1,
     )
-    shown = (narrower.expires_at, narrower.allowed_networks, narrower.requests_per_minute, narrower.tokens_per_minute)
-    assert shown == (clock.time() + 30, ("10.1.0.0/16",), 1, 50)
+    shown = (narrower.expires_at, narrower.allowed_networks, narrower.requests_per_minute, narrower.tokens_per_minute, narrower.concurrency)
+    assert shown == (clock.time() + 30, ("10.1.0.0/16",), 1, 50, 1)
     token, _ = await service.create_join_token(maker)
     assert token.expires_at == clock.time() + 60
 
@@ -184,12 +196,19 @@ async def test_a_key_has_what_the_key_that_made_it_has(service: AccountService, 
         ({"allowed_networks": ["10.1.0.0/16", "::/0"]}, "allowed_networks"),
         ({"requests_per_minute": 3}, "requests_per_minute"),
         ({"tokens_per_minute": 101}, "tokens_per_minute"),
+        ({"concurrency": 6}, "concurrency"),
     ],
 )
 async def test_a_key_is_never_wider_than_the_one_that_makes_it(
     service: AccountService, admin: Principal, wish: dict[str, object], param: str
 ) -> None:
-    limits = {"expires_in_seconds": 60, "allowed_networks": ["10.0.0.0/8"], "requests_per_minute": 2, "tokens_per_minute": 100}
+    limits = {
+        "expires_in_seconds": 60,
+        "allowed_networks": ["10.0.0.0/8"],
+        "requests_per_minute": 2,
+        "tokens_per_minute": 100,
+        "concurrency": 5,
+    }
     maker = await narrow(service, admin, **limits)
     with pytest.raises(PermissionDenied) as refused:
         await service.create_key(maker, name="wider", **wish)  # type: ignore[arg-type]

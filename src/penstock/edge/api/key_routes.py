@@ -29,6 +29,7 @@ class KeyView(View):
     allowed_networks: list[str]
     requests_per_minute: int | None
     tokens_per_minute: int | None
+    concurrency: int | None
 
 
 class CreatedKey(KeyView):
@@ -46,6 +47,7 @@ class NewKey(Body):
     allowed_networks: Annotated[tuple[Network, ...], Field(max_length=64, description="CIDR blocks; empty: any address.")] = ()
     requests_per_minute: Annotated[Count | None, Field(description="Below the organisation's limit.")] = None
     tokens_per_minute: Annotated[Count | None, Field(description="Below the organisation's limit.")] = None
+    concurrency: Annotated[Count | None, Field(description="Requests at the same time, below the organisation's limit.")] = None
     org_id: Annotated[OrgId | None, Field(description="Another organisation than the caller's: administrators only.")] = None
 
 
@@ -66,6 +68,7 @@ async def create_key(body: NewKey, caller: KeyWriter, services: Services) -> Cre
         allowed_networks=body.allowed_networks,
         requests_per_minute=body.requests_per_minute,
         tokens_per_minute=body.tokens_per_minute,
+        concurrency=body.concurrency,
         org_id=body.org_id,
     )
     return CreatedKey(**KeyView.model_validate(record).model_dump(), secret=secret)

@@ -11,7 +11,8 @@
 4. scope        403: the key may not make inferences
 5. tier         403 or 400: the plan lacks the service_tier
 6. guards       what else was given to the gate (budgets): a refusal here costs a request, but no tokens
-7. tokens/min   429: prompt + max_tokens are reserved, and settled to the true number at the end
+7. concurrency  429: the key's own, where it has one
+8. tokens/min   429: prompt + max_tokens are reserved, and settled to the true number at the end
 
 A request that is refused by steps 1 and 2 leaves no trace. One that is refused later, or because its body is wrong, counts as a request, as
 OpenAI counts it: otherwise costly bodies could be sent without limit. Concurrency is taken last, so that it never has to be given back.
@@ -29,7 +30,7 @@ from penstock.domain.ports import Quotas
 from penstock.domain.principal import Pool, Principal, ServiceTier
 from penstock.domain.tokens import NO_TOKENS, TokenCount
 from penstock.serving.admission.guards import NO_HOLDS, Guard, Hold, hold_all, release_all
-from penstock.serving.admission.limits import LEAST_BYTES_PER_MINUTE, Buckets, KeyLimits, LimitBook, Running, header_block
+from penstock.serving.admission.limits import LEAST_BYTES_PER_MINUTE, Buckets, KeyLimits, LimitBook, OwnPlaces, Running, header_block
 from penstock.serving.admission.tiers import TierChoice
 
 _BUSY_SECONDS: Final = 1.0  # when a running request of the same organisation ends is not known
@@ -134,6 +135,8 @@ class Gate:
             raise _no_scope()
         choice = limits.choices.get(demand.service_tier) or limits.tier(demand.service_tier)
         holds = hold_all(self._guards, limits.principal, demand, now) if self._guards else NO_HOLDS
+        if limits.own is not None:
+            holds = with_own_place(limits.own, holds)
         needed = demand.prompt_tokens + demand.max_tokens
         try:
             tokens = limits.tokens.take(needed, now)
@@ -172,6 +175,15 @@ class Gate:
     def in_flight(self, principal: Principal) -> int:
         """How many requests of this principal's organisation are running here."""
         return self._book.of(principal).running.count
+
+
+def with_own_place(own: OwnPlaces, holds: tuple[Hold, ...]) -> tuple[Hold, ...]:
+    """Raises RateLimited; then nothing is held any more."""
+    try:
+        return (*holds, own.hold())
+    except RateLimited:
+        release_all(holds)
+        raise
 
 
 def _no_scope() -> PermissionDenied:

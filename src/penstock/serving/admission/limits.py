@@ -10,6 +10,7 @@ from penstock.domain.errors import RateLimited
 from penstock.domain.policy import TIERS, TierPolicy
 from penstock.domain.ports import Quotas
 from penstock.domain.principal import Principal, Scope, ServiceTier
+from penstock.domain.tokens import TokenCount
 from penstock.serving.admission.tiers import TierChoice, resolve
 from penstock.wire.decimals import decimal
 
@@ -79,6 +80,27 @@ class Running:
         self.count = 0
 
 
+class OwnPlaces:
+    """The requests of one key that may run at the same time, where it has such a limit; each of them is a `Hold`."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.count = 0
+
+    def hold(self) -> "OwnPlaces":
+        """Raises RateLimited."""
+        if self.count >= self.limit:
+            raise RateLimited(f"This API key has reached its limit of {self.limit} requests at the same time.", retry_after_seconds=1.0)
+        self.count += 1
+        return self
+
+    def settle(self, count: TokenCount) -> None:
+        self.count -= 1
+
+    def release(self) -> None:
+        self.count -= 1
+
+
 class KeyLimits:
     """What one key may still do. The organisation's buckets and running requests are shared by all its keys."""
 
@@ -89,6 +111,7 @@ class KeyLimits:
         "choices",
         "concurrency",
         "may_infer",
+        "own",
         "principal",
         "requests",
         "running",
@@ -104,6 +127,7 @@ class KeyLimits:
         self._least_bytes = least_bytes
         self.tiers = tiers
         self.running = running
+        self.own: OwnPlaces | None = None
         self.adopt(principal)
 
     def adopt(self, principal: Principal) -> None:
@@ -111,6 +135,12 @@ class KeyLimits:
         plan = principal.plan
         self.principal = principal
         self.concurrency = plan.concurrency
+        if principal.concurrency is None:
+            self.own = None
+        elif self.own is None:
+            self.own = OwnPlaces(principal.concurrency)
+        else:
+            self.own.limit = principal.concurrency
         self.may_infer = principal.may(Scope.INFERENCE)
         self.requests = Limit(self._quotas, "requests", principal, plan.requests_per_minute, principal.requests_per_minute)
         self.tokens = Limit(self._quotas, "tokens", principal, plan.tokens_per_minute, principal.tokens_per_minute)
@@ -167,9 +197,16 @@ class LimitBook:
         return running
 
     def _make_room(self) -> None:
-        """Forget the oldest key; its buckets live on with the quotas, and what it has running with its organisation."""
-        while len(self.limits) >= self._capacity:
-            self.limits.popitem(last=False)
+        """Forget the oldest key; its buckets live on with the quotas, and what it has running with its organisation.
+
+        One that counts its own running requests stays until they have ended; looks at a few only.
+        """
+        for _ in range(4):
+            if len(self.limits) < self._capacity:
+                return
+            key_id, limits = self.limits.popitem(last=False)
+            if limits.own is not None and limits.own.count:
+                self.limits[key_id] = limits
 
     def _forget_idle_organisation(self) -> None:
         """The oldest one that has nothing running; looks at a few only."""

@@ -36,6 +36,7 @@ def key(key_id: str = "key_a", org_id: str = "org_a", *, digest: bytes | None = 
         allowed_networks=("10.0.0.0/8", "2001:db8::/32"),
         requests_per_minute=10,
         tokens_per_minute=BIG,
+        concurrency=3,
     )
 
 

@@ -19,8 +19,9 @@ def principal(
     scopes: frozenset[Scope] = frozenset({Scope.INFERENCE}),
     requests_per_minute: int | None = None,
     tokens_per_minute: int | None = None,
+    concurrency: int | None = None,
 ) -> Principal:
-    return Principal(org_id, KeyActor(key_id), plan, scopes, requests_per_minute, tokens_per_minute)
+    return Principal(org_id, KeyActor(key_id), plan, scopes, requests_per_minute, tokens_per_minute, concurrency)
 
 
 def demand(prompt_tokens: int = 20, max_tokens: int = 80, service_tier: str | None = None) -> Demand:

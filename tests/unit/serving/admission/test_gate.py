@@ -132,6 +132,30 @@ def test_concurrency_counts_all_keys_of_an_organisation_together(gate: Gate, clo
     gate.admit(principal("key_5"), SMALL, clock.monotonic())
 
 
+def test_key_with_a_number_of_its_own_has_fewer_places_than_its_organisation(gate: Gate, clock: ManualClock) -> None:
+    narrow, wide = principal("key_1", concurrency=1), principal("key_2")
+    first = gate.admit(narrow, demand(1, 9), clock.monotonic())
+    error = refusal(gate, narrow, SMALL, clock)
+    assert (type(error), error.message) == (RateLimited, "This API key has reached its limit of 1 requests at the same time.")
+    gate.admit(wide, SMALL, clock.monotonic())
+    assert (gate.in_flight(narrow), remaining(gate, narrow, clock)[1]) == (2, 988)
+    first.release()
+    second = gate.admit(narrow, SMALL, clock.monotonic())
+    wider = principal("key_1", concurrency=2)
+    gate.admit(wider, SMALL, clock.monotonic())
+    refusal(gate, wider, SMALL, clock)
+    second.settle_tokens(TokenCount(1, 1))
+    second.settle_tokens(TokenCount(1, 1))
+    gate.admit(wider, SMALL, clock.monotonic())
+    refusal(gate, wider, SMALL, clock)
+
+
+def test_refusal_by_tokens_gives_the_keys_own_place_back(gate: Gate, clock: ManualClock) -> None:
+    narrow = principal("key_1", concurrency=1)
+    refusal(gate, narrow, demand(5000, 1), clock)
+    gate.admit(narrow, SMALL, clock.monotonic())
+
+
 def test_gate_of_tasks_has_the_same_limits_and_counts_what_runs_apart(clock: ManualClock) -> None:
     quotas = MemoryQuotas(clock)
     gate, tasks = Gate(quotas), Gate(quotas, what="requests of tasks")

@@ -24,6 +24,7 @@ def create(
     allow: Annotated[list[str] | None, typer.Option(metavar="CIDR", help="Accept the key only from these addresses; repeatable.")] = None,
     rpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Requests per minute; at most the plan's.")] = None,
     tpm: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens per minute; at most the plan's.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, metavar="N", help="Requests at the same time; at most the plan's.")] = None,
     org: Annotated[str | None, typer.Option(metavar="ORG", help="Organisation of the key (administrators only). [yours]")] = None,
 ) -> None:
     """Create a key. Its secret is shown once."""
@@ -36,6 +37,7 @@ def create(
             "allowed_networks": allow or None,
             "requests_per_minute": rpm,
             "tokens_per_minute": tpm,
+            "concurrency": concurrency,
             "org_id": session.org_id(org),
         },
     )
@@ -128,6 +130,7 @@ def _fields(key: Mapping[str, Any]) -> list[tuple[str, Any]]:
         ("addresses", key.get("allowed_networks")),
         ("requests per minute", key.get("requests_per_minute")),
         ("tokens per minute", key.get("tokens_per_minute")),
+        ("requests at the same time", key.get("concurrency")),
     ]
 
 

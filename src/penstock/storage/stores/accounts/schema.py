@@ -60,6 +60,7 @@ api_key = Table(
     Column("allowed_networks", JSON, nullable=False),
     Column("requests_per_minute", NUMBER),
     Column("tokens_per_minute", NUMBER),
+    Column("concurrency", NUMBER),
     Index("api_key_org", "org_id"),
 )
 
