@@ -236,6 +236,8 @@ class ScriptedServer:
         self.open_connections = 0
         self.answers_probes = True
         self.owned_by = "somebody"
+        self.pages: dict[bytes, bytes] = {}
+        """Further pages by path."""
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -284,6 +286,8 @@ class ScriptedServer:
             elif client.path == b"/v1/models" and self.answers_probes:
                 data = [{"id": name, "object": "model", "owned_by": self.owned_by} for name in self.models]
                 await client.answer(200, json.dumps({"object": "list", "data": data}).encode())
+            elif client.path in self.pages:
+                await client.answer(200, self.pages[client.path])
             else:
                 await client.answer(404, b"{}")
             if writer.is_closing():

@@ -92,19 +92,19 @@ async def test_answers_and_refusals_are_readable_by_pages_of_an_allowed_origin(p
             assert answer.headers["vary"] == "Origin"
 
 
-@pytest.mark.parametrize("name", ["org/llama", "llama"])
-async def test_a_model_is_found_by_id_and_by_alias(gate: Gateway, name: str) -> None:
-    gate.fleet.extra = [ServedModel(ModelRecord("org/llama", Price(), ("llama",), None, 1_700_000_000.0), 1, 8192, ("chat",))]
-    answer = await gate.client.get(f"/v1/models/{name}", headers=gate.ours.headers("inference"))
-    assert answer.json() == {
-        "id": "org/llama",
-        "object": "model",
-        "created": 1_700_000_000,
-        "owned_by": "penstock",
-        "context_length": 8192,
-        "capabilities": ["chat"],
-        "aliases": ["llama"],
-    }
+async def test_model_and_its_aliases_are_ids_that_are_listed_and_shown(gate: Gateway) -> None:
+    gate.fleet.extra = [
+        ServedModel(ModelRecord("org/llama", Price(), ("llama", "small"), None, 1_700_000_000.0), 1, 8192, ("chat",)),
+        ServedModel(ModelRecord("small", Price()), 1, None, ()),
+    ]
+    headers = gate.ours.headers("inference")
+    own = {"object": "model", "created": 1_700_000_000, "owned_by": "penstock", "context_length": 8192, "capabilities": ["chat"]}
+    listed = {model["id"]: model for model in (await gate.client.get("/v1/models", headers=headers)).json()["data"]}
+    assert listed["org/llama"] == {**own, "id": "org/llama", "aliases": ["llama", "small"], "alias_of": None}
+    assert listed["llama"] == {**own, "id": "llama", "aliases": [], "alias_of": "org/llama"}
+    assert listed["small"]["alias_of"] is None, "a model goes before an alias"
+    for name in listed:
+        assert (await gate.client.get(f"/v1/models/{name}", headers=headers)).json() == listed[name]
 
 
 async def test_an_unknown_model_is_openais_404(gate: Gateway) -> None:

@@ -65,7 +65,7 @@ async def test_an_upstream_that_would_drop_a_parameter_is_not_asked(tmp_path: Pa
         await client.answer(200, json.dumps(reply).encode())
 
     async with scripted(script) as [server], platform(tmp_path, [server.url]) as gate:
-        server.owned_by = "library"
+        server.owned_by, server.pages[b"/api/version"] = "library", b'{"version":"0.12.0"}'
         await gate.until_ready(1)
         await until(lambda: gate.member().unsupported, 10)
         refused = await gate.chat(logprobs=True)
@@ -74,6 +74,19 @@ async def test_an_upstream_that_would_drop_a_parameter_is_not_asked(tmp_path: Pa
         assert neutral.status_code == 200
         await gate.until_quiet()
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("owner", ["me", "library"])
+async def test_owner_of_a_model_alone_switches_no_parameter_off(tmp_path: Path, owner: str) -> None:
+    async def script(client: Client) -> None:
+        reply = {"choices": [{"index": 0, "message": {"content": "hi"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+        await client.answer(200, json.dumps(reply).encode())
+
+    async with scripted(script) as [server]:
+        server.owned_by = owner
+        async with platform(tmp_path, [server.url]) as gate:
+            assert (await gate.chat(logprobs=True, n=1, tool_choice="auto", max_completion_tokens=5)).status_code == 200
+            assert gate.member().unsupported == frozenset()
 
 
 @pytest.mark.parametrize("transport", ["base_url", "grpc"])

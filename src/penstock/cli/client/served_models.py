@@ -6,7 +6,7 @@ from penstock.cli.exits import ExitCode, Failed
 
 def model_ids(api: Api) -> list[str]:
     """In the gateway's order."""
-    return [model["id"] for model in api.get("/v1/models")["data"]]
+    return [model["id"] for model in api.get("/v1/models")["data"] if not model.get("alias_of")]
 
 
 def first_model(api: Api) -> str:

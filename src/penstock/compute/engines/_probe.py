@@ -78,7 +78,7 @@ def upstream_client(access: UpstreamAccess = PLAIN_ACCESS, **options: Any) -> ht
 async def _probe(ask: "_Asker", before: Probe | None, engine: str, *, named: bool) -> Probe:
     listed = await ask.models(named=named)
     page = "" if ask.versioned else await ask.text("/metrics")
-    engine = engine or _signals.engine_of_metrics(page) or _signals.engine_of(str(one.get("owned_by", "")) for one in listed)
+    engine = engine or _signals.engine_of_metrics(page) or await _said_engine(ask, listed, before)
     signals = _signals.table().get(engine)
     reading = None
     if signals is not None and signals.metrics and page:
@@ -92,6 +92,16 @@ async def _probe(ask: "_Asker", before: Probe | None, engine: str, *, named: boo
         unsupported=_signals.unsupported(engine),
         reading=reading,
     )
+
+
+async def _said_engine(ask: "_Asker", listed: list[dict[str, Any]], before: Probe | None) -> str:
+    """The engine that the list of models names, where a page of that engine agrees."""
+    engine = _signals.engine_of(str(one.get("owned_by", "")) for one in listed)
+    signals = _signals.table().get(engine)
+    if signals is None or not signals.proof_path or (before is not None and before.engine == engine):
+        return engine
+    page = "" if ask.versioned else await ask.text(signals.proof_path)
+    return engine if signals.proof in page else "openai"
 
 
 class _Asker:

@@ -25,6 +25,10 @@ class Signals:
     waiting: tuple[str, ...] = ()
     kv_usage: tuple[str, ...] = ()
     ttft: str = ""
+    proof_path: str = ""
+    """A page that tells whether it is this engine; empty: what it says of itself is believed."""
+    proof: str = ""
+    """A text in that page."""
     unsupported: frozenset[str] = frozenset()
 
 

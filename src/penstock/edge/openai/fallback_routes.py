@@ -25,6 +25,7 @@ class OpenAIModel(View):
     context_length: int | None
     capabilities: list[str]
     aliases: Annotated[list[str], Field(description="Other names that lead to it.")]
+    alias_of: Annotated[str | None, Field(description="This id is an alias of that model; null: it is a model's own.")] = None
 
 
 class OpenAIModelList(View):
@@ -34,7 +35,10 @@ class OpenAIModelList(View):
 
 @router.get("/models", responses=openai_errors(), summary="List the models that a request could use now")
 async def list_usable_models(caller: Caller, services: Services) -> OpenAIModelList:
-    return OpenAIModelList(data=[_model(model) for model in services.workers.models(caller.org_id)])
+    """Aliases are in the list as models, because clients look for the name that they use."""
+    models = {served.record.id: _model(served) for served in services.workers.models(caller.org_id)}
+    aliases = [_alias(model, name) for model in models.values() for name in model.aliases if name not in models]
+    return OpenAIModelList(data=[*models.values(), *{alias.id: alias for alias in reversed(aliases)}.values()])
 
 
 @router.get("/models/{model:path}", responses=openai_errors(400, 404), summary="Show a model")
@@ -44,9 +48,16 @@ async def show_usable_model(
     services: Services,
 ) -> OpenAIModel:
     for served in services.workers.models(caller.org_id):
-        if model == served.record.id or model in served.record.aliases:
+        if model == served.record.id:
             return _model(served)
+    for served in services.workers.models(caller.org_id):
+        if model in served.record.aliases:
+            return _alias(_model(served), model)
     raise ModelNotFound(f"The model '{printable(model)}' does not exist or you do not have access to it.", param="model")
+
+
+def _alias(model: OpenAIModel, name: str) -> OpenAIModel:
+    return model.model_copy(update={"id": name, "aliases": [], "alias_of": model.id})
 
 
 def _model(served: ServedModel) -> OpenAIModel:

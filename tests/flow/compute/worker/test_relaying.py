@@ -194,7 +194,9 @@ async def test_body_that_is_not_an_object_is_not_relayed(body: bytes) -> None:
     ],
 )
 async def test_parameter_that_ollama_would_ignore_is_refused(fields: dict[str, Any], param: str | None) -> None:
-    async with relaying(Server(models=[{"id": "m", "owned_by": "library"}])) as engine:
+    server = Server(models=[{"id": "m", "owned_by": "library"}])
+    server.pages["/api/version"] = (200, '{"version":"0.12.0"}')
+    async with relaying(server) as engine:
         try:
             status, _ = await ask(engine, **fields)
         except UnsupportedParameter as error:
@@ -266,7 +268,9 @@ async def test_context_length_of_an_ollama_server_is_read_from_its_own_api() -> 
                 self.pages["/api/show"] = (200, '{"model_info": {"llama.context_length": 4096, "llama.heads": 8}}')
             await super().__call__(scope, receive, send)
 
-    async with at(Ollama(models=[{"id": "llama3", "owned_by": "library"}])) as url:
+    server = Ollama(models=[{"id": "llama3", "owned_by": "library"}])
+    server.pages["/api/version"] = (200, '{"version":"0.12.0"}')
+    async with at(server) as url:
         found = await probe(url)
         again = await probe(url, before=found)
     assert (found.engine, found.load, found.models[0].context_length) == ("ollama", None, 4096)

@@ -12,6 +12,7 @@ from penstock.cli.client import batch_files, prompt_files
 from penstock.cli.client.api import Api, segment
 from penstock.cli.client.batch_files import RunState
 from penstock.cli.client.prompt_files import PromptOptions
+from penstock.cli.client.served_models import model_ids
 from penstock.cli.command import Session, gateway_command, group
 from penstock.cli.exits import ExitCode, Failed, RequestRefused
 from penstock.cli.output.batch_progress import BatchProgress
@@ -125,7 +126,7 @@ def _source(session: Session, file: Path, model: str | None, system: str | None,
 
 
 def _only_model(session: Session) -> str:
-    ids = [each["id"] for each in session.api.get("/v1/models")["data"]]
+    ids = model_ids(session.api)
     if len(ids) != 1:
         raise Failed(f"name a model with --model, one of: {', '.join(ids[:10]) or 'none is there yet'}", ExitCode.USAGE)
     return str(ids[0])
