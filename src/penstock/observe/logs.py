@@ -38,10 +38,15 @@ def _clean(value: Any) -> Any:
     return value
 
 
+def on_terminal(style: Format, stream: TextIO | None = None) -> bool:
+    """Whether a person reads the log as it is written."""
+    return style == "console" or (style == "auto" and (stream or sys.stderr).isatty())
+
+
 def configure(level: str = "info", style: Format = "auto", stream: TextIO | None = None) -> None:
     """Set up structlog and, through it, the standard library's loggers. `auto`: a console on a terminal, otherwise JSON lines."""
     out = stream or sys.stderr
-    console = style == "console" or (style == "auto" and out.isatty())
+    console = on_terminal(style, out)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -76,9 +76,9 @@ def test_profile_file_readable_by_others_fails(cli: Cli, free_port: str) -> None
     assert (found["profile"]["verdict"], found["profile"]["fix"]) == ("fail", f"chmod 600 {path}")
 
 
-def test_unknown_environment_variable_is_a_warning(cli: Cli, free_port: str) -> None:
-    found = findings(cli.run("doctor", "--port", free_port, "--json", PENSTOCK_PROT="1").json)
-    assert (found["environment"]["verdict"], found["environment"]["measured"]) == ("warn", "not a setting: PENSTOCK_PROT")
+def test_unknown_environment_variable_stops_the_command_and_is_named(cli: Cli, free_port: str) -> None:
+    result = cli.run("doctor", "--port", free_port, PENSTOCK_PROT="1")
+    assert (result.code, "environment PENSTOCK_PROT: there is no such setting" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(("skew", "verdict"), [(0.4, CheckVerdict.OK), (-30.0, CheckVerdict.WARN), (400.0, CheckVerdict.FAIL)])

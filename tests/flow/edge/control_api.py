@@ -128,6 +128,9 @@ class Reasons:
     def __init__(self) -> None:
         self.reasons: list[str] = []
 
+    def shortcomings(self) -> list[str]:
+        return []
+
     def problems(self) -> list[str]:
         return list(self.reasons)
 

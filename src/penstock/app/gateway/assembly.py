@@ -222,7 +222,7 @@ class Gateway:
             workers=LiveWorkers(self.deps, self.pipeline, self.watch, self.clock),
             authenticate=SignIn(self.keys, self.accounts, self.store.accounts, self.addresses),
             limiter=self.addresses,
-            readiness=GatewayReadiness(self.changes, self.pipeline, self.journal),
+            readiness=GatewayReadiness(self.changes, self.pipeline, self.journal, self.deps, held=self.held),
             metrics=self.metrics,
             tenant_reach=self.reach,
             metrics_token=self.settings.metrics_token.get_secret_value(),
@@ -236,6 +236,7 @@ class Gateway:
             entrance=PlanLimits(self.deps.gate, self.clock),
             max_body_bytes=self.settings.http.max_body_bytes,
             max_json_depth=self.settings.http.max_json_depth,
+            log_calls=not logs.on_terminal(self.settings.log.format),
             slow_request_seconds=self.settings.log.slow_request_seconds,
         )
         return control_app(services)

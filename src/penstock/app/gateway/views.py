@@ -118,10 +118,27 @@ class PlanLimits:
 class GatewayReadiness:
     """Implements the edge's `Readiness`."""
 
-    def __init__(self, changes: ChangePoll, pipeline: Pipeline, journal: Journal) -> None:
+    def __init__(self, changes: ChangePoll, pipeline: Pipeline, journal: Journal, deps: Collaborators, *, held: bool = False) -> None:
         self._changes = changes
         self._pipeline = pipeline
         self._journal = journal
+        self._deps = deps
+        self._held = held
+
+    def shortcomings(self) -> list[str]:
+        """Models that are configured and have no worker, unless they may sleep; that the installation is held."""
+        found = ["this installation was restored and is held: `penstock admin release` ends that"] if self._held else []
+        workers = self._deps.workers
+        ready = set(workers.offers(None))
+        configured = {record.id for record in self._deps.catalogue}
+        for member in workers.members():
+            if member.record.org_id is None:
+                configured.update(offer.id for offer in member.record.models)
+        for model in sorted(configured - ready):
+            serving = workers.serving(model, None)
+            if serving is None or not serving.elastic:
+                found.append(f"no worker serves the model {model}")
+        return found
 
     def problems(self) -> list[str]:
         found = []

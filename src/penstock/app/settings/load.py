@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,24 @@ def load(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
         raise SettingsError(_explain(error, given, environment, file, path)) from error
 
 
+OTHER_VARIABLES = frozenset(
+    f"{ENVIRONMENT_PREFIX}{name}"
+    for name in ("CONFIG", "BASE_URL", "API_KEY", "CA_FILE", "UPSTREAM_SECRET", "INTERPRETED", "FEATURE_MATRIX", "FAULT_TABLE", "CHILD")
+)
+"""Variables of ours that are not settings."""
+_OF_TESTS = f"{ENVIRONMENT_PREFIX}TEST_"
+
+
+def unknown_variables(names: Iterable[str]) -> list[str]:
+    """Those that look like settings and are none: usually typing errors."""
+    known = {f"{ENVIRONMENT_PREFIX}{name}".upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    ours = (name for name in names if name.upper().startswith(ENVIRONMENT_PREFIX) and not name.startswith(_OF_TESTS))
+    return sorted(name for name in ours if name.upper().partition("__")[0] not in known)
+
+
 def _environment() -> dict[str, Any]:
+    if unknown := unknown_variables(os.environ):
+        raise SettingsError(f"environment {', '.join(unknown)}: there is no such setting (`penstock env-example` lists them all)")
     try:
         return EnvSettingsSource(Settings)()
     except EnvironmentProblem as error:

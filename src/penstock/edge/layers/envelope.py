@@ -89,7 +89,7 @@ class Envelope:
         route = getattr(scope.get("route"), "path", "")
         self.services.metrics.control_request(scope["method"], route, status)
         slow = seconds >= self.services.slow_request_seconds
-        routine = route.endswith("/heartbeat") and status < 400
+        routine = status < 400 and (not self.services.log_calls or route.endswith("/heartbeat"))
         write = log.warning if slow else log.debug if routine else log.info
         write(
             "slow_request" if slow else "request",

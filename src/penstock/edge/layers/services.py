@@ -132,6 +132,10 @@ class Readiness(Protocol):
         """Why this gateway should get no traffic, in words that name no host or path; empty: it is ready."""
         ...
 
+    def shortcomings(self) -> list[str]:
+        """What is not as configured although the gateway serves, in words that name no tenant's own models."""
+        ...
+
 
 Authenticate = Callable[[str | None, str], Awaitable[Principal]]
 """(`Authorization` header, client address) -> who it is. Raises Unauthenticated, PermissionDenied, StoreUnavailable."""
@@ -164,6 +168,8 @@ class ControlServices:
     """None: the pipeline alone counts."""
     max_body_bytes: int = 10 * 1024 * 1024
     max_json_depth: int = 64
+    log_calls: bool = True
+    """Write a line for every call that succeeded, too."""
     slow_request_seconds: float = 30.0
     heartbeat_seconds: float = 5.0
     metrics_token: str = ""

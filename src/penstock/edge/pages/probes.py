@@ -63,7 +63,7 @@ async def readyz(services: Services, response: Response) -> Ready:
 @router.head("/healthz", include_in_schema=False)
 async def healthz(services: Services) -> Health:
     """Always 200 while the process answers; the body says what is wrong."""
-    reasons = services.readiness.problems()
+    reasons = services.readiness.problems() + services.readiness.shortcomings()
     return Health(status="degraded" if reasons else "ok", problems=reasons)
 
 

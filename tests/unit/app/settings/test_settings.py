@@ -166,3 +166,15 @@ def test_every_setting_and_section_has_a_description() -> None:
         return names
 
     assert bare(Settings, "") == []
+
+
+def test_unknown_variable_at_the_top_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_PORTT", "3")
+    with pytest.raises(SettingsError, match=r"environment PENSTOCK_PORTT: there is no such setting"):
+        load({})
+
+
+@pytest.mark.parametrize("name", ["PENSTOCK_API_KEY", "PENSTOCK_CA_FILE", "PENSTOCK_INTERPRETED", "PENSTOCK_TEST_STORE"])
+def test_variables_of_the_commands_and_of_tests_are_no_settings(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "x")
+    assert load({}).port == 8080

@@ -3,7 +3,9 @@
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -27,6 +29,11 @@ def doctor(
     config: ConfigOption = None,
 ) -> int:
     """Check the gateway, store, workers, port, disk, clock and profiles. Exit code 1 if a check fails."""
+    at = urlsplit(session.api.connection.root)
+    if port is None and host is None and at.hostname in ("127.0.0.1", "localhost", "::1"):
+        host, port = at.hostname, at.port or {"http": 80, "https": 443}.get(at.scheme)  # the gateway that was asked
+    if data_dir is None and (ours := _data_dir_of(session.api.connection.root)):
+        data_dir = Path(ours)
     settings = load_settings({"data_dir": data_dir, "host": host, "port": port}, config)
     findings = [
         *_of_the_gateway(session),
@@ -40,6 +47,15 @@ def doctor(
     rows = [(finding.name, finding.verdict, finding.measured, finding.fix) for finding in findings]
     session.out.table({"ok": ok, "data": data}, ("check", "verdict", "measured", "fix"), rows)
     return ExitCode.OK if ok else ExitCode.FAILURE
+
+
+def _data_dir_of(root: str) -> str:
+    """Where the `penstock up` of that address keeps its data, as its profile says; empty: not known here."""
+    try:
+        book = profiles.read(profiles.default_path())
+    except profiles.ProfileProblem:
+        return ""
+    return next((each.data_dir for each in book.profiles.values() if each.base_url == f"{root}/v1" and each.data_dir), "")
 
 
 def _of_the_gateway(session: Session) -> Iterator[CheckResult]:

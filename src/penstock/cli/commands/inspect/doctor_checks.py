@@ -22,9 +22,6 @@ MOST_SKEW_SECONDS = 300.0
 """Gateways refuse a worker's signature beyond this."""
 SOME_SKEW_SECONDS = 5.0
 
-OTHER_VARIABLES = frozenset({"PENSTOCK_CONFIG", "PENSTOCK_BASE_URL", "PENSTOCK_API_KEY", "PENSTOCK_UPSTREAM_SECRET"})
-"""Variables of ours that are not settings."""
-
 
 class CheckVerdict(StrEnum):
     OK = "ok"
@@ -184,11 +181,11 @@ def profile_file(path: Path) -> CheckResult:
 
 def environment(variables: Mapping[str, str]) -> CheckResult:
     """A variable that looks like a setting but is unknown is usually a typing error."""
-    from penstock.app.settings import ENVIRONMENT_PREFIX, Settings
+    from penstock.app.settings import ENVIRONMENT_PREFIX
+    from penstock.app.settings.load import unknown_variables
 
-    known = {f"{ENVIRONMENT_PREFIX}{name}".upper() for name in Settings.model_fields} | OTHER_VARIABLES
     ours = [name for name in variables if name.upper().startswith(ENVIRONMENT_PREFIX)]
-    unknown = sorted(name for name in ours if name.upper().partition("__")[0] not in known)
+    unknown = unknown_variables(variables)
     if unknown:
         return CheckResult(
             "environment", CheckVerdict.WARN, f"not a setting: {', '.join(unknown)}", "`penstock env-example` lists them all"
