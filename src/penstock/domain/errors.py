@@ -11,6 +11,8 @@ class PenstockError(Exception):
     status: int = 500
     type: str = "server_error"
     code: str = "internal_error"
+    from_engine: bool = False
+    """The message is an engine's own: it may quote the request, so that only its caller may read it."""
 
     def __init__(
         self,
@@ -25,6 +27,11 @@ class PenstockError(Exception):
         self.param = param
         self.retry_after_seconds = retry_after_seconds
         self.retry = retry
+
+    @property
+    def noted_message(self) -> str:
+        """For logs and decisions, which hold nothing of a request."""
+        return "The engine refused the request, for a reason that only the answer has." if self.from_engine else self.message
 
 
 class BadRequest(PenstockError):

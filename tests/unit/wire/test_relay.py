@@ -173,8 +173,10 @@ def test_chunk_with_a_space_after_its_brace_is_edited() -> None:
 
 
 def test_engine_error_in_a_stream_is_raised() -> None:
-    with pytest.raises(EngineReportedError, match="boom"):
+    with pytest.raises(EngineReportedError, match="an error of 28 bytes") as raised:
         relay().feed(event({"error": {"message": "boom"}}))
+    assert b"boom" in raised.value.body
+    assert "boom" not in str(raised.value), "engines repeat prompts in their errors"
 
 
 ERRORS = {

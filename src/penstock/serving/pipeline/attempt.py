@@ -221,6 +221,7 @@ class WorkerAttempt:
             body = plain_beginning(body, self._encoding, _LARGEST_ERROR_BYTES)
         mistake = callers_mistake(self._status, body)
         if mistake is not None:
+            mistake.from_engine = True
             self._refuse(mistake)
         else:
             self._fail(f"status {self._status}", busy=self._status in _BUSY)
@@ -230,6 +231,7 @@ class WorkerAttempt:
         status = inner_status(body)
         mistake = callers_mistake(status, body)
         if mistake is not None:
+            mistake.from_engine = True
             self._refuse(mistake)
         else:
             self._fail(detail, busy=status in _BUSY)

@@ -51,7 +51,7 @@ def settled(deps: Collaborators, record: RequestRecord, outcome: Outcome, count:
 
 def failed(deps: Collaborators, record: RequestRecord, error: PenstockError, now: float, *, asked: bool) -> None:
     """Nothing was used. `asked`: a worker was, at least."""
-    ended = _outcome_of(deps, record, now, error.status, error.code, error.message, None)
+    ended = _outcome_of(deps, record, now, error.status, error.code, error.noted_message, None)
     if asked:
         deps.observer.record_outcome(ended)
     deps.decisions.note(ended)

@@ -48,7 +48,7 @@ def ask_elsewhere(flight: RetryingFlight, member: Member, error: PenstockError) 
     if not flight.serving.has_others(flight.pools, excluded):
         return False
     flight.excluded = excluded
-    note_failure(flight, member, error.message, busy=False)
+    note_failure(flight, member, error.noted_message, busy=False)
     if (slot := flight.choose_slot()) is not None:
         flight.send(slot[0], slot[1])
     else:

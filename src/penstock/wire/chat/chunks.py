@@ -18,10 +18,10 @@ class OversizedEvent(GarbledStream):
 
 
 class EngineReportedError(Exception):
-    """The engine put an error into its stream: `body` is what it said. The text is for the log."""
+    """The engine put an error into its stream: `body` is what it said. The text is for the log and quotes nothing."""
 
     def __init__(self, body: bytes) -> None:
-        super().__init__(f"the engine reported an error: {body[:500].decode('utf-8', 'replace')}")
+        super().__init__(f"the engine reported an error of {len(body)} bytes")
         self.body = body
 
 

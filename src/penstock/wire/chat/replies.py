@@ -60,7 +60,7 @@ def _odd(body: bytes, error: Exception) -> OddReplyBody:
 def _require_data(reply: AnyReply) -> None:
     """Of a reply without a choice: embeddings have none, and an engine that failed may say so with status 200."""
     if reply.error is not None and bytes(reply.data) in _NO_DATA:
-        raise GarbledReply(f"an error with status 200: {str(reply.error)[:500]}")
+        raise GarbledReply("an error with status 200")
     if reply.choices is None and not bytes(reply.data):
         raise GarbledReply("a reply without choices and without data")
 
