@@ -99,6 +99,7 @@ def test_usage_record_of_a_queued_and_retried_stream_has_every_value_in_its_fiel
             retries=1,
             status=200,
             client_request_id="",
+            currency="USD",
         )
     )
 
