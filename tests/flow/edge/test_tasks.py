@@ -117,6 +117,36 @@ async def test_half_of_a_surrogate_pair_in_a_payload_is_refused(gate: Gateway, b
     assert "surrogate" in answer.json()["detail"]
 
 
+async def test_task_with_a_unique_key_is_made_once_until_it_ends(gate: Gateway) -> None:
+    body = {"name": "sync", "unique_key": "sync-7", "concurrency_key": "api", "max_running_per_key": 2}
+    first = (await post(gate, TASKS, body)).json()
+    again = (await post(gate, TASKS, body)).json()
+    assert (again["id"], again["created"]) == (first["id"], False)
+    shown = await get(gate, f"{TASKS}/{first['id']}")
+    assert (shown["unique_key"], shown["concurrency_key"], shown["max_running_per_key"]) == ("sync-7", "api", 2)
+    await post(gate, f"{TASKS}/{first['id']}/cancel", None)
+    second = (await post(gate, TASKS, body)).json()
+    assert second["created"]
+    refused = await post(gate, f"{TASKS}/{first['id']}/retry", None)
+    assert (refused.status_code, "unique key 'sync-7'" in refused.json()["detail"]) == (409, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"max_running_per_key": 2}, "max_running_per_key"),
+        ({"concurrency_key": "k", "max_running_per_key": 0}, "max_running_per_key"),
+        ({"concurrency_key": "k", "max_running_per_key": 1_001}, "max_running_per_key"),
+        ({"concurrency_key": ""}, "concurrency_key"),
+        ({"unique_key": "x" * 201}, "unique_key"),
+        ({"unique_key": "a\x00b"}, "unique_key"),
+    ],
+)
+async def test_key_that_cannot_be_is_refused(gate: Gateway, fields: dict[str, Any], param: str) -> None:
+    answer = await post(gate, TASKS, {"name": "f", **fields})
+    assert (answer.status_code, answer.json()["param"]) == (422, param)
+
+
 async def test_function_that_no_runner_offers_says_so(gate: Gateway) -> None:
     answer = (await post(gate, TASKS, {"name": "word_count"})).json()
     sentence = "No runner offers the function 'word_count'; the task waits until one does (none offers a function)."

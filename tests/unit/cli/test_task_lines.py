@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from penstock.cli.commands.work.tasks import _fields, _state
+from penstock.cli.commands.work.tasks import _fields
+from penstock.cli.output.task_lines import state_line
 
 ATTEMPT = {"number": 1, "runner": "run_1", "started_at": 10.0, "finished_at": 12.5, "outcome": "retried", "error": None}
 ERROR = {"code": "raised", "message": "Traceback\n  line 3\nValueError: no such luck\n"}
@@ -37,4 +38,4 @@ def test_each_attempt_is_a_line_with_its_reason(changes: dict[str, Any], line: s
     ],
 )
 def test_watched_task_says_why_it_waits_for_another_attempt(changes: dict[str, Any], line: str) -> None:
-    assert _state(TASK | changes) == line
+    assert state_line(TASK | changes) == line

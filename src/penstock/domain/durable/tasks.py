@@ -116,6 +116,11 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     backoff_seconds: float = 1.0
     backoff_cap_seconds: float = 600.0
     traceparent: str = ""
+    concurrency_key: str | None = None
+    """Of the organisation's tasks with this key only `max_running_per_key` are started at a time."""
+    max_running_per_key: int = 1
+    unique_key: str | None = None
+    """While a task of the organisation with this key is not over, another one with it is not made."""
 
 
 def ability(kind: str, name: str) -> str:
@@ -127,7 +132,7 @@ class Enqueued(msgspec.Struct, frozen=True):
     """What became of one submitted task."""
 
     id: str
-    """The one that is there already, when the idempotency key was known."""
+    """The one that is there already, when the idempotency key was known, or the unique key is that of a task that is not over."""
     created: bool
 
 
@@ -172,6 +177,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """Of the last attempt that failed; also while the next one is waiting."""
     cancel_requested: bool
     traceparent: str
+    concurrency_key: str | None = None
+    max_running_per_key: int | None = None
+    """None: without a concurrency key."""
+    unique_key: str | None = None
 
 
 class CompletionKind(StrEnum):

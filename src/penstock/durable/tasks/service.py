@@ -133,6 +133,8 @@ class TaskService:
             timeout_seconds=task.timeout_seconds,
             backoff_seconds=task.backoff_seconds,
             backoff_cap_seconds=task.backoff_cap_seconds,
+            concurrency_key=task.concurrency_key,
+            max_running_per_key=task.max_running_per_key or 1,
         )
         return (await self.store.enqueue([copy]))[0]
 
@@ -192,6 +194,8 @@ class TaskService:
         if not detail.task.status.is_terminal:
             raise Conflict(f"Only a finished task can be retried; this one is {detail.task.status}.")
         failed = [parent.id for parent in detail.parents if parent.status.is_terminal and parent.status is not TaskStatus.SUCCEEDED]
+        if not failed:
+            raise Conflict(f"Another task with the unique key {detail.task.unique_key!r} has not ended.")
         raise Conflict(
             f"The task would fail again at once, because its parent {', '.join(failed[:3])} did not succeed: "
             "retry the parent with `with_dependents`."

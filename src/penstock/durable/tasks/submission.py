@@ -96,6 +96,8 @@ def _parents_in_submission(spec: TaskSpec, index: int, index_of: Mapping[str, in
 def _new_task(
     spec: TaskSpec, task_id: str, submitter: Submitter, named: Mapping[str, str], dag_id: str | None, now: float, policy: KindPolicy
 ) -> NewTask:
+    if spec.max_running_per_key is not None and spec.concurrency_key is None:
+        raise Unprocessable("max_running_per_key needs a concurrency_key.", param="max_running_per_key")
     if spec.kind == "function" and not spec.name:
         raise Unprocessable("A function is called by its name.", param="name")
     if spec.kind == "webhook":
@@ -128,6 +130,9 @@ def _new_task(
         backoff_seconds=policy.backoff_seconds if spec.backoff_seconds is None else spec.backoff_seconds,
         backoff_cap_seconds=policy.backoff_cap_seconds if spec.backoff_cap_seconds is None else spec.backoff_cap_seconds,
         traceparent=submitter.traceparent,
+        concurrency_key=spec.concurrency_key,
+        max_running_per_key=spec.max_running_per_key or 1,
+        unique_key=spec.unique_key,
     )
 
 

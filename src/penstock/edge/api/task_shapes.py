@@ -86,6 +86,13 @@ class TaskBody(Body):
     backoff_seconds: Span | None = None
     backoff_cap_seconds: Span | None = None
     idempotency_key: IdempotencyKey | None = None
+    concurrency_key: Annotated[
+        IdempotencyKey | None, Field(description="Of the tasks with this key only `max_running_per_key` run at a time.")
+    ] = None
+    max_running_per_key: Annotated[int | None, Field(ge=1, le=1_000, description="1 unless it is said."), WHOLE] = None
+    unique_key: Annotated[
+        IdempotencyKey | None, Field(description="While a task with this key has not ended, a submission with it returns that task.")
+    ] = None
 
     def spec(self) -> TaskSpec:
         return TaskSpec(
@@ -107,6 +114,9 @@ class TaskBody(Body):
             backoff_seconds=self.backoff_seconds,
             backoff_cap_seconds=self.backoff_cap_seconds,
             idempotency_key=self.idempotency_key,
+            concurrency_key=self.concurrency_key,
+            max_running_per_key=self.max_running_per_key,
+            unique_key=self.unique_key,
         )
 
 
@@ -118,7 +128,7 @@ class SubmissionBody(TaskBody):
 
 class EnqueuedView(View):
     id: str
-    created: Annotated[bool, Field(description="False: the idempotency key was known, and this is the task that has it.")]
+    created: Annotated[bool, Field(description="False: this is the task that has the idempotency key, or the unique key, already.")]
 
 
 class SubmittedView(View):
@@ -143,6 +153,9 @@ class TaskView(View):
     tags: list[str]
     dag_id: str | None
     idempotency_key: str | None
+    concurrency_key: str | None
+    max_running_per_key: int | None
+    unique_key: str | None
     key_id: Annotated[str, Field(description="On whose behalf it runs.")]
     attempt: Annotated[int, Field(description="How often it was started.")]
     max_attempts: int

@@ -56,6 +56,9 @@ class TaskOptions:
     backoff_seconds: float | None = None
     backoff_cap_seconds: float | None = None
     idempotency_key: str | None = None
+    concurrency_key: str | None = None
+    max_running_per_key: int | None = None
+    unique_key: str | None = None
 
     def fields(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in self.__slots__ if name not in ("tags", "parents")}

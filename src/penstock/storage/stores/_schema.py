@@ -20,7 +20,7 @@ from penstock.storage.stores.workers import schema as workers
 AREAS = (accounts, batches, catalog, decisions, files, ledger, policies, responses, tasks, workers)
 """Each describes its tables in `metadata` when it is imported."""
 
-SCHEMA_VERSION = "0012"
+SCHEMA_VERSION = "0013"
 """The newest migration; as text it sorts like a number."""
 
 

@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from penstock.cli.client.api import segment
+from penstock.cli.client.task_files import read_payload, read_tasks
 from penstock.cli.command import Session, gateway_command, group
 from penstock.cli.commands.work.task_edits import delete, priority
-from penstock.cli.exits import ExitCode, Failed, cannot_read
+from penstock.cli.exits import ExitCode, Failed
 from penstock.cli.output.moments import date, duration_seconds, moment
+from penstock.cli.output.task_lines import attempt_line, state_line
 
 app = group("Tasks: submit, list, show, logs, watch, cancel, retry, clone, export.")
 
@@ -48,6 +50,13 @@ def submit(
     max_attempts: Annotated[int | None, typer.Option(min=1, metavar="N", help="Attempts at most.")] = None,
     timeout: Annotated[str | None, typer.Option(metavar="DURATION", help="Time limit of one attempt, for example 5m.")] = None,
     key: Annotated[str | None, typer.Option(metavar="TEXT", help="Idempotency key: a repeated submission returns the same task.")] = None,
+    concurrency_key: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Of the tasks with this key only --max-per-key run at a time.")
+    ] = None,
+    max_per_key: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tasks of the concurrency key at a time. [1]")] = None,
+    unique_key: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Return the task with this key that has not ended, instead of a new one.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Submit many tasks: a JSON list or JSON lines; - for standard input.")
     ] = None,
@@ -55,14 +64,14 @@ def submit(
 ) -> int:
     """Submit a task, or a file of tasks."""
     if file is not None:
-        answer = session.api.post("/api/tasks", {"tasks": _tasks_of(file)})
+        answer = session.api.post("/api/tasks", {"tasks": read_tasks(file)})
         session.out.table(answer, ("id", "created"), [(each["id"], each["created"]) for each in answer["data"]])
         _warn(session, answer)
         return _wait_for_all(session, [each["id"] for each in answer["data"]]) if wait else 0
     body = {
         "kind": kind,
         "name": name,
-        "payload": _payload(payload),
+        "payload": read_payload(payload),
         "queue": queue,
         "priority": priority,
         "tags": tag or [],
@@ -71,6 +80,9 @@ def submit(
         "max_attempts": max_attempts,
         "timeout_seconds": float(duration_seconds(timeout)) if timeout else None,
         "idempotency_key": key,
+        "concurrency_key": concurrency_key,
+        "max_running_per_key": max_per_key,
+        "unique_key": unique_key,
     }
     answer = session.api.post("/api/tasks", body)
     _warn(session, answer)
@@ -246,7 +258,21 @@ def _row(task: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _fields(task: Mapping[str, Any]) -> list[tuple[str, Any]]:
     error = task.get("error")
-    plain = ("id", "kind", "name", "status", "note", "queue", "priority", "tags", "runner", "dag_id", "idempotency_key")
+    plain = (
+        "id",
+        "kind",
+        "name",
+        "status",
+        "note",
+        "queue",
+        "priority",
+        "tags",
+        "runner",
+        "dag_id",
+        "idempotency_key",
+        "concurrency_key",
+        "unique_key",
+    )
     fields = [(name.replace("_", " "), task.get(name)) for name in plain]
     fields += [("attempt", f"{task['attempt']} of {task['max_attempts']}")]
     fields += [(name.removesuffix("_at"), date(task.get(name))) for name in ("created_at", "run_at", "started_at", "finished_at")]
@@ -254,17 +280,7 @@ def _fields(task: Mapping[str, Any]) -> list[tuple[str, Any]]:
     fields += [("error", f"{error['code']}: {error['message']}" if error else None)]
     for which in ("parents", "children"):
         fields += [(which, [f"{each['id']} {each['status']}" for each in task.get(which) or ()])]
-    return [*fields, *(("attempts", _attempt(each)) for each in task.get("attempts") or ())]
-
-
-def _attempt(attempt: Mapping[str, Any]) -> str:
-    """As `1: retried after 0.3 s on run_01..., raised: ValueError: no`."""
-    if attempt["finished_at"] is None:
-        return f"{attempt['number']}: running on {attempt['runner']}"
-    seconds = attempt["finished_at"] - attempt["started_at"]
-    error = attempt["error"]
-    reason = f", {error['code']}: {error['message'].strip().splitlines()[-1]}" if error and error["message"].strip() else ""
-    return f"{attempt['number']}: {attempt['outcome']} after {seconds:.1f} s on {attempt['runner']}{reason}"
+    return [*fields, *(("attempts", attempt_line(each)) for each in task.get("attempts") or ())]
 
 
 def _json(value: Any) -> str | None:
@@ -320,51 +336,12 @@ def _pages(session: Session, params: dict[str, Any]) -> Iterator[dict[str, Any]]
             return
 
 
-def _payload(text: str) -> Any:
-    source = text
-    if text == "-":
-        source = sys.stdin.read()
-    elif text.startswith("@"):
-        source = _read(Path(text[1:]))
-    try:
-        return _json_of(source)
-    except ValueError as error:
-        raise Failed(f"the payload is not JSON: {error}", ExitCode.USAGE) from error
-
-
-def _json_of(text: str) -> Any:
-    """Raises ValueError, also for NaN and Infinity, which JSON does not have."""
-
-    def refuse(constant: str) -> Any:
-        raise ValueError(f"{constant} is not a number of JSON")
-
-    return json.loads(text, parse_constant=refuse)
-
-
-def _tasks_of(file: Path) -> list[Any]:
-    text = sys.stdin.read() if str(file) == "-" else _read(file)
-    try:
-        if text.lstrip().startswith("["):
-            found: list[Any] = _json_of(text)
-            return found
-        return [_json_of(line) for line in text.split("\n") if line.strip()]
-    except ValueError as error:
-        raise Failed(f"{file} holds neither a JSON list nor JSON lines: {error}", ExitCode.USAGE) from error
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise cannot_read(path, error) from error
-
-
 def _follow(session: Session, task_id: str) -> int:
     """Notes what changes; at the end the task as `show` prints it."""
     printed = ""
     while True:
         task = session.api.get(f"/api/tasks/{segment(task_id)}")
-        now = _state(task)
+        now = state_line(task)
         if now != printed:
             session.out.note(now)
             printed = now
@@ -372,18 +349,6 @@ def _follow(session: Session, task_id: str) -> int:
             session.out.item(task, _fields(task))
             return ExitCode.OK if task["status"] == "succeeded" else ExitCode.FAILURE
         time.sleep(_LOOK_EVERY_SECONDS)
-
-
-def _state(task: Mapping[str, Any]) -> str:
-    """With the progress, and before another attempt with the reason of it."""
-    error = task["error"] if task["status"] in ("scheduled", "ready") else None
-    return ", ".join(
-        [
-            f"{task['status']}, attempt {task['attempt']}",
-            *([] if task["progress"] is None else [str(_json(task["progress"]))]),
-            *([f"after {error['code']}: {error['message'].strip().splitlines()[-1]}"] if error and error["message"].strip() else []),
-        ]
-    )
 
 
 def _wait_for_all(session: Session, ids: list[str]) -> int:

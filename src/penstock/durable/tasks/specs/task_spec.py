@@ -37,3 +37,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     backoff_seconds: float | None = None
     backoff_cap_seconds: float | None = None
     idempotency_key: str | None = None
+    concurrency_key: str | None = None
+    max_running_per_key: int | None = None
+    """None: one."""
+    unique_key: str | None = None

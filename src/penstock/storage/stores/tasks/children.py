@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from penstock.domain.durable.tasks import OnParentFailure, TaskError, TaskStatus
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.minutes import Ended
+from penstock.storage.stores.tasks.queues import Place
 from penstock.storage.stores.tasks.rows import HOT, given_hot
 from penstock.storage.stores.tasks.transaction import Given, TaskTransaction
 
 PARENT_FAILED = TaskError("parent_failed", "A task that this one waits for did not succeed.")
 _COLUMNS = (
     "number", "org_id", "queue", "kind", "name", "priority", "run_at", "expires_at", "keep_seconds", "timeout_seconds",
-    "attempt", "lease_seq", "pending_parents", "has_children",
+    "attempt", "lease_seq", "pending_parents", "has_children", "concurrency_key", "max_per_key",
 )  # fmt: skip
 
 
@@ -24,6 +25,8 @@ class Settled:
     ready: set[str] = field(default_factory=set)
     """Queues in which one of them is ready now."""
     ended: list[Ended] = field(default_factory=list)
+    places: set[Place] = field(default_factory=set)
+    """In which one of them waits now, for `queues.admit`."""
 
 
 def status_after_parent(parent: TaskStatus, policy: OnParentFailure) -> TaskStatus | None:
@@ -94,3 +97,4 @@ def _go_on(db: TaskTransaction, children: list[tuple[Given, int]], settled: Sett
     hot = [given_hot(row, max(now, row["run_at"]), now) for row in free]
     db.insert(schema.task_hot, hot)
     settled.ready |= {row["queue"] for row in hot if row["ready_at"] <= now}
+    settled.places |= {(row["org_id"], row["concurrency_key"]) for row in hot if row["concurrency_key"] is not None}

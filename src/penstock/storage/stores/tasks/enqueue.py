@@ -9,7 +9,8 @@ from penstock.domain.ids import task_id
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.children import PARENT_FAILED, status_after_parent
 from penstock.storage.stores.tasks.minutes import Ended, note
-from penstock.storage.stores.tasks.rows import HOT, given_hot, given_task, number_of
+from penstock.storage.stores.tasks.queues import admit
+from penstock.storage.stores.tasks.rows import HOT, READY, given_hot, given_task, number_of
 from penstock.storage.stores.tasks.search.words import called, of_json, org_word
 from penstock.storage.stores.tasks.transaction import Given, TaskTransaction
 
@@ -30,6 +31,7 @@ def enqueue(db: TaskTransaction, tasks: Sequence[NewTask], now: float) -> tuple[
     known = _known(db, tasks)
     same = {task.id: known[key] for task in tasks if (key := _key(task)) in known}
     same |= _repeated(tasks, same)
+    same |= _unfinished(db, tasks, same)
     numbers |= same
     parents = _parents(db, tasks, numbers, same)
     batch = _Batch()
@@ -39,7 +41,8 @@ def enqueue(db: TaskTransaction, tasks: Sequence[NewTask], now: float) -> tuple[
     _write(db, batch)
     note(db, [Ended(row["org_id"], row["queue"], TaskStatus(row["status"])) for row in batch.tasks.values() if row["finished_at"]], now)
     found = [Enqueued(task_id(numbers[task.id]), task.id not in same) for task in tasks]
-    return found, {row["queue"] for row in batch.hot if row["ready_at"] <= now}
+    admitted = admit(db, {(row["org_id"], row["concurrency_key"]) for row in batch.hot if row["concurrency_key"] is not None})
+    return found, admitted | {row["queue"] for row in batch.hot if row["state"] == READY}
 
 
 def _key(task: NewTask) -> tuple[str, str | None]:
@@ -86,6 +89,23 @@ def _repeated(tasks: Sequence[NewTask], same: dict[str, int]) -> dict[str, int]:
             )
         repeated[task.id] = number_of(other.id)
     return repeated
+
+
+def _unfinished(db: TaskTransaction, tasks: Sequence[NewTask], same: dict[str, int]) -> dict[str, int]:
+    """Tasks whose unique key a task has that is not over, or an earlier one of this call."""
+    keyed = {(task.org_id, task.unique_key): task for task in tasks if task.unique_key is not None and task.id not in same}
+    first: dict[tuple[str, str | None], int] = {}
+    for org_id in sorted({org for org, _ in keyed}):
+        condition = f"org_id = ? AND {db.any_of('unique_key')} AND unique_key IS NOT NULL AND finished_at IS NULL"
+        query = f"SELECT unique_key, number FROM task WHERE {condition}"
+        first |= {(org_id, key): number for key, number in db.rows(query, org_id, db.listed([key for org, key in keyed if org == org_id]))}
+    found = {}
+    for task in tasks:
+        if task.unique_key is not None and task.id not in same:
+            number = first.setdefault((task.org_id, task.unique_key), number_of(task.id))
+            if number != number_of(task.id):
+                found[task.id] = number
+    return found
 
 
 def _parents(db: TaskTransaction, tasks: Sequence[NewTask], numbers: dict[str, int], same: dict[str, int]) -> dict[int, str]:

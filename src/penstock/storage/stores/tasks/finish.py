@@ -10,8 +10,8 @@ from penstock.domain.ids import task_number
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.children import settle
 from penstock.storage.stores.tasks.minutes import Ended, note
-from penstock.storage.stores.tasks.queues import bounded
-from penstock.storage.stores.tasks.rows import READY, SCHEDULED
+from penstock.storage.stores.tasks.queues import Place, admit, bounded
+from penstock.storage.stores.tasks.rows import state_at
 from penstock.storage.stores.tasks.search.words import normalised, of_json
 from penstock.storage.stores.tasks.transaction import Given, TaskTransaction
 
@@ -40,11 +40,12 @@ class _Held(NamedTuple):
     cancel: int
     keep_seconds: float | None
     has_children: int
+    concurrency_key: str | None
 
 
 _HELD = (
     "SELECT h.task, h.lease_seq, h.attempt, h.org_id, h.queue, h.ready_at, h.started_at, h.runner_id, h.head_start_seconds, h.cancel, "
-    "t.keep_seconds, t.has_children FROM task_hot h JOIN task t ON t.number = h.task WHERE h.state = 2 AND "
+    "t.keep_seconds, t.has_children, h.concurrency_key FROM task_hot h JOIN task t ON t.number = h.task WHERE h.state = 2 AND "
 )
 
 
@@ -61,8 +62,9 @@ class _Ends:
     ended: list[Ended] = field(default_factory=list)
     parents: dict[int, TaskStatus] = field(default_factory=dict)
     ready: set[str] = field(default_factory=set)
-    places: set[tuple[str, str]] = field(default_factory=set)
+    left_queues: set[tuple[str, str]] = field(default_factory=set)
     """Organisation and queue of each lease."""
+    places: set[Place] = field(default_factory=set)
 
 
 def finish(
@@ -112,7 +114,7 @@ def _lock(db: TaskTransaction) -> str:
 def _end(ends: _Ends, lease: _Held, given: LeaseCompletion, now: float) -> TaskStatus:
     if given.kind in (CompletionKind.RETRIED, CompletionKind.RELEASED) and not lease.cancel:
         return _go_on(ends, lease, given.kind, given.error, max(now, given.retry_at), now)
-    ends.places.add((lease.org_id, lease.queue))
+    _leave(ends, lease)
     status = _ENDS.get(given.kind, TaskStatus.CANCELLED)
     error = given.error or (CANCELLED if status is TaskStatus.CANCELLED else None)
     ends.over.append(
@@ -138,7 +140,7 @@ def _end(ends: _Ends, lease: _Held, given: LeaseCompletion, now: float) -> TaskS
 
 
 def _go_on(ends: _Ends, lease: _Held, kind: CompletionKind, error: TaskError | None, ready_at: float, now: float) -> TaskStatus:
-    ends.places.add((lease.org_id, lease.queue))
+    _leave(ends, lease)
     released = kind is CompletionKind.RELEASED
     ready_at = lease.ready_at if released and ready_at <= now else ready_at  # what was never used loses no place
     ends.attempts.append(
@@ -158,7 +160,7 @@ def _go_on(ends: _Ends, lease: _Held, kind: CompletionKind, error: TaskError | N
     ends.again.append(
         {
             "task": lease.task,
-            "state": READY if ready else SCHEDULED,
+            "state": state_at(ready_at, now, lease.concurrency_key),
             "sort_key": int((ready_at - lease.head_start_seconds) * 1000),
             "ready_at": ready_at,
             "attempt": lease.attempt - released,
@@ -189,6 +191,13 @@ def _log(lease: _Held, output: AttemptOutput) -> Given:
     }
 
 
+def _leave(ends: _Ends, lease: _Held) -> None:
+    """A place in its queue, and among those of its key, may be free."""
+    ends.left_queues.add((lease.org_id, lease.queue))
+    if lease.concurrency_key is not None:
+        ends.places.add((lease.org_id, lease.concurrency_key))
+
+
 def _remember_words(ends: _Ends, number: int, result: str | None, error: TaskError | None) -> None:
     if error is not None and error.code == NOT_STORABLE:
         return  # nothing that the database refuses may be part of such an end, and its index of words may be what is full
@@ -211,8 +220,9 @@ def _write(db: TaskTransaction, ends: _Ends, now: float) -> None:
     if ends.parents:
         settled = settle(db, ends.parents, now)
         ends.ready |= settled.ready
+        ends.places |= settled.places
         ends.ended += settled.ended
-    ends.ready |= bounded(db, ends.places)
+    ends.ready |= bounded(db, ends.left_queues) | admit(db, ends.places)
     note(db, ends.ended, now)
 
 

@@ -6,8 +6,12 @@ from penstock.domain.durable.queues import QUEUE_HEAD_START_SECONDS, QueueLimits
 from penstock.domain.durable.schedules import Schedule
 from penstock.domain.durable.tasks import TaskStatus
 from penstock.storage.stores.tasks import schema
-from penstock.storage.stores.tasks.rows import HOT_STATUSES, SCHEDULE, schedule_of
+from penstock.storage.stores.tasks.rows import HELD, HOT_STATUSES, SCHEDULE, schedule_of
 from penstock.storage.stores.tasks.transaction import TaskTransaction
+
+Place = tuple[str, str]
+"""Organisation and concurrency key."""
+_MOST_AT_ONCE = 1000
 
 
 def limit(db: TaskTransaction, org_id: str, queue: str, limits: QueueLimits) -> None:
@@ -36,6 +40,50 @@ def bounded(db: TaskTransaction, places: Collection[tuple[str, str]]) -> set[str
     return {queue for org_id, queue in rows if (org_id, queue) in places}
 
 
+def admit(db: TaskTransaction, places: Collection[Place]) -> set[str]:
+    """Make ready what has a place now, in the order of the queue; the queues in which something is.
+
+    Called at the end of every transaction that adds to one of these keys or takes from it: the lock makes the next one wait.
+    """
+    if not places:
+        return set()
+    wanted = sorted(set(places))
+    db.lock_names([f"{org_id}/{key}" for org_id, key in wanted])
+    taken = _taken(db, wanted)
+    chosen: list[int] = []
+    ready: set[str] = set()
+    for org_id, key in wanted:
+        waiting = db.rows(
+            "SELECT task, queue, max_per_key FROM task_hot WHERE org_id = ? AND concurrency_key = ? AND state = ? "
+            f"ORDER BY sort_key, task LIMIT ?{db.lock}",
+            org_id,
+            key,
+            HELD,
+            _MOST_AT_ONCE,
+        )
+        running = taken.get((org_id, key), 0)
+        for task, queue, most in waiting:
+            if running >= most:
+                break
+            running += 1
+            chosen.append(task)
+            ready.add(queue)
+    if chosen:
+        db.run(f"UPDATE task_hot SET state = 1 WHERE {db.any_of('task')}", db.listed(sorted(chosen)))
+    return ready
+
+
+def _taken(db: TaskTransaction, places: Collection[Place]) -> dict[Place, int]:
+    rows = db.rows(
+        "SELECT org_id, concurrency_key, count(*) FROM task_hot "
+        f"WHERE {db.any_of('org_id')} AND {db.any_of('concurrency_key')} AND concurrency_key IS NOT NULL AND state IN (1, 2) "
+        "GROUP BY org_id, concurrency_key",
+        db.listed(sorted({org_id for org_id, _ in places})),
+        db.listed(sorted({key for _, key in places})),
+    )
+    return {(org_id, key): count for org_id, key, count in rows}
+
+
 def states(db: TaskTransaction, org_id: str) -> list[QueueState]:
     """The queues of an organisation with the number of their tasks in each state; those with limits but no tasks too."""
     limits = {
@@ -49,9 +97,10 @@ def states(db: TaskTransaction, org_id: str) -> list[QueueState]:
     for queue, state, count, since in db.rows(
         "SELECT queue, state, count(*), min(ready_at) FROM task_hot WHERE org_id = ? GROUP BY queue, state", org_id
     ):
-        counts.setdefault(queue, {})[HOT_STATUSES[state]] = count
-        if HOT_STATUSES[state] is TaskStatus.READY:
-            oldest[queue] = since
+        status, of_queue = HOT_STATUSES[state], counts.setdefault(queue, {})
+        of_queue[status] = of_queue.get(status, 0) + count
+        if status is TaskStatus.READY:
+            oldest[queue] = min(since, oldest.get(queue, since))
     for queue, count in db.rows("SELECT queue, count(*) FROM task WHERE org_id = ? AND status = 'blocked' GROUP BY queue", org_id):
         counts.setdefault(queue, {})[TaskStatus.BLOCKED] = count
     return [

@@ -6,13 +6,14 @@ from penstock.domain.durable.tasks import TERMINAL, CompletionKind, OnParentFail
 from penstock.domain.ids import task_id
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.children import PARENT_FAILED, status_after_parent
+from penstock.storage.stores.tasks.queues import admit
 from penstock.storage.stores.tasks.rows import HOT, given_hot, listed_numbers
 from penstock.storage.stores.tasks.transaction import Given, TaskTransaction
 
 _OVER = frozenset(status.value for status in TERMINAL)
 _COLUMNS = (
     "number", "status", "org_id", "queue", "kind", "name", "priority", "timeout_seconds", "attempt", "lease_seq",
-    "runner_id", "started_at", "finished_at", "error_code", "error_message",
+    "runner_id", "started_at", "finished_at", "error_code", "error_message", "concurrency_key", "max_per_key", "unique_key",
 )  # fmt: skip
 _OUTCOMES = {
     TaskStatus.SUCCEEDED.value: CompletionKind.SUCCEEDED,
@@ -37,14 +38,17 @@ def retry(
     edges = _edges(db, numbers)
     parents = sorted({parent for of_child in edges.values() for parent in of_child})
     rows, statuses = _locked(db, org_id, numbers, parents)
-    again = _runnable({number for number, row in rows.items() if row["status"] in _OVER}, edges, statuses)
+    over = {number: row for number, row in rows.items() if row["status"] in _OVER}
+    again = _runnable(over.keys() - _key_taken(db, org_id, over), edges, statuses)
     pending = {
         number: [parent for parent in edges.get(number, ()) if parent in again or statuses.get(parent) in (HOT, TaskStatus.BLOCKED)]
         for number in sorted(again)
     }
     _write(db, [rows[number] for number in pending], pending, now)
     found = {task_id(number): TaskStatus.BLOCKED if behind else TaskStatus.READY for number, behind in pending.items()}
-    return found, {rows[number]["queue"] for number, behind in pending.items() if not behind}
+    free = [rows[number] for number, behind in pending.items() if not behind]
+    admitted = admit(db, {(row["org_id"], row["concurrency_key"]) for row in free if row["concurrency_key"] is not None})
+    return found, admitted | {row["queue"] for row in free}
 
 
 def _failed_with(db: TaskTransaction, org_id: str, numbers: Iterable[int]) -> set[int]:
@@ -81,6 +85,21 @@ def _locked(db: TaskTransaction, org_id: str, numbers: Sequence[int], parents: S
     rows = {row[0]: dict(zip(_COLUMNS, row, strict=True)) for row in db.rows(query, db.listed(everything), org_id)}
     wanted = set(numbers)
     return {n: row for n, row in rows.items() if n in wanted}, {n: row["status"] for n, row in rows.items()}
+
+
+def _key_taken(db: TaskTransaction, org_id: str, over: dict[int, Given]) -> set[int]:
+    """Those whose unique key another task has that is not over, or an earlier one of these."""
+    keyed = {number: row["unique_key"] for number, row in sorted(over.items()) if row["unique_key"] is not None}
+    if not keyed:
+        return set()
+    query = f"SELECT unique_key FROM task WHERE org_id = ? AND {db.any_of('unique_key')} AND unique_key IS NOT NULL AND finished_at IS NULL"
+    taken = {row[0] for row in db.rows(query, org_id, db.listed(sorted(set(keyed.values()))))}
+    found = set()
+    for number, key in keyed.items():
+        if key in taken:
+            found.add(number)
+        taken.add(key)
+    return found
 
 
 def _runnable(over: set[int], edges: _Edges, statuses: dict[int, str]) -> set[int]:

@@ -12,11 +12,11 @@ from penstock.domain.durable.tasks import CompletionKind, NewTask, Task, TaskAtt
 from penstock.domain.ids import task_id, task_number
 from penstock.storage.stores.tasks.transaction import Given, Row
 
-SCHEDULED, READY, RUNNING = 0, 1, 2
-"""`task_hot.state`."""
+HELD, SCHEDULED, READY, RUNNING = -1, 0, 1, 2
+"""`task_hot.state`. Held: ready but for others of its concurrency key, which have its places."""
 HOT = "hot"
 """`task.status` while there is a row in `task_hot`."""
-HOT_STATUSES = {SCHEDULED: TaskStatus.SCHEDULED, READY: TaskStatus.READY, RUNNING: TaskStatus.RUNNING}
+HOT_STATUSES = {HELD: TaskStatus.READY, SCHEDULED: TaskStatus.SCHEDULED, READY: TaskStatus.READY, RUNNING: TaskStatus.RUNNING}
 
 _encode, _decode = msgspec.json.encode, msgspec.json.Decoder(tuple[str, ...]).decode
 
@@ -26,6 +26,7 @@ _KEPT = (
     "number", "org_id", "key_id", "queue", "kind", "name", "priority", "idempotency_key", "tags", "dag", "status", "created_at",
     "run_at", "started_at", "finished_at", "expires_at", "keep_seconds", "attempt", "max_attempts", "timeout_seconds",
     "backoff_seconds", "backoff_cap_seconds", "runner_id", "pending_parents", "error_code", "error_message", "traceparent",
+    "concurrency_key", "max_per_key", "unique_key",
 )  # fmt: skip
 TASK = ", ".join([*(f"t.{name}" for name in _KEPT), *(f"h.{name}" for name in _LIVE)])
 BODIES = "t.payload, t.result"
@@ -38,6 +39,7 @@ def task_of(row: Row) -> Task:
         number, org_id, key_id, queue, kind, name, priority, idempotency_key, tags, dag, status, created_at,
         run_at, started_at, finished_at, expires_at, keep_seconds, attempt, max_attempts, timeout_seconds,
         backoff_seconds, backoff_cap_seconds, runner_id, pending_parents, error_code, error_message, traceparent,
+        concurrency_key, max_per_key, unique_key,
         state, hot_ready_at, hot_attempt, hot_runner_id, hot_started_at, cancel, progress, *bodies,
     ) = row  # fmt: skip
     hot = state is not None
@@ -72,6 +74,9 @@ def task_of(row: Row) -> Task:
         error=error_of(error_code, error_message),
         cancel_requested=bool(cancel),
         traceparent=traceparent,
+        concurrency_key=concurrency_key,
+        max_running_per_key=max_per_key,
+        unique_key=unique_key,
     )
 
 
@@ -112,7 +117,17 @@ def given_task(task: NewTask, number: int, now: float) -> Given:
         "error_code": None,
         "error_message": None,
         "traceparent": task.traceparent,
+        "concurrency_key": task.concurrency_key,
+        "max_per_key": None if task.concurrency_key is None else task.max_running_per_key,
+        "unique_key": task.unique_key,
     }
+
+
+def state_at(ready_at: float, now: float, concurrency_key: str | None) -> int:
+    """Of a task that waits; with a key it is not ready before `queues.admit` has found a place."""
+    if ready_at > now:
+        return SCHEDULED
+    return READY if concurrency_key is None else HELD
 
 
 def given_hot(task: Given, ready_at: float, now: float) -> Given:
@@ -123,7 +138,7 @@ def given_hot(task: Given, ready_at: float, now: float) -> Given:
         "org_id": task["org_id"],
         "queue": task["queue"],
         "ability": ability(task["kind"], task["name"]),
-        "state": READY if ready_at <= now else SCHEDULED,
+        "state": state_at(ready_at, now, task["concurrency_key"]),
         "sort_key": int((ready_at - head_start) * 1000),
         "head_start_seconds": head_start,
         "ready_at": ready_at,
@@ -136,6 +151,8 @@ def given_hot(task: Given, ready_at: float, now: float) -> Given:
         "cancel": 0,
         "progress": None,
         "losses": 0,
+        "concurrency_key": task["concurrency_key"],
+        "max_per_key": task["max_per_key"],
     }
 
 

@@ -70,8 +70,12 @@ task = Table(
     Column("error_code", NAME),
     Column("error_message", Text),
     Column("traceparent", Text, nullable=False),
+    Column("concurrency_key", NAME),
+    Column("max_per_key", Integer),
+    Column("unique_key", NAME),
     Index("task_org", "org_id", "number"),
     _where("task_key", "idempotency_key IS NOT NULL", "org_id", "idempotency_key", unique=True),
+    _where("task_unique", "unique_key IS NOT NULL AND finished_at IS NULL", "org_id", "unique_key", unique=True),
     _where("task_finished", "finished_at IS NOT NULL", "org_id", "finished_at", "number"),
     _where("task_unusual", "status NOT IN ('hot', 'succeeded')", "org_id", "number"),
     _where("task_delete", "delete_at IS NOT NULL", "delete_at"),
@@ -86,7 +90,7 @@ task_hot = Table(
     Column("org_id", NAME, nullable=False),
     Column("queue", NAME, nullable=False),
     Column("ability", NAME, nullable=False),  # what a runner must be able to do for it
-    Column("state", _FLAG, nullable=False),  # 0 scheduled, 1 ready, 2 running
+    Column("state", _FLAG, nullable=False),  # 0 scheduled, 1 ready, 2 running, -1 waits for others of its concurrency key
     Column("sort_key", NUMBER, nullable=False),
     Column("head_start_seconds", Double, nullable=False),
     Column("ready_at", Double, nullable=False),
@@ -99,6 +103,9 @@ task_hot = Table(
     Column("cancel", _FLAG, nullable=False),
     Column("progress", Text),
     Column("losses", _FLAG, nullable=False, server_default=text("0")),  # gateways that began to put results into it and never ended
+    Column("concurrency_key", NAME),
+    Column("max_per_key", Integer),
+    _where("task_hot_key", "concurrency_key IS NOT NULL", "org_id", "concurrency_key", "state", "sort_key", "task"),
     _where("task_hot_ready", "state = 1", "org_id", "queue", "ability", "sort_key", "task"),
     _where("task_hot_due", "state = 0", "ready_at"),
     _where("task_hot_held", "state = 2", "runner_id"),

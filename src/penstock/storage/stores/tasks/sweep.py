@@ -8,7 +8,8 @@ from penstock.domain.durable.tasks import TaskError, TaskStatus
 from penstock.storage.stores.tasks import schema
 from penstock.storage.stores.tasks.children import settle
 from penstock.storage.stores.tasks.minutes import Ended, note
-from penstock.storage.stores.tasks.rows import SCHEDULE, schedule_of
+from penstock.storage.stores.tasks.queues import admit
+from penstock.storage.stores.tasks.rows import HELD, SCHEDULE, schedule_of
 from penstock.storage.stores.tasks.transaction import TaskTransaction
 
 _AT_ONCE = 1000
@@ -20,11 +21,13 @@ def promote(db: TaskTransaction, now: float) -> tuple[PromotionResult, set[str]]
     lost, ready = _expire(db, now)
     skip = f"{db.lock} SKIP LOCKED" if db.lock else ""
     due = db.rows(
-        "UPDATE task_hot SET state = 1 WHERE task IN "
-        f"(SELECT task FROM task_hot WHERE state = 0 AND ready_at <= ? ORDER BY ready_at LIMIT ?{skip}) AND state = 0 RETURNING queue",
+        f"UPDATE task_hot SET state = CASE WHEN concurrency_key IS NULL THEN 1 ELSE {HELD} END WHERE task IN "
+        f"(SELECT task FROM task_hot WHERE state = 0 AND ready_at <= ? ORDER BY ready_at LIMIT ?{skip}) AND state = 0 "
+        "RETURNING queue, org_id, concurrency_key",
         now,
         _AT_ONCE,
     )
+    ready |= admit(db, {(org_id, key) for _, org_id, key in due if key is not None})
     following = db.row("SELECT min(ready_at) FROM task_hot WHERE state = 0")
     return PromotionResult(len(due), lost, following[0] if following else None), ready | {row[0] for row in due}
 
@@ -50,7 +53,8 @@ def _expire(db: TaskTransaction, now: float) -> tuple[int, set[str]]:
 def end_unstarted(db: TaskTransaction, numbers: Sequence[int], status: TaskStatus, error: TaskError, now: float) -> set[str]:
     """End tasks that wait, whose rows are locked; the queues in which a child of theirs is ready now."""
     listed = db.listed(numbers)
-    attempts = {row[0]: row[1:] for row in db.rows(f"SELECT task, attempt, lease_seq FROM task_hot WHERE {db.any_of('task')}", listed)}
+    hot = db.rows(f"SELECT task, attempt, lease_seq, org_id, concurrency_key FROM task_hot WHERE {db.any_of('task')}", listed)
+    attempts = {row[0]: row[1:3] for row in hot}
     db.run(f"DELETE FROM task_hot WHERE {db.any_of('task')}", listed)
     rows = db.rows(
         "UPDATE task SET status = ?, finished_at = ?, delete_at = ? + keep_seconds, pending_parents = 0, error_code = ?, "
@@ -66,7 +70,7 @@ def end_unstarted(db: TaskTransaction, numbers: Sequence[int], status: TaskStatu
     db.update(schema.task, "number", [{"number": number, "attempt": attempt, "lease_seq": seq} for number, attempt, seq in tried])
     settled = settle(db, {row[0]: status for row in rows if row[3]}, now)
     note(db, [*(Ended(org_id, queue, status) for _, org_id, queue, _ in rows), *settled.ended], now)
-    return settled.ready
+    return settled.ready | admit(db, {(row[3], row[4]) for row in hot if row[4] is not None} | settled.places)
 
 
 def forget(db: TaskTransaction, numbers: Sequence[int]) -> None:

@@ -66,6 +66,10 @@ class TaskTransaction(ABC):
         """Numbers or texts as the one value of `any_of`."""
 
     @abstractmethod
+    def lock_names(self, names: Sequence[str]) -> None:
+        """Wait until no other transaction has locked one of these names; they are ours until the end of this one."""
+
+    @abstractmethod
     def insert(self, table: Table, rows: Sequence[Given]) -> None:
         """Add rows that all have the same columns."""
 
@@ -97,6 +101,9 @@ class SqliteTransaction(TaskTransaction):
 
     def listed(self, values: Iterable[Any]) -> Any:
         return msgspec.json.encode(list(values)).decode()
+
+    def lock_names(self, names: Sequence[str]) -> None:
+        """One transaction writes at a time."""
 
     def insert(self, table: Table, rows: Sequence[Given]) -> None:
         if rows:
@@ -134,6 +141,13 @@ class PostgresTransaction(TaskTransaction):
 
     def listed(self, values: Iterable[Any]) -> Any:
         return list(values)
+
+    def lock_names(self, names: Sequence[str]) -> None:
+        self.rows(
+            "SELECT pg_advisory_xact_lock(hashed) FROM "
+            "(SELECT DISTINCT hashtextextended(name, 0) AS hashed FROM unnest(?::text[]) AS name ORDER BY hashed) AS in_order",
+            list(names),
+        )
 
     def insert(self, table: Table, rows: Sequence[Given]) -> None:
         for part in _parts(rows):

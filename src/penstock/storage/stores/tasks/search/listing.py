@@ -19,7 +19,7 @@ _RARE = 2
 """Hits among the first of those that are so few that all there are can be found by the index, and not many of them be in the others."""
 COUNTED_AT_MOST = 10_000
 """A page's total is exact up to here."""
-_STATES = {status: state for state, status in HOT_STATUSES.items()}
+_STATES = {status: [state for state, of_state in HOT_STATUSES.items() if of_state is status] for status in HOT_STATUSES.values()}
 _SORTED_BY = {TaskSort.CREATED: "t.number", TaskSort.FINISHED: "t.finished_at", TaskSort.PRIORITY: "t.priority"}
 _STARTED = "COALESCE(h.started_at, t.started_at)"
 
@@ -230,7 +230,7 @@ def _selected(query: TaskQuery) -> str:
 
 
 def _of_status(where: Conditions, statuses: frozenset[TaskStatus]) -> None:
-    states = sorted(_STATES[status] for status in statuses if status in _STATES)
+    states = sorted(state for status in statuses for state in _STATES.get(status, ()))
     kept = sorted(status.value for status in statuses if status not in _STATES)
     parts = []
     if states:
