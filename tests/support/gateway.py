@@ -286,6 +286,8 @@ class ScriptedServer:
             elif client.path == b"/v1/models" and self.answers_probes:
                 data = [{"id": name, "object": "model", "owned_by": self.owned_by} for name in self.models]
                 await client.answer(200, json.dumps({"object": "list", "data": data}).encode())
+            elif client.path == b"/v1/models":
+                await client.answer(503, b"{}")  # 404 would say that it has no list, which it need not have
             elif client.path in self.pages:
                 await client.answer(200, self.pages[client.path])
             else:
