@@ -291,7 +291,8 @@ class ScriptedServer:
             elif client.path in self.pages:
                 await client.answer(200, self.pages[client.path])
             else:
-                await client.answer(404, b"{}")
+                loading = client.path == b"/v1/models"
+                await client.answer(503 if loading else 404, b"{}")
             if writer.is_closing():
                 return
 

@@ -184,7 +184,8 @@ async def gateway(**options: Any) -> AsyncIterator[Gateway]:
     try:
         await store.accounts.save_plan(PLAN)
         accounts = AccountService(store.accounts, SECRET_KEY, clock)
-        ring = KeyRing(store.accounts, SECRET_KEY, clock)
+        ring = KeyRing(store.accounts, SECRET_KEY, clock, leases=store.tasks)
+        limiter = options.setdefault("limiter", AddressLimiter(clock, unauthenticated_per_minute=1_000_000, api_per_minute=1_000_000))
         services = ControlServices(
             store=store,
             accounts=accounts,
@@ -192,10 +193,10 @@ async def gateway(**options: Any) -> AsyncIterator[Gateway]:
             batches=BatchService(store.batches, FileService(store.files, blobs, clock), clock),
             responses=ResponseService(store.responses, store.tasks, clock),
             files=FileService(store.files, blobs, clock),
-            tasks=make_task_services(store.tasks, store.accounts, NoInference(), SECRET_KEY, clock, Random(1), new_id, RequestIds().next),
+            tasks=make_task_services(store.tasks, store.accounts, NoWorkers(), SECRET_KEY, clock, Random(1), new_id, RequestIds().next),
             workers=fleet,
-            authenticate=SignIn(ring, accounts, store.accounts),
-            limiter=AddressLimiter(clock, unauthenticated_per_minute=1_000_000, api_per_minute=1_000_000),
+            authenticate=SignIn(ring, accounts, store.accounts, limiter),
+            limiter=limiter,
             readiness=reasons,
             metrics=GatewayMetrics(),
             clock=clock,

@@ -23,6 +23,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/policy/rollback"): {"version": 0},
     ("post", "/api/workers"): {"name": "upstream", "base_url": "http://127.0.0.1:9"},
     ("patch", "/api/workers/{worker_id}"): {"slots": 3},
+    ("patch", "/api/keys/{key_id}"): {"name": "renamed"},
+    ("post", "/api/keys/{key_id}/rotate"): {},
     ("post", "/api/tasks"): {"kind": "inference", "payload": {"url": "/v1/embeddings", "body": {}}},
     ("post", "/api/tasks/results"): {"ids": ["task_0000000000000001"]},
     ("post", "/api/tasks/actions"): {"action": "cancel", "filter": {"queue": "low"}},

@@ -60,7 +60,7 @@ async def test_portkey_1797_a_stream_is_not_truncated_silently(tmp_path: Path) -
         assert json.loads(events[-1])["error"]["code"] == "upstream_error"
         assert "[DONE]" not in events
         (record,) = await gate.records()
-        assert (record.outcome, record.completion_tokens) == (Outcome.FAILED, 1)
+        assert (record.outcome, record.completion_tokens) == (Outcome.FAILED, 2)
 
 
 async def test_litellm_27736_limits_multiply_by_replica_only_as_documented(tmp_path: Path) -> None:

@@ -37,6 +37,10 @@ class PasswordCheck(Protocol):
 class SignInLimiter(Protocol):
     """How often an account, and an address, may show a wrong password."""
 
+    def check(self, address: str, authenticated: bool) -> None:
+        """Count a call, here one without credentials that could be looked at. Raises RateLimited."""
+        ...
+
     def begin_sign_in(self, address: str, account: str) -> None:
         """Raises RateLimited."""
         ...
@@ -62,7 +66,12 @@ class SignIn:
         scheme, _, value = (authorization or "").partition(" ")
         if scheme.lower() != "basic":
             return await self._keys.identify(authorization.encode("latin-1", "replace") if authorization else None, address)
-        email, password = _credentials(value)
+        try:
+            email, password = _credentials(value)
+        except Unauthenticated:
+            if self._limiter is not None:
+                self._limiter.check(address, False)
+            raise
         # Counted before the password is looked at: a wrong guess must cost the guesser, not us.
         if self._limiter is not None:
             self._limiter.begin_sign_in(address, email)

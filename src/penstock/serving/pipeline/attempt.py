@@ -295,6 +295,5 @@ def settled_count(attempt: WorkerAttempt, request: AnyBody, prompt_estimate: int
         return TokenCount(told, relay.tokens)
     seen = relay.seen(echoed_bytes(request))
     seconds = now - attempt.load.sent_at
-    return counted(
-        relay.usage, seen, prompt_estimate, requests.max_tokens(request, 0) or NO_LIMIT, seconds, whole=relay.done and not relay.cut
-    )
+    prompt = prompt_estimate if told is None else told
+    return counted(relay.usage, seen, prompt, requests.max_tokens(request, 0) or NO_LIMIT, seconds, whole=relay.done and not relay.cut)
