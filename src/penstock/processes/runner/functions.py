@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar, overload
 
 from penstock.base.task_connection import TaskConnection, set_source
-from penstock.processes.runner.task_function import TaskFunction
+from penstock.processes.runner.task_function import KeyRule, KeyRules, TaskFunction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +28,7 @@ _LOWEST, _HIGHEST = 1, 10
 _YEAR_SECONDS = 366 * 86_400.0
 _WEEK_SECONDS = 7 * 86_400.0
 _MOST_ATTEMPTS = 1_000
+_MOST_PER_KEY = 1_000
 _LONGEST_NAME = 190
 _QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -90,6 +91,9 @@ def task(
     retry_on: ExceptionTypes | None = None,
     backoff: BackoffRule | None = None,
     max_tasks_per_child: int | None = None,
+    concurrency_key: KeyRule | None = None,
+    max_running_per_key: int | None = None,
+    unique_key: KeyRule | None = None,
 ) -> Callable[[Callable[P, R]], TaskFunction[P, R]]: ...
 def task(
     name: str | Callable[..., Any] | None = None,
@@ -101,6 +105,9 @@ def task(
     retry_on: ExceptionTypes | None = None,
     backoff: BackoffRule | None = None,
     max_tasks_per_child: int | None = None,
+    concurrency_key: KeyRule | None = None,
+    max_running_per_key: int | None = None,
+    unique_key: KeyRule | None = None,
 ) -> Callable[..., Any]:
     """Register a function, async or not, under a name (its own by default). It can be called as before; `submit` runs it
     as a task on the platform.
@@ -109,6 +116,9 @@ def task(
 
     `retry_on`: only these errors are followed by another attempt. `backoff`: the pause before it. `max_tasks_per_child`: after so many
     runs of this function its process is replaced; 1 gives each run a process of its own.
+
+    `concurrency_key`: of the tasks with the same key only `max_running_per_key` (1) run at a time. `unique_key`: while a task with the
+    key has not ended, another one is not made. Both are texts, or functions that make one of the arguments; `submit` sends them.
 
     Raises ValueError for a value that cannot be, and for a name that another function has.
     """
@@ -119,7 +129,11 @@ def task(
         raise ValueError(f"timeout_seconds is more than 0 and at most a week, not {timeout_seconds}")
     if queue is not None and not _QUEUE.fullmatch(queue):
         raise ValueError(f"a queue is up to 64 letters, digits, '.', '_' and '-', not {queue!r}")
+    _check_range("max_running_per_key", max_running_per_key, 1, _MOST_PER_KEY)
+    if max_running_per_key is not None and concurrency_key is None:
+        raise ValueError("max_running_per_key needs a concurrency_key")
     first, cap, pause_after = _backoff(backoff)
+    keys = KeyRules(concurrency_key, max_running_per_key, unique_key)
     errors = _error_types(retry_on)
 
     if callable(name):
@@ -135,7 +149,7 @@ def task(
         REGISTERED[own] = RegisteredFunction(
             own, function, queue, priority, max_attempts, timeout_seconds, first, cap, errors, pause_after, max_tasks_per_child
         )
-        return TaskFunction(function, own)
+        return TaskFunction(function, own, keys)
 
     return register
 

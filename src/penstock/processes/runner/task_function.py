@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
@@ -13,6 +13,35 @@ if TYPE_CHECKING:  # at run time with the first submission: a module of function
 
 P = ParamSpec("P")
 R = TypeVar("R")
+KeyRule = str | Callable[..., str]
+"""A key, or what makes one of the arguments of a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRules:
+    """The keys that the tasks of a function get, as `TaskOptions` has them."""
+
+    concurrency_key: KeyRule | None = None
+    max_running_per_key: int | None = None
+    unique_key: KeyRule | None = None
+
+    def options(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """For one call. Raises what a rule raises, and TypeError for a key that is not a text."""
+        found: dict[str, Any] = {}
+        for name in ("concurrency_key", "unique_key"):
+            rule = getattr(self, name)
+            key = rule(*args, **kwargs) if callable(rule) else rule
+            if key is None:
+                continue
+            if not isinstance(key, str):
+                raise TypeError(f"a {name} is a text, not {key!r}")
+            found[name] = key
+        if self.max_running_per_key is not None:
+            found["max_running_per_key"] = self.max_running_per_key
+        return found
+
+
+NO_KEYS = KeyRules()
 
 
 class TaskFunction(Generic[P, R]):
@@ -21,8 +50,9 @@ class TaskFunction(Generic[P, R]):
     __name__: str
     __qualname__: str
 
-    def __init__(self, function: Callable[P, R], task_name: str, options: "TaskOptions | None" = None) -> None:
+    def __init__(self, function: Callable[P, R], task_name: str, keys: KeyRules = NO_KEYS, options: "TaskOptions | None" = None) -> None:
         self._function = function
+        self._keys = keys
         self._options = options
         self.task_name = task_name
         update_wrapper(self, function)
@@ -46,13 +76,16 @@ class TaskFunction(Generic[P, R]):
         """
         from penstock.net.api_client.calls import TaskOptions
 
-        return TaskFunction(self._function, self.task_name, replace(self._options or TaskOptions(), **options))
+        return TaskFunction(self._function, self.task_name, self._keys, replace(self._options or TaskOptions(), **options))
 
     def request(self, *args: P.args, **kwargs: P.kwargs) -> "TaskRequest":
         """For `client.tasks.submit_many`. Raises TypeError for arguments that the function does not take."""
         from penstock.net.api_client.calls import TaskOptions, TaskRequest
 
-        return TaskRequest(self.task_name, payload_of(self._function, args, kwargs), "function", self._options or TaskOptions())
+        payload = payload_of(self._function, args, kwargs)
+        own = self._options or TaskOptions()
+        keys = {name: value for name, value in self._keys.options(args, kwargs).items() if getattr(own, name) is None}
+        return TaskRequest(self.task_name, payload, "function", replace(own, **keys) if keys else own)
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> "TaskHandle":
         """Run it as a task on the platform. Raises TypeError, ApiError, GatewayUnreachable."""

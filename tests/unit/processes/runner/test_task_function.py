@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import penstock
-from penstock.processes.runner.task_function import TaskFunction, payload_of
+from penstock.processes.runner.task_function import KeyRules, TaskFunction, payload_of
 
 
 def _plain(text: str, width: int = 3, *, upper: bool = False) -> str:
@@ -75,3 +75,28 @@ def test_client_names_are_loaded_with_their_first_use() -> None:
     assert penstock.Client.__module__ == "penstock.net.api_client.client"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = penstock.nothing
+
+
+def test_keys_are_made_of_the_arguments_of_each_call() -> None:
+    rules = KeyRules(lambda text, **_: f"text-{text}", 2, "only-one")
+    keyed = TaskFunction(_plain, "keyed", rules)
+    body = keyed.request("a", upper=True).body()
+    assert (body["concurrency_key"], body["max_running_per_key"], body["unique_key"]) == ("text-a", 2, "only-one")
+    own = keyed.options(concurrency_key="mine").request("a").body()
+    assert (own["concurrency_key"], own["unique_key"]) == ("mine", "only-one")
+
+
+def test_key_that_is_not_a_text_is_refused() -> None:
+    with pytest.raises(TypeError, match="a unique_key is a text, not 7"):
+        TaskFunction(_plain, "keyed", KeyRules(unique_key=lambda text: 7)).request("a")  # type: ignore[arg-type,return-value]  # on purpose
+
+
+def test_decorator_gives_keys_to_what_is_submitted() -> None:
+    @penstock.task("by-account", concurrency_key=lambda account: f"account-{account}", max_running_per_key=3)
+    def by_account(account: int) -> int:
+        return account
+
+    body = by_account.request(7).body()
+    assert (body["concurrency_key"], body["max_running_per_key"]) == ("account-7", 3)
+    with pytest.raises(ValueError, match="needs a concurrency_key"):
+        penstock.task("alone", max_running_per_key=2)
