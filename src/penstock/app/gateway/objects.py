@@ -42,7 +42,7 @@ class StoredObjects:
         self._is_ours_alone = settings.store_url.startswith("sqlite")
         limits = settings.files
         self.files = FileService(store.files, self._blobs, clock, max_bytes=limits.max_bytes, max_org_bytes=limits.max_organisation_bytes)
-        self.responses = ResponseService(store.responses, store.tasks, clock)
+        self.responses = ResponseService(store.responses, store.tasks, clock, max_bytes=settings.http.max_body_bytes)
         self.batches = BatchService(store.batches, self.files, clock)
         # On SQLite there is no other gateway: a gateway that comes back need not wait until its own claims run out.
         owner = "alone" if self._is_ours_alone else new_id("gw")

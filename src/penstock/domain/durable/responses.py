@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from penstock.domain.durable.files import MONTH_SECONDS
+from penstock.domain.errors import TooLarge
 
 KEPT_SECONDS = MONTH_SECONDS
 LONGEST_CHAIN = 1000
@@ -42,3 +43,10 @@ class StoredResponse:
     previous_id: str | None = None
     task_id: str | None = None
     """The task that makes it; None: it was made at once."""
+
+
+def conversation_too_large(max_bytes: int, what: str = "") -> TooLarge:
+    """`what`: what is counted beside the items, as the end of the sentence."""
+    return TooLarge(
+        f"The responses that this one continues have more than {max_bytes} bytes{what}.", param="previous_response_id", retry=False
+    )

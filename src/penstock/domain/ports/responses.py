@@ -12,8 +12,11 @@ class ResponseStore(Protocol):
 
     async def get(self, org_id: str, response_id: str) -> StoredResponse | None: ...
 
-    async def chain(self, org_id: str, response_id: str, limit: int) -> list[StoredResponse]:
-        """It and those that it continues, the oldest first; the first has no `previous_id`, unless the chain is broken or longer."""
+    async def chain(self, org_id: str, response_id: str, limit: int, max_bytes: int) -> list[StoredResponse]:
+        """It and those that it continues, the oldest first; the first has no `previous_id`, unless the chain is broken or longer.
+
+        Raises TooLarge when their texts have more than `max_bytes`; no text is read beyond them.
+        """
         ...
 
     async def finish(self, response: StoredResponse) -> bool:

@@ -16,6 +16,7 @@ from penstock.domain.errors import BadRequest, Conflict, NotFound, TooLarge
 from penstock.domain.ids import TaskIds, new_id
 from penstock.domain.ports import ResponseStore, TaskStore
 from penstock.domain.principal import Principal, stored_id
+from penstock.durable.responses import conversation
 from penstock.wire.responses import items as response_items
 from penstock.wire.responses import writer as response_writer
 from penstock.wire.responses.items import Json
@@ -26,7 +27,8 @@ CHAT = "/v1/chat/completions"
 LARGEST_TASK_BYTES = 1 << 20
 _MOST_REFERENCED = 128
 """Responses to whose items one request may refer."""
-_LARGEST_REFERENCED_BYTES = 10 << 20
+_STORED_PER_ITEM_BYTES = 4
+"""Bytes that may be read for a byte of items: a stored response repeats its instructions and tools."""
 _TASK_KEPT_SECONDS = 24 * 3600.0
 _ORPHANED_SECONDS = 60.0
 """An answer whose task has not come into being by then never gets one: its gateway died between the two."""
@@ -44,33 +46,48 @@ class _Answer(msgspec.Struct):
 class ResponseService:
     """Every method may raise PortUnavailable. Answers of another organisation are answers that there are not."""
 
-    def __init__(self, store: ResponseStore, tasks: TaskStore, clock: Clock, *, new_id: Callable[[str], str] = new_id) -> None:
+    def __init__(
+        self,
+        store: ResponseStore,
+        tasks: TaskStore,
+        clock: Clock,
+        *,
+        max_bytes: int = 10 << 20,
+        new_id: Callable[[str], str] = new_id,
+    ) -> None:
+        """`max_bytes`: the most items, as JSON, that a request adds from stored responses."""
         self._store = store
         self._tasks = tasks
         self._clock = clock
+        self._max_bytes = max_bytes
+        self._most_read_bytes = max_bytes * _STORED_PER_ITEM_BYTES
         self._task_ids = TaskIds()
         self.new_id = new_id
 
     async def previous_items(self, org_id: str, previous_id: str | None) -> list[Json]:
-        """The items of the answers that a new one continues. Raises BadRequest when one of them is gone, expired or not whole."""
+        """The items of the answers that a new one continues.
+
+        Raises BadRequest when one of them is gone, expired or not whole, or when they are too many; TooLarge.
+        """
         if previous_id is None:
             return []
-        chain = await self._store.chain(org_id, previous_id, LONGEST_CHAIN)
+        chain = await self._store.chain(org_id, previous_id, LONGEST_CHAIN, self._most_read_bytes)
         if not chain:
             raise _no_previous(previous_id)
         if chain[0].previous_id is not None:
+            if len(chain) == LONGEST_CHAIN:
+                raise BadRequest(f"A response continues at most {LONGEST_CHAIN} others.", param="previous_response_id")
             raise _no_previous(chain[0].previous_id)
         now = self._clock.time()
         if expired := next((link for link in reversed(chain) if link.expires_at <= now), None):
             raise _no_previous(expired.id)
-        items: list[Json] = []
+        links: list[StoredResponse] = []
         for link in chain:
             refreshed = await self._refreshed(link)
             if refreshed.status not in (ResponseStatus.COMPLETED, ResponseStatus.INCOMPLETE):
                 raise BadRequest(f"The previous response '{link.id}' is {refreshed.status}.", param="previous_response_id")
-            items += msgspec.json.decode(refreshed.items)
-            items += msgspec.json.decode(refreshed.document)["output"]
-        return items
+            links.append(refreshed)
+        return await conversation.items_of(links, self._max_bytes)
 
     async def resolved(self, org_id: str, given: Any) -> Any:
         """A request's `input` with the items to which it only refers. Raises BadRequest for one that there is not, TooLarge."""
@@ -78,7 +95,7 @@ class ResponseService:
             return given
         known: dict[str, dict[str, Json]] = {}
         items: list[Any] = []
-        total = 0
+        total = read = 0
         for at, item in enumerate(given):
             item_id = reference(item)
             if item_id is None:
@@ -88,24 +105,26 @@ class ResponseService:
             if response_id not in known:
                 if len(known) >= _MOST_REFERENCED:
                     raise BadRequest(f"'input' refers to items of more than {_MOST_REFERENCED} responses.", param=f"input[{at}].id")
-                known[response_id] = await self._items_of(org_id, response_id)
+                known[response_id], size = await self._items_of(org_id, response_id)
+                read += size
             found = known[response_id].get(item_id)
             if found is None:
                 raise BadRequest(f"Item with id '{item_id[:64]}' not found. Items are kept with 'store'.", param=f"input[{at}].id")
             total += len(msgspec.json.encode(found))
-            if total > _LARGEST_REFERENCED_BYTES:
-                raise TooLarge(f"The items that 'input' refers to have more than {_LARGEST_REFERENCED_BYTES} bytes.", retry=False)
+            if total > self._max_bytes or read > self._most_read_bytes:
+                too_large = f"The items that 'input' refers to, or the responses that they are of, have more than {self._max_bytes} bytes."
+                raise TooLarge(too_large, param="input", retry=False)
             items.append(found)
         return items
 
-    async def _items_of(self, org_id: str, response_id: str) -> dict[str, Json]:
-        """The items of a response by id, its own and those that it was asked with; none when there is no such response."""
+    async def _items_of(self, org_id: str, response_id: str) -> tuple[dict[str, Json], int]:
+        """The items of a response by id, its own and those that it was asked with, and its size; none when there is no such response."""
         found = await self._store.get(org_id, response_id) if response_id else None
         if found is None or found.expires_at <= self._clock.time():
-            return {}
+            return {}, 0
         refreshed = await self._refreshed(found)
-        items: list[Json] = msgspec.json.decode(refreshed.items) + msgspec.json.decode(refreshed.document)["output"]
-        return {item["id"]: item for item in items}
+        items = await conversation.items_of([refreshed], self._most_read_bytes)
+        return {item["id"]: item for item in items}, conversation.stored_size(refreshed)
 
     async def keep(self, caller: Principal, document: Json, items: Sequence[Json]) -> None:
         """An answer that has been made at once."""

@@ -1,6 +1,8 @@
 """`/v1/responses`: OpenAI's Responses API, translated into chat completions for the workers of the model."""
 
+import asyncio
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -8,7 +10,7 @@ import structlog
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from penstock.domain.errors import BadRequest, PenstockError, PortUnavailable, StoreUnavailable, UnsupportedParameter
+from penstock.domain.errors import BadRequest, PenstockError, PortUnavailable, StoreUnavailable, TooLarge, UnsupportedParameter
 from penstock.domain.principal import Principal
 from penstock.edge.layers.access import InferenceCaller, Services
 from penstock.edge.layers.documented_errors import openai_errors
@@ -27,6 +29,8 @@ from penstock.wire.responses.writer import ResponseWriter, answered, framed
 router = APIRouter(prefix="/v1/responses", tags=["Responses"])
 log = structlog.stdlib.get_logger("penstock.responses")
 
+_MADE_AT_ONCE_ITEMS = 1_000
+"""A conversation of more items is translated beside the event loop."""
 _EVENTS = "text/event-stream; charset=utf-8"
 _ANSWERED: dict[int | str, dict[str, Any]] = {200: response_schema.ANSWER}
 _SHOWN: dict[int | str, dict[str, Any]] = {200: response_schema.SHOWN}
@@ -84,7 +88,7 @@ async def create_response(request: Request, caller: InferenceCaller, services: S
     asked = _Asked(response_body.decode(await request.body(), services.max_json_depth), services, caller)
     asked.items = response_items.input_items(await services.responses.resolved(caller.org_id, asked.body.input))
     before = await services.responses.previous_items(caller.org_id, asked.body.previous_response_id)
-    chat = response_body.chat_body(asked.body, asked.items, before)
+    chat = await _chat(asked, before)
     if asked.body.background:
         await services.responses.submit(caller, asked.document, asked.items, chat)
         return _json(asked.document)
@@ -100,6 +104,20 @@ async def create_response(request: Request, caller: InferenceCaller, services: S
     if head.body is None:
         return StreamingResponse(_events(asked, reply), 200, head.headers, _EVENTS)
     return await _whole(asked, head, head.body, request)
+
+
+async def _chat(asked: _Asked, before: list[Json]) -> bytes:
+    """With all that it continues, no larger than a chat completion may be. Raises BadRequest, UnsupportedParameter, TooLarge."""
+    if not before:
+        return response_body.chat_body(asked.body, asked.items)
+    many = len(before) > _MADE_AT_ONCE_ITEMS
+    make = partial(response_body.chat_body, asked.body, asked.items, before)
+    chat = await asyncio.to_thread(make) if many else make()
+    most = asked.services.max_body_bytes
+    if len(chat) > most:
+        too_large = f"With the responses that it continues, this request has more than {most} bytes."
+        raise TooLarge(too_large, param="previous_response_id", retry=False)
+    return chat
 
 
 async def _whole(asked: _Asked, head: ReplyHead, body: bytes, request: Request) -> Response:

@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
+
 from penstock.domain.durable.batches import Batch, BatchStatus, BatchUsage, LineFault
 from penstock.domain.durable.files import FileQuery, FileRecord, Purpose
 from penstock.domain.durable.responses import ResponseStatus, StoredResponse
+from penstock.domain.errors import TooLarge
 from penstock.domain.ports import Store
 from tests.contract.storage.stores.store_records import BIG, two_organisations
 
@@ -113,7 +116,7 @@ async def test_an_answer_and_those_that_it_continues(store: Store) -> None:
     await store.responses.add(answer("resp_4", previous_id="resp_1", org_id="org_b"))
 
     async def chain(org_id: str, response_id: str, limit: int = 10) -> list[str]:
-        return [each.id for each in await store.responses.chain(org_id, response_id, limit)]
+        return [each.id for each in await store.responses.chain(org_id, response_id, limit, 1_000)]
 
     assert await chain("org_a", "resp_3") == ["resp_1", "resp_2", "resp_3"]
     assert await chain("org_a", "resp_3", 2) == ["resp_2", "resp_3"]
@@ -123,6 +126,22 @@ async def test_an_answer_and_those_that_it_continues(store: Store) -> None:
     assert await store.responses.remove("org_a", "resp_2")
     assert await store.responses.get("org_a", "resp_2") is None
     assert await chain("org_a", "resp_3") == ["resp_3"]
+
+
+async def test_chain_of_answers_has_so_many_bytes_and_no_more(store: Store) -> None:
+    """Bytes in UTF-8, which a text outside ASCII has more of than characters."""
+    await two_organisations(store)
+    links = [replace(answer(f"resp_{number}"), document='{"a":"\N{EURO SIGN}\\\\"}', items="[12]") for number in (1, 2, 3)]
+    links = [replace(link, previous_id=f"resp_{number}" if number else None) for number, link in enumerate(links)]
+    for link in links:
+        await store.responses.add(link)
+    size = len((links[0].document + links[0].items).encode())
+    assert await store.responses.chain("org_a", "resp_3", 10, 3 * size) == links
+    assert await store.responses.chain("org_a", "resp_3", 2, 2 * size) == links[1:]
+    for most in (3 * size - 1, size, size - 1, 0):
+        with pytest.raises(TooLarge) as raised:
+            await store.responses.chain("org_a", "resp_3", 10, most)
+        assert (raised.value.param, f"more than {most} bytes" in str(raised.value)) == ("previous_response_id", True)
 
 
 async def test_an_answer_is_finished_once(store: Store) -> None:
@@ -143,5 +162,5 @@ async def test_stored_response_is_removed_after_its_expiry(store: Store) -> None
     await store.responses.add(answer("resp_1", expires_at=5.0))
     await store.responses.add(answer("resp_2", expires_at=6.0))
     assert await store.responses.forget_expired(5.5, 10) == 1
-    assert [each.id for each in await store.responses.chain("org_a", "resp_2", 10)] == ["resp_2"]
+    assert [each.id for each in await store.responses.chain("org_a", "resp_2", 10, 1_000)] == ["resp_2"]
     assert await store.responses.get("org_a", "resp_1") is None

@@ -53,6 +53,25 @@ async def test_previous_response_continues_the_conversation(running_gateway: Gat
     assert raised.value.param == "previous_response_id"
 
 
+async def test_conversation_beyond_the_limit_of_a_body_is_413_and_reaches_no_worker(tmp_path: Path) -> None:
+    async with gateway_with_runner(tmp_path, runs=False, http={"max_body_bytes": 20_000}) as running_gateway:
+        responses, text = running_gateway.client.responses, "x" * 8_000
+        first = await responses.create(model=MODEL, input=text)
+        second = await responses.create(model=MODEL, input=text, previous_response_id=first.id)
+        served = len(running_gateway.server.requests)
+        for own, previous in ((text, second), ("x" * 18_000, first)):
+            for stream in (False, True):
+                with pytest.raises(openai.APIStatusError) as raised:
+                    await responses.create(model=MODEL, input=own, previous_response_id=previous.id, stream=stream)
+                assert (raised.value.status_code, raised.value.code) == (413, "request_too_large")
+                assert (raised.value.param, raised.value.response.headers["x-should-retry"]) == ("previous_response_id", "false")
+        third = await responses.create(model=MODEL, input=[{"role": "user", "content": "and?"}], previous_response_id=second.id)
+        with pytest.raises(openai.APIStatusError) as raised:
+            await responses.create(model=MODEL, input="x" * 6_000, previous_response_id=third.id, background=True)
+        assert (raised.value.status_code, raised.value.param) == (413, "previous_response_id")
+        assert len(running_gateway.server.requests) == served + 1
+
+
 async def test_item_reference_stands_for_the_item(running_gateway: GatewayWithRunner) -> None:
     """As the AI SDK sends the turns of a chat whose answers are stored."""
     responses = running_gateway.client.responses

@@ -4,14 +4,16 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from penstock.domain.clock import ManualClock
-from penstock.domain.durable.responses import KEPT_SECONDS, ResponseStatus, StoredResponse
+from penstock.domain.durable.responses import KEPT_SECONDS, LONGEST_CHAIN, ResponseStatus, StoredResponse, conversation_too_large
 from penstock.domain.durable.tasks import NewTask, TaskError, TaskStatus
 from penstock.domain.errors import BadRequest, Conflict, NotFound, TooLarge
 from penstock.domain.principal import KeyActor, Plan, Principal, ServiceClass, ServiceTier
 from penstock.durable.responses.service import LARGEST_TASK_BYTES, ResponseService
+from penstock.wire.responses.references import item_ids
 
 ORG, OTHER = "org_1", "org_2"
 PLAN = Plan("free", ServiceClass.FREE, ServiceTier.DEFAULT, tuple(ServiceTier), 1, 1, 1)
@@ -30,12 +32,14 @@ class Responses:
         found = self.rows.get(response_id)
         return found if found is not None and found.org_id == org_id else None
 
-    async def chain(self, org_id: str, response_id: str, limit: int) -> list[StoredResponse]:
+    async def chain(self, org_id: str, response_id: str, limit: int, max_bytes: int) -> list[StoredResponse]:
         links: list[StoredResponse] = []
         following: str | None = response_id
         while following is not None and (found := await self.get(org_id, following)) is not None and len(links) < limit:
             links.insert(0, found)
             following = found.previous_id
+        if sum(len((link.document + link.items).encode()) for link in links) > max_bytes:
+            raise conversation_too_large(max_bytes)
         return links
 
     async def finish(self, response: StoredResponse) -> bool:
@@ -127,11 +131,15 @@ def document(response_id: str, status: str = "completed", previous: str | None =
     return {**usual, "usage": None, "incomplete_details": None, "created_at": 1, **fields}
 
 
-@pytest.fixture
-def place() -> Place:
+def place_of(max_bytes: int) -> Place:
     store, tasks, clock = Responses(), Tasks(), ManualClock()
     ports: tuple[Any, Any] = store, tasks  # as far as the service asks them
-    return Place(store, tasks, clock, ResponseService(*ports, clock, new_id=lambda prefix: f"{prefix}_new"))
+    return Place(store, tasks, clock, ResponseService(*ports, clock, max_bytes=max_bytes, new_id=lambda prefix: f"{prefix}_new"))
+
+
+@pytest.fixture
+def place() -> Place:
+    return place_of(10 << 20)
 
 
 async def test_kept_answer_is_stored_for_30_days_with_its_items_named(place: Place) -> None:
@@ -175,6 +183,69 @@ async def test_conversation_that_lost_an_answer_names_the_one_that_is_missing(pl
             await place.service.previous_items(ORG, asked)
         said.append((raised.value.param, str(raised.value)))
     assert said == [("previous_response_id", f"Previous response with id '{name}' not found.") for name in ("resp_1", "resp_9")]
+
+
+def said_and_answered(text: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Fields of a document, and items."""
+    return {"output": [{"a": text}]}, [{"type": "message", "id": "i", "status": "completed", "role": "user", "content": [text]}]
+
+
+@pytest.mark.parametrize("length", [10, 200_000], ids=["read at once", "read in a thread"])
+async def test_conversation_may_have_so_many_bytes_and_no_more(length: int) -> None:
+    texts = ["x" * length, "\N{EURO SIGN}" * length]
+    exchanges = [said_and_answered(text) for text in texts]
+    size = sum(len(msgspec.json.encode(items)) + len(msgspec.json.encode(fields["output"])) for fields, items in exchanges)
+    for most, fits in ((size, True), (size - 1, False)):
+        place = place_of(most)
+        for number, (fields, items) in enumerate(exchanges, 1):
+            previous = f"resp_{number - 1}" if number > 1 else None
+            await place.service.keep(CALLER, document(f"resp_{number}", previous=previous, **fields), items)
+        call = place.service.previous_items(ORG, "resp_2")
+        if fits:
+            found = [item.get("a") or item["content"][0] for item in await call]
+            assert found == [texts[0], texts[0], texts[1], texts[1]]
+            continue
+        with pytest.raises(TooLarge) as raised:
+            await call
+        said = f"The responses that this one continues have more than {most} bytes."
+        assert (raised.value.param, raised.value.retry, str(raised.value)) == ("previous_response_id", False, said)
+
+
+async def test_instructions_and_tools_of_a_conversation_count_only_towards_four_times_its_bytes() -> None:
+    place = place_of(1_000)
+    await place.service.keep(CALLER, document("resp_1", instructions="x" * 3_000), [])
+    assert await place.service.previous_items(ORG, "resp_1") == []
+    await place.service.keep(CALLER, document("resp_2", instructions="x" * 4_000), [])
+    with pytest.raises(TooLarge) as raised:
+        await place.service.previous_items(ORG, "resp_2")
+    assert raised.value.param == "previous_response_id"
+
+
+async def test_conversation_of_too_many_answers_says_so(place: Place) -> None:
+    for number in range(LONGEST_CHAIN + 1):
+        previous = f"resp_{number - 1}" if number else None
+        await place.service.keep(CALLER, document(f"resp_{number}", previous=previous), [])
+    assert await place.service.previous_items(ORG, f"resp_{LONGEST_CHAIN - 1}") == []
+    with pytest.raises(BadRequest) as raised:
+        await place.service.previous_items(ORG, f"resp_{LONGEST_CHAIN}")
+    assert (raised.value.param, str(raised.value)) == ("previous_response_id", "A response continues at most 1000 others.")
+
+
+async def test_references_to_items_of_large_responses_are_refused_once_too_much_is_read() -> None:
+    """An item of each is small; what has to be read to find it is not."""
+    place = place_of(1_000)
+    for number in (1, 2, 3):
+        kept = document(f"resp_{number:026}", output=[{"id": reference_to(number)}], instructions="x" * 1_500)
+        await place.service.keep(CALLER, kept, [])
+    given = [{"type": "item_reference", "id": reference_to(number)} for number in (1, 2, 3)]
+    assert await place.service.resolved(ORG, given[:2]) == [{"id": each["id"]} for each in given[:2]]
+    with pytest.raises(TooLarge) as raised:
+        await place.service.resolved(ORG, given)
+    assert (raised.value.param, raised.value.retry) == ("input", False)
+
+
+def reference_to(number: int) -> str:
+    return item_ids(f"resp_{number:026}", "o")("msg")
 
 
 async def test_answer_that_is_not_whole_cannot_be_continued(place: Place) -> None:
