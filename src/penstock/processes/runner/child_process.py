@@ -16,6 +16,7 @@ from typing import cast
 import msgspec
 import structlog
 
+from penstock.base.foreign_code import environment_for_foreign_code
 from penstock.processes.runner import frames, process_tree
 from penstock.processes.runner.child_output import AttemptLog, ChildOutput
 from penstock.processes.runner.frames import LENGTH, MOST_FRAME_BYTES, Answer, FromChild, HelloFrame, ProgressFrame, RunFrame
@@ -130,7 +131,7 @@ class Child(asyncio.Protocol):
                 stdin=subprocess.DEVNULL,
                 stdout=written,
                 stderr=written,
-                env={**os.environ, process_tree.MARK: self._mark},
+                env=environment_for_foreign_code(os.environ) | {process_tree.MARK: self._mark},
                 start_new_session=True,
             )
         except OSError as error:

@@ -16,6 +16,17 @@ from penstock.processes.runner.task_kind import RunningAttempt
 from tests.flow.durable.tasks.function_calls import MODULE, SECONDS, Calls, opened
 from tests.support.waiting import until
 
+SECRET = (
+    "PENSTOCK_SECRET_KEY",
+    "PENSTOCK_API_KEY",
+    "PENSTOCK_WORKER__TOKEN",
+    "PENSTOCK_RUNNER__TOKEN",
+    "PENSTOCK_STORE_URL",
+    "PENSTOCK_UPSTREAM_SECRET",
+    "PENSTOCK_UPSTREAMS",
+    "penstock_secret_key",
+)
+
 
 @pytest.fixture
 async def calls() -> AsyncIterator[Calls]:
@@ -296,6 +307,22 @@ async def test_time_of_an_attempt_begins_with_the_function(gate: Path, monkeypat
             assert isinstance(await running, DoneFrame)
             assert attempt.has_begun
             assert (limit.when() or 0.0) >= opened_at + SECONDS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_child_has_the_users_variables_and_none_of_the_installations(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SECRET:
+        monkeypatch.setenv(name, "secret-1")
+    for name in ("OPENAI_API_KEY", "HF_TOKEN", "PENSTOCK_INTERPRETED", "MY_PENSTOCK_NAME"):
+        monkeypatch.setenv(name, "users-1")
+    async with opened() as calls:
+        child = await calls.result("pid")
+        entries = await asyncio.to_thread(Path(f"/proc/{child}/environ").read_bytes)
+    given = dict(entry.partition(b"=")[::2] for entry in entries.split(b"\0") if entry)
+    assert b"secret-1" not in given.values()
+    ours = {name for name in given if b"PENSTOCK" in name.upper()}
+    assert ours == {b"PENSTOCK_INTERPRETED", b"MY_PENSTOCK_NAME", b"_PENSTOCK_CHILD"}
+    assert (given[b"OPENAI_API_KEY"], given[b"HF_TOKEN"], given[b"PATH"]) == (b"users-1", b"users-1", os.environb[b"PATH"])
 
 
 async def test_import_that_takes_too_long_is_an_error_of_its_own(gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,18 @@ async def test_nothing_is_left_of_a_server_that_is_stopped(tmp_path: Path) -> No
     await until(lambda: not any(map(runs, processes)), 20)
 
 
+async def test_server_has_none_of_the_installations_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PENSTOCK_SECRET_KEY", "PENSTOCK_WORKER__TOKEN", "penstock_store_url"):
+        monkeypatch.setenv(name, "secret-1")
+    monkeypatch.setenv("HF_TOKEN", "users-1")
+    async with kept(tmp_path, environment={"VLLM_API_KEY": "engines-1"}) as one:
+        server, _ = await one.processes()
+        given = await asyncio.to_thread(Path(f"/proc/{server}/environ").read_bytes)
+    assert b"secret-1" not in given
+    assert b"HF_TOKEN=users-1" in given
+    assert b"VLLM_API_KEY=engines-1" in given
+
+
 @pytest.mark.fault("Supervised engine crashes", "started again with growing pauses, told in its log")
 async def test_a_crash_is_followed_by_a_start_and_told_in_the_log(tmp_path: Path) -> None:
     async with kept(tmp_path) as one:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from penstock.base.foreign_code import environment_for_foreign_code
 from penstock.compute.engines._problems import EngineUnavailable
 from penstock.compute.engines._supervised import keeper as _keeper
 from penstock.compute.engines._supervised.log_file import LogFile
@@ -139,7 +140,7 @@ class Supervisor:
             "-S",
             _keeper.__file__,
             *self._plan.command,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **self._plan.environment},
+            env=environment_for_foreign_code(os.environ) | {"PYTHONUNBUFFERED": "1", **self._plan.environment},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
