@@ -181,6 +181,34 @@ async def test_callers_mistake_is_passed_on_and_ejects_no_worker(
     await odd.gate.until_quiet()
 
 
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, b'{"detail":"Not Found"}'), (404, b""), (405, b"Method Not Allowed"), (501, b'{"error":{"message":"no"}}')]
+)
+async def test_embeddings_of_a_model_that_makes_none_are_refused_and_eject_no_worker(
+    odd: Odd, server: ScriptedServer, status: int, body: bytes
+) -> None:
+    async def script(client: Client) -> None:
+        await client.answer(status, body)
+
+    server.script = script
+    for _ in range(6):
+        response = await odd.gate.http.post("/v1/embeddings", json={"model": odd.gate.body()["model"], "input": "x"})
+        error = response.json()["error"]
+        assert (response.status_code, error["code"], error["param"]) == (400, "unsupported_parameter", "model"), error
+    assert (len(server.requests), odd.gate.member().failures_in_a_row, odd.gate.member().ejected_until) == (6, 0, 0.0)
+    await odd.gate.until_quiet()
+
+
+async def test_missing_path_of_a_chat_is_still_the_workers_failure(odd: Odd, server: ScriptedServer) -> None:
+    async def script(client: Client) -> None:
+        await client.answer(501, b"")
+
+    server.script = script
+    assert (await odd.gate.chat()).status_code == 502
+    assert odd.gate.member().failures_in_a_row > 0
+    await odd.gate.until_quiet()
+
+
 async def streamed(odd: Odd, server: ScriptedServer, *pieces: bytes) -> Any:
     async def script(client: Client) -> None:
         await client.begin_stream()

@@ -72,6 +72,7 @@ def _binary(options: options_.Options, name: str, port: int, secret: str) -> _se
         environment={"LLAMA_API_KEY": secret},
         secret=secret,
         capabilities=("embeddings",) if embeds else ("chat", "completions", "tools", "json_schema", "logprobs"),
+        complete=True,
         slots=slots,
         missing="install llama.cpp or llama-cpp-python[server], or name its command with --engine-option command=...",
     )
@@ -92,6 +93,7 @@ def _library(options: options_.Options, name: str, port: int, secret: str) -> _s
         environment={"API_KEY": secret},
         secret=secret,
         capabilities=("chat", "completions", *(("embeddings",) if embeds else ())),
+        complete=True,
         # It answers one request at a time; the others wait for its lock.
         slots=1,
         health="/v1/models",

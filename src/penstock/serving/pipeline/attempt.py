@@ -56,7 +56,8 @@ class WorkerAttempt:
     """The worker's own count at the first byte, when it tells."""
     rest_seconds: float | None = None
     """How long the worker wants no requests, as it said when it refused this one."""
-    _status = 0
+    status = 0
+    """Of the answer, once it has begun."""
     _form = EVENTS
     _encoding = b""
     _size = 0
@@ -84,7 +85,7 @@ class WorkerAttempt:
         self.end()
 
     def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self._status = status
+        self.status = status
         self._encoding = encoding_of(headers)
         if self.relay is None and status == 200:
             return
@@ -112,7 +113,7 @@ class WorkerAttempt:
                 self._fail(str(error))
                 return
         relay = self.relay
-        if relay is None or self._status != 200 or self._form == WHOLE:
+        if relay is None or self.status != 200 or self._form == WHOLE:
             self._collect(data)
         elif self._form == EVENTS:
             self._relay(relay, data)
@@ -125,7 +126,7 @@ class WorkerAttempt:
         if self.ended:
             return
         body = b"".join(self._parts or ())
-        if self._status != 200:
+        if self.status != 200:
             self._judge(body)
         elif self.relay is None:
             self.answered(200, [(b"content-encoding", self._encoding)], body)
@@ -195,7 +196,7 @@ class WorkerAttempt:
         if self._parts is None:
             self._parts = []
         self._parts.append(data)
-        if self._status != 200 and self._size > _LARGEST_ERROR_BYTES:
+        if self.status != 200 and self._size > _LARGEST_ERROR_BYTES:
             # What is at fault stands at its beginning; the rest is mostly the request, repeated.
             self._judge(b"".join(self._parts)[:_LARGEST_ERROR_BYTES])
         elif self._size > self._largest:
@@ -219,12 +220,12 @@ class WorkerAttempt:
     def _judge(self, body: bytes) -> None:
         if self._encoding:
             body = plain_beginning(body, self._encoding, _LARGEST_ERROR_BYTES)
-        mistake = callers_mistake(self._status, body)
+        mistake = callers_mistake(self.status, body)
         if mistake is not None:
             mistake.from_engine = True
             self._refuse(mistake)
         else:
-            self._fail(f"status {self._status}", busy=self._status in _BUSY)
+            self._fail(f"status {self.status}", busy=self.status in _BUSY)
 
     def _judge_inner(self, body: bytes, detail: str) -> None:
         """An error with status 200, or inside a stream: it may be the caller's mistake all the same."""

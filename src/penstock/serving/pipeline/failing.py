@@ -6,6 +6,7 @@ import structlog
 
 from penstock.domain.call import Call, Demand
 from penstock.domain.errors import PenstockError, UnsupportedParameter
+from penstock.domain.inference import Operation
 from penstock.domain.ports import Reply, UpstreamCall
 from penstock.domain.tokens import TokenCount
 from penstock.domain.usage import Outcome
@@ -17,6 +18,8 @@ from penstock.wire.errors import error_event
 
 log = structlog.get_logger("penstock.pipeline")
 _NOT_FOUND: Final = 404
+_NO_SUCH_CALL: Final = frozenset({404, 405, 501})
+"""How servers answer for embeddings whose model makes none."""
 
 
 class FailingFlight(retrying.RetryingFlight, Protocol):
@@ -58,6 +61,9 @@ def refused(flight: FailingFlight, attempt: WorkerAttempt, error: PenstockError)
 
 def failed(flight: FailingFlight, attempt: WorkerAttempt, detail: str, *, busy: bool) -> None:
     """The worker did not do it; `busy`: it is well, but has no room."""
+    if attempt.status in _NO_SUCH_CALL and flight.call.operation is Operation.EMBEDDING:
+        refused(flight, attempt, intake.no_embeddings())
+        return
     deps, member = flight.deps, attempt.member
     if flight.upstream is not None:
         flight.upstream.cancel()

@@ -60,6 +60,10 @@ def incompatibility(member: Member, call: Call, model: str) -> PenstockError | N
     return needed(call.body, member.unsupported) if member.unsupported else None
 
 
+def no_embeddings() -> PenstockError:
+    return UnsupportedParameter("This model does not make embeddings.", param="model")
+
+
 def unknown_model(catalogue: Catalogue, name: str) -> PenstockError:
     """No worker serves it here; `name` is what the client typed."""
     if catalogue.record(catalogue.resolve(name)) is not None:

@@ -22,7 +22,7 @@ from penstock.compute.engines._problems import EngineUnavailable
 from penstock.compute.engines._relay import OpenAiRelay
 from penstock.compute.engines._supervised.log_file import LogFile
 from penstock.compute.engines._supervised.supervisor import ServerPlan, ServerState, Supervisor
-from penstock.domain.errors import ModelNotFound, Overloaded
+from penstock.domain.errors import ModelNotFound, Overloaded, UnsupportedParameter
 from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import Answer
 from penstock.domain.workers import ModelOffer, WorkerLoad
@@ -50,6 +50,8 @@ class Recipe:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     secret: str = field(default="", repr=False)
     capabilities: tuple[str, ...] = ("chat", "completions")
+    complete: bool = False
+    """It can nothing beyond its capabilities; False: they are what is known of it."""
     slots: int = 64
     health: str = "/health"
     missing: str = ""
@@ -137,12 +139,14 @@ class ServedEngine:
         return self._relay.load()
 
     async def answer(self, operation: Operation, body: bytes) -> Answer:
-        """Relay to the server. Raises Overloaded while it starts, ModelNotFound, and as the relay does."""
+        """Relay to the server. Raises Overloaded while it starts, ModelNotFound, UnsupportedParameter, and as the relay does."""
         if self.supervisor is None or self.supervisor.state is not ServerState.READY:
             raise Overloaded("The engine of this worker is starting.", retry_after_seconds=2.0)
         name = self._relay.model_of(body)
         if name not in self._recipe.names:
             raise ModelNotFound(f"The model '{name}' does not exist on this worker.", param="model")
+        if operation is Operation.EMBEDDING and self._recipe.complete and "embeddings" not in self._recipe.capabilities:
+            raise UnsupportedParameter("This model does not make embeddings.", param="model")
         return await self._relay.answer(operation, body)
 
     async def _is_ready(self) -> bool:
@@ -156,7 +160,9 @@ class ServedEngine:
 
 def _capable(recipe: Recipe, options: options_.Options) -> Recipe:
     declared = options.get("capabilities")
-    return replace(recipe, capabilities=tuple(part.strip() for part in declared.split(",") if part.strip())) if declared else recipe
+    if not declared:
+        return recipe
+    return replace(recipe, capabilities=tuple(part.strip() for part in declared.split(",") if part.strip()), complete=True)
 
 
 def _plan(options: options_.Options, recipe: Recipe, port: int) -> ServerPlan:
