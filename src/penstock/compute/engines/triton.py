@@ -22,7 +22,7 @@ from penstock.compute.engines._triton.http import HttpServer
 from penstock.compute.engines._triton.server import TritonServer
 from penstock.compute.engines._triton.text import ModelInfo
 from penstock.domain.clock import Clock, SystemClock
-from penstock.domain.errors import BadRequest, ModelNotFound
+from penstock.domain.errors import BadRequest, ModelNotFound, UnsupportedParameter
 from penstock.domain.inference import Operation
 from penstock.domain.ports.engine import Answer, Embedded, EmbeddingRequest, EngineFactory, Event, GenerationRequest, Started
 from penstock.domain.tokens import TokenCount
@@ -89,6 +89,8 @@ class TritonEngine:
         await self._look()
         if self._only and self._only not in self._models:
             raise ProbeFailed(f"Triton did not load the model {self._only!r}")
+        if self._only and self._front is None and (info := self._models[self._only]).decoupled and not info.makes_text:
+            raise ProbeFailed(f"the model {self._only!r} is decoupled and makes no text: it cannot be served")
 
     async def close(self) -> None:
         if self._watching is not None:
@@ -110,8 +112,10 @@ class TritonEngine:
         offers = []
         for name, info in self._models.items():
             known = front.pop(name, None)
-            capabilities = ("infer", *(known.capabilities if known is not None else ("completions",) if info.makes_text else ()))
-            offers.append(ModelOffer(name, "", None if known is None else known.context_length, capabilities))
+            tensors_ = () if info.decoupled else ("infer",)
+            capabilities = (*tensors_, *(known.capabilities if known is not None else ("completions",) if info.makes_text else ()))
+            if capabilities:
+                offers.append(ModelOffer(name, "", None if known is None else known.context_length, capabilities))
         return (*offers, *(offer for offer in front.values() if not self._only))
 
     def load(self) -> WorkerLoad:
@@ -156,12 +160,16 @@ class TritonEngine:
         yield [TokenCount(sum(one.prompt for one in counts), sum(one.completion for one in counts), estimated=estimated)]
 
     async def embed(self, request: EmbeddingRequest) -> Embedded:
-        """Raises BadRequest: a Triton model takes tensors."""
-        raise BadRequest(f"The model '{request.model}' takes tensors: use /v1/models/{request.model}/infer.", param="model")
+        """Raises UnsupportedParameter: a Triton model takes tensors."""
+        raise UnsupportedParameter(f"The model '{request.model}' takes tensors: use /v1/models/{request.model}/infer.", param="model")
 
     async def _infer(self, body: bytes) -> Answer:
         request = tensors.infer_request(body)
         info = self._info(request.model)
+        if info.decoupled:
+            raise UnsupportedParameter(
+                f"The model '{info.name}' answers in several pieces (decoupled): it takes no tensors.", param="model"
+            )
         tensors.check(request, info.inputs, info.outputs)
         self._in_flight += 1
         try:

@@ -8,11 +8,12 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from penstock.compute.engines import ProbeFailed
 from penstock.domain.inference import OPERATION_PATHS, Operation
 from tests.contract.compute.engines.subjects import FAST, Subject, serving, text_of, within
-from tests.contract.compute.engines.triton_server import MODELS, TritonServer
+from tests.contract.compute.engines.triton_server import EXPLODE, MODELS, TritonServer
 
 INFER_PATH = OPERATION_PATHS[Operation.INFER]
 ADD = {
@@ -45,7 +46,7 @@ async def test_inputs_of_each_triton_model_are_discovered(tmp_path: Path, transp
     async with triton(tmp_path, TritonServer(FAST), transport) as served:
         assert served.workers[0].engine is not None
         offers = {offer.id: offer.capabilities for offer in await served.workers[0].engine.models()}
-    assert offers == {"add_sub": ("infer",), "flat": ("infer", "completions"), "shout": ("infer",), "sim-small": ("infer", "completions")}
+    assert offers == {"add_sub": ("infer",), "flat": ("completions",), "shout": ("infer",), "sim-small": ("completions",)}
 
 
 async def test_tensors_of_every_type_come_back_unchanged(tmp_path: Path, transport: str) -> None:
@@ -153,6 +154,38 @@ async def test_parameter_without_a_tensor_is_refused(tmp_path: Path, model: str,
     assert server.generated == []
 
 
+@pytest.mark.parametrize("model", ["sim-small", "pieces"])
+async def test_tensors_for_a_decoupled_model_are_refused(tmp_path: Path, transport: str, model: str) -> None:
+    text = {"name": "TEXT", "shape": [1], "datatype": "BYTES", "data": ["ab"]}
+    async with triton(tmp_path, TritonServer(FAST), transport) as served:
+        status, error = await served.error(INFER_PATH, model=model, inputs=[text])
+    assert (status, error["code"], error["param"]) == (400, "unsupported_parameter", "model")
+
+
+async def test_decoupled_model_without_text_cannot_be_served_alone(tmp_path: Path, transport: str) -> None:
+    with pytest.raises(ProbeFailed, match="'pieces' is decoupled"):
+        async with triton(tmp_path, TritonServer(FAST), transport, model="pieces"):
+            pass
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_refusal_of_a_text_model_is_passed_on_with_its_message(tmp_path: Path, transport: str, stream: bool) -> None:
+    async with triton(tmp_path, TritonServer(FAST), transport) as served:
+        status, error = await served.error("/v1/completions", prompt=EXPLODE, stream=stream)
+    assert (status, error["message"]) == (400, "llm exploded")
+
+
+async def test_failure_of_a_model_is_in_the_log_and_not_in_the_answer(tmp_path: Path, transport: str) -> None:
+    text = {"name": "TEXT", "shape": [1], "datatype": "BYTES", "data": [EXPLODE]}
+    async with triton(tmp_path, TritonServer(FAST), transport) as served:
+        with capture_logs() as logs:
+            answer = await served.post(INFER_PATH, model="shout", inputs=[text])
+    assert answer.status_code == 502
+    assert "exploded" not in answer.text
+    [failure] = [line for line in logs if line["event"] == "engine_failed"]
+    assert (failure["model"], failure["reason"]) == ("shout", "shout exploded")
+
+
 async def test_leaving_in_mid_stream_stops_the_generation(tmp_path: Path, transport: str) -> None:
     server = TritonServer({"speed": "1"})
     async with triton(tmp_path, server, transport) as served:
@@ -189,7 +222,8 @@ async def test_triton_openai_frontend_answers_text_requests(tmp_path: Path) -> N
         serving(tmp_path / "front", "sim", {**FAST, "models": "sim-small"}) as front,
         triton(tmp_path / "triton", server, "http", openai_url=front.base_url, openai_secret=front.secret) as served,
     ):
-        assert {"infer", "chat"} <= set(served.offer.capabilities)
+        assert "chat" in served.offer.capabilities
+        assert "infer" not in served.offer.capabilities
         assert text_of(await served.stream(max_tokens=3))
         assert (await served.post(INFER_PATH, **{**ADD, "model": "add_sub"})).status_code == 200
     assert server.generated == []

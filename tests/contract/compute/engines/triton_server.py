@@ -1,7 +1,8 @@
 """A server of Triton's protocol on both transports: KServe v2 over HTTP and gRPC, the repository and generate extensions.
 
 There is no Triton where the tests run. Its models: `add_sub` and `shout` (an ensemble) take tensors; `sim-small` makes text as vLLM's back
-end does, `flat` as TensorRT-LLM's ensemble does, both with the simulator's words.
+end does, `flat` as TensorRT-LLM's ensemble does, both with the simulator's words. `pieces` is decoupled and takes tensors. A text or prompt
+that is EXPLODE makes `shout` fail and the text models refuse.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from penstock.wire.tensors import InferRequest, Tensor, TensorSpec
 from tests.flow.compute.worker.fake_gateway import running
 
 Body = dict[str, Any]
+EXPLODE = "explode now"
 
 TEXT = [TensorSpec("text_output", "BYTES", (-1,))]
 COUNTS = ("num_input_tokens", "num_output_tokens")
@@ -42,6 +44,7 @@ MODELS: dict[str, tuple[list[TensorSpec], list[TensorSpec], bool]] = {
         [TensorSpec("LOUD", "BYTES", (-1,)), TensorSpec("LENGTH", "BF16", (-1,))],
         False,
     ),
+    "pieces": ([TensorSpec("TEXT", "BYTES", (-1,))], [TensorSpec("LETTER", "BYTES", (1,))], True),
     "sim-small": (
         [
             TensorSpec("text_input", "BYTES", (1,)),
@@ -116,6 +119,8 @@ class TritonServer:
             ]
         else:
             text = given["TEXT"]
+            if text.values == (EXPLODE.encode(),):
+                raise Refused(500, "shout exploded")
             times = int(given["TIMES"].values[0]) if "TIMES" in given else 1
             loud = tuple(one.upper() * times for one in text.values)
             outputs = [Tensor("LOUD", text.shape, "BYTES", loud), Tensor("LENGTH", text.shape, "BF16", tuple(map(len, loud)))]
@@ -125,6 +130,8 @@ class TritonServer:
         """Output tensors by name, response after response. Raises Refused."""
         self.specs(name)
         self.generated.append(given)
+        if given["text_input"] == EXPLODE:
+            raise Refused(400, "llm exploded")
         sampling = json.loads(given.get("sampling_parameters", "{}")) if name == "sim-small" else given
         asked = GenerationRequest(
             operation=Operation.COMPLETION,
@@ -195,12 +202,19 @@ def _app(triton: TritonServer) -> Starlette:
         return Response(made, media_type="application/json")
 
     async def generate_stream(request: Request) -> Response:
-        pieces = triton.generate(request.path_params["model"], await request.json())
+        name = request.path_params["model"]
+        pieces = triton.generate(name, await request.json())
+        try:
+            first = await anext(pieces)
+        except Refused as error:
+            # As the release 2.51 does: an event, with the status of an error.
+            return Response(f"data: {json.dumps({'error': str(error)})}\n\n", error.status, media_type="text/event-stream")
 
         async def events() -> AsyncIterator[bytes]:
             try:
+                yield _event(name, first)
                 async for piece in pieces:
-                    yield f"data: {json.dumps({'model_name': request.path_params['model'], 'model_version': '1', **piece})}\n\n".encode()
+                    yield _event(name, piece)
             except Refused as error:
                 yield f"data: {json.dumps({'error': str(error)})}\n\n".encode()
 
@@ -227,6 +241,10 @@ def _app(triton: TritonServer) -> Starlette:
         ],
         exception_handlers={Refused: refuse},
     )
+
+
+def _event(model: str, piece: Mapping[str, Any]) -> bytes:
+    return f"data: {json.dumps({'model_name': model, 'model_version': '1', **piece})}\n\n".encode()
 
 
 def _listed(specs: Sequence[TensorSpec]) -> list[Body]:
@@ -279,7 +297,10 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     async def ModelInfer(self, request: Any, context: Any) -> Any:
         await self._specs(request.model_name, context)
         outputs = tuple(one.name for one in request.outputs)
-        made = self._triton.infer(InferRequest(request.model_name, tuple(_tensors(request)), outputs, request.id, {}))
+        try:
+            made = self._triton.infer(InferRequest(request.model_name, tuple(_tensors(request)), outputs, request.id, {}))
+        except Refused as error:
+            await context.abort(grpc.StatusCode.INTERNAL, str(error))
         return _response(request, made)
 
     async def ModelStreamInfer(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:

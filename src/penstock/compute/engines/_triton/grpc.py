@@ -8,7 +8,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from penstock.compute.engines._probe import ProbeFailed
-from penstock.compute.engines._triton.server import error_of
+from penstock.compute.engines._triton.server import error_of, log_failure
 from penstock.compute.engines._triton.text import Fields, ModelInfo
 from penstock.domain.errors import DeadlineExceeded, PenstockError, UpstreamFailed
 from penstock.wire import tensors
@@ -74,7 +74,7 @@ class GrpcServer:
         try:
             response = await self._stub.ModelInfer(call, timeout=self._read_seconds)
         except grpc.aio.AioRpcError as error:
-            raise _error(error) from error
+            raise _error(request.model, error) from error
         return tensors.infer_response(response.model_name, response.model_version, response.id, _outputs(response))
 
     async def generate(self, info: ModelInfo, fields: Fields) -> AsyncGenerator[Sequence[Mapping[str, Any]], None]:
@@ -98,7 +98,7 @@ class GrpcServer:
                 if not info.decoupled or (_FINAL in response.parameters and response.parameters[_FINAL].bool_param):
                     return
         except grpc.aio.AioRpcError as error:
-            raise _error(error) from error
+            raise _error(info.name, error) from error
         finally:
             stream.cancel()
 
@@ -157,7 +157,7 @@ def _plain(tensor: Tensor) -> list[Any]:
     return [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in tensor.values]
 
 
-def _error(error: grpc.aio.AioRpcError) -> PenstockError:
+def _error(model: str, error: grpc.aio.AioRpcError) -> PenstockError:
     code, details = error.code(), error.details() or ""
     if code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded("The engine did not answer in time.")
@@ -167,4 +167,5 @@ def _error(error: grpc.aio.AioRpcError) -> PenstockError:
         return error_of(False, True, details)
     if code == grpc.StatusCode.RESOURCE_EXHAUSTED:
         return error_of(True, False, "")
+    log_failure(model, code.name, details)
     return UpstreamFailed("The engine broke the connection." if code == grpc.StatusCode.UNAVAILABLE else "The engine failed.")

@@ -8,7 +8,7 @@ import msgspec
 
 from penstock.compute.engines._ollama import ndjson as _ndjson
 from penstock.compute.engines._probe import ProbeFailed
-from penstock.compute.engines._triton.server import error_of
+from penstock.compute.engines._triton.server import error_of, log_failure
 from penstock.compute.engines._triton.text import Fields, ModelInfo
 from penstock.domain.errors import DeadlineExceeded, UpstreamFailed
 from penstock.wire.tensors import InferRequest, TensorSpec
@@ -101,7 +101,7 @@ class HttpServer:
     async def infer(self, request: InferRequest, body: bytes) -> bytes:
         response = await self._post(f"/v2/models/{request.model}/infer", body)
         if response.status_code != 200:
-            raise _error(response.status_code, response.content)
+            raise _error(request.model, response.status_code, response.content)
         return response.content
 
     async def generate(self, info: ModelInfo, fields: Fields) -> AsyncGenerator[Sequence[Mapping[str, Any]], None]:
@@ -110,13 +110,13 @@ class HttpServer:
         if not info.decoupled:
             response = await self._post(f"/v2/models/{info.name}/generate", body)
             if response.status_code != 200:
-                raise _error(response.status_code, response.content)
+                raise _error(info.name, response.status_code, response.content)
             yield [_read(response.content)]
             return
         try:
             async with self._http.stream("POST", f"/v2/models/{info.name}/generate_stream", content=body) as response:
                 if response.status_code != 200:
-                    raise _error(response.status_code, await response.aread())
+                    raise _error(info.name, response.status_code, await response.aread())
                 async for lines in _ndjson.lines(response.aiter_bytes()):
                     if found := [_read(line[5:].strip()) for line in lines if line.startswith(b"data:")]:
                         yield found
@@ -168,14 +168,17 @@ def _read(line: bytes) -> Mapping[str, Any]:
     return piece
 
 
-def _error(status: int, body: bytes) -> Exception:
+def _error(model: str, status: int, body: bytes) -> Exception:
     message = _error_message(body)
+    if status >= 500:
+        log_failure(model, status, message)
     missing = status == 404 or "unknown model" in message
     return error_of(status in {429, 503}, missing, message if status < 500 else "")
 
 
 def _error_message(body: bytes) -> str:
+    """Of a JSON object, or of the event that a stream begins with."""
     try:
-        return msgspec.json.decode(body, type=_TritonError).error
+        return msgspec.json.decode(body.strip().removeprefix(b"data:"), type=_TritonError).error
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""

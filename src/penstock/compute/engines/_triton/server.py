@@ -1,11 +1,16 @@
 """What an engine needs of a Triton server, whichever way it is reached, and the errors that both ways share."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+import structlog
 
 from penstock.compute.engines._triton.text import Fields, ModelInfo
 from penstock.domain.errors import BadRequest, ModelNotFound, Overloaded, PenstockError, UpstreamFailed
 from penstock.wire.tensors import InferRequest
+
+_LONGEST_MESSAGE: Final = 2000
+_log = structlog.get_logger()
 
 
 class TritonServer(Protocol):
@@ -41,3 +46,8 @@ def error_of(unavailable: bool, missing: bool, message: str) -> PenstockError:
     if unavailable:
         return Overloaded("The engine has no room for another request.", retry_after_seconds=1.0)
     return BadRequest(message) if message else UpstreamFailed("The engine failed.")
+
+
+def log_failure(model: str, status: int | str, message: str) -> None:
+    """What the caller is not told: the operator finds it in the worker's log."""
+    _log.warning("engine_failed", model=model, status=status, reason=message[:_LONGEST_MESSAGE])

@@ -31,7 +31,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     decoupled: bool = False
-    """It may answer in several pieces."""
+    """It may answer in several pieces, which Triton carries in its generate calls only."""
 
     @property
     def makes_text(self) -> bool:
