@@ -32,6 +32,8 @@ LONGEST_ANSWER = 64
 """Tokens of an answer whose length was not asked for."""
 SENTENCE = 12
 """Tokens of a sentence, its full stop included."""
+_PLAIN = frozenset({"$schema", "type", "title", "description", "properties", "required", "additionalProperties"})
+"""Words of a schema that ask for no value where there are no properties."""
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -152,6 +154,13 @@ def _calls(tools: Sequence[Tool], choice: int, limit: int, rng: Random) -> Scrip
     steps: list[Event] = []
     for index, tool in enumerate(tools):
         steps.append(ToolCallStarted(choice, index, f"call_{rng.getrandbits(96):024x}", tool.name))
-        steps.extend(ToolCallArguments(choice, index, piece) for piece in tokens.split(json_text(tool.parameters, rng, "tools")))
+        steps.extend(ToolCallArguments(choice, index, piece) for piece in tokens.split(_arguments(tool, rng)))
     reason: FinishReason = "tool_calls" if len(steps) <= limit else "length"
     return Script((), tuple(steps[:limit]), Finished(choice, reason))
+
+
+def _arguments(tool: Tool, rng: Random) -> str:
+    """Nothing for a tool without parameters: its function takes none."""
+    schema = tool.parameters
+    plain = _PLAIN.issuperset(schema) and schema.get("type", "object") == "object"
+    return "{}" if plain and not schema.get("properties") and not schema.get("required") else json_text(schema, rng, "tools")

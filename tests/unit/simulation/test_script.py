@@ -1,12 +1,13 @@
 """What the simulated model says."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from penstock.domain.inference import Operation
-from penstock.domain.ports.engine import Conversation, GenerationRequest, Message, Token
+from penstock.domain.ports.engine import Conversation, GenerationRequest, Message, Token, Tool, ToolCallArguments
 from penstock.simulation import tokens
 from penstock.simulation.script import LONGEST_ANSWER, SHORTEST_ANSWER, Script, write
 
@@ -90,3 +91,18 @@ def test_an_echo_of_token_ids_says_their_words() -> None:
     [script] = write(request, room=10)
     assert [step.text for step in script.echo if isinstance(step, Token)] == ["water", " gate"]
     assert said(script).startswith(" ")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"type": "object", "properties": {}}, {"type": "object", "properties": {}, "required": [], "additionalProperties": True}],
+)
+def test_tool_without_parameters_is_called_without_arguments(parameters: dict[str, Any]) -> None:
+    [script] = write(asked(tools=(Tool("now", parameters),)), room=1000)
+    assert "".join(step.text for step in script.steps if isinstance(step, ToolCallArguments)) == "{}"
+
+
+@pytest.mark.parametrize("parameters", [{"minProperties": 1}, {"required": ["city"]}, {"properties": {"city": {"type": "string"}}}])
+def test_tool_that_needs_arguments_gets_them(parameters: dict[str, Any]) -> None:
+    [script] = write(asked(tools=(Tool("weather", {"type": "object", **parameters}),)), room=1000)
+    assert len(json.loads("".join(step.text for step in script.steps if isinstance(step, ToolCallArguments)))) == 1
