@@ -9,7 +9,7 @@ import pytest
 from tests.contract.compute.engines.ollama_server import OllamaServer
 from tests.contract.compute.engines.subjects import FAST
 from tests.contract.compute.engines.triton_server import TritonServer
-from tests.support.gateway import Client, Platform, platform, scripted, sim_worker
+from tests.support.gateway import Client, Platform, full_stream, platform, scripted, sim_worker
 from tests.support.waiting import until
 
 ADD: dict[str, Any] = {
@@ -18,6 +18,21 @@ ADD: dict[str, Any] = {
         {"name": "INPUT1", "shape": [1, 4], "datatype": "INT32", "data": [1, 1, 1, 1]},
     ]
 }
+
+
+FORMED = {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}}
+
+
+async def say_hi(client: Client) -> None:
+    reply = {"choices": [{"index": 0, "message": {"content": "hi"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    await client.answer(200, json.dumps(reply).encode())
+
+
+async def say_stream(client: Client) -> None:
+    await client.begin_stream()
+    for piece in full_stream(2):
+        await client.chunk(piece)
+    await client.end_stream()
 
 
 async def test_parameter_that_one_engine_lacks_goes_to_another_engine(tmp_path: Path) -> None:
@@ -60,11 +75,7 @@ async def test_parameter_that_no_engine_supports_is_refused_by_name(tmp_path: Pa
 async def test_an_upstream_that_would_drop_a_parameter_is_not_asked(tmp_path: Path) -> None:
     """An Ollama that the gateway calls directly: its OpenAI layer says nothing, so the gateway must."""
 
-    async def script(client: Client) -> None:
-        reply = {"choices": [{"index": 0, "message": {"content": "hi"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
-        await client.answer(200, json.dumps(reply).encode())
-
-    async with scripted(script) as [server], platform(tmp_path, [server.url]) as gate:
+    async with scripted(say_hi) as [server], platform(tmp_path, [server.url]) as gate:
         server.owned_by, server.pages[b"/api/version"] = "library", b'{"version":"0.12.0"}'
         await gate.until_ready(1)
         await until(lambda: gate.member().unsupported, 10)
@@ -76,13 +87,41 @@ async def test_an_upstream_that_would_drop_a_parameter_is_not_asked(tmp_path: Pa
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("owner", ["me", "library"])
-async def test_owner_of_a_model_alone_switches_no_parameter_off(tmp_path: Path, owner: str) -> None:
+@pytest.mark.parametrize(("asked", "param"), [({"n": 2}, "n"), ({"logprobs": True}, "logprobs"), (FORMED, "response_format")])
+async def test_transformers_serve_is_recognised_by_its_page_and_not_asked_for_what_it_drops(
+    tmp_path: Path, asked: dict[str, Any], param: str
+) -> None:
+    async with scripted(say_hi) as [server]:
+        server.pages[b"/openapi.json"] = b'{"info":{"title":"FastAPI"},"paths":{"/v1/models":{},"/load_model":{"post":{}}}}'
+        async with platform(tmp_path, [server.url]) as gate:
+            await until(lambda: gate.member().unsupported, 10)
+            refused = await gate.chat(**asked)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported_parameter")
+            assert refused.json()["error"]["param"] == param
+            assert (await gate.chat(n=1, response_format={"type": "text"}, max_completion_tokens=7)).status_code == 200
+            assert [request.json["max_completion_tokens"] for request in server.requests] == [7]
+            await gate.until_quiet()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_newer_name_of_a_parameter_reaches_an_engine_as_the_older(tmp_path: Path, stream: bool) -> None:
     async def script(client: Client) -> None:
-        reply = {"choices": [{"index": 0, "message": {"content": "hi"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
-        await client.answer(200, json.dumps(reply).encode())
+        await (say_stream(client) if stream else say_hi(client))
 
     async with scripted(script) as [server]:
+        server.owned_by, server.pages[b"/openapi.json"] = "me", b'{"info":{"title":"llama.cpp Python API"}}'
+        async with platform(tmp_path, [server.url]) as gate:
+            await until(lambda: gate.member().unsupported, 10)
+            assert (await gate.chat(max_completion_tokens=5, max_tokens=9, stream=stream)).status_code == 200
+            assert (await gate.chat(max_completion_tokens=None, max_tokens=9, stream=stream)).status_code == 200
+            await gate.until_quiet()
+    sent = [request.json for request in server.requests]
+    assert [(body["max_tokens"], "max_completion_tokens" in body) for body in sent] == [(5, False), (9, False)]
+
+
+@pytest.mark.parametrize("owner", ["me", "library"])
+async def test_owner_of_a_model_alone_switches_no_parameter_off(tmp_path: Path, owner: str) -> None:
+    async with scripted(say_hi) as [server]:
         server.owned_by = owner
         async with platform(tmp_path, [server.url]) as gate:
             assert (await gate.chat(logprobs=True, n=1, tool_choice="auto", max_completion_tokens=5)).status_code == 200

@@ -98,10 +98,23 @@ async def _said_engine(ask: "_Asker", listed: list[dict[str, Any]], before: Prob
     """The engine that the list of models names, where a page of that engine agrees."""
     engine = _signals.engine_of(str(one.get("owned_by", "")) for one in listed)
     signals = _signals.table().get(engine)
+    if signals is None and not ask.versioned:
+        return await _proven_engine(ask, listed, before)
     if signals is None or not signals.proof_path or (before is not None and before.engine == engine):
         return engine
     page = "" if ask.versioned else await ask.text(signals.proof_path)
     return engine if signals.proof in page else "openai"
+
+
+async def _proven_engine(ask: "_Asker", listed: list[dict[str, Any]], before: Probe | None) -> str:
+    """One that a page tells of, where the list of models does not; asked again when there are other models."""
+    candidates = _signals.proven_by_page()
+    if before is not None and {one["id"] for one in listed} <= {offer.id for offer in before.models}:
+        return before.engine if before.engine in {row.engine for row in candidates} else "openai"
+    for row in candidates:
+        if row.proof in await ask.text(row.proof_path):
+            return row.engine
+    return "openai"
 
 
 class _Asker:

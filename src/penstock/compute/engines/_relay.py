@@ -14,7 +14,7 @@ from penstock.domain.errors import BadRequest, DeadlineExceeded, InvalidJson, Mo
 from penstock.domain.inference import OPERATION_PATHS, Operation, api_path, short_base
 from penstock.domain.ports.engine import Answer
 from penstock.domain.workers import PLAIN_ACCESS, ModelOffer, UpstreamAccess, WorkerLoad
-from penstock.wire.chat.unsupported import needed
+from penstock.wire.chat.unsupported import needed, with_older_names
 
 _PASSED_HEADERS = frozenset(
     {"content-type", "retry-after", "retry-after-ms", "x-should-retry", "x-penstock-prompt-tokens", "cache-control"}
@@ -99,7 +99,7 @@ class OpenAiRelay:
         """
         if operation is Operation.INFER:
             raise BadRequest("This model takes text, not tensors.", param="model")
-        self._check(body)
+        body = self._checked(body)
         assert self._client is not None
         self._in_flight += 1
         try:
@@ -143,13 +143,16 @@ class OpenAiRelay:
             self._in_flight -= 1
             await response.aclose()
 
-    def _check(self, body: bytes) -> None:
-        """What the server would get wrong without a word."""
+    def _checked(self, body: bytes) -> bytes:
+        """As the server understands it. Raises for what it would get wrong without a word."""
         fields = _decoded(body)
         if self._only and _value(fields, "model") != self._only:
             raise ModelNotFound(f"The model '{_value(fields, 'model')}' does not exist on this worker.", param="model")
-        if self._known is not None and (refusal := needed(body, self._known.unsupported)) is not None:
+        if self._known is None or not self._known.unsupported:
+            return body
+        if (refusal := needed(body, self._known.unsupported)) is not None:
             raise refusal
+        return with_older_names(body, self._known.unsupported)
 
     async def _look(self) -> Probe:
         timeout = min(5.0, self._timeout.connect or 5.0)

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -57,6 +57,11 @@ def engine_of(owners: Iterable[str]) -> str:
     """Which engine says `owned_by` so; `openai` when none that we know."""
     owner_names = set(owners)
     return next((row.engine for row in table().values() if owner_names & set(row.owned_by)), "openai")
+
+
+def proven_by_page() -> Sequence[Signals]:
+    """Engines that no owner of models names: only a page of theirs does."""
+    return [row for row in table().values() if row.proof and not row.owned_by]
 
 
 def engine_of_metrics(page: str) -> str:

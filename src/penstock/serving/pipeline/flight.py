@@ -31,6 +31,7 @@ from penstock.wire.chat.bodies import AnyBody
 from penstock.wire.chat.counting import estimate
 from penstock.wire.chat.reasoning import normalised_reply
 from penstock.wire.chat.relay import Relay
+from penstock.wire.chat.unsupported import with_older_names
 from penstock.wire.errors import error_event
 from penstock.wire.sse import DONE
 from penstock.wire.usage import usage_event
@@ -170,11 +171,12 @@ class Flight:
         self.rename = None if engine_name == self.model else deps.rename(engine_name, self.model)
         relay = stream_relay(request, tier, self.rename, deps.rules.largest_event_bytes, member) if demand.stream else None
         self.attempt = attempt = WorkerAttempt(self, member, load, relay, deps.rules.largest_reply_bytes)
-        may_lack = member.unsupported or self.call.operation is _INFER
-        if may_lack and (refusal := intake.incompatibility(member, self.call, self.model)) is not None:
-            attempt.ended = True
-            self.on_client_error(refusal)
-            return
+        if member.unsupported or self.call.operation is _INFER:
+            if (refusal := intake.incompatibility(member, self.call, self.model)) is not None:
+                attempt.ended = True
+                self.on_client_error(refusal)
+                return
+            body = with_older_names(body, member.unsupported)
         upstream = deps.transport.send(member.record, _PATHS[self.call.operation], self.call.request_id, body, attempt)
         if attempt.ended:
             # It failed at once, and what follows from that has happened already; or the client left at that moment.
