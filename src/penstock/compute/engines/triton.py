@@ -1,8 +1,9 @@
 """`triton`: NVIDIA Triton, or another server of KServe's inference protocol v2: tensors in, tensors out, and its LLM back ends.
 
 Options: `base_url` (HTTP; default: loopback, port 8000), `grpc` (host:port: speak gRPC instead), `model` (serve this one only; loaded when
-it is not, and unloaded at the end), `openai_url`, `openai_secret` (its OpenAI front end: chat, completions and embeddings go there),
-`metrics_url`, `slots`, `probe_seconds`, `connect_seconds`, `read_seconds` (longest silence).
+it is not, and unloaded at the end), `headers` (NAME=VALUE,NAME=VALUE: with every call, in gRPC as metadata), `openai_url`, `openai_secret`
+(its OpenAI front end: chat, completions and embeddings go there), `metrics_url`, `slots`, `probe_seconds`, `connect_seconds`,
+`read_seconds` (longest silence).
 """
 
 import asyncio
@@ -29,10 +30,11 @@ from penstock.domain.tokens import TokenCount
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.wire import tensors
 from penstock.wire.chat import generation_replies as answers
+from penstock.wire.upstream_access import headers_of
 
 OPTIONS = frozenset(
     {
-        *("base_url", "grpc", "model", "openai_url", "openai_secret", "metrics_url", "slots"),
+        *("base_url", "grpc", "model", "headers", "openai_url", "openai_secret", "metrics_url", "slots"),
         *("probe_seconds", "connect_seconds", "read_seconds"),
     }
 )
@@ -83,7 +85,7 @@ class TritonEngine:
     async def _find_models(self) -> None:
         if not await self._server.ready():
             raise ProbeFailed("Triton is not there, or not ready")
-        if self._only and self._only not in await self._server.ready_models():
+        if self._only and not await self._server.has(self._only):
             await self._server.load(self._only)
             self._loaded = True
         await self._look()
@@ -184,7 +186,11 @@ class TritonEngine:
         return info
 
     async def _look(self) -> None:
-        names = [name for name in await self._server.ready_models() if not self._only or name == self._only]
+        if self._only:
+            # No index of the repository is needed for it, which other servers than Triton do not have and some protect.
+            names: Sequence[str] = [self._only] if await self._server.has(self._only) else []
+        else:
+            names = await self._server.ready_models()
         known = self._models
         self._models = {name: known.get(name) or await self._server.describe(name) for name in names}
 
@@ -204,14 +210,18 @@ class TritonEngine:
 
 
 def _server(options: options_.Options, connect_seconds: float, read_seconds: float) -> TritonServer:
+    try:
+        headers = headers_of(options_.pairs(options, "headers"))
+    except ValueError as error:
+        raise options_.BadOption(str(error)) from error
     if "grpc" not in options:
-        return HttpServer(options.get("base_url") or DEFAULT_BASE_URL, httpx.Timeout(read_seconds, connect=connect_seconds))
+        return HttpServer(options.get("base_url") or DEFAULT_BASE_URL, httpx.Timeout(read_seconds, connect=connect_seconds), headers)
     try:
         # gRPC comes with the extra, and costs a tenth of a second to import.
         from penstock.compute.engines._triton.grpc import GrpcServer
     except ImportError:
         raise options_.BadOption("the option grpc needs the extra: pip install 'penstock[triton]'") from None
-    return GrpcServer(options["grpc"], connect_seconds, read_seconds)
+    return GrpcServer(options["grpc"], connect_seconds, read_seconds, headers)
 
 
 MEMBER: EngineFactory = TritonEngine

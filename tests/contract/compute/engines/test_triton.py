@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from penstock.compute.engines import ProbeFailed
 from penstock.domain.inference import OPERATION_PATHS, Operation
 from tests.contract.compute.engines.subjects import FAST, Subject, serving, text_of, within
-from tests.contract.compute.engines.triton_server import EXPLODE, MODELS, TritonServer
+from tests.contract.compute.engines.triton_server import EXPLODE, MODELS, TOKEN, TritonServer
 
 INFER_PATH = OPERATION_PATHS[Operation.INFER]
 ADD = {
@@ -204,6 +204,31 @@ async def test_model_is_loaded_when_a_worker_serves_it_and_unloaded_when_the_wor
         assert (await served.post(INFER_PATH, **ADD)).status_code == 200
     assert server.loaded == {"shout"}
     assert set(MODELS) > server.loaded
+
+
+@pytest.mark.parametrize("server", [{"token": "secret"}, {"extended": False}], ids=["protected", "kserve"])
+async def test_named_model_is_served_without_the_index_of_the_repository(tmp_path: Path, transport: str, server: dict[str, Any]) -> None:
+    async with triton(tmp_path, TritonServer(FAST, **server), transport, model="add_sub") as served:
+        answer = await served.post(INFER_PATH, **ADD)
+        assert answer.json()["outputs"][0]["data"] == [11, 22, 33, 44]
+    with pytest.raises(ProbeFailed):
+        async with triton(tmp_path / "all", TritonServer(FAST, **server), transport):
+            pass
+
+
+async def test_headers_open_a_protected_repository(tmp_path: Path, transport: str) -> None:
+    server = TritonServer(FAST, models=["shout"], token="secret")
+    async with triton(tmp_path, server, transport, model="add_sub", headers=f"{TOKEN}=secret"):
+        assert server.loaded == {"shout", "add_sub"}
+    with pytest.raises(ProbeFailed):
+        async with triton(tmp_path / "closed", TritonServer(FAST, models=[], token="secret"), transport, model="add_sub"):
+            pass
+
+
+async def test_header_that_cannot_be_sent_is_refused(tmp_path: Path, transport: str) -> None:
+    with pytest.raises(ValueError, match="header"):
+        async with triton(tmp_path, TritonServer(FAST), transport, headers="a b=c"):
+            pass
 
 
 async def test_a_model_that_cannot_be_loaded_and_a_server_that_is_not_there(tmp_path: Path, transport: str) -> None:

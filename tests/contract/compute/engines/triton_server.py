@@ -30,6 +30,7 @@ from tests.flow.compute.worker.fake_gateway import running
 
 Body = dict[str, Any]
 EXPLODE = "explode now"
+TOKEN = "triton-access-token"
 
 TEXT = [TensorSpec("text_output", "BYTES", (-1,))]
 COUNTS = ("num_input_tokens", "num_output_tokens")
@@ -80,7 +81,10 @@ class Refused(Exception):
 
 
 class TritonServer:
-    def __init__(self, options: dict[str, str], models: Sequence[str] = tuple(MODELS)) -> None:
+    def __init__(self, options: dict[str, str], models: Sequence[str] = tuple(MODELS), *, token: str = "", extended: bool = True) -> None:
+        """`token`: what its repository wants, as pytriton's does; `extended`: it has Triton's extensions, which KServe's others do not."""
+        self.token = token
+        self.extended = extended
         self.sim = SimEngine({**options, "models": "sim-small"})
         self.loaded = set(models)
         self.generated: list[Mapping[str, Any]] = []
@@ -107,6 +111,13 @@ class TritonServer:
         if name not in self.loaded:
             raise Refused(400, f"Request for unknown model: '{name}' is not found")
         return MODELS[name]
+
+    def check_repository(self, token: str | None) -> None:
+        """Raises Refused."""
+        if not self.extended:
+            raise Refused(404, "there is nothing here")
+        if self.token and token != self.token:
+            raise Refused(403, "this protocol is restricted")
 
     def infer(self, request: InferRequest) -> list[Tensor]:
         self.specs(request.model)
@@ -171,10 +182,15 @@ def _app(triton: TritonServer) -> Starlette:
     async def ready(_: Request) -> Response:
         return Response(status_code=200)
 
-    async def index(_: Request) -> Response:
+    async def model_ready(request: Request) -> Response:
+        return Response(status_code=200 if request.path_params["model"] in triton.loaded else 400)
+
+    async def index(request: Request) -> Response:
+        triton.check_repository(request.headers.get(TOKEN))
         return JSONResponse([{"name": name, "version": "1", "state": "READY"} for name in sorted(triton.loaded)])
 
     async def load(request: Request) -> Response:
+        triton.check_repository(request.headers.get(TOKEN))
         name = request.path_params["model"]
         if name not in MODELS:
             return JSONResponse({"error": f"failed to load '{name}', failed to poll from model repository"}, 400)
@@ -191,6 +207,8 @@ def _app(triton: TritonServer) -> Starlette:
         return JSONResponse({"name": name, "versions": ["1"], "platform": "sim", "inputs": _listed(inputs), "outputs": _listed(outputs)})
 
     async def config(request: Request) -> Response:
+        if not triton.extended:
+            raise Refused(404, "there is nothing here")
         inputs, _, decoupled = triton.specs(request.path_params["model"])
         listed = [{"name": one.name, "data_type": f"TYPE_{one.datatype}", "optional": one.optional} for one in inputs]
         return JSONResponse({"name": request.path_params["model"], "input": listed, "model_transaction_policy": {"decoupled": decoupled}})
@@ -234,6 +252,7 @@ def _app(triton: TritonServer) -> Starlette:
             Route("/v2/repository/models/{model}/load", load, methods=["POST"]),
             Route("/v2/repository/models/{model}/unload", unload, methods=["POST"]),
             Route("/v2/models/{model}", metadata),
+            Route("/v2/models/{model}/ready", model_ready),
             Route("/v2/models/{model}/config", config),
             Route("/v2/models/{model}/infer", infer, methods=["POST"]),
             Route("/v2/models/{model}/generate_stream", generate_stream, methods=["POST"]),
@@ -261,11 +280,23 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
     async def ServerReady(self, _request: Any, _context: Any) -> Any:
         return pb.ServerReadyResponse(ready=True)
 
-    async def RepositoryIndex(self, _request: Any, _context: Any) -> Any:
+    async def ModelReady(self, request: Any, _context: Any) -> Any:
+        return pb.ModelReadyResponse(ready=request.name in self._triton.loaded)
+
+    async def _check_repository(self, context: Any) -> None:
+        try:
+            self._triton.check_repository(dict(context.invocation_metadata()).get(TOKEN))
+        except Refused as error:
+            code = grpc.StatusCode.UNIMPLEMENTED if error.status == 404 else grpc.StatusCode.PERMISSION_DENIED
+            await context.abort(code, str(error))
+
+    async def RepositoryIndex(self, _request: Any, context: Any) -> Any:
+        await self._check_repository(context)
         found = [pb.RepositoryIndexResponse.ModelIndex(name=name, version="1", state="READY") for name in sorted(self._triton.loaded)]
         return pb.RepositoryIndexResponse(models=found)
 
     async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:
+        await self._check_repository(context)
         if request.model_name not in MODELS:
             await context.abort(grpc.StatusCode.INTERNAL, f"failed to load '{request.model_name}', failed to poll from model repository")
         self._triton.loaded.add(request.model_name)
@@ -286,6 +317,8 @@ class _Service(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[m
         )
 
     async def ModelConfig(self, request: Any, context: Any) -> Any:
+        if not self._triton.extended:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is nothing here")
         inputs, _, decoupled = await self._specs(request.name, context)
         response = pb.ModelConfigResponse()
         response.config.name = request.name

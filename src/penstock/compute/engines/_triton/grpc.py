@@ -18,11 +18,16 @@ _FINAL = "triton_final_response"
 _LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
+class _Absent(ProbeFailed):
+    """The server does not have the model, or not this call: it is another one than Triton, whose extension this is."""
+
+
 class GrpcServer:
     """Implements `_triton_server.Server`."""
 
-    def __init__(self, address: str, connect_seconds: float, read_seconds: float) -> None:
-        """`address`: `host:port`."""
+    def __init__(self, address: str, connect_seconds: float, read_seconds: float, headers: Mapping[str, str]) -> None:
+        """`address`: `host:port`; `headers`: metadata of every call."""
+        self._metadata = tuple((name.lower(), value) for name, value in headers.items())
         self._address = address
         self._connect_seconds = connect_seconds
         self._read_seconds = read_seconds
@@ -40,8 +45,14 @@ class GrpcServer:
 
     async def ready(self) -> bool:
         try:
-            return bool((await self._stub.ServerReady(pb.ServerReadyRequest(), timeout=self._connect_seconds)).ready)
-        except grpc.aio.AioRpcError:
+            return bool((await self._ask(self._stub.ServerReady, pb.ServerReadyRequest())).ready)
+        except ProbeFailed:
+            return False
+
+    async def has(self, name: str) -> bool:
+        try:
+            return bool((await self._ask(self._stub.ModelReady, pb.ModelReadyRequest(name=name))).ready)
+        except _Absent:
             return False
 
     async def ready_models(self) -> Sequence[str]:
@@ -50,7 +61,10 @@ class GrpcServer:
 
     async def describe(self, name: str) -> ModelInfo:
         metadata = await self._ask(self._stub.ModelMetadata, pb.ModelMetadataRequest(name=name))
-        config = (await self._ask(self._stub.ModelConfig, pb.ModelConfigRequest(name=name))).config
+        try:
+            config = (await self._ask(self._stub.ModelConfig, pb.ModelConfigRequest(name=name))).config
+        except _Absent:
+            config = pb.ModelConfigResponse().config
         optional = {one.name for one in config.input if one.optional}
         return ModelInfo(
             name,
@@ -72,7 +86,7 @@ class GrpcServer:
         for name, value in request.parameters.items():
             call.parameters[name].CopyFrom(_parameter(value))
         try:
-            response = await self._stub.ModelInfer(call, timeout=self._read_seconds)
+            response = await self._stub.ModelInfer(call, timeout=self._read_seconds, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             raise _error(request.model, error) from error
         return tensors.infer_response(response.model_name, response.model_version, response.id, _outputs(response))
@@ -87,7 +101,7 @@ class GrpcServer:
         async def asked() -> AsyncIterator[Any]:
             yield call
 
-        stream = self._stub.ModelStreamInfer(asked())
+        stream = self._stub.ModelStreamInfer(asked(), metadata=self._metadata)
         try:
             async for answer in stream:
                 if answer.error_message:
@@ -104,11 +118,12 @@ class GrpcServer:
 
     async def _ask(self, method: Any, question: Any, timeout: float | None = None) -> Any:
         try:
-            return await method(question, timeout=timeout or self._connect_seconds)
+            return await method(question, timeout=timeout or self._connect_seconds, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
                 raise ProbeFailed(f"there is no Triton at {self._address}: {error.details()}") from error
-            raise ProbeFailed(f"Triton refuses: {error.details()}") from error
+            kind = _Absent if error.code() in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND} else ProbeFailed
+            raise kind(f"Triton refuses: {error.details()}") from error
 
 
 def _message(model: str, inputs: Sequence[Tensor], request_id: str) -> Any:

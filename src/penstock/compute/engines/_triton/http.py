@@ -52,19 +52,25 @@ class _TritonError(msgspec.Struct):
     error: str = ""
 
 
+class _Absent(ProbeFailed):
+    """The server does not have this path: it is another one than Triton, whose extension this is."""
+
+
 _piece = msgspec.json.Decoder(dict[str, Any])
 
 
 class HttpServer:
     """Implements `_triton_server.Server`."""
 
-    def __init__(self, base_url: str, timeout: httpx.Timeout) -> None:
+    def __init__(self, base_url: str, timeout: httpx.Timeout, headers: Mapping[str, str]) -> None:
+        """`headers`: sent with every call."""
+        self._headers = dict(headers)
         self._base_url = base_url.rstrip("/")
         self._timeout = timeout
         self._client: httpx.AsyncClient | None = None
 
     async def open(self) -> None:
-        self._client = httpx.AsyncClient(base_url=self._base_url, timeout=self._timeout, trust_env=False)
+        self._client = httpx.AsyncClient(base_url=self._base_url, timeout=self._timeout, headers=self._headers, trust_env=False)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -76,13 +82,22 @@ class HttpServer:
         except httpx.HTTPError:
             return False
 
+    async def has(self, name: str) -> bool:
+        try:
+            return (await self._http.get(f"/v2/models/{name}/ready")).status_code == 200
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
     async def ready_models(self) -> Sequence[str]:
         found = await self._ask("POST", "/v2/repository/index", {"ready": True}, list[_Indexed])
         return sorted({one.name for one in found if one.state in {"READY", ""}})
 
     async def describe(self, name: str) -> ModelInfo:
         metadata = await self._ask("GET", f"/v2/models/{name}", None, _Metadata)
-        config = await self._ask("GET", f"/v2/models/{name}/config", None, _Config)
+        try:
+            config = await self._ask("GET", f"/v2/models/{name}/config", None, _Config)
+        except _Absent:
+            config = _Config()
         optional = {one.name for one in config.input if one.optional}
         return ModelInfo(
             name,
@@ -142,18 +157,22 @@ class HttpServer:
         try:
             response = await self._http.request(method, path, json=body)
             if response.status_code != 200:
-                raise ProbeFailed(f"{path} answers with status {response.status_code}")
+                kind_of_failure = _Absent if response.status_code in {404, 405, 501} else ProbeFailed
+                raise kind_of_failure(f"{path} answers with status {response.status_code}")
             return msgspec.json.decode(response.content, type=kind)
         except httpx.HTTPError as error:
-            raise ProbeFailed(f"there is no Triton at {self._base_url}: {str(error) or type(error).__name__}") from error
+            raise self._unreachable(error) from error
         except msgspec.DecodeError as error:
             raise ProbeFailed(f"{path} does not answer as Triton does: {error}") from error
+
+    def _unreachable(self, error: httpx.HTTPError) -> ProbeFailed:
+        return ProbeFailed(f"there is no Triton at {self._base_url}: {str(error) or type(error).__name__}")
 
     async def _order(self, path: str) -> None:
         try:
             response = await self._http.post(path, json={})
         except httpx.HTTPError as error:
-            raise ProbeFailed(f"there is no Triton at {self._base_url}: {str(error) or type(error).__name__}") from error
+            raise self._unreachable(error) from error
         if response.status_code != 200:
             raise ProbeFailed(f"{path}: {_error_message(response.content) or response.status_code}")
 

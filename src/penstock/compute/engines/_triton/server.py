@@ -21,6 +21,10 @@ class TritonServer(Protocol):
 
     async def ready(self) -> bool: ...
 
+    async def has(self, name: str) -> bool:
+        """Whether a model is ready. Servers without a repository API know it too."""
+        ...
+
     async def ready_models(self) -> Sequence[str]:
         """From the repository's index."""
         ...
