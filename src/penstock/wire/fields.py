@@ -5,8 +5,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
-_NAME = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
+PLAIN = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""Without control characters, which a terminal or a log obeys."""
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
+_NAME = r"^[^\x00-\x20\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\x9f])?$"
 
 
 def _not_disguised(value: Any) -> Any:

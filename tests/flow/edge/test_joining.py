@@ -14,6 +14,8 @@ from tests.flow.edge.control_api import Gateway, Organised, SigningWorker, gatew
 PUBLIC = f"http://{ip_address(0x08080808)}:9000"
 """Nothing is dialled here."""
 JOIN = "/api/workers/join"
+CONTROLS = ("\x00", "\n", "\x1b[2J", "\x7f", "\x9b")
+"""Of C0, DEL and C1: a terminal or a log obeys them."""
 
 
 async def token(gate: Gateway, headers: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
@@ -203,6 +205,9 @@ async def test_an_upstream_cannot_be_spoken_for(gate: Gateway) -> None:
         {"base_url": "http://user:pass@127.0.0.1"},
         {"base_url": "http://169.254.169.254/latest"},
         {"admin": True},
+        *({"models": [{"id": "m", "engine_name": f"m{control}"}]} for control in CONTROLS),
+        *({"models": [{"id": f"m{control}"}]} for control in CONTROLS),
+        *({field: f"a{control}b"} for field in ("name", "engine", "version", "host") for control in CONTROLS),
     ],
 )
 async def test_join_with_wrong_fields_is_refused(gate: Gateway, fields: dict[str, Any]) -> None:

@@ -35,6 +35,18 @@ async def submit(gate: Gateway, **fields: Any) -> str:
     return str(answer.json()["id"])
 
 
+@pytest.mark.parametrize("control", ["\x00", "\n", "\x1b[2J", "\x7f", "\x9b"], ids=["nul", "line feed", "escape", "delete", "c1"])
+async def test_join_with_control_characters_is_refused(gate: Gateway, control: str) -> None:
+    secret = await token(gate)
+    for field in ("name", "version", "queues", "kinds"):
+        text = f"a{control}"
+        runner = SigningWorker(gate.clock)
+        wrong: dict[str, Any] = {field: [text] if field in ("queues", "kinds") else text}
+        answer = await runner.post(gate.client, JOIN, card(runner, **{"token": secret, **wrong}))
+        assert answer.status_code == 422, (field, answer.text)
+    assert (await gate.client.get("/api/runners", headers=gate.admin)).json()["data"] == []
+
+
 async def test_a_task_from_claim_to_finish(gate: Gateway) -> None:
     runner = SigningWorker(gate.clock)
     own = await joined(gate, runner)

@@ -18,6 +18,9 @@ CHAT = ("chat", "completions")
 """What is believed of a model of which its server says nothing."""
 
 
+_LONGEST_ID = 256
+_LONGEST_CAPABILITY = 64
+_MOST_CAPABILITIES = 16
 _NO_LIST = frozenset({404, 405, 501})
 """How a server answers that has no list of models, which it need not have when they are named."""
 
@@ -144,7 +147,7 @@ class _Asker:
                 raise ProbeFailed(f"{self._base_path}{path} answered {response.status_code}{_hint(response.status_code)}")
             body = response.json()
             data = body if isinstance(body, list) and body else body["data"]
-            return [one for one in data if isinstance(one["id"], str)]
+            return [one for one in data if _is_usable(one["id"], _LONGEST_ID)]
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ProbeFailed(unreachable("the inference server", self._base_url, error)) from error
         except (ValueError, LookupError, TypeError) as error:
@@ -221,5 +224,14 @@ def _offer(listed: Mapping[str, Any], context: int | None) -> ModelOffer:
     return ModelOffer(
         id=str(listed["id"]),
         context_length=reported or context or (trained if isinstance(trained, int) else None),
-        capabilities=tuple(map(str, capabilities)) if isinstance(capabilities, list) else CHAT,
+        capabilities=_capabilities(capabilities) if isinstance(capabilities, list) else CHAT,
     )
+
+
+def _capabilities(listed: list[Any]) -> tuple[str, ...]:
+    return tuple(each for each in listed if _is_usable(each, _LONGEST_CAPABILITY))[:_MOST_CAPABILITIES]
+
+
+def _is_usable(text: Any, longest: int) -> bool:
+    """What a server says of itself is shown to operators and tenants: only what a worker might say when it joins."""
+    return isinstance(text, str) and 0 < len(text) <= longest and text.isprintable()

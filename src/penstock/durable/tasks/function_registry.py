@@ -24,8 +24,8 @@ ANY = "*"
 class FunctionDeclaration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`@penstock.task(...)`, as a runner tells of it."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=200)]
-    queue: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None = None
+    name: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$(?!\n)")]
+    queue: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$(?!\n)")] | None = None
     priority: Annotated[int, Meta(ge=LOWEST_PRIORITY, le=HIGHEST_PRIORITY)] | None = None
     max_attempts: Annotated[int, Meta(ge=1, le=1_000)] | None = None
     timeout_seconds: Annotated[float, Meta(gt=0, le=7 * 86_400)] | None = None

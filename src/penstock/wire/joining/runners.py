@@ -12,7 +12,8 @@ LONGEST_WAIT_SECONDS = 30.0
 MOST_LEASES = 1_000
 MOST_HELD = 20_000
 
-_PLAIN = r"^[^\x00-\x1f\x7f]*$"
+_PLAIN = r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)"
+"""`$` alone would let a line feed at the end pass."""
 Text = Annotated[str, Meta(max_length=200, pattern=_PLAIN)]
 Wait = Annotated[float, Meta(ge=0, le=LONGEST_WAIT_SECONDS)]
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from penstock.domain.principal import Pool
 from penstock.domain.workers import ModelOffer, WorkerLoad
-from penstock.wire.fields import PRINTABLE, WHOLE, Body, Flag, ModelId, Name, Url, View
+from penstock.wire.fields import PLAIN, PRINTABLE, WHOLE, Body, Flag, ModelId, Name, Url, View
 
 Capability = Literal["chat", "completions", "embeddings", "tools", "json_schema", "logprobs", "vision", "infer"]
 SlotCount = Annotated[int, Field(ge=1, le=100_000, description="Requests that it serves at the same time."), WHOLE]
@@ -23,7 +23,7 @@ class Offer(Body):
     """A model as this worker serves it."""
 
     id: ModelId
-    engine_name: Annotated[str, Field(max_length=256)] = ""
+    engine_name: Annotated[str, Field(max_length=256, pattern=PLAIN)] = ""
     context_length: Annotated[int | None, Field(ge=1, le=1_000_000_000), WHOLE] = None
     capabilities: Annotated[tuple[Capability, ...], Field(max_length=16)] = ()
 

@@ -261,6 +261,14 @@ async def test_vllm_server_is_recognised_and_relayed() -> None:
     assert all(headers[b"authorization"] == b"Bearer secret" for _, headers, _ in server.asked)
 
 
+async def test_names_that_a_terminal_obeys_and_endless_ones_are_not_taken_from_a_server() -> None:
+    ids = ["m", "m\n", "\x1b[2Jm", "m\x9b", "", "m" * 257, "m" * 256]
+    listed = [{"id": name, "capabilities": ["chat", "\x1b[31m", 7, "c" * 65, "tools"]} for name in ids]
+    async with at(Server(models=listed)) as url:
+        found = await probe(url)
+    assert found.models == tuple(ModelOffer(name, capabilities=("chat", "tools")) for name in ("m", "m" * 256))
+
+
 async def test_context_length_of_an_ollama_server_is_read_from_its_own_api() -> None:
     class Ollama(Server):
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
