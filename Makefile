@@ -76,7 +76,7 @@ web/node_modules/.stamp: web/package.json web/package-lock.json
 # --- run --------------------------------------------------------------------------------------------------------------
 
 up: $(VENV)/run.stamp ## Start gateway and workers: make up ARGS="--port 18080 --json"
-	@$(BIN)/python tools/compile.py
+	@$(BIN)/python tools/compile.py --background
 	@$(BIN)/penstock up $(ARGS)
 
 # --- check ------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import fcntl
 import importlib.util
 import json
 import os
@@ -132,20 +133,47 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--force", action="store_true", help="also when nothing has changed")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when it cannot be done")
+    parser.add_argument("--background", action="store_true", help="return at once, and compile with the lowest priority meanwhile")
     options, where = parser.parse_args(), directory()
     if (is_fresh(where) and not options.force) or os.environ.get("PENSTOCK_INTERPRETED"):
         return 0
     if lack := missing():
         print(f"penstock: not compiled: {lack}. Everything works, but with more CPU for each request.", file=sys.stderr)
         return int(options.strict)
+    if options.background:
+        log = start_in_background(where)
+        print(f"penstock: compiling the hot rooms beside this run; the next start uses them ({log})", file=sys.stderr)
+        return 0
     print("penstock: compiling the hot rooms, once, for one to two minutes (not with PENSTOCK_INTERPRETED=1)", file=sys.stderr)
     try:
-        count = compile_into(where)
+        count = compile_alone(where)
     except subprocess.CalledProcessError as error:
         print(f"penstock: not compiled:\n{error.output[-4000:]}", file=sys.stderr)
         return int(options.strict)
     print(f"penstock: {count} modules compiled", file=sys.stderr)
     return 0
+
+
+def start_in_background(where: Path) -> Path:
+    """A process of its own, which outlives this one. Returns its log."""
+    log = where.with_suffix(".log")
+    log.touch()
+    # A shell lets it go: no process waits for it, and Ctrl-C does not reach it.
+    script = 'nice -n 19 "$0" "$1" > "$2" 2>&1 < /dev/null &'
+    subprocess.run(["/bin/sh", "-c", script, sys.executable, __file__, log], check=True)  # noqa: S603 - ourselves
+    return log
+
+
+def compile_alone(where: Path) -> int:
+    """As `compile_into`, when no other process does so at the moment; after another one has, there is nothing left to do."""
+    with where.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if is_fresh(where):
+                return len(json.loads((where / MANIFEST).read_bytes())["modules"])
+        return compile_into(where)
 
 
 if __name__ == "__main__":

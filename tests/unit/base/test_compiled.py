@@ -1,11 +1,14 @@
 """Compiled modules take the place of their sources when they were made from exactly these, and never otherwise."""
 
+import fcntl
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,13 +61,37 @@ def test_too_late_is_not_at_all(tmp_path: Path) -> None:
     assert sys.meta_path == before
 
 
-def test_every_module_listed_for_compilation_exists_and_is_watched() -> None:
-    """A module that moves takes its place in the list of `tools/compile.py` with it."""
+def compile_tool() -> Any:
     spec = importlib.util.spec_from_file_location("compile", ROOT / "tools/compile.py")
     assert spec is not None
     assert spec.loader is not None
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
+    return tool
+
+
+def test_process_that_waited_for_another_compilation_uses_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool, where = compile_tool(), tmp_path / "built"
+    where.mkdir()
+    monkeypatch.setattr(tool, "compile_into", lambda _: pytest.fail("it was compiled twice"))
+    with where.with_suffix(".lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(tool.compile_alone, where)
+            write(where, compiled.fingerprint(), {"a": "a.so", "b": "b.so"})
+            fcntl.flock(other, fcntl.LOCK_UN)
+            assert waiting.result(10) == 2
+
+
+def test_compilation_in_the_background_keeps_its_words_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_INTERPRETED", "1")  # it has nothing to do then
+    assert compile_tool().start_in_background(tmp_path / "built") == tmp_path / "built.log"
+    assert (tmp_path / "built.log").is_file()
+
+
+def test_every_module_listed_for_compilation_exists_and_is_watched() -> None:
+    """A module that moves takes its place in the list of `tools/compile.py` with it."""
+    tool = compile_tool()
     assert [module for module in tool.MODULES if not (compiled.SOURCES / module).is_file()] == []
     watched = set(compiled.sources())
     assert [module for module in tool.MODULES if compiled.SOURCES / module not in watched] == []
