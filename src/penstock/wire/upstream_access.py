@@ -11,8 +11,8 @@ from penstock.wire.fields import WHOLE, Body
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _VALUE: Final = re.compile(r"[!-~]([ -~]{0,8190}[!-~])?")
-_QUERY: Final = re.compile(r"[!\"$-~]{0,1024}")
-_PATH: Final = re.compile(r"(/[!\"$-~]{0,1023})?")
+_QUERY: Final = re.compile(r'[!"$-~]{0,1024}')
+_PATH: Final = re.compile(r'(/[!"$-~]{0,1023})?')
 _PROXY: Final = re.compile(r"http://([!-.0-?A-~]{1,512}@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?/?")
 _OURS: Final = frozenset(
     {
@@ -77,10 +77,25 @@ def pem_of(given: str) -> str:
     return given
 
 
-Headers = Annotated[dict[str, str], AfterValidator(headers_of)]
-Query = Annotated[str, AfterValidator(query_of)]
-ProbePath = Annotated[str, AfterValidator(probe_path_of)]
-ProxyUrl = Annotated[str, AfterValidator(proxy_of)]
+def _documented(text: re.Pattern[str]) -> dict[str, Any]:
+    """For a schema, which says in advance what the validator checks."""
+    return {"pattern": f"^({text.pattern})$"}
+
+
+Headers = Annotated[
+    dict[str, str],
+    Field(
+        json_schema_extra={
+            "maxProperties": _MOST_HEADERS,
+            "propertyNames": _documented(_NAME),
+            "additionalProperties": {"type": "string", **_documented(_VALUE)},
+        }
+    ),
+    AfterValidator(headers_of),
+]
+Query = Annotated[str, Field(json_schema_extra=_documented(_QUERY)), AfterValidator(query_of)]
+ProbePath = Annotated[str, Field(json_schema_extra=_documented(_PATH)), AfterValidator(probe_path_of)]
+ProxyUrl = Annotated[str, Field(json_schema_extra={"pattern": f"^({_PROXY.pattern})?$"}), AfterValidator(proxy_of)]
 Pem = Annotated[str, Field(max_length=256 * 1024), AfterValidator(pem_of)]
 PerMinute = Annotated[int, Field(ge=1, le=1_000_000_000), WHOLE]
 

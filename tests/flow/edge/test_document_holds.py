@@ -71,8 +71,10 @@ def documented() -> BaseSchema:
 
 BEYOND_A_SCHEMA = frozenset(
     {"base_url", "allowed_networks", "plan", "name", "owned_by", "policy", "cron", "time_zone", "tasks", "after", "priority", "run_at"}
+    | {"ca", "client_certificate", "client_key", "max_running_per_key", "filter"}
 )
-"""Fields with rules that JSON Schema cannot say: which hosts may be dialled, plans and policies there are, what a cron expression means."""
+"""Fields with rules that JSON Schema cannot say: which hosts may be dialled, plans and policies there are, what a cron expression means,
+what a certificate is, which field another one needs, that an empty filter takes `all`."""
 OF_EACH_OTHER = frozenset({"background", "previous_response_id", "stream", "text", "tool_choice", "max_output_tokens", "top_logprobs"})
 """Fields of the Responses API whose values depend on each other or on answers before, or must be written as whole numbers."""
 
