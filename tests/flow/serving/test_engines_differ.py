@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from penstock.domain.workers import WorkerState
 from tests.contract.compute.engines.ollama_server import OllamaServer
 from tests.contract.compute.engines.subjects import FAST
 from tests.contract.compute.engines.triton_server import TritonServer
-from tests.support.gateway import Client, Platform, full_stream, platform, scripted, sim_worker
+from tests.support.gateway import MODEL, Client, Platform, full_stream, platform, scripted, sim_worker
 from tests.support.waiting import until
 
 ADD: dict[str, Any] = {
@@ -174,3 +175,32 @@ async def test_tensors_need_a_key_and_a_model_may_have_slashes(tmp_path: Path) -
         assert stranger.status_code == 401
         for path in ("/v1/models/acme/river/infer", "/v1/models/acme%2Friver/infer?x=1"):
             assert (await gate.http.post(path, json=ADD)).json()["error"]["code"] == "unsupported_parameter"
+
+
+async def test_worker_whose_server_has_ended_is_not_ready_until_the_server_is_back(tmp_path: Path) -> None:
+    options = {"model": MODEL, "probe_seconds": "0.05"}
+    async with (
+        scripted(say_hi) as [server],
+        platform(tmp_path) as gate,
+        sim_worker(gate, tmp_path / "w", engine="openai", base_url=server.url, **options) as worker,
+    ):
+        member = next(one for one in gate.gateway.workers.members() if one.id == worker.presence.worker_id)
+        assert (await gate.chat()).status_code == 200
+        await server.close()
+        await until(lambda: member.state is WorkerState.SUSPECT, 10)
+        away = await gate.chat()
+        assert (away.status_code, away.json()["error"]["code"]) == (503, "server_overloaded")
+        assert (await gate.http.get("/v1/models")).json()["data"] == []
+        await server.open()
+        await until(lambda: member.state is WorkerState.READY, 10)
+        assert (await gate.chat()).status_code == 200
+        await gate.until_quiet()
+
+
+async def test_request_that_finds_no_server_behind_the_worker_is_a_503(tmp_path: Path) -> None:
+    async with scripted(say_hi) as [server], platform(tmp_path) as gate:
+        options = {"base_url": server.url, "model": MODEL, "probe_seconds": "600"}
+        async with sim_worker(gate, tmp_path / "w", engine="openai", **options):
+            await server.close()
+            assert (await gate.chat()).status_code == 503
+            await gate.until_quiet()

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from penstock.compute.engines._probe import CHAT, Probe, ProbeFailed, probe, upstream_client
-from penstock.domain.errors import BadRequest, DeadlineExceeded, InvalidJson, ModelNotFound, UpstreamFailed
+from penstock.domain.errors import BadRequest, DeadlineExceeded, InvalidJson, ModelNotFound, Overloaded, UpstreamFailed
 from penstock.domain.inference import OPERATION_PATHS, Operation, api_path, short_base
 from penstock.domain.ports.engine import Answer
 from penstock.domain.workers import PLAIN_ACCESS, ModelOffer, UpstreamAccess, WorkerLoad
@@ -21,10 +21,12 @@ _PASSED_HEADERS = frozenset(
 )
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _log = structlog.get_logger()
+MOST_MISSED = 2
+"""So many looks in a row without an answer, and the server is taken to be away."""
 
 
 class OpenAiRelay:
-    """Implements `Engine`: relays to one server over a pool of connections; asks it every few seconds for its models and load."""
+    """Implements `Engine` and `MayBeAway`: relays to one server, which it asks every few seconds for its models and load."""
 
     def __init__(
         self,
@@ -52,6 +54,12 @@ class OpenAiRelay:
         self._known: Probe | None = None
         self._watching: asyncio.Task[None] | None = None
         self._in_flight = 0
+        self._missed = 0
+        """Looks in a row that found no server."""
+
+    @property
+    def is_away(self) -> bool:
+        return self._missed >= MOST_MISSED
 
     async def open(self) -> None:
         """Raises ProbeFailed when the server does not answer."""
@@ -95,7 +103,8 @@ class OpenAiRelay:
     async def answer(self, operation: Operation, body: bytes) -> Answer:
         """Send the body to the server. An answer without a length is relayed while it arrives, any other is read whole.
 
-        Raises BadRequest for tensors, InvalidJson, DeadlineExceeded and UpstreamFailed when the server is silent or breaks off.
+        Raises BadRequest for tensors, InvalidJson, Overloaded when the server is away, DeadlineExceeded and UpstreamFailed when it
+        is silent or breaks off.
         """
         if operation is Operation.INFER:
             raise BadRequest("This model takes text, not tensors.", param="model")
@@ -119,6 +128,9 @@ class OpenAiRelay:
                 await response.aclose()
         except httpx.TimeoutException as error:
             raise DeadlineExceeded("The engine did not answer in time.") from error
+        except httpx.ConnectError as error:
+            self._missed = MOST_MISSED
+            raise away() from error
         except httpx.HTTPError as error:
             raise UpstreamFailed("The engine broke the connection.") from error
         finally:
@@ -176,8 +188,14 @@ class OpenAiRelay:
             await asyncio.sleep(self._probe_seconds)
             try:
                 self._known = await self._look()
+                self._missed = 0
             except ProbeFailed as error:
+                self._missed += 1
                 _log.warning("engine_unreachable", reason=str(error))
+
+
+def away() -> Overloaded:
+    return Overloaded("The engine of this worker is away.", retry_after_seconds=2.0)
 
 
 def _decoded(body: bytes) -> dict[str, msgspec.Raw]:

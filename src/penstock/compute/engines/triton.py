@@ -17,7 +17,7 @@ import structlog
 from penstock.compute.engines import _options as options_
 from penstock.compute.engines import _signals
 from penstock.compute.engines._probe import ProbeFailed
-from penstock.compute.engines._relay import OpenAiRelay
+from penstock.compute.engines._relay import MOST_MISSED, OpenAiRelay
 from penstock.compute.engines._triton import text
 from penstock.compute.engines._triton.http import HttpServer
 from penstock.compute.engines._triton.server import TritonServer
@@ -44,7 +44,7 @@ _log = structlog.get_logger()
 
 
 class TritonEngine:
-    """Implements both `Engine` and `Generator`."""
+    """Implements `Engine`, `Generator` and `MayBeAway`."""
 
     def __init__(self, options: options_.Options, clock: Clock | None = None) -> None:
         options_.check_names("triton", options, OPTIONS)
@@ -63,11 +63,17 @@ class TritonEngine:
         self._loaded = False
         """By us: then it is ours to unload."""
         self._in_flight = 0
+        self._missed = 0
+        """Looks in a row that found no server."""
         self._reading: _signals.EngineMetrics | None = None
         self._watching: asyncio.Task[None] | None = None
         self._metrics: httpx.AsyncClient | None = None
         self._ids = itertools.count(1)
         self._process = os.urandom(6).hex()
+
+    @property
+    def is_away(self) -> bool:
+        return self._missed >= MOST_MISSED
 
     async def open(self) -> None:
         """Raises ProbeFailed when the server is not there, not ready, or lacks the model."""
@@ -199,8 +205,14 @@ class TritonEngine:
             await asyncio.sleep(self._probe_seconds)
             try:
                 await self._look()
+                self._missed = 0
+            except ProbeFailed as error:
+                self._missed += 1
+                _log.warning("engine_unreachable", reason=str(error))
+                continue
+            try:
                 await self._measure()
-            except (ProbeFailed, httpx.HTTPError) as error:
+            except httpx.HTTPError as error:
                 _log.warning("engine_unreachable", reason=str(error))
 
     async def _measure(self) -> None:

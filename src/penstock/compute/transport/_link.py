@@ -7,7 +7,7 @@ from penstock.domain.ports import TransportFailure
 from penstock.domain.workers import WorkerLoad, WorkerRecord
 from penstock.net.dialer import DialedCall, Dialer
 from penstock.net.reach import Reach
-from penstock.wire.joining.workers import decode_line
+from penstock.wire.joining.workers import ENGINE_AWAY, decode_line
 
 _LONGEST_LINE_BYTES = 64 * 1024
 _FIRST_RETRY_SECONDS = 0.1
@@ -101,6 +101,9 @@ class WorkerLink:
         self._on_sign(line.load(), line.draining)
 
     def end(self) -> None:
+        if self._status == 503:
+            self._reconnect_later(ENGINE_AWAY)
+            return
         self._reconnect_later("it closed the connection" if self._status == 200 else f"it answered HTTP {self._status}")
 
     def failed(self, reason: TransportFailure) -> None:

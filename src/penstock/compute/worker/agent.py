@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from penstock.compute.worker.presence import Presence
 from penstock.net.join_client import JoinClient, JoinRefused, connection_error, is_final, refusal_reason
 from penstock.wire.fields import View
-from penstock.wire.joining.workers import Join, Joined, WorkerHeartbeatResponse, encode
+from penstock.wire.joining.workers import ENGINE_AWAY, Join, Joined, WorkerHeartbeatResponse, encode
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
@@ -63,6 +63,8 @@ class Agent:
         return True
 
     def _tell_reached(self, problem: str) -> None:
+        if problem.endswith(ENGINE_AWAY):
+            return  # which the engine has logged
         if problem and not self._problem:
             _log.warning("gateway_cannot_reach_this_worker", gateway=self._gateway, reason=problem, check="--advertise, --host, firewall")
         elif self._problem and not problem:

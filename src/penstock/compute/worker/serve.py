@@ -17,7 +17,7 @@ from penstock.compute.worker.presence import Presence
 from penstock.compute.worker.slots import WorkerSlots
 from penstock.domain.errors import BadRequest, Internal, MethodNotAllowed, NotFound, Overloaded, PenstockError, TooLarge, Unauthenticated
 from penstock.domain.inference import OPERATION_PATHS, Operation
-from penstock.domain.ports.engine import Answer, Engine, KeepsLog
+from penstock.domain.ports.engine import Answer, Engine, KeepsLog, MayBeAway
 from penstock.domain.workers import WorkerLoad
 from penstock.wire.errors import error_body, error_event
 from penstock.wire.joining.workers import Hello, encode_line
@@ -40,6 +40,7 @@ class WorkerApp:
 
     def __init__(self, engine: Engine, secret: str, slots: WorkerSlots, presence: Presence, faults: Faults | None = None) -> None:
         self._engine = engine
+        self._may_be_away = engine if isinstance(engine, MayBeAway) else None
         self._authorization = f"Bearer {secret}".encode()
         self._slots = slots
         self._presence = presence
@@ -71,6 +72,11 @@ class WorkerApp:
         running = max(load.running, self._slots.running)
         return WorkerLoad(running, load.waiting + self._slots.waiting, load.kv_usage, load.ttft_seconds)
 
+    def _check_engine(self) -> None:
+        """Raises Overloaded while the engine's server is away."""
+        if self._may_be_away is not None and self._may_be_away.is_away:
+            raise Overloaded("The engine of this worker is away.", retry_after_seconds=2.0)
+
     def _check_secret(self, scope: Scope) -> None:
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         if not hmac.compare_digest(given, self._authorization):
@@ -94,6 +100,7 @@ class WorkerApp:
         body = await _read(receive)
         if self._presence.refusing:
             raise Overloaded("This worker is stopping.", retry_after_seconds=1.0)
+        self._check_engine()
         await _while_connected(receive, self._answer(operation, body, send))
 
     async def _answer(self, operation: Operation, body: bytes, send: Send) -> None:
@@ -176,6 +183,7 @@ class WorkerApp:
 
     async def _link(self, _scope: Scope, receive: Receive, send: Send) -> None:
         await _read(receive)
+        self._check_engine()
         await _while_connected(receive, self._stream_load(send))
 
     async def _stream_load(self, send: Send) -> None:
@@ -185,7 +193,8 @@ class WorkerApp:
         hello = Hello("hello", presence.worker_id, self._slots.limit, models)
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/x-ndjson")]})
         await send({"type": "http.response.body", "body": encode_line(hello), "more_body": True})
-        while not presence.closed:
+        engine = self._may_be_away
+        while not presence.closed and not (engine is not None and engine.is_away):
             await send({"type": "http.response.body", "body": encode_line(presence.link_line()), "more_body": True})
             await presence.changed(LINK_SECONDS)
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -215,6 +215,16 @@ class EngineFactory(Protocol):
 
 
 @runtime_checkable
+class MayBeAway(Protocol):
+    """An engine whose server is another process, which may end while the worker goes on."""
+
+    @property
+    def is_away(self) -> bool:
+        """Its server does not answer: nothing new for this worker until it does."""
+        ...
+
+
+@runtime_checkable
 class KeepsLog(Protocol):
     """An engine whose server has a log of its own."""
 

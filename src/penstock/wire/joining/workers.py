@@ -15,6 +15,8 @@ from penstock.domain.workers import ModelOffer, WorkerLoad
 from penstock.wire.fields import PLAIN, PRINTABLE, WHOLE, Body, Flag, ModelId, Name, Url, View
 
 Capability = Literal["chat", "completions", "embeddings", "tools", "json_schema", "logprobs", "vision", "infer"]
+ENGINE_AWAY = "its engine does not answer"
+"""Why a worker is not reached that refuses its link with the status 503."""
 SlotCount = Annotated[int, Field(ge=1, le=100_000, description="Requests that it serves at the same time."), WHOLE]
 _Number = Annotated[int, Field(ge=0, le=10_000_000), WHOLE]
 

@@ -1,5 +1,6 @@
 """Triton on both transports: tensors, text generation, the repository, refusals."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from penstock.compute.engines import ProbeFailed
+from penstock.compute.engines.triton import TritonEngine
 from penstock.domain.inference import OPERATION_PATHS, Operation
 from tests.contract.compute.engines.subjects import FAST, Subject, serving, text_of, within
 from tests.contract.compute.engines.triton_server import EXPLODE, MODELS, TOKEN, TritonServer
@@ -267,3 +269,19 @@ async def test_requests_queued_in_triton_are_reported_as_waiting(tmp_path: Path)
                     await worker.presence.changed(0.01)
 
             await within(5.0, told())
+
+
+async def test_worker_refuses_requests_while_triton_is_away(tmp_path: Path, transport: str) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        base_url, grpc = await stack.enter_async_context(TritonServer(FAST).serving())
+        where = {"base_url": base_url} if transport == "http" else {"grpc": grpc}
+        async with serving(tmp_path, "triton", {**where, "probe_seconds": "0.01"}) as worker:
+            assert isinstance(worker.engine, TritonEngine)
+            before = worker.engine.is_away
+            await stack.aclose()
+            async with asyncio.timeout(10):
+                while not worker.engine.is_away:
+                    await worker.presence.changed(0.01)
+            async with httpx.AsyncClient(base_url=worker.base_url, trust_env=False) as http:
+                answer = await http.post(INFER_PATH, json={**ADD, "model": "add_sub"}, headers={"authorization": f"Bearer {worker.secret}"})
+    assert (before, answer.status_code) == (False, 503)

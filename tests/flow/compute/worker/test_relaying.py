@@ -10,7 +10,7 @@ import pytest
 
 from penstock.compute.engines import ProbeFailed, probe
 from penstock.compute.engines.openai import OpenAiEngine
-from penstock.domain.errors import DeadlineExceeded, InvalidJson, ModelNotFound, UnsupportedParameter, UpstreamFailed
+from penstock.domain.errors import DeadlineExceeded, InvalidJson, ModelNotFound, Overloaded, UnsupportedParameter, UpstreamFailed
 from penstock.domain.inference import Operation
 from penstock.domain.workers import ModelOffer, WorkerLoad
 from tests.flow.compute.worker.fake_gateway import free_port, running
@@ -150,14 +150,21 @@ async def test_a_wrong_secret_is_not_the_clients_401() -> None:
             await ask(engine)
 
 
-async def test_a_server_that_went_away_is_an_upstream_failure() -> None:
+async def test_request_to_a_server_that_has_ended_is_refused_as_overload_and_the_engine_is_away() -> None:
     server = Server()
     async with running(server) as port:
-        engine = OpenAiEngine({"base_url": f"http://127.0.0.1:{port}"})
+        engine = OpenAiEngine({"base_url": f"http://127.0.0.1:{port}", "probe_seconds": "600"})
         await engine.open()
-    with pytest.raises(UpstreamFailed):
-        await ask(engine)
-    await engine.close()
+        assert not engine.is_away
+    try:
+        # On the connection that was kept it breaks off; there is no new one.
+        with pytest.raises((Overloaded, UpstreamFailed)):
+            await ask(engine)
+        with pytest.raises(Overloaded):
+            await ask(engine)
+        assert engine.is_away
+    finally:
+        await engine.close()
 
 
 async def test_a_server_that_is_not_there_fails_the_start() -> None:
