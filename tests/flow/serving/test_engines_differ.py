@@ -1,5 +1,6 @@
 """Workers of one model whose engines can different things, and models that take tensors instead of text."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,27 @@ async def test_request_that_finds_no_server_behind_the_worker_is_a_503(tmp_path:
             await server.close()
             assert (await gate.chat()).status_code == 503
             await gate.until_quiet()
+
+
+async def test_models_that_a_server_loads_later_or_unloads_are_listed_as_they_are(tmp_path: Path) -> None:
+    async with (
+        scripted(say_hi) as [server],
+        platform(tmp_path) as gate,
+        sim_worker(gate, tmp_path / "w", engine="openai", base_url=server.url, probe_seconds="0.05") as worker,
+    ):
+
+        async def listed() -> set[str]:
+            worker.presence.change()  # its next heartbeat is now
+            return {model["id"] for model in (await gate.http.get("/v1/models")).json()["data"]}
+
+        async with asyncio.timeout(20):
+            for models in ((MODEL, "late"), ("late",), ("late", MODEL)):
+                server.models = models
+                while await listed() != set(models):
+                    await worker.presence.changed(0.05)
+            assert (await gate.chat(model="late")).status_code == 200
+            server.models = ()
+            while worker.engine is not None and await worker.engine.models():
+                await worker.presence.changed(0.05)
+        assert await listed() == {MODEL, "late"}
+        await gate.until_quiet()

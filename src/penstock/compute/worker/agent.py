@@ -3,6 +3,7 @@
 While the gateway is away it asks again and again, with growing pauses, for ever; only a refusal ends it.
 """
 
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -11,9 +12,10 @@ import structlog
 from pydantic import ValidationError
 
 from penstock.compute.worker.presence import Presence
+from penstock.domain.workers import ModelOffer
 from penstock.net.join_client import JoinClient, JoinRefused, connection_error, is_final, refusal_reason
 from penstock.wire.fields import View
-from penstock.wire.joining.workers import ENGINE_AWAY, Join, Joined, WorkerHeartbeatResponse, encode
+from penstock.wire.joining.workers import ENGINE_AWAY, Join, Joined, Offer, WorkerHeartbeatResponse, encode
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 5.0
@@ -27,10 +29,12 @@ _log = structlog.get_logger()
 class Agent:
     """Speaks to one gateway's control API for one worker."""
 
-    def __init__(self, client: JoinClient, join: Join, presence: Presence) -> None:
+    def __init__(self, client: JoinClient, join: Join, presence: Presence, models: Callable[[], Awaitable[Sequence[ModelOffer]]]) -> None:
+        """`models`: what the engine offers now; it joins again when that is not what it has told."""
         self._client = client
         self._gateway = client.gateway
-        self._join_message = encode(join)
+        self._join_request = join
+        self._models = models
         self._presence = presence
         self._random = Random()
         self._problem = ""
@@ -85,7 +89,7 @@ class Agent:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                response = await self._post("/api/workers/join", self._join_message)
+                response = await self._post("/api/workers/join", encode(self._join_request))
                 if response.is_success:
                     return self._accepted(response)
                 reason = refusal_reason(response)
@@ -112,13 +116,28 @@ class Agent:
                     _log.warning("worker_forgotten_by_gateway", gateway=self._gateway)
                     return
                 reached = True
+                if await self._has_other_models():
+                    return
             except httpx.HTTPError as error:
                 if reached:
                     _log.warning("gateway_unreachable", gateway=self._gateway, reason=connection_error(self._gateway, error))
                 reached = False
 
+    async def _has_other_models(self) -> bool:
+        """Whether the engine offers others than the gateway was told of. That it has none at all is not told: a worker has some."""
+        told, offered = self._join_request.models, [Offer.of(offer) for offer in await self._models()]
+        if not offered or self._presence.stopping or sorted(told, key=_id_of) == sorted(offered, key=_id_of):
+            return False
+        _log.info("models_changed", models=[offer.id for offer in offered])
+        self._join_request = self._join_request.model_copy(update={"models": offered})
+        return True
+
     async def _post(self, path: str, body: bytes) -> httpx.Response:
         return await self._client.post(path, body, TIMEOUT_SECONDS)
+
+
+def _id_of(offer: Offer) -> str:
+    return offer.id
 
 
 def _answer(kind: type[_Answer], response: httpx.Response) -> _Answer:

@@ -169,7 +169,7 @@ class Worker:
             version=plan.version,
             host=socket.gethostname(),
         )
-        self._agent = Agent(client, join, self.presence)
+        self._agent = Agent(client, join, self.presence, self.engine.models)
         await self._agent.open()
         self.agent_task = asyncio.create_task(self._agent.run())
 
