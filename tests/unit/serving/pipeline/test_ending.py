@@ -1,7 +1,8 @@
 """What is told of a request that has ended: its headers, its outcome, its log line. Each value by name, from a record made by hand."""
 
 import pytest
-from structlog.testing import capture_logs
+import structlog
+from structlog.testing import LogCapture
 
 from penstock.domain.call import Call
 from penstock.domain.decisions import FailedTry
@@ -12,7 +13,7 @@ from penstock.domain.outcome import RequestOutcome, RoutingSnapshot
 from penstock.domain.principal import Pool
 from penstock.domain.tokens import TokenCount
 from penstock.domain.usage import Outcome
-from penstock.serving.pipeline import ending
+from penstock.serving.pipeline import ending, request_log
 from penstock.serving.pipeline.collaborators import PipelineRules
 from penstock.serving.pipeline.record import RequestRecord
 from penstock.serving.usage.meter import Meter
@@ -104,10 +105,16 @@ def test_settled_request_is_observed_and_noted_with_its_code(bench: PipelineBenc
     ("seconds", "log_requests", "event"),
     [(2.0, False, None), (2.0, True, "request"), (2.5, False, "slow_request"), (2.5, True, "slow_request")],
 )
-def test_request_over_the_slow_limit_is_logged_and_others_when_asked_for(seconds: float, log_requests: bool, event: str | None) -> None:
+def test_request_over_the_slow_limit_is_logged_and_others_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, log_requests: bool, event: str | None
+) -> None:
     bench = PipelineBench(0.0, PipelineRules(slow_request_seconds=2.0, log_requests=log_requests), a=1)
-    with capture_logs() as logs:
-        ending.settled(bench.deps, placed(bench), Outcome.COMPLETED, COUNT, ARRIVED + seconds)
+    captured = LogCapture()
+    # A logger of its own: the module's may have been used, and with that fixed, by an earlier test.
+    own = structlog.wrap_logger(None, processors=[captured], wrapper_class=structlog.make_filtering_bound_logger(0))
+    monkeypatch.setattr(request_log, "log", own)
+    ending.settled(bench.deps, placed(bench), Outcome.COMPLETED, COUNT, ARRIVED + seconds)
+    logs = captured.entries
     assert [entry["event"] for entry in logs] == ([] if event is None else [event])
     assert [(entry["request_id"], entry["seconds"]) for entry in logs] == ([] if event is None else [("req_1", seconds)])
 
