@@ -19,7 +19,7 @@ def _outside() -> TaskConnection | None:
     return None
 
 
-class _Source:
+class _ConnectionFinder:
     """One for the process."""
 
     find: Callable[[], TaskConnection | None] = staticmethod(_outside)
@@ -27,9 +27,9 @@ class _Source:
 
 def set_source(find: Callable[[], TaskConnection | None]) -> None:
     """`find` returns the connection of the task that runs in this context; None: none does."""
-    _Source.find = staticmethod(find)
+    _ConnectionFinder.find = staticmethod(find)
 
 
 def task_connection() -> TaskConnection | None:
     """Of the task on whose behalf this code runs; None outside of a task."""
-    return _Source.find()
+    return _ConnectionFinder.find()

@@ -14,7 +14,7 @@ _LOW_BITS = 0xFFFF_FFFF
 Address = IPv4Address | IPv6Address
 
 
-class NotAllowed(OSError):
+class AddressNotAllowed(OSError):
     """The host has an address that may not be dialled."""
 
     def __init__(self, host: str, address: str) -> None:
@@ -35,7 +35,7 @@ class Reach:
         return all(_is_public(each) or any(each in block for block in self._networks) for each in _targets(parsed))
 
     async def address_of(self, host: str, port: int) -> str:
-        """An address of the host, all of whose addresses are allowed. Raises NotAllowed, OSError for a name that is not known."""
+        """An address of the host, all of whose addresses are allowed. Raises AddressNotAllowed, OSError for a name that is not known."""
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except UnicodeError:
@@ -43,7 +43,7 @@ class Reach:
         addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
         for address in addresses:
             if not self.allows(address):
-                raise NotAllowed(host, address)
+                raise AddressNotAllowed(host, address)
         return addresses[0]
 
 

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from penstock.net.reach import NotAllowed, Reach
+from penstock.net.reach import AddressNotAllowed, Reach
 
 
 def ipv4(number: int) -> str:
@@ -67,7 +67,7 @@ def test_network_that_the_operator_names_is_allowed_in_every_form() -> None:
 
 
 async def test_name_is_judged_by_the_addresses_that_it_has() -> None:
-    with pytest.raises(NotAllowed, match=r"localhost is in a private network"):
+    with pytest.raises(AddressNotAllowed, match=r"localhost is in a private network"):
         await Reach().address_of("localhost", 80)
     assert await Reach(["127.0.0.0/8", "::1/128"]).address_of("localhost", 80) in ("127.0.0.1", "::1")
 

@@ -11,7 +11,7 @@ from penstock.wire.responses.items import Json
 _READ_AT_ONCE_BYTES = 1 << 18
 
 
-class _Answered(msgspec.Struct):
+class _StoredAnswer(msgspec.Struct):
     """Of a Response object what a conversation needs: instructions and tools are not decoded."""
 
     output: msgspec.Raw
@@ -32,7 +32,7 @@ async def items_of(links: Sequence[StoredResponse], max_bytes: int) -> list[Json
 def _read(links: Sequence[StoredResponse], max_bytes: int) -> list[Json]:
     texts: list[bytes] = []
     for link in links:
-        texts += (link.items.encode(), bytes(msgspec.json.decode(link.document, type=_Answered).output))
+        texts += (link.items.encode(), bytes(msgspec.json.decode(link.document, type=_StoredAnswer).output))
     if sum(map(len, texts)) > max_bytes:
         raise conversation_too_large(max_bytes)
     found: list[Json] = []

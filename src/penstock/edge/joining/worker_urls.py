@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from penstock.domain.inference import short_base
 from penstock.edge.layers.problems import InvalidFields
-from penstock.net.reach import NotAllowed, Reach
+from penstock.net.reach import AddressNotAllowed, Reach
 
 _ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - what a worker says that listens everywhere; replaced, never bound
 _PORTS = {"http": 80, "https": 443}
@@ -35,7 +35,7 @@ async def check_reach(base_url: str, reach: Reach) -> None:
     parts = urlsplit(base_url)
     try:
         await reach.address_of(parts.hostname or "", parts.port or _PORTS[parts.scheme])
-    except NotAllowed as error:
+    except AddressNotAllowed as error:
         raise _refused(f"{error}; an operator can allow it (routing.worker_networks)") from None
     except OSError:
         return

@@ -54,7 +54,7 @@ class ConnectionFlags:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class _ConnectionSource:
     name: str
     base_url: str
     api_key: str = field(repr=False)
@@ -69,7 +69,7 @@ def resolve(wish: ConnectionFlags, environment: Mapping[str, str], path: Path) -
     Raises UnknownProfile, NotAnAddress, and ProfileProblem when the file cannot be read.
     """
     sources = _sources(wish, environment, profiles.read(path), path)
-    default = _Source("default", DEFAULT_BASE_URL, "")
+    default = _ConnectionSource("default", DEFAULT_BASE_URL, "")
     address = next((source for source in sources if source.base_url), default)
     root = root_of(address.base_url)
     holder = next((source for source in sources if source.api_key and _fits(source, root)), None)
@@ -112,33 +112,33 @@ def verified_by(connection: GatewayConnection) -> ssl.SSLContext | bool:
     return connection.trust.context() if connection.trust and connection.root.startswith("https:") else True
 
 
-def _fits(source: _Source, root: str) -> bool:
+def _fits(source: _ConnectionSource, root: str) -> bool:
     return root_of(source.base_url) == root if source.base_url else source.key_goes_anywhere
 
 
-def _sources(wish: ConnectionFlags, environment: Mapping[str, str], book: profiles.ProfileBook, path: Path) -> list[_Source]:
-    flags = _Source("flag", wish.base_url or "", wish.api_key or "", key_goes_anywhere=True, trust=Trust(wish.ca_file))
-    variables = _Source(
+def _sources(wish: ConnectionFlags, environment: Mapping[str, str], book: profiles.ProfileBook, path: Path) -> list[_ConnectionSource]:
+    flags = _ConnectionSource("flag", wish.base_url or "", wish.api_key or "", key_goes_anywhere=True, trust=Trust(wish.ca_file))
+    variables = _ConnectionSource(
         "environment",
         environment.get("PENSTOCK_BASE_URL", ""),
         environment.get("PENSTOCK_API_KEY", ""),
         key_goes_anywhere=True,
         trust=Trust(_path(environment.get(CA_FILE_VARIABLE, ""))),
     )
-    openai = _Source("OPENAI_* environment", environment.get("OPENAI_BASE_URL", ""), environment.get("OPENAI_API_KEY", ""))
+    openai = _ConnectionSource("OPENAI_* environment", environment.get("OPENAI_BASE_URL", ""), environment.get("OPENAI_API_KEY", ""))
     if wish.profile:
         return [flags, _named(wish.profile, book, path), variables, openai]
     chosen = [_named(book.default, book, path)] if book.default in book.profiles else []
     return [flags, variables, *chosen, openai]
 
 
-def _named(name: str, book: profiles.ProfileBook, path: Path) -> _Source:
+def _named(name: str, book: profiles.ProfileBook, path: Path) -> _ConnectionSource:
     profile = book.profiles.get(name)
     if profile is None:
         known = ", ".join(sorted(book.profiles)) or "none"
         raise UnknownProfile(f"there is no profile {name!r} in {path} (there are: {known})")
     trust = Trust(_path(profile.ca_file), _path(profile.pin_file))
-    return _Source(f"profile {name}", profile.base_url, profile.api_key, trust=trust)
+    return _ConnectionSource(f"profile {name}", profile.base_url, profile.api_key, trust=trust)
 
 
 def _path(text: str) -> Path | None:

@@ -29,7 +29,7 @@ class GatewayUnreachable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class TaskError:
+class TaskErrorInfo:
     code: str
     message: str
 
@@ -56,7 +56,7 @@ class TaskInfo:
     progress: Any = None
     """What the function last gave to `penstock.progress`."""
     result: Any = None
-    error: TaskError | None = None
+    error: TaskErrorInfo | None = None
     fields: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     """The gateway's whole answer, also what a later version added."""
 
@@ -102,5 +102,5 @@ def read_task(fields: Mapping[str, Any]) -> TaskInfo:
     )
 
 
-def read_error(fields: Mapping[str, Any] | None) -> TaskError | None:
-    return None if fields is None else TaskError(str(fields["code"]), str(fields["message"]))
+def read_error(fields: Mapping[str, Any] | None) -> TaskErrorInfo | None:
+    return None if fields is None else TaskErrorInfo(str(fields["code"]), str(fields["message"]))

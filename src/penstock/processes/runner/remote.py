@@ -28,7 +28,7 @@ _REFUSALS = frozenset({400, 413, 422, 500})
 _encoder = msgspec.json.Encoder()
 
 
-class _Refused(PortUnavailable):
+class _BodyRefused(PortUnavailable):
     """This body is refused, and would be refused again."""
 
 
@@ -100,7 +100,7 @@ class RemoteLink:
     async def finish(self, completions: Sequence[LeaseCompletion]) -> list[TaskStatus | None]:
         try:
             finished = await self._post("finish", wire.RunnerFinishRequest(list(completions)), wire.RunnerFinishResponse)
-        except _Refused as error:
+        except _BodyRefused as error:
             raise CompletionsRefused(str(error)) from error
         for completion in completions:
             self._grants.pop(completion.task_id, None)
@@ -137,7 +137,7 @@ class RemoteLink:
         if response.status_code == 404:
             return None
         if not response.is_success:
-            error = _Refused if response.status_code in _REFUSALS else PortUnavailable
+            error = _BodyRefused if response.status_code in _REFUSALS else PortUnavailable
             raise error(f"the gateway refused {what}: {refusal_reason(response)}")
         try:
             return msgspec.json.decode(response.content, type=answer)

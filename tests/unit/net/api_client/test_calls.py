@@ -6,7 +6,7 @@ from penstock.domain.errors import BadRequest, Overloaded
 from penstock.net.api_client import calls, flows
 from penstock.net.api_client.calls import TaskOptions, TaskRequest, result_of
 from penstock.net.api_client.refusals import Refusal
-from penstock.net.api_client.values import TaskError, TaskFailed, read_task
+from penstock.net.api_client.values import TaskErrorInfo, TaskFailed, read_task
 
 TASK = {
     "id": "task_1",
@@ -64,7 +64,7 @@ def test_many_tasks_are_sent_again_only_when_each_has_a_key(keys: tuple[str | No
 def test_a_task_is_read_with_its_error_and_unknown_fields() -> None:
     info = read_task(TASK)
     assert (info.id, info.status, info.attempt, info.tags, info.progress) == ("task_1", "failed", 3, ("a",), {"percent": 50})
-    assert info.error == TaskError("raised", "ValueError: no")
+    assert info.error == TaskErrorInfo("raised", "ValueError: no")
     assert info.fields["added_later"] is True
     assert info.ended
 

@@ -18,7 +18,7 @@ _FINAL = "triton_final_response"
 _LARGEST_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
-class _Absent(ProbeFailed):
+class _AbsentMethod(ProbeFailed):
     """The server does not have the model, or not this call: it is another one than Triton, whose extension this is."""
 
 
@@ -52,7 +52,7 @@ class GrpcServer:
     async def has(self, name: str) -> bool:
         try:
             return bool((await self._ask(self._stub.ModelReady, pb.ModelReadyRequest(name=name))).ready)
-        except _Absent:
+        except _AbsentMethod:
             return False
 
     async def ready_models(self) -> Sequence[str]:
@@ -63,7 +63,7 @@ class GrpcServer:
         metadata = await self._ask(self._stub.ModelMetadata, pb.ModelMetadataRequest(name=name))
         try:
             config = (await self._ask(self._stub.ModelConfig, pb.ModelConfigRequest(name=name))).config
-        except _Absent:
+        except _AbsentMethod:
             config = pb.ModelConfigResponse().config
         optional = {one.name for one in config.input if one.optional}
         return ModelInfo(
@@ -122,7 +122,7 @@ class GrpcServer:
         except grpc.aio.AioRpcError as error:
             if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
                 raise ProbeFailed(f"there is no Triton at {self._address}: {error.details()}") from error
-            kind = _Absent if error.code() in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND} else ProbeFailed
+            kind = _AbsentMethod if error.code() in {grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND} else ProbeFailed
             raise kind(f"Triton refuses: {error.details()}") from error
 
 

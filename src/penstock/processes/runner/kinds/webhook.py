@@ -20,7 +20,7 @@ import msgspec
 from penstock import __version__
 from penstock.domain.durable.leases import Lease
 from penstock.durable.tasks.outcome import AttemptFailed, Succeeded, TaskOutcome
-from penstock.net.reach import NotAllowed, Reach
+from penstock.net.reach import AddressNotAllowed, Reach
 from penstock.processes.runner.task_kind import KindFactory, KindOptions, ProgressCallback
 
 _PORTS = {"http": 80, "https": 443}
@@ -82,7 +82,7 @@ class WebhookKind:
         assert url.hostname is not None
         try:
             return await self._reach.address_of(url.hostname, url.port or _PORTS[url.scheme])
-        except NotAllowed as error:
+        except AddressNotAllowed as error:
             raise WebhookRefused(f"The host {error}; an operator can allow it (runner.webhook_networks).") from None
 
     async def _post(self, url: SplitResult, address: str, headers: Mapping[str, str], body: bytes) -> TaskOutcome:
